@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one exception of the core and the status codes it carries (the same numbers as in srv/Ground.srv)."""
+
+from enum import IntEnum
+
+
+class Status(IntEnum):
+    """How a request ended. A test keeps these equal to the constants of srv/Ground.srv."""
+
+    OK = 0
+    NOT_FOUND = 1
+    NO_FRAME = 2
+    STALE_FRAME = 3
+    NO_TABLE = 4
+    EMPTY_SCENE = 5
+    TF_ERROR = 6
+    BAD_REQUEST = 7
+    BAD_FRAME = 8
+    MODEL_ERROR = 9
+    NO_GRASPS = 10
+    TIMEOUT = 11
+
+
+class DropclipError(Exception):
+    """A request cannot be answered.
+
+    `status` says why in one word; `message` says what was wrong, what was expected, and what to do.
+    """
+
+    def __init__(self, status: Status, message: str):
+        super().__init__(f"{status.name}: {message}")
+        self.status = status
+        self.message = message
+
+    def __reduce__(self):
+        return type(self), (self.status, self.message)  # so that it survives process and thread pools
