@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The procedural household objects: cheap specs with attributes and splits, and `build`, which makes the mesh.
+
+    specs = catalogue(seed=0)
+    model = build(specs[0])          # mesh, texture, physics, phrases
+    matches(specs[0], "a red mug")   # does the phrase describe it?
+"""
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.spatial import ConvexHull
+
+from training import makers_kitchen as kitchen
+from training.phrases import describe, normal
+from training.shapes import Part, centre, join
+from training.textures import COLORS, MATERIALS, Canvas
+
+TRAIN, UNSEEN_INSTANCE, UNSEEN_CATEGORY = SPLITS = ("train", "unseen_instance", "unseen_category")
+ANY = tuple(name for name in COLORS if name != "silver")
+BRIGHT = tuple(name for name in ANY if name not in ("black", "gray", "brown"))
+PATTERNS = ("plain", "plain", "striped", "dotted", "banded", "checked")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How the instances of a category may differ.
+
+    `flavours` maps a printed flavour to the colour that goes with it; `second` are colours of a detail that is always
+    there, or of the pattern where `patterns` are given.
+    """
+
+    make: Callable[[Canvas, dict[str, str], np.random.Generator], list[Part]]
+    materials: tuple[str, ...]
+    colors: tuple[str, ...] = ANY
+    second: tuple[str, ...] = ()
+    patterns: tuple[str, ...] = ()
+    flavours: dict[str, str] = field(default_factory=dict)
+    brands: tuple[str, ...] = ()
+    motifs: tuple[str, ...] = ()
+
+
+FRUIT = {"strawberry": "red", "orange": "orange", "apple": "green", "grape": "purple", "mango": "yellow", "cherry": "pink",
+         "blueberry": "blue"}  # fmt: skip
+SODA = {"cola": "red", "lemon": "yellow", "lime": "green", "orange": "orange", "cherry": "pink", "grape": "purple", "blueberry": "blue"}
+
+KINDS: dict[str, Kind] = {
+    "mug": Kind(kitchen.mug, ("ceramic", "ceramic", "metal", "plastic"), second=ANY, patterns=PATTERNS, motifs=("star", "flower")),
+    "bowl": Kind(kitchen.bowl, ("ceramic", "plastic", "wood", "metal"), second=ANY, patterns=PATTERNS),
+    "plate": Kind(kitchen.plate, ("ceramic", "plastic"), second=ANY, patterns=("plain", "banded", "banded")),
+    "tumbler": Kind(kitchen.tumbler, ("glass", "glass", "plastic"), BRIGHT, second=BRIGHT, patterns=("plain", "plain", "banded")),
+    "water bottle": Kind(kitchen.water_bottle, ("plastic", "glass", "metal"), second=BRIGHT, brands=("AQUI", "FONTE", "NIVA", "RILL")),
+    "soda can": Kind(kitchen.soda_can, ("metal",), flavours=SODA, second=BRIGHT, patterns=("plain", "banded", "striped"),
+                     brands=("ZAPPO", "FIZZO", "POLKA", "KOLARA")),
+    "food tin": Kind(kitchen.food_tin, ("metal",), flavours={"tomato": "red", "corn": "yellow", "pea": "green", "bean": "brown",
+                                                             "tuna": "blue", "peach": "orange"}),
+    "cereal box": Kind(kitchen.cereal_box, ("cardboard",), second=BRIGHT, brands=("CRUNCHO", "FLAKEY", "MORNA", "OTTI"),
+                       flavours={"honey": "yellow", "chocolate": "brown", "strawberry": "pink", "corn": "green", "oat": "blue",
+                                 "fruit ring": "red"}),
+    "milk carton": Kind(kitchen.milk_carton, ("cardboard",), second=("blue", "green", "red"),
+                        flavours={"whole": "white", "chocolate": "brown", "strawberry": "pink", "oat": "yellow"}),
+    "juice carton": Kind(kitchen.juice_carton, ("cardboard",), second=BRIGHT, flavours=FRUIT, brands=("SUNA", "FRUTTO", "JOOS", "TROPI")),
+    "cup noodles": Kind(kitchen.cup_noodles, ("paper",), flavours={"chicken": "yellow", "beef": "red", "shrimp": "pink",
+                                                                   "vegetable": "green"}),
+    "frying pan": Kind(kitchen.pan, ("metal",), ("black", "gray", "red", "green", "blue", "orange"), second=("black", "brown", "red")),
+    "spoon": Kind(kitchen.spoon, ("metal", "metal", "wood", "plastic")),
+    "fork": Kind(kitchen.fork, ("metal", "metal", "plastic")),
+    "knife": Kind(kitchen.knife, ("plastic", "wood"), ("black", "brown", "red", "blue", "green", "yellow", "white", "orange")),
+    # held out as categories
+    "teapot": Kind(kitchen.teapot, ("ceramic", "metal"), second=ANY, patterns=PATTERNS),
+    "wine glass": Kind(kitchen.wine_glass, ("glass",), BRIGHT),
+    "spatula": Kind(kitchen.spatula, ("plastic", "metal"), second=("black", "red", "brown", "blue")),
+    "jam jar": Kind(kitchen.jam_jar, ("glass",), second=("white", "red", "yellow", "green"),
+                    flavours={"strawberry": "red", "orange": "orange", "grape": "purple", "peach": "yellow"}),
+}  # fmt: skip
+HELDOUT_CATEGORIES = ("teapot", "wine glass", "spatula", "jam jar")
+NATURAL = {"metal": "silver", "wood": "brown"}  # the colour that a bare material has
+
+
+@dataclass(frozen=True)
+class ObjectSpec:
+    """An object before its mesh: everything that `build`, phrases and splits need."""
+
+    name: str
+    category: str
+    split: str
+    attributes: dict[str, str]
+    seed: int
+
+
+@dataclass(frozen=True)
+class ObjectModel:
+    """A textured object, upright (z up), origin in the middle of its bounding box.
+
+    vertices (V,3) float32 m; faces (F,3) int32 wound outward; uv (V,2) float32, OpenGL convention (v up: row 0 of the
+    texture is v = 1); texture (256,256,3) uint8; specular and shininess in [0, 1]; mass kg; friction of sliding;
+    hull_parts: vertices (v,3) float32 m of convex parts for collision, None: the convex hull of the mesh serves.
+    """
+
+    name: str
+    category: str
+    split: str
+    attributes: dict[str, str]
+    vertices: np.ndarray
+    faces: np.ndarray
+    uv: np.ndarray
+    texture: np.ndarray
+    specular: float
+    shininess: float
+    mass: float
+    friction: float
+    hull_parts: list[np.ndarray] | None
+    phrases: dict[str, tuple[str, ...]]
+    heldout_phrases: dict[str, tuple[str, ...]]
+
+
+def catalogue(seed: int = 0, per_category: int = 15, unseen_instances: int = 3, per_heldout: int = 6) -> list[ObjectSpec]:
+    """Specs of all categories, the same for the same arguments.
+
+    Of `per_category` instances the last `unseen_instances` are split 'unseen_instance'; the categories in
+    HELDOUT_CATEGORIES have `per_heldout` instances, all 'unseen_category'.
+    """
+    specs = []
+    for category, kind in KINDS.items():
+        heldout = category in HELDOUT_CATEGORIES
+        count = per_heldout if heldout else per_category
+        rng = np.random.default_rng([seed, zlib.crc32(category.encode())])
+        for index, attributes in enumerate(_attributes(kind, count, rng)):
+            split = UNSEEN_CATEGORY if heldout else TRAIN if index < count - unseen_instances else UNSEEN_INSTANCE
+            name = f"{category.replace(' ', '_')}_{index:02d}"
+            specs.append(ObjectSpec(name, category, split, attributes, int(rng.integers(2**31))))
+    return specs
+
+
+def _attributes(kind: Kind, count: int, rng: np.random.Generator) -> list[dict[str, str]]:
+    """Attributes of `count` instances; colours and flavours go round, so that all come up."""
+    colors, flavours = _rounds(kind.colors, count, rng), _rounds(tuple(kind.flavours), count, rng)
+    found = []
+    for index in range(count):
+        material = str(rng.choice(kind.materials))
+        attributes = {"color": colors[index], "material": material}
+        if kind.flavours:
+            attributes |= {"flavour": flavours[index], "color": kind.flavours[flavours[index]]}
+        elif material in NATURAL and kind.colors == ANY and rng.random() < 0.7:
+            attributes["color"] = NATURAL[material]
+        if kind.brands:
+            attributes["brand"] = str(rng.choice(kind.brands)).lower()
+        if kind.patterns and material not in ("wood",):
+            attributes["pattern"] = str(rng.choice(kind.patterns))
+        if kind.motifs and attributes.get("pattern") == "plain" and rng.random() < 0.5:
+            attributes["motif"] = str(rng.choice(kind.motifs))
+        visible = attributes.get("pattern", "plain") != "plain" or "motif" in attributes if kind.patterns else True
+        if kind.second and visible:
+            attributes["color2"] = str(rng.choice([color for color in kind.second if color != attributes["color"]]))
+        found.append(attributes)
+    return found
+
+
+def _rounds(values: Sequence[str], count: int, rng: np.random.Generator) -> list[str]:
+    """`count` values in which each comes equally often, in random order."""
+    if not values:
+        return []
+    values = list(dict.fromkeys(values))
+    drawn = [value for _ in range(-(-count // len(values))) for value in rng.permutation(values)]
+    return [str(value) for value in drawn[:count]]
+
+
+def build(spec: ObjectSpec) -> ObjectModel:
+    """The mesh, texture, physics and phrases of a spec; the same bytes every time."""
+    rng = np.random.default_rng(spec.seed)
+    attributes = {"color2": "white", "pattern": "plain", **spec.attributes}
+    attributes["brand"] = attributes.get("brand", "").upper()
+    canvas = Canvas(attributes, rng)
+    parts = KINDS[spec.category].make(canvas, attributes, rng)
+    vertices, faces, uv = join(parts)
+    specular, shininess, density, friction = MATERIALS[spec.attributes["material"]]
+    description = describe(spec.category, spec.attributes)
+    return ObjectModel(
+        spec.name, spec.category, spec.split, dict(spec.attributes), vertices, faces, uv, canvas.pixels(),
+        specular, shininess, float(np.clip(ConvexHull(vertices).volume * density, 0.01, 1.0)), friction,
+        _hull_parts(parts), description.training, description.heldout,
+    )  # fmt: skip
+
+
+def _hull_parts(parts: Sequence[Part]) -> list[np.ndarray] | None:
+    """Convex parts of a vessel, whose mouth must stay open: each hollow wall in eight sectors. None for other shapes."""
+    if not any(part.hollow for part in parts):
+        return None
+    middle = centre(np.concatenate([part.vertices for part in parts]))
+    wall = np.concatenate([part.vertices for part in parts if part.hollow])
+    hulls = [part.vertices for part in parts if not part.hollow and np.ptp(part.vertices, axis=0).min() > 1e-4]
+    sector = 2 * np.pi / 8
+    angle = np.arctan2(wall[:, 1], wall[:, 0])
+    for k in range(8):
+        off = (angle - (k + 0.5) * sector + np.pi) % (2 * np.pi) - np.pi
+        hulls.append(wall[np.abs(off) < sector / 2 + 1e-4])
+    return [(hull - middle).astype(np.float32) for hull in hulls]
+
+
+def matches(spec: ObjectSpec, phrase: str) -> bool:
+    """Does the phrase truthfully describe the object? Knows every phrase of the vocabulary, training or held out."""
+    return normal(phrase) in describe(spec.category, spec.attributes).accepted
