@@ -64,8 +64,8 @@ class Intrinsics:
         if (width, height) == (self.width, self.height):
             return self
         if not _same_aspect((self.width, self.height), (width, height)):
-            raise _bad_frame(f"the image is {width}x{height} but the intrinsics are for {self.width}x{self.height}, "
-                             "another aspect ratio: a crop? Give the intrinsics of the image as it is.")
+            raise _bad_frame(f"the image is {width}x{height}, intrinsics {self.width}x{self.height}: "
+                             "another aspect ratio. Give the intrinsics of the image as it is.")
         sx, sy = width / self.width, height / self.height
         # Pixel centres are integers, so a resize maps u + 0.5 to s (u + 0.5).
         return replace(self, fx=self.fx * sx, fy=self.fy * sy, cx=(self.cx + 0.5) * sx - 0.5,
@@ -77,7 +77,7 @@ class Intrinsics:
         values = _read_json(path)
         names = [f.name for f in fields(cls) if f.name != "distortion"]
         if not isinstance(values, dict) or not set(names) <= set(values):
-            raise _bad_frame(f"{path}: expected an object with {', '.join(names)} in pixels, and perhaps distortion.")
+            raise _bad_frame(f"{path}: expected an object with {', '.join(names)} in pixels.")
         try:
             fx, fy, cx, cy, width, height = (float(values[name]) for name in names)
             distortion = tuple(float(d) for d in values.get("distortion", ()))
@@ -106,8 +106,8 @@ class Intrinsics:
         if abs(k[1]) > 1e-9 * k[0]:
             raise _bad_frame(f"CameraInfo.k has skew {k[1]}, not supported. Use the rectified image.")
         if any(d) and len(d) not in _DISTORTION_LENGTHS.get(distortion_model, ()):
-            raise _bad_frame(f"distortion model '{distortion_model}' with {len(d)} coefficients is not supported "
-                             "(plumb_bob: 4 or 5; rational_polynomial: 8). Use the rectified image (image_proc).")
+            raise _bad_frame(f"distortion model '{distortion_model}' with {len(d)} coefficients unsupported "
+                             "(plumb_bob: 4 or 5; rational_polynomial: 8). Use the rectified image.")
         fx, cx, fy, cy = (float(k[i]) for i in (0, 2, 4, 5))
         return cls(fx, fy, cx, cy, int(width), int(height), d if any(d) else ())
 
@@ -271,8 +271,8 @@ def _resize_nearest(depth: np.ndarray, width: int, height: int) -> np.ndarray:
     if depth.shape == (height, width):
         return depth
     if not _same_aspect((depth.shape[1], depth.shape[0]), (width, height)):
-        raise _bad_frame(f"depth is {depth.shape[1]}x{depth.shape[0]} and colour {width}x{height}, another aspect "
-                         "ratio, so they are not registered. Use the depth aligned to colour.")
+        raise _bad_frame(f"depth is {depth.shape[1]}x{depth.shape[0]} and colour {width}x{height}, another "
+                         "aspect ratio, so they are not registered. Use the depth aligned to colour.")
     rows = ((np.arange(height) + 0.5) * depth.shape[0] / height).astype(np.int64)
     columns = ((np.arange(width) + 0.5) * depth.shape[1] / width).astype(np.int64)
     return depth[np.ix_(rows, columns)]

@@ -48,9 +48,9 @@ class Voxels:
 def voxelize(points: np.ndarray, colors: np.ndarray, config: VoxelConfig = VoxelConfig()) -> Voxels:
     """Points (N, 3) metres with colors (N, 3) in [0, 1] to voxels.
 
-    Voxel walls lie at multiples of the edge in the input's frame, and coordinates count from a corner that is a
-    multiple of 16 voxels: a point that comes or goes at the rim does not change how the others are cut, at any
-    level of the network.
+    Voxel walls lie at multiples of the edge in the input's frame, and coordinates count from a corner that is
+    a multiple of 16 voxels: a point that comes or goes at the rim does not change how the others are cut, at
+    any level of the network.
     Raises ValueError on wrong shapes, non-finite points, or a cloud too large to index.
     """
     points = np.asarray(points)
