@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`dropclip ground` and `dropclip segment`: the main path from files, without ROS."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from dropclip_ros.antipodal import sample_antipodal
+from dropclip_ros.draw import draw_result, draw_segments, write_ply
+from dropclip_ros.errors import DropclipError, Status
+from dropclip_ros.geometry import DEPTH_UNITS, load_frame, transform_points
+from dropclip_ros.grasps import GRIPPERS, Grasps
+from dropclip_ros.matching import MatchConfig, match_grasps
+from dropclip_ros.pipeline import NEGATIVE_MODES, FoundObject, Grounder, GroundResult, Scene
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="dropclip", description="Ground phrases in one RGB-D frame.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    frame = argparse.ArgumentParser(add_help=False)
+    frame.add_argument("--rgb", required=True, help="colour image")
+    frame.add_argument("--depth", required=True, help="depth image registered to it: PNG, or .npy")
+    frame.add_argument("--depth-unit", choices=sorted(DEPTH_UNITS), default="mm", help="unit of the depth (default mm)")
+    frame.add_argument("--intrinsics", required=True, help="JSON with fx, fy, cx, cy, width, height in pixels")
+    frame.add_argument("--camera-pose", help="JSON with the 4x4 world_from_camera, m; results are then in the world frame")
+    frame.add_argument("--model", help="model folder (default: the shipped one)")
+    frame.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    frame.add_argument("--out", type=Path, help="folder for pictures, masks and clouds")
+    frame.add_argument("--json", action="store_true", help="print JSON only")
+    ground = commands.add_parser("ground", parents=[frame], help="find what phrases mean, and how to grasp it")
+    ground.add_argument("--query", action="append", required=True, help="a phrase; may be repeated")
+    ground.add_argument("--negative", action="append", default=[], help="a phrase that is not meant; may be repeated")
+    ground.add_argument("--negatives-mode", choices=NEGATIVE_MODES, help="default: custom with --negative, else canonical")
+    ground.add_argument("--threshold", type=float, default=0.0, help="in (0, 1); default: the model's")
+    ground.add_argument("--gripper", choices=sorted(GRIPPERS), default="robotiq_2f_140")
+    ground.add_argument("--top-k", type=int, default=3, help="grasps an object (default 3)")
+    segment = commands.add_parser("segment", parents=[frame], help="label every point, by class or by instance")
+    what = segment.add_mutually_exclusive_group(required=True)
+    what.add_argument("--classes", help="comma-separated class names")
+    what.add_argument("--instances", action="store_true", help="separate objects without naming them")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs one command; 0 when it was carried out (NOT_FOUND too), 1 with a one-line error otherwise."""
+    args = _parser().parse_args(argv)
+    try:
+        if args.out:
+            args.out.mkdir(parents=True, exist_ok=True)
+        grounder = Grounder.from_pretrained(args.model, args.device)
+        frame = load_frame(args.rgb, args.depth, args.depth_unit, args.intrinsics, args.camera_pose)
+        scene = grounder.encode(frame)
+        return _ground(grounder, scene, args) if args.command == "ground" else _segment(grounder, scene, args)
+    except DropclipError as error:
+        return _fail(args, error)
+    except OSError as error:
+        return _fail(args, DropclipError(Status.BAD_REQUEST, f"{error.filename or ''}: {error.strerror or error}"))
+
+
+def _fail(args: argparse.Namespace, error: DropclipError) -> int:
+    if args.json and args.command == "ground":
+        print(json.dumps([_failed(query, error) for query in args.query]))
+    print(f"dropclip: {error.status.name}: {error.message}", file=sys.stderr)
+    return 1
+
+
+def _failed(query: str, error: DropclipError) -> dict:
+    return {"query": query, "status": error.status.name, "message": error.message, "instances": [], "grasps": [],
+            "timing_ms": {}}
+
+
+def _ground(grounder: Grounder, scene: Scene, args: argparse.Namespace) -> int:
+    gripper = GRIPPERS[args.gripper]
+    start = time.perf_counter()
+    proposals = sample_antipodal(scene.points, gripper=gripper, table=scene.table.plane)
+    scene.timing_ms["proposals"] = 1e3 * (time.perf_counter() - start)
+    answers, failed = [], False
+    for number, query in enumerate(args.query):
+        try:
+            result = grounder.ground(scene, query, args.negative, args.negatives_mode, args.threshold)
+        except DropclipError as error:
+            answers.append(_failed(query, error))
+            failed = True
+            continue
+        grasps = best_grasps(scene, result, proposals, args.top_k)
+        answers.append(_answer(scene, result, grasps, args.out, number))
+        if args.out:
+            _write_pictures(scene, result, grasps, args.out, number)
+    if args.json:
+        print(json.dumps(answers))
+    else:
+        for answer in answers:
+            _print_answer(answer)
+    return int(failed)
+
+
+def best_grasps(scene: Scene, result: GroundResult, proposals: Grasps, top_k: int) -> Grasps:
+    """The proposals nearest to the best object (A.7), camera frame; none where nothing was found or none is near."""
+    if not result.objects:
+        return Grasps.empty()
+    try:
+        match = match_grasps(proposals, scene.points[result.objects[0].points], MatchConfig(top_k=top_k))
+    except DropclipError:  # NO_GRASPS: the object is found all the same
+        return Grasps.empty()
+    return proposals[match.indices]
+
+
+def _to_output_frame(scene: Scene) -> np.ndarray:
+    """output_from_camera (4,4): to the world where the camera's pose is given, else the identity."""
+    return np.eye(4) if scene.frame.camera_pose is None else scene.frame.camera_pose
+
+
+def _answer(scene: Scene, result: GroundResult, grasps: Grasps, out: Path | None, number: int) -> dict:
+    pose = _to_output_frame(scene)
+    instances = [_instance(scene, found, pose, out, f"{number:02d}_{k}") for k, found in enumerate(result.objects)]
+    moved = grasps.transformed(pose)
+    return {
+        "query": result.query, "status": result.status.name, "message": result.message,
+        "frame": "camera" if scene.frame.camera_pose is None else "world", "threshold": result.threshold,
+        "instances": instances,
+        "grasps": [{"pose": matrix.tolist(), "width": float(width), "score": float(score), "depth": float(depth)}
+                   for matrix, width, score, depth in zip(moved.poses(), moved.width, moved.score, moved.depth, strict=True)],
+        "timing_ms": {stage: round(ms, 3) for stage, ms in result.timing_ms.items()},
+    }
+
+
+def _instance(scene: Scene, found: FoundObject, pose: np.ndarray, out: Path | None, name: str) -> dict:
+    answer = {"score": found.score, "points": len(found.points),
+              "centre": transform_points(pose, found.centre[None])[0].tolist(), "size": found.size.tolist()}
+    if out:
+        path = out / f"mask_{name}.png"
+        Image.fromarray(mask_image(scene, found)).save(path)
+        answer["mask"] = str(path)
+    return answer
+
+
+def mask_image(scene: Scene, found: FoundObject) -> np.ndarray:
+    """(H,W) uint8: 255 on the object's pixels."""
+    inside = np.zeros(len(scene.points), np.uint8)
+    inside[found.points] = 255
+    return scene.image(inside)
+
+
+def _write_pictures(scene: Scene, result: GroundResult, grasps: Grasps, out: Path, number: int) -> None:
+    name = f"{number:02d}_" + "".join(c if c.isalnum() else "_" for c in result.query)[:40]
+    mask = np.zeros(scene.frame.depth.shape, bool)
+    if result.objects:
+        mask = mask_image(scene, result.objects[0]) > 0
+    title = describe(result)
+    picture = draw_result(scene.frame.rgb, scene.frame.intrinsics, scene.image(result.scores.astype(np.float32), np.nan), mask,
+                          grasps, title=title, threshold=result.threshold)
+    Image.fromarray(picture).save(out / f"{name}.png")
+    write_ply(out / f"{name}.ply", transform_points(_to_output_frame(scene), scene.points), scene.colors, result.scores)
+
+
+def describe(result: GroundResult) -> str:
+    """One line about a result: query, found or not, score, time."""
+    found = f"FOUND, score {result.objects[0].score:.2f}" if result.objects else f"NOT FOUND, best {result.scores.max():.2f}"
+    return f'"{result.query}": {found}, {sum(result.timing_ms.values()):.0f} ms'
+
+
+def _print_answer(answer: dict) -> None:
+    print(f"{answer['query']!r}: {answer['status']}: {answer['message']}")
+    for found in answer["instances"]:
+        x, y, z = found["centre"]
+        print(f"  score {found['score']:.2f}, {found['points']} points, centre ({x:.3f}, {y:.3f}, {z:.3f}) m in the "
+              f"{answer['frame']} frame, size {' x '.join(f'{side:.3f}' for side in found['size'])} m")
+    for grasp in answer["grasps"]:
+        x, y, z = (row[3] for row in grasp["pose"][:3])
+        print(f"  grasp at ({x:.3f}, {y:.3f}, {z:.3f}) m, width {grasp['width']:.3f} m, score {grasp['score']:.2f}")
+
+
+def _segment(grounder: Grounder, scene: Scene, args: argparse.Namespace) -> int:
+    if args.instances:
+        labels = grounder.instances(scene)
+        legend = {str(k): f"instance {k}" for k in range(1, labels.max() + 1)}
+    else:
+        names = [name for name in args.classes.split(",") if name.strip()]
+        if not names:
+            raise DropclipError(Status.BAD_REQUEST, f"--classes {args.classes!r}: expected names separated by commas")
+        labels = grounder.segment(scene, names)
+        legend = {str(k + 1): name.strip() for k, name in enumerate(names)}
+    image = scene.image(labels.astype(np.uint16))
+    if args.out:
+        Image.fromarray(image).save(args.out / "label.png")
+        (args.out / "legend.json").write_text(json.dumps(legend, indent=1))
+        Image.fromarray(draw_segments(scene.frame.rgb, image, legend)).save(args.out / "segments.png")
+    counts = {name: int((labels == int(k)).sum()) for k, name in legend.items()}
+    if args.json:
+        print(json.dumps({"legend": legend, "points": counts, "timing_ms": scene.timing_ms}))
+    else:
+        for name, count in counts.items():
+            print(f"{name}: {count} points")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Open-vocabulary inference on a feature cloud (section 3.4): referring, semantic and instance segmentation.
+
+Everything here works on plain arrays: features (M,C) of M voxels as unit rows, phrases as unit text embeddings.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
+
+
+@dataclass(frozen=True)
+class ObjectConfig:
+    """How scored voxels become objects. Lengths in metres."""
+
+    gap: float = 0.012  # voxels further apart are not one object
+    min_voxels: int = 8
+    same_object: float = 0.75  # least cosine between neighbouring voxels of one instance
+
+    def __post_init__(self) -> None:
+        if self.gap <= 0:
+            raise ValueError(f"gap {self.gap}: expected a length over 0 m")
+        if self.min_voxels < 1:
+            raise ValueError(f"min_voxels {self.min_voxels}: expected at least 1")
+        if not -1 <= self.same_object <= 1:
+            raise ValueError(f"same_object {self.same_object}: expected a cosine in [-1, 1]")
+
+
+def referring_scores(features: torch.Tensor, positive: torch.Tensor, negatives: torch.Tensor, temperature: float,
+                     null_similarity: float) -> torch.Tensor:
+    """Probability that each voxel is meant: softmax of cosines over temperature (section 3.4).
+
+    To the paper's classes, the query (C,) and its negatives (K,C), comes a null class of constant similarity: with it
+    the scores of a scene may all be low, so that an absent object is answered NOT_FOUND. Returns (M,) in [0, 1].
+    """
+    similarity = features @ torch.cat([positive[None], negatives]).T
+    null = similarity.new_full((len(similarity), 1), null_similarity)
+    return torch.softmax(torch.cat([similarity, null], dim=1) / temperature, dim=1)[:, 0]
+
+
+def semantic_labels(features: torch.Tensor, classes: torch.Tensor, null_similarity: float) -> torch.Tensor:
+    """Nearest of K class embeddings for each voxel, (M,) in 1..K; 0 where none is nearer than the null class."""
+    similarity = features @ classes.T
+    best, index = similarity.max(dim=1)
+    return torch.where(best > null_similarity, index + 1, 0)
+
+
+def _neighbours(centers: np.ndarray, gap: float) -> np.ndarray:
+    """Pairs (E,2) of voxels at most `gap` apart."""
+    return cKDTree(centers).query_pairs(gap, output_type="ndarray")
+
+
+def _components(count: int, edges: np.ndarray) -> np.ndarray:
+    """Connected component of each of `count` nodes, (count,) int."""
+    graph = coo_matrix((np.ones(len(edges), np.int8), (edges[:, 0], edges[:, 1])), shape=(count, count))
+    return connected_components(graph, directed=False)[1]
+
+
+def group_voxels(centers: np.ndarray, scores: np.ndarray, threshold: float, config: ObjectConfig) -> list[np.ndarray]:
+    """Voxels scored over the threshold, as connected objects, best mean score first; each (n,) voxel indices."""
+    chosen = np.flatnonzero(scores > threshold)
+    if len(chosen) < config.min_voxels:
+        return []
+    part = _components(len(chosen), _neighbours(centers[chosen], config.gap))
+    groups = [chosen[part == p] for p in range(part.max() + 1)]
+    groups = [group for group in groups if len(group) >= config.min_voxels]
+    return sorted(groups, key=lambda group: -scores[group].mean())
+
+
+def instance_labels(centers: np.ndarray, features: torch.Tensor, config: ObjectConfig) -> np.ndarray:
+    """Instance of each voxel, (M,) in 1..N, largest first: neighbours whose features agree are one object.
+
+    Pieces under `min_voxels` join the nearest large one; where there is none they stay objects of their own.
+    """
+    edges = _neighbours(centers, config.gap)
+    agree = (features[edges[:, 0]] * features[edges[:, 1]]).sum(dim=1) > config.same_object
+    part = _components(len(centers), edges[agree.cpu().numpy()])
+    sizes = np.bincount(part)
+    large = sizes[part] >= config.min_voxels
+    if large.any() and not large.all():
+        part[~large] = part[large][cKDTree(centers[large]).query(centers[~large])[1]]
+    order = np.argsort(-np.bincount(part, minlength=len(sizes)), kind="stable")
+    rank = np.empty(len(sizes), np.int64)
+    rank[order] = np.arange(1, len(sizes) + 1)
+    return rank[part]
+
+
+def oriented_box(points: np.ndarray, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Upright box of points (n,3) given in the frame that `frame` (4x4, points_from_table) sees from: pose 4x4, size (3,).
+
+    The box stands on the table (its z is the table's normal) and is turned about it along the points' principal axis.
+    """
+    local = (points - frame[:3, 3]) @ frame[:3, :3]
+    flat = local[:, :2] - local[:, :2].mean(0)
+    (x, y) = np.linalg.eigh(flat.T @ flat)[1][:, -1]
+    turn = np.array([[x, -y, 0], [y, x, 0], [0, 0, 1]])
+    turned = local @ turn
+    low, high = turned.min(0), turned.max(0)
+    pose = np.eye(4)
+    pose[:3, :3] = frame[:3, :3] @ turn
+    pose[:3, 3] = pose[:3, :3] @ ((low + high) / 2) + frame[:3, 3]
+    return pose, high - low

@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From an RGB-D frame and a phrase to the objects that are meant, without ROS.
+
+    grounder = Grounder.from_pretrained()
+    scene = grounder.encode(load_frame("a.png", "b.png", "mm", "k.json"))
+    for found in grounder.ground(scene, "the red mug").objects:
+        print(found.score, found.centre)
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from dropclip_ros.errors import DropclipError, Status
+from dropclip_ros.geometry import RgbdFrame, backproject, invert_pose, transform_points
+from dropclip_ros.grounding import (
+    ObjectConfig,
+    group_voxels,
+    instance_labels,
+    oriented_box,
+    referring_scores,
+    semantic_labels,
+)
+from dropclip_ros.table import Table, TableConfig, crop_above, find_table
+from dropclip_ros.text import TextEncoder, clean_phrase
+from dropclip_ros.voxels import Voxels, voxelize
+from dropclip_ros.weights import ModelConfig, load_model
+
+MODEL_FOLDER = Path(__file__).with_name("model")
+NEGATIVE_MODES = ("none", "canonical", "custom", "scene")
+MAX_NEGATIVES = 256
+MIN_POINTS = 20  # fewer points above the table are not a scene
+
+
+@dataclass
+class Scene:
+    """One encoded frame: N points above the table (camera frame, m) in M voxels with unit features (M,C)."""
+
+    frame: RgbdFrame
+    table: Table
+    points: np.ndarray  # (N,3)
+    pixels: np.ndarray  # (N,) flat index into the image
+    colors: np.ndarray  # (N,3) uint8
+    voxels: Voxels  # centres in the table frame
+    features: torch.Tensor
+    timing_ms: dict[str, float]
+
+    def image(self, values: np.ndarray, fill: float = 0) -> np.ndarray:
+        """Per-point values (N,) as an image (H,W) of the same type; `fill` where there is no point."""
+        flat = np.full(self.frame.depth.size, fill, values.dtype)
+        flat[self.pixels] = values
+        return flat.reshape(self.frame.depth.shape)
+
+
+@dataclass
+class FoundObject:
+    """An object a phrase means: indices (n,) into the scene's points; centre (3,) m and box pose in the camera frame."""
+
+    score: float
+    points: np.ndarray
+    centre: np.ndarray
+    size: np.ndarray
+    box_pose: np.ndarray
+
+
+@dataclass
+class GroundResult:
+    """Answer to one query: OK or NOT_FOUND, the objects best first, and the score (N,) of every point."""
+
+    query: str
+    status: Status
+    message: str
+    objects: list[FoundObject]
+    scores: np.ndarray
+    threshold: float
+    timing_ms: dict[str, float] = field(default_factory=dict)
+
+
+@contextmanager
+def _timed(timing: dict[str, float], stage: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    timing[stage] = 1e3 * (time.perf_counter() - start)
+
+
+class Grounder:
+    """The encoder, the text tower and the calibration of one model folder."""
+
+    def __init__(self, encoder: torch.nn.Module, text: TextEncoder, config: ModelConfig, device: str = "cpu",
+                 table: TableConfig | None = None, objects: ObjectConfig | None = None) -> None:
+        self.encoder, self.text, self.config, self.device = encoder, text, config, torch.device(device)
+        self.table = table or TableConfig()
+        self.objects = objects or ObjectConfig()
+        self.scene_phrases: tuple[str, ...] = ()  # the negatives of mode "scene"
+
+    @classmethod
+    def from_pretrained(cls, path: str | Path | None = None, device: str = "auto", table: TableConfig | None = None,
+                        objects: ObjectConfig | None = None) -> Grounder:
+        """Loads a model folder (the shipped one by default). Raises MODEL_ERROR where it is not whole and true."""
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        folder = Path(path) if path else MODEL_FOLDER
+        encoder, config = load_model(folder, device)
+        text = TextEncoder(config.text, device, adapter=folder / "text_adapter.safetensors")
+        return cls(encoder, text, config, device, table, objects)
+
+    @torch.inference_mode()
+    def encode(self, frame: RgbdFrame, up: np.ndarray | None = None) -> Scene:
+        """Removes the table and encodes what stands on it; one encoding serves any number of queries.
+
+        up: (3,) direction against gravity in the camera frame where it is known; taken from `frame.camera_pose`
+        (a z-up world) otherwise. Raises BAD_FRAME, NO_TABLE, EMPTY_SCENE or MODEL_ERROR.
+        """
+        timing: dict[str, float] = {}
+        if up is None and frame.camera_pose is not None:
+            up = frame.camera_pose[2, :3]
+        with _timed(timing, "backproject"):
+            points, pixels = backproject(frame.depth, frame.intrinsics)
+        with _timed(timing, "table"):
+            table = find_table(points, self.table, up)
+            above = crop_above(points, table, self.table)
+            points, pixels = points[above], pixels[above]
+        if len(points) < MIN_POINTS:
+            raise DropclipError(Status.EMPTY_SCENE, f"only {len(points)} points stand on the table, expected at least "
+                                f"{MIN_POINTS}: is something on it, within the camera's view and range?")
+        with _timed(timing, "voxels"):
+            colors = frame.rgb.reshape(-1, 3)[pixels]
+            local = transform_points(invert_pose(table.frame), points).astype(np.float32)
+            voxels = voxelize(local, colors.astype(np.float32) / 255, self.config.voxels)
+        with _timed(timing, "encoder"):
+            features = self._features(voxels)
+        return Scene(frame, table, points, pixels, colors, voxels, features, timing)
+
+    def _features(self, voxels: Voxels) -> torch.Tensor:
+        try:
+            features = self.encoder(torch.from_numpy(voxels.coords).to(self.device),
+                                    torch.from_numpy(voxels.feats).to(self.device))
+        except torch.OutOfMemoryError as error:
+            raise DropclipError(Status.MODEL_ERROR, f"{self.device} ran out of memory on {len(voxels.coords)} voxels; "
+                                "crop the workspace, use larger voxels or another device") from error
+        return F.normalize(features, dim=-1)
+
+    def _negatives(self, query: str, negatives: Sequence[str], mode: str) -> list[str]:
+        """The phrases of a mode, cleaned, without the query itself (a negative equal to it would cancel it)."""
+        if mode not in NEGATIVE_MODES:
+            raise DropclipError(Status.BAD_REQUEST, f"negatives mode {mode!r}: expected one of {', '.join(NEGATIVE_MODES)}")
+        if len(negatives) > MAX_NEGATIVES:
+            raise DropclipError(Status.BAD_REQUEST, f"{len(negatives)} negatives: expected at most {MAX_NEGATIVES}")
+        phrases = {"none": (), "canonical": self.config.canonical_negatives, "custom": negatives,
+                   "scene": self.scene_phrases}[mode]
+        cleaned = dict.fromkeys(clean_phrase(phrase) for phrase in phrases)
+        return [phrase for phrase in cleaned if phrase.casefold() != query.casefold()]
+
+    @torch.inference_mode()
+    def ground(self, scene: Scene, query: str, negatives: Sequence[str] = (), mode: str | None = None,
+               threshold: float = 0.0) -> GroundResult:
+        """Objects of the scene that `query` means (section 3.4), or NOT_FOUND.
+
+        mode: none, canonical, custom (the given negatives) or scene (`scene_phrases`); custom where negatives are
+        given and canonical otherwise. threshold in (0, 1), 0 for the model's own. Raises BAD_REQUEST.
+        """
+        timing = dict(scene.timing_ms)
+        if threshold != 0 and not 0 < threshold < 1:
+            raise DropclipError(Status.BAD_REQUEST, f"threshold {threshold}: expected a number in (0, 1), or 0 for the default")
+        threshold = threshold or self.config.threshold
+        query = clean_phrase(query)
+        others = self._negatives(query, negatives, mode or ("custom" if negatives else "canonical"))
+        with _timed(timing, "text"):
+            text = self.text.encode([query, *others]).to(self.device)
+        with _timed(timing, "similarity"):
+            rho = referring_scores(scene.features, text[0], text[1:], self.config.temperature, self.config.null_similarity)
+            rho = rho.cpu().numpy()
+        with _timed(timing, "objects"):
+            groups = group_voxels(scene.voxels.centers, rho, threshold, self.objects)
+            objects = [self._found(scene, group, rho) for group in groups]
+        scores = rho[scene.voxels.point_to_voxel]
+        if objects:
+            message = f"{len(objects)} found"
+            status = Status.OK
+        else:
+            message = f"nothing on the table is {query!r}: the best point scores {rho.max():.2f}, the threshold is {threshold:.2f}"
+            status = Status.NOT_FOUND
+        return GroundResult(query, status, message, objects, scores, threshold, timing)
+
+    @staticmethod
+    def _found(scene: Scene, group: np.ndarray, rho: np.ndarray) -> FoundObject:
+        inside = np.zeros(len(scene.voxels.centers), bool)
+        inside[group] = True
+        index = np.flatnonzero(inside[scene.voxels.point_to_voxel])
+        points = scene.points[index]
+        pose, size = oriented_box(points, scene.table.frame)
+        return FoundObject(float(rho[group].mean()), index, points.mean(0), size, pose)
+
+    @torch.inference_mode()
+    def segment(self, scene: Scene, classes: Sequence[str]) -> np.ndarray:
+        """Semantic segmentation (section 3.4): class of each point, (N,) in 1..K, 0 where no class fits."""
+        text = self.text.encode([clean_phrase(name) for name in classes]).to(self.device)
+        labels = semantic_labels(scene.features, text, self.config.null_similarity).cpu().numpy()
+        return labels[scene.voxels.point_to_voxel]
+
+    @torch.inference_mode()
+    def instances(self, scene: Scene) -> np.ndarray:
+        """Instance of each point without any phrase (section 3.4, A.6.2), (N,) in 1..N."""
+        return instance_labels(scene.voxels.centers, scene.features, self.objects)[scene.voxels.point_to_voxel]

@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A small ViT image tower, trained through open_clip against a frozen text tower.
+
+The stand-in for CLIP ViT-L/14 where no model hub is in reach: same interface ([CLS] of a crop -> text space), sized for
+minutes on two cores. Every training phrase is scored against every crop of a batch at each step: the sigmoid loss of
+SigLIP (arXiv 2303.15343) over the whole vocabulary, with all phrases that truthfully describe an object as positives.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import nn
+from tqdm import tqdm
+
+from training.crops import CROP_SIZE, Crops, to_images
+from training.language import Vocabulary
+
+NEGATIVE_SHARE = 20.0
+RANKING = 0.5
+
+
+@dataclass(frozen=True)
+class TowerConfig:
+    """Shape and schedule of the image tower."""
+
+    width: int = 192
+    layers: int = 6
+    head_width: int = 64
+    patch_size: int = 8
+    patch_dropout: float = 0.4
+    embed_dim: int = 384
+    batch_size: int = 192
+    steps: int = 2000
+    lr: float = 1e-3
+    weight_decay: float = 0.05
+    warmup: int = 100
+    masked_share: float = 0.6  # the rest are plain crops with their surroundings
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.patch_dropout < 1:
+            raise ValueError(f"patch_dropout {self.patch_dropout}: expected [0, 1)")
+        if self.steps < 1:
+            raise ValueError(f"steps {self.steps}: expected at least 1")
+
+
+def make_tower(config: TowerConfig) -> nn.Module:
+    """open_clip's VisionTransformer in the shape of `config`: images (N,3,64,64) in [-1, 1] -> (N, embed_dim)."""
+    return open_clip.transformer.VisionTransformer(
+        image_size=CROP_SIZE, patch_size=config.patch_size, width=config.width, layers=config.layers,
+        heads=config.width // config.head_width, mlp_ratio=4.0, patch_dropout=config.patch_dropout,
+        output_dim=config.embed_dim)
+
+
+class TowerHead(nn.Module):
+    """Scale and bias of the sigmoid loss, and the linear adapter of the text side (identity at the start, or fixed)."""
+
+    def __init__(self, embed_dim: int, adapt_text: bool) -> None:
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.tensor(2.3))
+        self.bias = nn.Parameter(torch.tensor(-8.0))
+        self.adapter = nn.Parameter(torch.eye(embed_dim), requires_grad=adapt_text)
+
+    def forward(self, image: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+        """Logits (N,P) that phrase p describes image n."""
+        image, text = F.normalize(image, dim=-1), F.normalize(text @ self.adapter.T, dim=-1)
+        return self.log_scale.exp() * image @ text.T + self.bias
+
+
+def phrase_loss(logits: torch.Tensor, true: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Sigmoid loss of N crops against P phrases: logits, true (bool) and weights of the true phrases, all (N,P).
+
+    Families of phrases count by their weights however many phrases they have; untrue phrases, hundreds of times more,
+    count by their sum over NEGATIVE_SHARE. A softmax term over the vocabulary sharpens the ranking.
+    """
+    positive = -(weights * F.logsigmoid(logits)).sum(1)
+    negative = -(F.logsigmoid(-logits) * ~true).sum(1) / NEGATIVE_SHARE
+    # A true phrase competes with the untrue ones only, not with the other true ones.
+    untrue = logits.masked_fill(true, -torch.inf).logsumexp(1, keepdim=True)
+    ranking = (weights * F.softplus(untrue - logits)).sum(1)
+    return (positive + negative + RANKING * ranking).mean()
+
+
+def augment(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Shift and zoom by up to 10 %, brightness, contrast, white balance and noise; images (N,3,S,S) in [-1, 1]."""
+    n = len(images)
+
+    def uniform(low: float, high: float, *shape: int) -> torch.Tensor:
+        return low + (high - low) * torch.rand(*shape, generator=generator)
+
+    theta = torch.zeros(n, 2, 3)
+    theta[:, 0, 0] = theta[:, 1, 1] = uniform(0.88, 1.12, n)
+    theta[:, :, 2] = uniform(-0.1, 0.1, n, 2)
+    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+    images = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    gain = uniform(0.8, 1.2, n, 1, 1, 1) * uniform(0.94, 1.06, n, 3, 1, 1)
+    images = (images + 1) * gain - 1 + uniform(-0.1, 0.1, n, 1, 1, 1)
+    images = images + 0.04 * torch.randn(images.shape, generator=generator)
+    return images.clamp(-1, 1)
+
+
+def train_tower(crops: Crops, vocabulary: Vocabulary, config: TowerConfig, adapt_text: bool = False,
+                checkpoint: Path | None = None, limit_seconds: float | None = None) -> tuple[nn.Module, TowerHead]:
+    """Trains tower and head; resumes from `checkpoint` where it exists, saves there every 200 steps."""
+    torch.manual_seed(config.seed)
+    tower, head = make_tower(config), TowerHead(config.embed_dim, adapt_text)
+    decay = [p for p in tower.parameters() if p.ndim > 1]
+    plain = [p for p in tower.parameters() if p.ndim <= 1]
+    head_parameters = [p for p in head.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW([{"params": decay, "weight_decay": config.weight_decay},
+                                   {"params": plain + head_parameters, "weight_decay": 0.0}], lr=config.lr, betas=(0.9, 0.98))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1, (step + 1) / config.warmup) * (
+        0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * min(step / config.steps, 1)))))
+    names = sorted(set(crops.names))
+    object_of_crop = np.searchsorted(names, crops.names)
+    true = torch.from_numpy(np.stack([vocabulary.true[name] for name in names]))
+    weights = torch.from_numpy(np.stack([vocabulary.weights[name] for name in names]))
+    start = 0
+    if checkpoint is not None and checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=True)
+        tower.load_state_dict(state["tower"]), head.load_state_dict(state["head"])
+        optimizer.load_state_dict(state["optimizer"]), schedule.load_state_dict(state["schedule"])
+        start = state["step"]
+    began, bar = time.monotonic(), tqdm(range(start, config.steps), initial=start, total=config.steps, desc="image tower")
+    for step in bar:
+        # Seeded by step, so that a resumed run sees what an uninterrupted one would have.
+        rng, generator = np.random.default_rng([config.seed, step]), torch.Generator().manual_seed(step)
+        torch.manual_seed(step)
+        pick = np.sort(rng.integers(0, len(crops), config.batch_size))
+        pixels, masks = crops.pixels[pick], np.array(crops.masks[pick])
+        masks[rng.uniform(size=len(pick)) > config.masked_share] = True
+        logits = head(tower(augment(to_images(pixels, masks), generator)), vocabulary.text)
+        loss = phrase_loss(logits, true[object_of_crop[pick]], weights[object_of_crop[pick]])
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(tower.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        if step % 10 == 0:
+            bar.set_postfix(loss=f"{loss.item():.3f}", scale=f"{head.log_scale.exp().item():.1f}")
+        if checkpoint is not None and (step + 1) % 200 == 0:
+            part = checkpoint.with_suffix(".part")
+            torch.save({"tower": tower.state_dict(), "head": head.state_dict(), "optimizer": optimizer.state_dict(),
+                        "schedule": schedule.state_dict(), "step": step + 1}, part)
+            part.replace(checkpoint)
+        if limit_seconds is not None and time.monotonic() - began > limit_seconds:
+            break
+    return tower.eval(), head.eval()
+
+
+@torch.no_grad()
+def embed_crops(tower: nn.Module, crops: Crops, masked: bool = True, batch: int = 512) -> torch.Tensor:
+    """Unit [CLS] features (N,C) of crop-masked (or plain) crops."""
+    parts = []
+    for a in range(0, len(crops), batch):
+        masks = np.array(crops.masks[a:a + batch]) if masked else None
+        parts.append(F.normalize(tower(to_images(np.array(crops.pixels[a:a + batch]), masks)), dim=-1))
+    return torch.cat(parts)
+
+
+def save_tower(path: Path, tower: nn.Module, config: TowerConfig) -> None:
+    """fp16 safetensors with the config as metadata, written beside and renamed."""
+    part = path.with_suffix(".part")
+    save_file({k: v.half().contiguous() for k, v in tower.state_dict().items()}, part,
+              metadata={k: str(v) for k, v in asdict(config).items()})
+    part.replace(path)
+
+
+def load_tower(path: Path, config: TowerConfig) -> nn.Module:
+    """Reads what `save_tower` wrote, fp32, eval mode."""
+    tower = make_tower(config)
+    tower.load_state_dict({k: v.float() for k, v in load_file(path).items()})
+    return tower.eval()

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The phrases of the catalogue as a training vocabulary: embeddings, and which object each phrase describes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from training.objects import ObjectSpec, matches
+from training.phrases import ABSENT_PHRASES, CANONICAL_NEGATIVES, FAMILIES, all_training_phrases, describe
+
+FAMILY_SHARE = dict(zip(FAMILIES, (0.3, 0.4, 0.15, 0.15), strict=True))
+
+Embed = Callable[[Sequence[str]], torch.Tensor]  # phrases -> (n,C) unit rows
+
+
+@dataclass
+class Vocabulary:
+    """P phrases, their embeddings (P,C), and a row (P,) for each object name: weight of each true phrase (sum 1) or 0."""
+
+    phrases: list[str]
+    text: torch.Tensor
+    weights: dict[str, np.ndarray]
+    true: dict[str, np.ndarray]
+
+
+def training_vocabulary(specs: Sequence[ObjectSpec], embed: Embed) -> Vocabulary:
+    """All phrases of the training instances; the calibration half of the absent phrases and the canonical ones describe nothing."""
+    known = list(all_training_phrases(specs))
+    phrases = known + list(ABSENT_PHRASES["calibration"]) + list(CANONICAL_NEGATIVES)
+    column = {phrase: i for i, phrase in enumerate(phrases)}
+    weights, true = {}, {}
+    for spec in specs:
+        if spec.split != "train":
+            continue
+        row = np.zeros(len(phrases), np.float32)
+        for family, share in FAMILY_SHARE.items():
+            said = describe(spec.category, spec.attributes).training[family]
+            for phrase in said:
+                row[column[phrase]] += share / len(said)
+        weights[spec.name] = row / row.sum()
+        true[spec.name] = np.array([matches(spec, phrase) for phrase in known] + [False] * (len(phrases) - len(known))) | (row > 0)
+    return Vocabulary(phrases, embed(phrases), weights, true)
+
+
+def object_prompts(specs: Sequence[ObjectSpec], embed: Embed) -> dict[str, torch.Tensor]:
+    """Mean prompt q_k (C,) of each object (section 3.2), from its training phrases, families weighing alike; unit length."""
+    prompts = {}
+    for spec in specs:
+        families = describe(spec.category, spec.attributes).training
+        means = [embed(said).mean(0) for said in families.values() if said]
+        prompts[spec.name] = torch.nn.functional.normalize(torch.stack(means).mean(0), dim=0)
+    return prompts
