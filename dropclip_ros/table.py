@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The table plane and what stands on it (paper A.7: RANSAC, then statistical outlier removal).
 
-RANSAC only proposes planes; which of them is the table is decided by what it carries, its edge by what was seen of
-it, and how close to it an object begins by the noise of its own points, so that objects keep their base.
+RANSAC only proposes planes. Which of them is the table is decided by what it carries, its edge by what was seen of it,
+and how close to it an object begins by the noise of the table's own points, so that objects keep their base.
 """
 
 from dataclasses import dataclass
@@ -24,26 +24,28 @@ _MIN_SIGMA = 0.0005  # m; a depth image counts in millimetres at best, however f
 class TableConfig:
     """How the table is found. Lengths in metres, angles in radians."""
 
-    distance: float = 0.01  # RANSAC inlier distance; also the thickness that counts as table when the plane is refined
+    distance: float = 0.01  # RANSAC inlier distance
     ransac_n: int = 3
     iterations: int = 1000
     seed: int = 0
-    sample: int = 20000  # points that RANSAC sees, drawn uniformly; the plane is refined on all
+    sample: int = 8000  # points that RANSAC sees, drawn uniformly; the plane is then refined on all
     max_planes: int = 4  # planes that are tried, largest first
     min_points: int = 500  # inliers that a table needs at least
     max_tilt: float = 0.35  # from level, when gravity is known
     max_height: float = 0.5  # above the table, of what counts as standing on it
     edge_margin: float = 0.03  # beyond the seen rim of the table, where things still count as on it
     clearance: float = 2.5  # in sigmas of the table's noise: where an object begins
-    certainty: float = 5.0  # in sigmas: what is surely not the table; objects grow down from here to `clearance`
+    certainty: float = 5.0  # in sigmas: what surely is an object; objects grow down from here to `clearance`
     outlier_neighbors: int = 25
     outlier_std: float = 2.0  # 0 switches the outlier removal off
 
     def __post_init__(self):
-        limits = {"distance": (1e-4, 0.2), "ransac_n": (3, 100), "iterations": (1, 10**6), "seed": (0, 2**31 - 1),
-                  "sample": (100, 10**7), "max_planes": (1, 20), "min_points": (3, 10**7), "max_tilt": (0.0, np.pi / 2),
-                  "max_height": (0.01, 10.0), "edge_margin": (0.0, 1.0), "clearance": (0.0, 20.0),
-                  "certainty": (self.clearance, 50.0), "outlier_neighbors": (1, 1000), "outlier_std": (0.0, 20.0)}
+        limits = {
+            "distance": (1e-4, 0.2), "ransac_n": (3, 100), "iterations": (1, 10**6), "seed": (0, 2**31 - 1),
+            "sample": (100, 10**7), "max_planes": (1, 20), "min_points": (3, 10**7), "max_tilt": (0.0, 1.57),
+            "max_height": (0.01, 10.0), "edge_margin": (0.0, 1.0), "clearance": (0.0, 20.0),
+            "certainty": (self.clearance, 50.0), "outlier_neighbors": (1, 1000), "outlier_std": (0.0, 20.0),
+        }
         for name, (low, high) in limits.items():
             value = getattr(self, name)
             if not low <= value <= high:  # false for NaN too
@@ -54,8 +56,9 @@ class TableConfig:
 class Table:
     """A table plane in the camera frame.
 
-    plane (4,): unit normal n towards the camera's side and offset d, n.p + d = height of p in metres; inliers bool (N,)
-    of the points it was found in; noise (2, bins): depths z and the table's standard deviation there, both in metres.
+    plane (4,): unit normal n towards the camera's side and offset d, so that n.p + d is the height of p in metres;
+    inliers bool (N,) of the points it was found in; noise (2, bins): depths z and the standard deviation of the
+    table's height there, both in metres.
     """
 
     plane: np.ndarray
@@ -67,7 +70,7 @@ class Table:
         return points @ self.plane[:3].astype(points.dtype) + points.dtype.type(self.plane[3])
 
     def sigma(self, points: np.ndarray) -> np.ndarray:
-        """Standard deviation (N,) of the height of the table's points at the depth of each point, metres."""
+        """Standard deviation (N,) of the table's height at the depth of each point (N, 3), metres."""
         return np.interp(points[:, 2], *self.noise)
 
     @property
@@ -93,45 +96,45 @@ class Table:
 def find_table(points: np.ndarray, config: TableConfig = TableConfig(), up: np.ndarray | None = None) -> Table:
     """Find the table in camera-frame points (N, 3), metres.
 
-    `up` (3,) is the direction against gravity in the camera frame, when known: planes tilted from level by more than
-    `max_tilt` are then no table. Of the planes left, the table is the one that carries the most: its own points and those
-    standing on it, near ones counting more, so that a floor behind the table or a wall loses. Without gravity, planes that
-    look like a table to an upright camera count more. Raises NO_TABLE.
+    `up` (3,) is the direction against gravity in the camera frame, when known: planes tilted from level by more
+    than `max_tilt` are then no table. Of the planes left, the table is the one that carries the most: its own
+    points and those standing on it, near ones counting more, so that the floor or a wall behind it loses. Without
+    gravity, planes that look like a table to an upright camera count more. Raises NO_TABLE.
     """
     if up is not None:
-        up = _unit_up(up)
+        up = _unit(up)
     rng = np.random.default_rng(config.seed)
-    chosen = rng.choice(len(points), config.sample, replace=False) if len(points) > config.sample else slice(None)
-    sample = np.asarray(points[chosen], dtype=np.float64)
-    share = len(sample) / max(len(points), 1)
-    best, best_score, steepest = None, 0.0, []
-    for plane in _planes(sample, config, max(int(config.min_points * share), config.ransac_n)):
+    sample = _at_most(points, config.sample, rng).astype(np.float64)
+    min_points = max(config.min_points * len(sample) // max(len(points), 1), config.ransac_n)
+    best, best_score, tilts = None, 0.0, []
+    for plane in _planes(sample, config, min_points):
         if up is not None:
             tilt = float(np.arccos(np.clip(plane[:3] @ up, -1.0, 1.0)))
             if tilt > config.max_tilt:
-                steepest.append(tilt)
+                tilts.append(tilt)
                 continue
         score = _carried(sample, plane, config) * (1.0 if up is not None else _looks_level(plane[:3]))
         if score > best_score:
             best, best_score = plane, score
     if best is None:
-        raise DropclipError(Status.NO_TABLE, _why_none(len(points), steepest, config))
-    return _refine(points, best, config)
+        raise DropclipError(Status.NO_TABLE, _why_none(len(points), tilts, config))
+    return _refine(points, sample, best, config)
 
 
 def crop_above(points: np.ndarray, table: Table, config: TableConfig = TableConfig()) -> np.ndarray:
     """Mask (N,) of the points (N, 3), camera frame, of the things that stand on the table.
 
-    Above the plane on the camera's side, at most `max_height` high, over the table's extent, without statistical outliers
-    (taken on 5 mm voxels). What is `certainty` sigmas above the table is kept for sure; what is less, down to `clearance`
-    sigmas, only under or beside such points. `points` must be those of `find_table`.
+    Above the plane on the camera's side, at most `max_height` high, over the table's extent, without statistical
+    outliers (taken on 5 mm voxels). What is `certainty` sigmas above the table is an object; what is less, down to
+    `clearance` sigmas, only where it is under or beside such points. `points` must be those of `find_table`.
     """
     height = table.height(points)
     near = np.flatnonzero((height > config.clearance * _MIN_SIGMA) & (height < config.max_height))
     sigma = table.sigma(points[near])
     flat = _on_plane(points[near], table.plane)
     level = height[near] / sigma
-    above = (level > config.clearance) & _over(flat, _extent(points[table.inliers], table.plane), config.edge_margin)
+    above = level > config.clearance
+    above &= _over(flat, _extent(points[table.inliers], table.plane), config.edge_margin)
     near, flat, level = near[above], flat[above], level[above]
     sure = level > config.certainty
     sure[sure] = _without_outliers(points[near[sure]], config)
@@ -141,12 +144,18 @@ def crop_above(points: np.ndarray, table: Table, config: TableConfig = TableConf
     return mask
 
 
-def _unit_up(up: np.ndarray) -> np.ndarray:
+def _unit(up: np.ndarray) -> np.ndarray:
     up = np.asarray(up, dtype=np.float64).reshape(-1)
     length = np.linalg.norm(up)
     if up.shape != (3,) or not np.isfinite(length) or length == 0:
-        raise DropclipError(Status.BAD_REQUEST, f"the up direction is {up.tolist()}; expected 3 finite numbers, not all 0.")
+        raise DropclipError(Status.BAD_REQUEST,
+                            f"the up direction is {up.tolist()}; expected 3 finite numbers, not all 0.")
     return up / length
+
+
+def _at_most(points: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """A uniform sample of the rows: enough for anything statistical, and quick."""
+    return points if len(points) <= count else points[rng.choice(len(points), count, replace=False)]
 
 
 def _planes(sample: np.ndarray, config: TableConfig, min_points: int):
@@ -180,7 +189,7 @@ def _carried(sample: np.ndarray, plane: np.ndarray, config: TableConfig) -> floa
 def _looks_level(normal: np.ndarray) -> float:
     """From 0.05 to 1: is this normal an up direction of an upright camera that looks ahead or down?
 
-    Those directions are (0, -cos t, -sin t), 0 <= t <= 90 degrees; a soft preference, for cameras are mounted otherwise too.
+    Those directions are (0, -cos t, -sin t), 0 <= t <= 90 degrees. A soft preference: a camera may be mounted otherwise.
     """
     cosine = np.hypot(min(normal[1], 0.0), normal[2]) if normal[2] < 0 else -normal[1]
     return 0.05 + 0.95 * max(float(cosine), 0.0) ** 4
@@ -188,34 +197,33 @@ def _looks_level(normal: np.ndarray) -> float:
 
 def _why_none(count: int, tilts: list[float], config: TableConfig) -> str:
     if tilts:
-        return (f"no level plane: the largest {len(tilts)} planes are tilted by at least {np.degrees(min(tilts)):.0f} degrees, "
-                f"allowed are {np.degrees(config.max_tilt):.0f}. Check the camera's pose, or raise max_tilt.")
-    return (f"no plane with {config.min_points} points or more among {count} valid depth points. Point the camera at a table, "
-            "check the depth unit and the depth limits.")
+        return (f"no level plane: all {len(tilts)} planes found are tilted by {np.degrees(min(tilts)):.0f} degrees "
+                f"or more, allowed are {np.degrees(config.max_tilt):.0f}. Check the camera's pose, or raise max_tilt.")
+    return (f"no plane of {config.min_points} points or more among {count} points with valid depth. Point the camera "
+            "at a table, and check the depth unit and the depth limits.")
 
 
-def _refine(points: np.ndarray, plane: np.ndarray, config: TableConfig) -> Table:
-    """Least squares on the inliers among all points; the second and third pass take a thinner slab, with less of objects."""
-    for distance in (config.distance, 0.6 * config.distance, 0.6 * config.distance):
-        slab = points[np.abs(points @ plane[:3].astype(points.dtype) + points.dtype.type(plane[3])) < distance]
-        centre = slab.mean(axis=0, dtype=np.float64)
+def _refine(points: np.ndarray, sample: np.ndarray, plane: np.ndarray, config: TableConfig) -> Table:
+    """Least squares on the inliers, in thinner and thinner slabs, which hold less of the objects' bases."""
+    for cloud, share in ((sample, 1.0), (sample, 0.6), (points, 0.6)):
+        height = cloud @ plane[:3].astype(cloud.dtype) + cloud.dtype.type(plane[3])
+        slab = cloud[np.abs(height) < share * config.distance]
+        centre = np.array([column.mean(dtype=np.float64) for column in slab.T])
         offsets = slab - centre.astype(slab.dtype)
         normal = np.linalg.eigh((offsets.T @ offsets).astype(np.float64))[1][:, 0]
-        normal *= -np.sign(normal @ centre)  # the camera is at the origin
+        normal *= -np.sign(normal @ centre)  # the camera, at the origin, is above
         plane = np.append(normal, -normal @ centre)
-    table = Table(plane, np.zeros(0, dtype=bool), np.zeros((2, 1)))
-    height = table.height(points)
+    height = points @ plane[:3].astype(points.dtype) + points.dtype.type(plane[3])
     inliers = np.abs(height) < config.distance
-    return Table(plane, inliers, _noise(points[inliers, 2], height[inliers]))
+    step = max(np.count_nonzero(inliers) // 20000, 1)
+    return Table(plane, inliers, _noise(points[inliers, 2][::step], height[inliers][::step]))
 
 
 def _noise(depth: np.ndarray, height: np.ndarray) -> np.ndarray:
-    """Robust standard deviation of the table's height by depth, (2, bins): a depth camera's noise grows with distance."""
-    order = np.argsort(depth[::max(len(depth) // 20000, 1)])
-    depth, height = depth[::max(len(depth) // 20000, 1)][order], height[::max(len(height) // 20000, 1)][order]
-    bins = [b for b in zip(np.array_split(depth, _NOISE_BINS), np.array_split(height, _NOISE_BINS), strict=True) if len(b[0])]
-    spread = [1.4826 * np.median(np.abs(h - np.median(h))) for _, h in bins]
-    return np.array([[np.median(z) for z, _ in bins], np.maximum(spread, _MIN_SIGMA)])
+    """Robust deviation of the table's height by depth, (2, bins): a depth camera's noise grows with distance."""
+    bins = np.array_split(np.argsort(depth), min(_NOISE_BINS, len(depth)))
+    spread = [1.4826 * np.median(np.abs(height[b] - np.median(height[b]))) for b in bins]
+    return np.array([[np.median(depth[b]) for b in bins], np.maximum(spread, _MIN_SIGMA)])
 
 
 def _on_plane(points: np.ndarray, plane: np.ndarray) -> np.ndarray:
@@ -227,19 +235,24 @@ def _on_plane(points: np.ndarray, plane: np.ndarray) -> np.ndarray:
 def _extent(lying: np.ndarray, plane: np.ndarray) -> np.ndarray:
     """Convex outline of the largest connected patch of a plane's points: lines (L, 3), a x + b y + c <= 0 inside.
 
-    The largest patch only: another desk, or a chair back at the same height, is another plane to us.
+    The largest patch only: another desk, or a chair at the same height, is not this table.
     """
-    flat = _on_plane(lying, plane)
-    cells = np.floor(flat / _CELL).astype(np.int64)
-    origin = cells.min(axis=0) - 4
-    shape = tuple(cells.max(axis=0) - origin + 5)
-    counts = np.bincount(np.ravel_multi_index(tuple((cells - origin).T), shape), minlength=np.prod(shape)).reshape(shape)
-    joined = ndimage.binary_closing(counts > 0, iterations=3)  # bridges the shadows of objects
-    labels, _ = ndimage.label(joined)
-    largest = 1 + np.argmax(np.bincount(labels[counts > 0], weights=counts[counts > 0])[1:])
-    inside = np.argwhere((labels == largest) & (counts > 0)) + origin
-    corners = (inside[:, None] + np.array([[0, 0], [0, 1], [1, 0], [1, 1]])).reshape(-1, 2) * _CELL
+    cells, origin, shape = _raster(_on_plane(lying[::max(len(lying) // 40000, 1)], plane), _CELL, border=4)
+    counts = np.bincount(np.ravel_multi_index(cells, shape), minlength=shape[0] * shape[1]).reshape(shape)
+    labels, _ = ndimage.label(ndimage.binary_closing(counts > 0, iterations=3))  # bridges the shadows of objects
+    sizes = np.bincount(labels.ravel(), weights=counts.ravel())
+    patch = np.argwhere((labels == 1 + np.argmax(sizes[1:])) & (counts > 0)) + origin
+    corners = (patch[:, None] + np.array([[0, 0], [0, 1], [1, 0], [1, 1]])).reshape(-1, 2) * _CELL
     return ConvexHull(corners).equations
+
+
+def _raster(flat: np.ndarray, cell: float, border: int) -> tuple[tuple, np.ndarray, tuple[int, int]]:
+    """Cells of plane coordinates (N, 2) in a raster that just holds them and a border: rows and columns, the cell
+    number of its corner (2,), and its shape."""
+    cells = [np.floor(column / cell).astype(np.int64) for column in flat.T]
+    origin = np.array([column.min() - border for column in cells])
+    cells = tuple(column - start for column, start in zip(cells, origin, strict=True))
+    return cells, origin, tuple(int(column.max()) + 1 + border for column in cells)
 
 
 def _over(flat: np.ndarray, outline: np.ndarray, margin: float) -> np.ndarray:
@@ -268,8 +281,7 @@ def _beside(flat: np.ndarray, sure: np.ndarray) -> np.ndarray:
     """Which plane coordinates (N, 2) share a 5 mm cell, or touch one, with those marked sure: bool (N,)."""
     if not sure.any():
         return np.zeros(len(flat), dtype=bool)
-    cells = np.floor(flat / _GROW_CELL).astype(np.int64)
-    cells -= cells.min(axis=0) - 1
-    occupied = np.zeros(cells.max(axis=0) + 2, dtype=bool)
-    occupied[tuple(cells[sure].T)] = True
-    return ndimage.binary_dilation(occupied)[tuple(cells.T)]
+    cells, _, shape = _raster(flat, _GROW_CELL, border=1)
+    occupied = np.zeros(shape, dtype=bool)
+    occupied[tuple(column[sure] for column in cells)] = True
+    return ndimage.binary_dilation(occupied)[cells]
