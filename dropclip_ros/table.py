@@ -16,6 +16,7 @@ from dropclip_ros.voxels import VoxelConfig, voxelize
 
 _CELL = 0.02  # m, raster of the table's extent
 _GROW_CELL = 0.005  # m, raster in which objects grow down to their base
+_FIT_POINTS = 20000  # enough for anything statistical
 _NOISE_BINS = 12
 _MIN_SIGMA = 0.0005  # m; a depth image counts in millimetres at best, however flat the table looks
 
@@ -54,42 +55,36 @@ class TableConfig:
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """A table plane in the camera frame.
+    """A table plane in the camera frame, and how its points stray from it.
 
-    plane (4,): unit normal n towards the camera's side and offset d, so that n.p + d is the height of p in metres;
-    inliers bool (N,) of the points it was found in; noise (2, bins): depths z and the standard deviation of the
-    table's height there, both in metres.
+    plane (4,): unit normal n towards the camera's side and offset d, so that n.p + d is the height of p in metres.
+    inliers bool (N,) of the points it was found in. bow (6,): the surface as the camera sees it, as height over the
+    coordinates of `flat`: 1, x, y, xx, xy, yy; depth cameras bend planes by some millimetres. noise (2, bins):
+    depths z and the standard deviation of the table's points about that surface, metres.
     """
 
     plane: np.ndarray
     inliers: np.ndarray
+    bow: np.ndarray
     noise: np.ndarray
 
     def height(self, points: np.ndarray) -> np.ndarray:
         """Signed height (N,) of camera-frame points (N, 3) above the plane, metres."""
-        return points @ self.plane[:3].astype(points.dtype) + points.dtype.type(self.plane[3])
+        return _height(points, self.plane)
 
-    def sigma(self, points: np.ndarray) -> np.ndarray:
-        """Standard deviation (N,) of the table's height at the depth of each point (N, 3), metres."""
-        return np.interp(points[:, 2], *self.noise)
+    def significance(self, points: np.ndarray) -> np.ndarray:
+        """Height (N,) of points (N, 3) above the table as the camera sees it, in sigmas of its noise there."""
+        above = _height(points, self.plane) - _parabola(_on_plane(points, self.plane)) @ self.bow
+        return above / np.interp(points[:, 2], *self.noise)
 
     @property
     def frame(self) -> np.ndarray:
-        """camera_from_table (4, 4).
-
-        z is the normal, x the image's right along the plane, and the origin where the optical axis meets the plane
-        (the foot of the camera's perpendicular when it does not).
-        """
+        """camera_from_table (4, 4): z is the normal, x the image's right along the plane, and the origin where the
+        optical axis meets the plane (the foot of the camera's perpendicular when it does not)."""
         normal, offset = self.plane[:3], self.plane[3]
-        looks_at_it = normal[2] < -1e-3
-        origin = np.array([0.0, 0.0, -offset / normal[2]]) if looks_at_it else -offset * normal
-        right = np.array([1.0, 0.0, 0.0]) if abs(normal[0]) < 0.95 else np.array([0.0, 1.0, 0.0])
-        x = right - normal * (right @ normal)
         frame = np.eye(4)
-        frame[:3, 0] = x / np.linalg.norm(x)
-        frame[:3, 2] = normal
-        frame[:3, 1] = np.cross(frame[:3, 2], frame[:3, 0])
-        frame[:3, 3] = origin
+        frame[:3, :3] = _axes(normal)
+        frame[:3, 3] = (0.0, 0.0, -offset / normal[2]) if normal[2] < -1e-3 else -offset * normal
         return frame
 
 
@@ -129,13 +124,12 @@ def crop_above(points: np.ndarray, table: Table, config: TableConfig = TableConf
     `clearance` sigmas, only where it is under or beside such points. `points` must be those of `find_table`.
     """
     height = table.height(points)
-    near = np.flatnonzero((height > config.clearance * _MIN_SIGMA) & (height < config.max_height))
-    sigma = table.sigma(points[near])
+    near = np.flatnonzero((height > -config.distance) & (height < config.max_height))
+    level = table.significance(points[near])
+    near, level = near[level > config.clearance], level[level > config.clearance]
     flat = _on_plane(points[near], table.plane)
-    level = height[near] / sigma
-    above = level > config.clearance
-    above &= _over(flat, _extent(points[table.inliers], table.plane), config.edge_margin)
-    near, flat, level = near[above], flat[above], level[above]
+    over = _over(flat, _extent(points[table.inliers], table.plane), config.edge_margin)
+    near, level, flat = near[over], level[over], flat[over]
     sure = level > config.certainty
     sure[sure] = _without_outliers(points[near[sure]], config)
     kept = sure | (level <= config.certainty) & _beside(flat, sure)
@@ -178,7 +172,7 @@ def _planes(sample: np.ndarray, config: TableConfig, min_points: int):
 
 def _carried(sample: np.ndarray, plane: np.ndarray, config: TableConfig) -> float:
     """How much lies in the plane and stands on it, each point weighted by 1/z^2: near things matter."""
-    height = sample @ plane[:3] + plane[3]
+    height = _height(sample, plane)
     lies = np.abs(height) < config.distance
     stands = (height >= config.distance) & (height < config.max_height)
     weight = 1.0 / np.square(sample[:, 2])
@@ -206,30 +200,56 @@ def _why_none(count: int, tilts: list[float], config: TableConfig) -> str:
 def _refine(points: np.ndarray, sample: np.ndarray, plane: np.ndarray, config: TableConfig) -> Table:
     """Least squares on the inliers, in thinner and thinner slabs, which hold less of the objects' bases."""
     for cloud, share in ((sample, 1.0), (sample, 0.6), (points, 0.6)):
-        height = cloud @ plane[:3].astype(cloud.dtype) + cloud.dtype.type(plane[3])
-        slab = cloud[np.abs(height) < share * config.distance]
+        slab = cloud[np.abs(_height(cloud, plane)) < share * config.distance]
         centre = np.array([column.mean(dtype=np.float64) for column in slab.T])
         offsets = slab - centre.astype(slab.dtype)
         normal = np.linalg.eigh((offsets.T @ offsets).astype(np.float64))[1][:, 0]
         normal *= -np.sign(normal @ centre)  # the camera, at the origin, is above
         plane = np.append(normal, -normal @ centre)
-    height = points @ plane[:3].astype(points.dtype) + points.dtype.type(plane[3])
+    height = _height(points, plane)
     inliers = np.abs(height) < config.distance
-    step = max(np.count_nonzero(inliers) // 20000, 1)
-    return Table(plane, inliers, _noise(points[inliers, 2][::step], height[inliers][::step]))
+    step = max(np.count_nonzero(inliers) // _FIT_POINTS, 1)
+    lying, height = points[inliers][::step], height[inliers][::step]
+    terms = _parabola(_on_plane(lying, plane))
+    close, residual = np.ones(len(lying), dtype=bool), height
+    for _ in range(4):  # without the bases of objects, which are on one side only
+        bow = np.linalg.lstsq(terms[close], height[close], rcond=None)[0]
+        residual = height - terms @ bow
+        close = np.abs(residual) <= 2.5 * _deviation(residual)
+    return Table(plane, inliers, bow, _noise(lying[:, 2], residual))
 
 
-def _noise(depth: np.ndarray, height: np.ndarray) -> np.ndarray:
-    """Robust deviation of the table's height by depth, (2, bins): a depth camera's noise grows with distance."""
+def _noise(depth: np.ndarray, residual: np.ndarray) -> np.ndarray:
+    """Deviation of the table's points by depth, (2, bins): a depth camera's noise grows with distance."""
     bins = np.array_split(np.argsort(depth), min(_NOISE_BINS, len(depth)))
-    spread = [1.4826 * np.median(np.abs(height[b] - np.median(height[b]))) for b in bins]
-    return np.array([[np.median(depth[b]) for b in bins], np.maximum(spread, _MIN_SIGMA)])
+    return np.array([[np.median(depth[b]) for b in bins], [_deviation(residual[b]) for b in bins]])
+
+
+def _deviation(residual: np.ndarray) -> float:
+    """Standard deviation by the median, metres; not less than a depth image can tell."""
+    return max(1.4826 * float(np.median(np.abs(residual - np.median(residual)))), _MIN_SIGMA)
+
+
+def _height(points: np.ndarray, plane: np.ndarray) -> np.ndarray:
+    return points @ plane[:3].astype(points.dtype) + points.dtype.type(plane[3])
+
+
+def _parabola(flat: np.ndarray) -> np.ndarray:
+    x, y = flat.T
+    return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=1)
+
+
+def _axes(normal: np.ndarray) -> np.ndarray:
+    """Rotation (3, 3) camera_from_table with this z axis and x along the image's right."""
+    right = np.array([1.0, 0.0, 0.0]) if abs(normal[0]) < 0.95 else np.array([0.0, 1.0, 0.0])
+    x = right - normal * (right @ normal)
+    x /= np.linalg.norm(x)
+    return np.stack([x, np.cross(normal, x), normal], axis=1)
 
 
 def _on_plane(points: np.ndarray, plane: np.ndarray) -> np.ndarray:
-    """Coordinates (N, 2) of points along the plane, metres, in the table frame's x and y about the camera's foot."""
-    frame = Table(plane, np.zeros(0, dtype=bool), np.zeros((2, 1))).frame
-    return points @ frame[:3, :2].astype(points.dtype)
+    """Coordinates (N, 2) along the plane, metres, on the table frame's x and y about the camera's foot."""
+    return points @ _axes(plane[:3])[:, :2].astype(points.dtype)
 
 
 def _extent(lying: np.ndarray, plane: np.ndarray) -> np.ndarray:
