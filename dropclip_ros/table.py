@@ -216,7 +216,7 @@ def _refine(points: np.ndarray, sample: np.ndarray, plane: np.ndarray, config: T
         bow = np.linalg.lstsq(terms[close], height[close], rcond=None)[0]
         residual = height - terms @ bow
         close = np.abs(residual) <= 2.5 * _deviation(residual)
-    return Table(plane, inliers, bow, _noise(lying[:, 2], residual))
+    return Table(plane, inliers, bow, _noise(lying[close, 2], residual[close]))
 
 
 def _noise(depth: np.ndarray, residual: np.ndarray) -> np.ndarray:
