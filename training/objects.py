@@ -15,6 +15,7 @@ import numpy as np
 from scipy.spatial import ConvexHull
 
 from training import makers_kitchen as kitchen
+from training import makers_things as things
 from training.phrases import describe, normal
 from training.shapes import Part, centre, join
 from training.textures import COLORS, MATERIALS, Canvas
@@ -69,14 +70,49 @@ KINDS: dict[str, Kind] = {
     "spoon": Kind(kitchen.spoon, ("metal", "metal", "wood", "plastic")),
     "fork": Kind(kitchen.fork, ("metal", "metal", "plastic")),
     "knife": Kind(kitchen.knife, ("plastic", "wood"), ("black", "brown", "red", "blue", "green", "yellow", "white", "orange")),
+    "apple": Kind(things.apple, ("organic",), ("red", "green", "yellow")),
+    "orange": Kind(things.orange, ("organic",), ("orange",)),
+    "banana": Kind(things.banana, ("organic",), ("yellow", "yellow", "green")),
+    "lemon": Kind(things.lemon, ("organic",), ("yellow",)),
+    "carrot": Kind(things.carrot, ("organic",), ("orange", "purple")),
+    "donut": Kind(things.donut, ("organic",), ("pink", "brown", "white", "blue", "yellow", "green"), second=BRIGHT),
+    "book": Kind(things.book, ("paper",), second=BRIGHT, brands=("cooking", "robots", "space", "gardens", "history", "poems"),
+                 motifs=("star", "flower", "fish")),
+    "mobile phone": Kind(things.mobile_phone, ("plastic", "metal")),
+    "remote control": Kind(things.remote_control, ("plastic",), ("black", "white", "gray", "blue", "red"),
+                           second=("blue", "green", "yellow")),
+    "computer mouse": Kind(things.computer_mouse, ("plastic",)),
+    "marker pen": Kind(things.marker_pen, ("plastic",), tuple(color for color in ANY if color != "white")),
+    "tape roll": Kind(things.tape_roll, ("plastic",)),
+    "stapler": Kind(things.stapler, ("plastic", "metal")),
+    "scissors": Kind(things.scissors, ("plastic",)),
+    "battery": Kind(things.battery, ("metal",), second=("orange", "yellow", "black", "green", "red")),
+    "light bulb": Kind(things.light_bulb, ("glass",), ("white", "yellow", "red", "blue", "green", "pink")),
+    "candle": Kind(things.candle, ("wax",)),
+    "flower pot": Kind(things.flower_pot, ("ceramic", "plastic"), second=("red", "yellow", "pink", "purple", "white")),
+    "shampoo bottle": Kind(things.shampoo_bottle, ("plastic",), second=("white", "black", "gray"), brands=("LUVA", "SILKY", "HAARO"),
+                           flavours={"lavender": "purple", "mint": "green", "rose": "pink", "coconut": "white", "lemon": "yellow",
+                                     "blueberry": "blue"}),
+    "soap bar": Kind(things.soap_bar, ("wax",), BRIGHT),
+    "sponge": Kind(things.sponge, ("foam",), BRIGHT, second=("green", "blue", "red", "gray", "white")),
+    "toothbrush": Kind(things.toothbrush, ("plastic",), second=BRIGHT),
+    "hammer": Kind(things.hammer, ("wood", "rubber", "plastic")),
+    "screwdriver": Kind(things.screwdriver, ("plastic",), second=("black", "yellow", "red", "white")),
+    "ball": Kind(things.ball, ("rubber", "plastic"), second=ANY, patterns=PATTERNS),
+    "toy car": Kind(things.toy_car, ("plastic", "metal", "wood")),
+    "building block": Kind(things.building_block, ("plastic",)),
     # held out as categories
     "teapot": Kind(kitchen.teapot, ("ceramic", "metal"), second=ANY, patterns=PATTERNS),
     "wine glass": Kind(kitchen.wine_glass, ("glass",), BRIGHT),
     "spatula": Kind(kitchen.spatula, ("plastic", "metal"), second=("black", "red", "brown", "blue")),
     "jam jar": Kind(kitchen.jam_jar, ("glass",), second=("white", "red", "yellow", "green"),
                     flavours={"strawberry": "red", "orange": "orange", "grape": "purple", "peach": "yellow"}),
+    "pear": Kind(things.pear, ("organic",), ("green", "yellow")),
+    "cucumber": Kind(things.cucumber, ("organic",), ("green",)),
+    "tennis ball": Kind(things.tennis_ball, ("rubber",), ("yellow", "green", "orange", "pink")),
+    "calculator": Kind(things.calculator, ("plastic",)),
 }  # fmt: skip
-HELDOUT_CATEGORIES = ("teapot", "wine glass", "spatula", "jam jar")
+HELDOUT_CATEGORIES = ("teapot", "wine glass", "spatula", "jam jar", "pear", "cucumber", "tennis ball", "calculator")
 NATURAL = {"metal": "silver", "wood": "brown"}  # the colour that a bare material has
 
 
@@ -150,7 +186,7 @@ def _attributes(kind: Kind, count: int, rng: np.random.Generator) -> list[dict[s
             attributes["brand"] = str(rng.choice(kind.brands)).lower()
         if kind.patterns and material not in ("wood",):
             attributes["pattern"] = str(rng.choice(kind.patterns))
-        if kind.motifs and attributes.get("pattern") == "plain" and rng.random() < 0.5:
+        if kind.motifs and (not kind.patterns or (attributes.get("pattern") == "plain" and rng.random() < 0.5)):
             attributes["motif"] = str(rng.choice(kind.motifs))
         visible = attributes.get("pattern", "plain") != "plain" or "motif" in attributes if kind.patterns else True
         if kind.second and visible:

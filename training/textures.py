@@ -23,7 +23,8 @@ COLORS = {
     "blue": (32, 78, 196), "purple": (122, 46, 160), "pink": (244, 130, 175), "brown": (120, 72, 36),
     "black": (28, 28, 31), "white": (240, 240, 236), "gray": (128, 130, 134), "silver": (182, 186, 192),
 }  # fmt: skip
-PRINT = {"cream": (250, 240, 214), "leaf": (52, 128, 44), "ink": (20, 20, 24)}  # for drawings, never an attribute
+PRINT = {"cream": (250, 240, 214), "leaf": (52, 128, 44), "ink": (20, 20, 24), "dough": (206, 152, 92),
+         "sky": (150, 200, 228), "lcd": (168, 186, 160)}  # fmt: skip  # for drawings, never an attribute
 # material: (specular, shininess, density kg/m3 of the mesh's convex hull, friction)
 MATERIALS = {
     "ceramic": (0.6, 0.7, 700.0, 0.6), "plastic": (0.35, 0.4, 450.0, 0.6), "metal": (0.9, 0.8, 900.0, 0.5),
