@@ -16,14 +16,14 @@ def ink_on(color: str) -> str:
 
 
 def vessel(outer: list, wall: float, floor: float, inside: int = MAIN) -> list[Part]:
-    """An open vessel of an outer profile [(r, z)...] from the bottom up: printed outside, plain bottom and inside."""
+    """An open vessel of an outer profile [(r, z)...] from the bottom up: printed outside, a plain floor."""
     inner = [(max(r - wall, 0.0), z) for r, z in outer if z > floor][::-1]
     z_rim = outer[-1][1]
     lip = [outer[-1], (outer[-1][0] - wall / 2, z_rim + wall / 3), (inner[0][0], z_rim)]
     return [
-        revolve([(0.0, outer[0][1]), outer[0]], MAIN),
+        cylinder(outer[0][0], outer[0][1], floor, MAIN, top=inner[-1][0]),
         revolve(outer, BODY, hollow=True),
-        revolve([*lip, *inner[1:], (inner[-1][0] * 0.98, floor), (0.0, floor)], inside, hollow=True),
+        revolve([*lip, *inner[1:]], inside, hollow=True),
     ]
 
 
@@ -58,10 +58,9 @@ def plate(canvas: Canvas, a: Attributes, rng: np.random.Generator) -> list[Part]
     r, h = rng.uniform(0.085, 0.115), rng.uniform(0.014, 0.02)
     outer = [(r * 0.6, 0.0), (r * 0.72, h * 0.35), (r, h)]
     inner = [(r, h), (r - 0.003, h + 0.002), (r * 0.7, h * 0.45 + 0.003), (r * 0.62, 0.005)]
-    well = [(r * 0.62, 0.005), (0.0, 0.005)]
     canvas.pattern(a["pattern"], a["color2"])
-    bottom = revolve([(0.0, 0.0), (r * 0.6, 0.0)], MAIN)
-    return [bottom, revolve(outer, MAIN, hollow=True), revolve(inner, BODY, 32, True), revolve(well, MAIN)]
+    base = cylinder(r * 0.6, 0.0, 0.005, MAIN, top=r * 0.62)
+    return [base, revolve(outer, MAIN, hollow=True), revolve(inner, BODY, hollow=True)]
 
 
 def tumbler(canvas: Canvas, a: Attributes, rng: np.random.Generator) -> list[Part]:
@@ -104,8 +103,8 @@ def soda_can(canvas: Canvas, a: Attributes, rng: np.random.Generator) -> list[Pa
 FLAVOURS = {  # what is drawn for a flavour, and in which colour
     "strawberry": ("strawberry", "red"), "orange": ("round", "orange"), "apple": ("round", "green"), "grape": ("bunch", "purple"),
     "mango": ("round", "yellow"), "cherry": ("cherries", "red"), "lemon": ("citrus", "yellow"), "lime": ("citrus", "green"),
-    "blueberry": ("bunch", "blue"), "cola": ("star", "white"), "peach": ("round", "orange"), "tomato": ("round", "red"),
-    "corn": ("grains", "yellow"), "pea": ("grains", "green"), "bean": ("grains", "brown"), "tuna": ("fish", "blue"),
+    "blueberry": ("bunch", "blue"), "cola": ("star", "white"), "peach": ("round", "orange"), "tomatoes": ("round", "red"),
+    "peaches": ("round", "orange"), "corn": ("grains", "yellow"), "peas": ("grains", "green"), "beans": ("grains", "brown"), "tuna": ("fish", "blue"),
     "honey": ("drop", "orange"), "chocolate": ("grains", "brown"), "fruit ring": ("rings", "red"), "oat": ("sprig", "brown"),
     "whole": ("drop", "blue"), "chicken": ("drop", "yellow"), "beef": ("star", "brown"), "shrimp": ("rings", "pink"),
     "vegetable": ("sprig", "green"), "lavender": ("sprig", "purple"), "mint": ("sprig", "green"), "rose": ("flower", "red"),

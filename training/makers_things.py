@@ -314,9 +314,8 @@ def toothbrush(canvas: Canvas, a: Attributes, rng: Rng) -> list[Part]:
 
 def light_bulb(canvas: Canvas, a: Attributes, rng: Rng) -> list[Part]:
     r, base = rng.uniform(0.028, 0.034), 0.013
-    h = r * rng.uniform(2.3, 2.6)
-    z = h - r
-    glass = [(base, 0.026), (base * 1.1, 0.032), (r * 0.8, z - r * 0.62), *arc(r, -28, 90, 9, (0, z))]
+    z = r * rng.uniform(2.1, 2.4)  # height of the bulb's widest place
+    glass = [(base, 0.026), (base * 1.05, 0.032), (r * 0.72, z - r * 0.85), *arc(r, -32, 90, 9, (0, z))]
     rows = [(base * (1 if k % 2 else 0.86), 0.006 + 0.0035 * k) for k in range(6)]
     screw = revolve([(0, 0), (0.005, 0), (base * 0.86, 0.005), *rows, (base, 0.027)], METAL, 20)
     return [revolve(glass, MAIN), screw]

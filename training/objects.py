@@ -56,8 +56,8 @@ KINDS: dict[str, Kind] = {
     "water bottle": Kind(kitchen.water_bottle, ("plastic", "glass", "metal"), second=BRIGHT, brands=("AQUI", "FONTE", "NIVA", "RILL")),
     "soda can": Kind(kitchen.soda_can, ("metal",), flavours=SODA, second=BRIGHT, patterns=("plain", "banded", "striped"),
                      brands=("ZAPPO", "FIZZO", "POLKA", "KOLARA")),
-    "food tin": Kind(kitchen.food_tin, ("metal",), flavours={"tomato": "red", "corn": "yellow", "pea": "green", "bean": "brown",
-                                                             "tuna": "blue", "peach": "orange"}),
+    "food tin": Kind(kitchen.food_tin, ("metal",), flavours={"tomatoes": "red", "corn": "yellow", "peas": "green", "beans": "brown",
+                                                             "tuna": "blue", "peaches": "orange"}),
     "cereal box": Kind(kitchen.cereal_box, ("cardboard",), second=BRIGHT, brands=("CRUNCHO", "FLAKEY", "MORNA", "OTTI"),
                        flavours={"honey": "yellow", "chocolate": "brown", "strawberry": "pink", "corn": "green", "oat": "blue",
                                  "fruit ring": "red"}),
@@ -96,7 +96,7 @@ KINDS: dict[str, Kind] = {
     "soap bar": Kind(things.soap_bar, ("wax",), BRIGHT),
     "sponge": Kind(things.sponge, ("foam",), BRIGHT, second=("green", "blue", "red", "gray", "white")),
     "toothbrush": Kind(things.toothbrush, ("plastic",), second=BRIGHT),
-    "hammer": Kind(things.hammer, ("wood", "rubber", "plastic")),
+    "hammer": Kind(things.hammer, ("wood", "plastic")),
     "screwdriver": Kind(things.screwdriver, ("plastic",), second=("black", "yellow", "red", "white")),
     "ball": Kind(things.ball, ("rubber", "plastic"), second=ANY, patterns=PATTERNS),
     "toy car": Kind(things.toy_car, ("plastic", "metal", "wood")),
@@ -232,7 +232,7 @@ def _hull_parts(parts: Sequence[Part]) -> list[np.ndarray] | None:
     angle = np.arctan2(wall[:, 1], wall[:, 0])
     for k in range(8):
         off = (angle - (k + 0.5) * sector + np.pi) % (2 * np.pi) - np.pi
-        hulls.append(wall[np.abs(off) < sector / 2 + 1e-4])
+        hulls.append(wall[np.abs(off) < sector / 2 + 0.12])  # a little overlap: the mesh's columns need not fall on the cuts
     return [(hull - middle).astype(np.float32) for hull in hulls]
 
 

@@ -93,17 +93,17 @@ class Canvas:
         self.draw.rectangle(self.box(panel, low, high), fill=self.rgb(color))
 
     def pattern(self, name: str, color: str) -> None:
-        """'plain', 'striped', 'dotted', 'checked' or 'banded' over the printed area."""
+        """'plain', 'striped', 'dotted', 'checked' or 'banded' over the printed area; the ground stays dominant."""
         rgb, (w, h) = self.rgb(color), BODY_PIXELS
         if name == "striped":
             for x in range(0, w, 32):
-                self.draw.rectangle((x, 0, x + 13, h - 1), fill=rgb)
+                self.draw.rectangle((x, 0, x + 9, h - 1), fill=rgb)
         elif name == "banded":
             self.band(color, 0.38, 0.66)
         elif name == "checked":
             for x in range(0, w, 32):
                 for y in range((x // 32 % 2) * 32, h, 64):
-                    self.draw.rectangle((x, y, x + 31, min(y + 31, h - 1)), fill=rgb)
+                    self.draw.rectangle((x + 3, y + 3, x + 28, y + 28), fill=rgb)
         elif name == "dotted":
             for x in range(0, w, 32):
                 for y in range(16 + (x // 32 % 2) * 16, h, 32):
