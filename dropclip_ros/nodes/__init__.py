@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ROS 2 side: nodes, and the conversions between messages and the core's arrays."""

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Plays a rosbag2 (sqlite3 or mcap, plain or zstd) as a live camera: `ros2 bag play` for machines without it.
+
+    ros2 run dropclip_ros bag_player --ros-args -p bag:=demo/tabletop -p loop:=true
+"""
+import struct
+import threading
+import time
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+import rclpy
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.serialization import deserialize_message
+from rosbags.highlevel import AnyReader, AnyReaderError
+from rosbags.interfaces import Connection
+from rosbags.typesys import Stores, get_typestore
+from tf2_msgs.msg import TFMessage
+
+from dropclip_ros.errors import DropclipError, Status
+from dropclip_ros.nodes.common import Setting, Settings, run
+from dropclip_ros.nodes.messages import nanoseconds, time_message
+
+SETTINGS = (
+    Setting("bag", "", "Folder of the rosbag2", read_only=True),
+    Setting("rate", 1.0, "Speed, times the recorded one", 0.01, 100.0),
+    Setting("loop", True, "Start again at the end"),
+    Setting("period", 0.1, "Least time from one start of the bag to the next, s", 0.01, 3600.0),
+    Setting("restamp", True, "Shift the stamps so that the bag happens now"),
+)
+
+
+def restamp_header(raw: bytes, restamp: Callable[[int], int]) -> bytes:
+    """A CDR message that begins with a std_msgs/Header, its stamp [ns] mapped; all other bytes as recorded."""
+    out = bytearray(raw)
+    stamp_format = "<iI" if out[1] & 1 else ">iI"       # second byte of the encapsulation header: endianness
+    sec, nanosec = struct.unpack_from(stamp_format, out, 4)
+    struct.pack_into(stamp_format, out, 4, *divmod(restamp(sec * 1_000_000_000 + nanosec), 1_000_000_000))
+    return bytes(out)
+
+
+class BagPlayer(Node):
+    """Publishes what the bag holds, on its own topics; types that are not installed are left out, with a warning."""
+
+    def __init__(self):
+        super().__init__("bag_player")
+        self._settings = Settings(self, SETTINGS)
+        try:
+            self._reader = AnyReader([Path(self._settings["bag"])], default_typestore=get_typestore(Stores.ROS2_JAZZY))
+            self._reader.open()
+        except (AnyReaderError, OSError) as error:
+            raise DropclipError(Status.BAD_REQUEST, f"parameter bag: {self._settings['bag']!r} cannot be read as a "
+                                f"rosbag2 ({error})") from error
+        self._topics = {c.topic: entry for c in self._reader.connections if (entry := self._publisher(c))}
+        threading.Thread(target=self._play, daemon=True).start()
+
+    def _publisher(self, connection: Connection) -> tuple[Publisher, type] | None:
+        package, _, name = connection.msgtype.partition("/msg/")
+        try:
+            kind = getattr(import_module(f"{package}.msg"), name)
+        except (ImportError, AttributeError):
+            self.get_logger().warning(f"{connection.topic} left out: {connection.msgtype} is not installed")
+            return None
+        qos = QoSProfile(depth=100 if "tf" in name.lower() else 5)
+        if connection.topic == "/tf_static":
+            qos.durability = DurabilityPolicy.TRANSIENT_LOCAL
+        return self.create_publisher(kind, connection.topic, qos), kind
+
+    def _play(self) -> None:
+        while rclpy.ok():
+            began = time.monotonic()
+            played = self._play_once(began, self._settings["rate"])
+            if not played or not self._settings["loop"]:
+                self.get_logger().info("the bag is over")
+                return
+            self._sleep_until(began + self._settings["period"])
+
+    def _play_once(self, began: float, rate: float) -> int:
+        """One pass over the bag, on time; returns how many messages went out."""
+        began_ros, count, first = self.get_clock().now().nanoseconds, 0, None
+        for connection, recorded, raw in self._reader.messages():
+            if connection.topic not in self._topics:
+                continue
+            first = recorded if first is None else first
+            self._sleep_until(began + (recorded - first) / 1e9 / rate)
+            if not rclpy.ok():
+                break
+            # one map for the whole pass, so that stamps that were equal stay equal
+            self._publish(connection.topic, bytes(raw), lambda ns, t0=first: began_ros + round((ns - t0) / rate))
+            count += 1
+        return count
+
+    def _publish(self, topic: str, raw: bytes, restamp: Callable[[int], int]) -> None:
+        publisher, kind = self._topics[topic]
+        if not self._settings["restamp"]:
+            publisher.publish(raw)          # rclpy takes bytes for a message that is serialised already
+        elif kind is TFMessage:
+            msg = deserialize_message(raw, TFMessage)
+            for transform in msg.transforms:
+                transform.header.stamp = time_message(restamp(nanoseconds(transform.header.stamp)))
+            publisher.publish(msg)
+        elif next(iter(kind.get_fields_and_field_types().values()), "") == "std_msgs/Header":
+            publisher.publish(restamp_header(raw, restamp))
+        else:
+            publisher.publish(raw)
+
+    @staticmethod
+    def _sleep_until(moment: float) -> None:
+        while rclpy.ok() and (left := moment - time.monotonic()) > 0:
+            time.sleep(min(left, 0.2))
+
+
+def main() -> None:
+    run(BagPlayer)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every node shares: topic names, QoS, parameters with descriptors, and running until a signal."""
+import math
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import rclpy
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
+from rclpy.exceptions import NameValidationException, ParameterException
+from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
+from rclpy.impl.implementation_singleton import rclpy_implementation
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+
+from dropclip_ros.errors import DropclipError
+
+RCLError = rclpy_implementation.RCLError
+
+# Relative names, as a RealSense driver in the namespace /camera publishes them; remap for other cameras.
+COLOR_TOPIC = "camera/color/image_raw"
+DEPTH_TOPIC = "camera/aligned_depth_to_color/image_raw"
+INFO_TOPIC = "camera/color/camera_info"
+GRASPS_TOPIC = "grasp_proposals"
+GROUND_SERVICE = "ground"
+MATCH_SERVICE = "match_grasps"
+TABLE_FRAME = "dropclip_table"
+
+# A camera's subscribers take what comes. Its publishers here deliver reliably, which serves both kinds of subscriber.
+SENSOR_QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
+CAMERA_QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A parameter: its default (which fixes the type), unit and meaning, and what values it takes."""
+
+    name: str
+    default: bool | int | float | str | list[str]
+    description: str
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+    read_only: bool = False
+
+    def descriptor(self) -> ParameterDescriptor:
+        found = ParameterDescriptor(description=self.description, read_only=self.read_only,
+                                    additional_constraints=f"one of {', '.join(self.choices)}" if self.choices else "")
+        if self.low is not None and isinstance(self.default, float):
+            found.floating_point_range = [FloatingPointRange(from_value=float(self.low), to_value=float(self.high))]
+        elif self.low is not None:
+            found.integer_range = [IntegerRange(from_value=int(self.low), to_value=int(self.high), step=1)]
+        return found
+
+    def complaint(self, value: object) -> str | None:
+        """Why a value of the right type and range cannot be taken."""
+        if isinstance(value, float) and not math.isfinite(value):
+            return f"{self.name} is {value}: expected a finite number"
+        if self.choices and value not in self.choices:
+            return f"{self.name} is {value!r}: expected one of {', '.join(self.choices)}"
+        return None
+
+
+class Settings:
+    """Declares a node's parameters, refuses bad values at start and while running, and reads the current ones."""
+
+    def __init__(self, node: Node, settings: Sequence[Setting]):
+        self._node = node
+        self._settings = {s.name: s for s in settings}
+        node.add_on_set_parameters_callback(self._check)
+        for s in settings:
+            node.declare_parameter(s.name, s.default, s.descriptor())
+
+    def _check(self, parameters: Sequence[Parameter]) -> SetParametersResult:
+        known = [(self._settings[p.name], p.value) for p in parameters if p.name in self._settings]
+        complaints = [c for c in (setting.complaint(value) for setting, value in known) if c]
+        return SetParametersResult(successful=not complaints, reason="; ".join(complaints))
+
+    def __getitem__(self, name: str):
+        return self._node.get_parameter(name).value
+
+
+def run(make_node: Callable[[], Node], args: Sequence[str] | None = None) -> None:
+    """Serve a node until SIGINT or SIGTERM, then end the process: exit code 0, or 2 where it could not start.
+
+    The process ends without joining its threads: one may be deep in the model, which nothing interrupts.
+    """
+    code, node = 0, None
+    try:
+        rclpy.init(args=args)
+        node = make_node()
+        executor = MultiThreadedExecutor(num_threads=6)
+        executor.add_node(node)
+        executor.spin()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    except (DropclipError, NameValidationException, ParameterException, RCLError) as error:
+        print(f"{Path(sys.argv[0]).name}: cannot start: {error}", file=sys.stderr)
+        code = 2
+    except Exception:
+        traceback.print_exc()
+        code = 1
+    if node is not None:
+        node.destroy_node()
+    rclpy.try_shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
