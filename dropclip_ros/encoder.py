@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MinkUNet14D, the 3D encoder of DROP-CLIP (paper, section 3.3 and appendix A): voxels in, open-vocabulary features out.
+"""MinkUNet14D, the 3D encoder of DROP-CLIP (paper, section 3.3): voxels in, open-vocabulary features out.
 
 Parameter names and layout are those of MinkowskiEngine's MinkUNet14D, so its checkpoints load unchanged.
 """
@@ -93,9 +93,9 @@ class BasicBlock(nn.Module):
 class MinkUNet14D(nn.Module):
     """Sparse U-Net with one `BasicBlock` a stage.
 
-    forward(coords, feats): coords integer (N, 3) x, y, z or (N, 4) b, x, y, z in voxels, unique rows, or a grid built
-    from them before (`SparseGrid`, `MinkowskiGrid`); feats float (N, in_channels). Returns (N, out_channels), in the
-    caller's row order. Raises ValueError for coordinates a grid refuses or a count that does not match.
+    forward(coords, feats): coords integer (N, 3) x, y, z or (N, 4) b, x, y, z in voxels, unique rows, or a grid
+    built from them before (`SparseGrid`, `MinkowskiGrid`); feats float (N, in_channels). Returns (N, out_channels)
+    in the caller's row order. Raises ValueError for coordinates a grid refuses or a count that does not match.
     """
 
     def __init__(self, config: EncoderConfig | None = None):
@@ -145,9 +145,9 @@ class MinkUNet14D(nn.Module):
 
         The state dict has other names afterwards, so save first. Returns self, in eval mode.
         """
-        convs: dict[str, SparseConv] = {n: m for n, m in self.named_modules() if isinstance(m, SparseConv)}
-        norms = [n for n, m in self.named_modules() if isinstance(m, BatchNorm)]
-        for conv, name in zip(convs.values(), norms, strict=False):  # each is followed by its norm; `final` has none
+        convs = [module for module in self.modules() if isinstance(module, SparseConv)]
+        norms = [name for name, module in self.named_modules() if isinstance(module, BatchNorm)]
+        for conv, name in zip(convs[:-1], norms, strict=True):  # each has its norm after it, but for `final`
             bn = self.get_submodule(name).bn
             scale = bn.weight * torch.rsqrt(bn.running_var + bn.eps)
             conv.kernel.mul_(scale)

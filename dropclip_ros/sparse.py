@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sparse convolution on voxel grids: the border between the encoder and whatever computes it.
 
-The encoder only ever calls three things of a *grid*: ``permute`` (caller's rows to the grid's), ``convolve`` and
-``restore`` (and back). `SparseGrid` does them in plain torch on CPU and CUDA; `MinkowskiGrid` hands them to
-MinkowskiEngine where that is installed and serves as the reference.
+The encoder asks only three things of a *grid*: ``permute`` (the caller's rows to the grid's), ``convolve``, and
+``restore`` (back again). `SparseGrid` does them in plain torch on CPU and CUDA; `MinkowskiGrid` hands them to
+MinkowskiEngine where that is installed, and serves as the reference.
 
-Conventions are MinkowskiEngine's, so kernels can be exchanged: offsets are numbered x fastest
-(``kx + K ky + K^2 kz``), odd kernels are centred, even ones run over {0, 1}, and level ``l + 1`` holds ``floor(c / 2)``
-of the coordinates of level ``l``, on the absolute grid: shifting the input by anything but a multiple of 16 voxels
-changes the features.
+Conventions are MinkowskiEngine's, so that kernels can be exchanged: offsets are numbered x fastest
+(``kx + K ky + K^2 kz``), odd kernels are centred, even ones run over {0, 1}, and level ``l + 1`` holds
+``floor(c / 2)`` of the coordinates of level ``l``, on the absolute grid: shifting the input by anything but a
+multiple of 16 voxels changes the features.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ OFFSET = 1 << (BITS - 1)
 MASK = (1 << BITS) - 1
 MARGIN = 16  # voxels kept free at the border of the key range, so that neighbours never wrap around
 CPU_TILE = 4096  # output rows convolved together on CPU: keeps the gathered rows in cache
-CUDA_TILE = 1 << 16  # on CUDA few large launches are better
+CUDA_TILE = 1 << 15  # on CUDA few large launches are better
 
 
 class Grid(Protocol):
@@ -36,25 +36,23 @@ class Grid(Protocol):
 
     def restore(self, features: Tensor) -> Tensor: ...
 
-    def convolve(
-        self, features: Tensor, kernel: Tensor, bias: Tensor | None, level: int, to_level: int
-    ) -> Tensor: ...
+    def convolve(self, features: Tensor, kernel: Tensor, bias: Tensor | None, level: int, to_level: int) -> Tensor: ...
 
 
 def pack(coords: Tensor) -> Tensor:
-    """Sortable int64 keys (N,) of int64 coordinates (N, 4) (b, x, y, z). ValueError outside the packable range."""
+    """Sortable int64 keys (N,) of int64 coordinates (N, 4) (b, x, y, z). ValueError beyond what fits."""
     batch, xyz = coords[:, 0], coords[:, 1:]
     if len(coords) and (xyz.abs().max() >= OFFSET - MARGIN or batch.min() < 0 or batch.max() >= OFFSET):
         raise ValueError(
-            f"voxel coordinates must lie within +-{OFFSET - MARGIN - 1} and batch indices within [0, {OFFSET - 1}]; "
-            f"got x, y, z in [{int(xyz.min())}, {int(xyz.max())}], b in [{int(batch.min())}, {int(batch.max())}]"
+            f"voxel coordinates must lie within +-{OFFSET - MARGIN - 1}, batch indices in [0, {OFFSET - 1}]; got "
+            f"[{int(xyz.min())}, {int(xyz.max())}] and [{int(batch.min())}, {int(batch.max())}]"
         )
     x, y, z = (xyz + OFFSET).unbind(1)
     return batch << 3 * BITS | x << 2 * BITS | y << BITS | z
 
 
 class Tile(NamedTuple):
-    """The (input row, output row) pairs that end in rows [start, stop) of the output, ordered by kernel offset."""
+    """The (input row, output row) pairs of output rows [start, stop), ordered by kernel offset."""
 
     start: int
     stop: int
@@ -68,55 +66,61 @@ class Tile(NamedTuple):
 class KernelMap:
     """Which input row meets which output row under each kernel offset, cut into tiles of output rows.
 
-    table: int64 (K, n_out), the input row that offset k brings to output row j, or -1 where there is no voxel.
+    table: int64 (K, n_out), the input row that offset k brings to output row j; -1 where there is no voxel.
     """
 
     def __init__(self, table: Tensor):
         self.rows = table.shape[1]
         step = CUDA_TILE if table.is_cuda else CPU_TILE
         self.tiles = [self._tile(table, a, min(a + step, self.rows)) for a in range(0, self.rows, step)]
+        self.pairs = max(len(tile.source) for tile in self.tiles)  # of the fullest tile
 
     @staticmethod
     def _tile(table: Tensor, start: int, stop: int) -> Tile:
         block = table[:, start:stop]
         hit = block >= 0
-        position = hit.flatten().cumsum(0).view_as(hit) - 1
+        offset, row = hit.nonzero().unbind(1)
         per_row = hit.sum(0)
         return Tile(
-            start, stop,
-            source=block[hit],
-            target=hit.nonzero()[:, 1] + start,
+            start,
+            stop,
+            source=block[offset, row],
+            target=row + start,
             counts=hit.sum(1).tolist(),
-            by_target=position.t()[hit.t()],
+            by_target=torch.argsort(row.short(), stable=True),  # rows of a tile fit 16 bits, which sort fastest
             bounds=per_row.cumsum(0) - per_row,
-        )  # fmt: skip
+        )
 
 
 def _convolve(x: Tensor, kernel: Tensor, bias: Tensor | None, maps: KernelMap) -> Tensor:
-    """Gather, one GEMM for each kernel offset, then sum the products of each output row (no atomics: repeatable)."""
+    """Gather, one GEMM for each kernel offset, then sum what falls on each output row: no atomics, repeatable."""
     out = x.new_empty(maps.rows, kernel.shape[2])
+    gathered = x.new_empty(maps.pairs, kernel.shape[1])
+    products = x.new_empty(maps.pairs, kernel.shape[2])
     for tile in maps.tiles:
-        products = x.new_empty(len(tile.source), kernel.shape[2])
-        gathered = x.index_select(0, tile.source)
-        for rows, weight, result in zip(gathered.split(tile.counts), kernel, products.split(tile.counts), strict=True):
+        source, product = gathered[: len(tile.source)], products[: len(tile.source)]
+        torch.index_select(x, 0, tile.source, out=source)
+        for rows, weight, result in zip(source.split(tile.counts), kernel, product.split(tile.counts), strict=True):
             torch.mm(rows, weight, out=result)
-        part = embedding_bag(tile.by_target, products, tile.bounds, mode="sum")
+        part = embedding_bag(tile.by_target, product, tile.bounds, mode="sum")
         out[tile.start : tile.stop] = part if bias is None else part.add_(bias)
     return out
 
 
 def _kernel_gradient(x: Tensor, grad: Tensor, maps: KernelMap, shape: torch.Size) -> Tensor:
     total = x.new_zeros(shape)
+    sources, targets = x.new_empty(maps.pairs, shape[1]), x.new_empty(maps.pairs, shape[2])
     for tile in maps.tiles:
-        sources = x.index_select(0, tile.source).split(tile.counts)
-        targets = grad.index_select(0, tile.target).split(tile.counts)
-        for weight, rows, gradient in zip(total, sources, targets, strict=True):
+        source, target = sources[: len(tile.source)], targets[: len(tile.source)]
+        torch.index_select(x, 0, tile.source, out=source)
+        torch.index_select(grad, 0, tile.target, out=target)
+        for weight, rows, gradient in zip(total, source.split(tile.counts), target.split(tile.counts), strict=True):
             weight.addmm_(rows.t(), gradient)
     return total
 
 
 class _SparseConvolution(torch.autograd.Function):
-    """Autograd through the gathers would keep every gathered copy; this keeps only the input and the kernel."""
+    """Autograd through the gathers would keep every gathered copy; this keeps the input and the kernel."""
 
     @staticmethod
     def forward(ctx, x, kernel, bias, maps, dual, mirrored):
@@ -144,7 +148,7 @@ class SparseGrid:
     """Voxels of one or several scenes with their kernel maps, each built once when first asked for.
 
     coords: integer (N, 3) (x, y, z) or (N, 4) (b, x, y, z), no voxel twice, any order, in units of voxels.
-    The maps live on the device of `coords`. Reuse one grid for as many forward passes over these voxels as you like.
+    The maps live on the device of `coords`. Reuse one grid for any number of passes over these voxels.
     Raises ValueError for an empty or wrongly shaped array, a repeated voxel, coordinates beyond +-32751.
     """
 
@@ -152,7 +156,8 @@ class SparseGrid:
         coords = with_batch(coords)
         key, self.order = torch.sort(pack(coords))
         if (key[1:] == key[:-1]).any():
-            raise ValueError(f"{int((key[1:] == key[:-1]).sum())} voxels occur more than once; voxelise the points first")
+            repeated = int((key[1:] == key[:-1]).sum())
+            raise ValueError(f"{repeated} voxels occur more than once; voxelise the points first")
         self.inverse = torch.empty_like(self.order)
         self.inverse[self.order] = torch.arange(len(key), device=key.device)
         self._keys = [key]
@@ -170,12 +175,10 @@ class SparseGrid:
         """Rows in the grid's order (N, C) back to the caller's."""
         return features.index_select(0, self.inverse)
 
-    def convolve(
-        self, features: Tensor, kernel: Tensor, bias: Tensor | None, level: int, to_level: int
-    ) -> Tensor:
+    def convolve(self, features: Tensor, kernel: Tensor, bias: Tensor | None, level: int, to_level: int) -> Tensor:
         """Convolve features (n, Ci) of `level` with kernel (K^3, Ci, Co) into rows (m, Co) of `to_level`.
 
-        `to_level` equal to `level`: odd kernel, voxels stay. One more: kernel 2, stride 2. One less: its transpose.
+        `to_level` equal to `level`: odd kernel, same voxels. One more: size 2, stride 2. One less: its transpose.
         """
         size = round(kernel.shape[0] ** (1 / 3))
         maps = self._map(level, to_level, size)
@@ -209,7 +212,7 @@ class SparseGrid:
         self._parents.append(parent)
 
     def _children(self, level: int, down: bool) -> Tensor:
-        """Table (8, n) between a level and the next coarser one: (coarse rows) going down, (fine rows) going up."""
+        """Table (8, n) between a level and the next coarser one; n is of coarse rows going down, of fine ones up."""
         key, parent = self._keys[level], self._parents[level]
         child = (key >> 2 * BITS & 1) | (key >> BITS & 1) << 1 | (key & 1) << 2
         fine = torch.arange(len(key), device=key.device)
@@ -222,23 +225,28 @@ class SparseGrid:
 
     @staticmethod
     def _neighbours(key: Tensor, size: int) -> Tensor:
-        """Table (size^3, n) of a centred kernel. Voxels of a column (same x, y) stand side by side in `key`, so each
-        column of the kernel needs one search."""
+        """Table (size^3, n) of a centred kernel.
+
+        Voxels of one column (same x, y) stand side by side in `key`: each column of the kernel needs one search.
+        """
         if size % 2 == 0:
             raise ValueError(f"kernels within a level must be of odd size; got {size}")
         radius = size // 2
-        table = key.new_empty(size**3, len(key))
+        table = key.new_full((size**3, len(key)), -1)
         padded = torch.cat([key, key.new_full((size,), torch.iinfo(key.dtype).max)])
-        for dy in range(-radius, radius + 1):
-            for dx in range(-radius, radius + 1):
-                wanted = key + (dx << 2 * BITS) + (dy << BITS) - radius
-                row = torch.searchsorted(key, wanted)
-                for dz in range(-radius, radius + 1):
-                    hit = padded[row] == wanted
-                    k = (dx + radius) + size * (dy + radius) + size**2 * (dz + radius)
-                    table[k] = torch.where(hit, row, -1)
-                    row = row + hit
-                    wanted = wanted + 1
+        columns = [(dx, dy) for dy in range(-radius, radius + 1) for dx in range(-radius, radius + 1)]
+        for dx, dy in columns[len(columns) // 2 :]:
+            wanted = key + (dx << 2 * BITS) + (dy << BITS) - radius
+            row = torch.searchsorted(key, wanted)
+            for dz in range(-radius, radius + 1):
+                hit = padded.index_select(0, row) == wanted
+                k = (dx + radius) + size * (dy + radius) + size**2 * (dz + radius)
+                table[k] = torch.where(hit, row, -1)
+                if (dx, dy) != (0, 0):  # if j lies at an offset from i, then i lies at the opposite one from j
+                    found = hit.nonzero().squeeze(1)
+                    table[-1 - k].index_copy_(0, row.index_select(0, found), found)
+                row = row + hit
+                wanted = wanted + 1
         return table
 
 
