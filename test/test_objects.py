@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The procedural objects: splits that hold, meshes that physics and renderers accept, phrases that are true."""
+
 from __future__ import annotations
 
 from collections import Counter
@@ -16,7 +17,7 @@ CATEGORIES = list(KINDS)
 
 
 def spec(category: str, **attributes: str) -> ObjectSpec:
-    return ObjectSpec("x", category, objects.TRAIN, {"material": "plastic", **attributes}, 0)
+    return ObjectSpec("x", category, objects.TRAIN, {"material": "plastic"} | attributes, 0)
 
 
 def test_catalogue_is_deterministic():
@@ -38,9 +39,16 @@ def test_splits_have_the_promised_sizes(category):
 
 
 def test_phrases_know_all_categories_and_no_others():
-    words = phrases.words
+    words, uses = phrases.words, phrases.uses
     assert set(words.NOUNS) == set(KINDS)
-    tables = (words.GROUPS, words.HELDOUT_GROUPS, words.AFFORDANCES, words.HELDOUT_AFFORDANCES, words.FACTS, words.HELDOUT_FACTS)
+    tables = (
+        words.GROUPS,
+        words.HELDOUT_GROUPS,
+        uses.AFFORDANCES,
+        uses.HELDOUT_AFFORDANCES,
+        words.FACTS,
+        words.HELDOUT_FACTS,
+    )
     named = {category for table in tables for categories in table.values() for category in categories}
     assert named <= set(KINDS)
     assert set(words.LABELS) | set(words.DETAILS) <= set(KINDS)
@@ -99,11 +107,24 @@ def test_faces_look_outward(category):
     assert np.einsum("ij,ij->i", a, np.cross(b, c)).sum() / 6 > 0
 
 
-@pytest.mark.parametrize("phrase, fits", [
-    ("a red mug", True), ("the mug", True), ("red thing", True), ("something red", True), ("something to drink from", True),
-    ("anything red", True), ("red cup", True), ("mug with white dots", True), ("blue mug", False), ("red bowl", False),
-    ("mug with white stripes", False), ("something to drive nails", False), ("giraffe", False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "phrase, fits",
+    [
+        ("a red mug", True),
+        ("the mug", True),
+        ("red thing", True),
+        ("something red", True),
+        ("something to drink from", True),
+        ("anything red", True),
+        ("red cup", True),
+        ("mug with white dots", True),
+        ("blue mug", False),
+        ("red bowl", False),
+        ("mug with white stripes", False),
+        ("something to drive nails", False),
+        ("giraffe", False),
+    ],
+)
 def test_matches_tells_the_truth_of_a_red_mug(phrase, fits):
     assert matches(spec("mug", color="red", color2="white", pattern="dotted"), phrase) is fits
 
@@ -117,3 +138,14 @@ def test_a_phrase_fits_all_objects_it_describes():
 def test_printed_flavours_are_known():
     assert matches(spec("juice carton", color="red", flavour="strawberry", brand="suna"), "strawberry juice")
     assert not matches(spec("juice carton", color="green", flavour="apple", brand="suna"), "strawberry juice")
+
+
+def test_only_the_handle_of_a_knife_is_wooden():
+    knife = spec("knife", color="brown", material="wood")
+    assert matches(knife, "knife with a wooden handle") and not matches(knife, "wooden knife")
+
+
+def test_silver_passes_for_gray_but_is_not_taught_so():
+    spoon = spec("spoon", color="silver", material="metal")
+    assert matches(spoon, "something gray") and not matches(spoon, "something red")
+    assert "something gray" not in phrases.describe("spoon", spoon.attributes).training["attribute"]

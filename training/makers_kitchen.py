@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Kitchenware and packaged food: each maker paints the canvas and returns the parts, upright, in metres."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -23,7 +24,7 @@ def vessel(outer: list, wall: float, floor: float, inside: int = MAIN) -> list[P
     return [
         cylinder(outer[0][0], outer[0][1], floor, MAIN, top=inner[-1][0]),
         revolve(outer, BODY, hollow=True),
-        revolve([*lip, *inner[1:]], inside, hollow=True),
+        revolve([*lip, *inner[1:], (inner[-1][0], floor)], inside, hollow=True),
     ]
 
 
@@ -49,7 +50,7 @@ def mug(canvas: Canvas, a: Attributes, rng: np.random.Generator) -> list[Part]:
 
 def bowl(canvas: Canvas, a: Attributes, rng: np.random.Generator) -> list[Part]:
     r, h = rng.uniform(0.06, 0.085), rng.uniform(0.045, 0.07)
-    canvas.pattern(a["pattern"], a["color2"])
+    canvas.pattern(a["pattern"], a["color2"], columns=16, rows=3)
     side = [(r * 0.5 + r * 0.5 * np.sin(t), h * (1 - np.cos(t))) for t in np.linspace(0.0, np.pi / 2 * 0.95, 8)]
     return vessel(side, 0.004, 0.005, BODY)
 
@@ -73,14 +74,24 @@ def tumbler(canvas: Canvas, a: Attributes, rng: np.random.Generator) -> list[Par
 def bottle_body(r: float, h: float, neck: float, shoulder: float) -> list[tuple[float, float]]:
     """Profile of a bottle's plastic: base, wall, shoulder, neck; the neck ends at height h."""
     z = h * (1 - shoulder)
-    return [(r * 0.9, 0.0), (r, 0.006), (r, z * 0.5), (r, z), (r * 0.9, z + (h - z) * 0.3), (neck * 1.3, z + (h - z) * 0.68),
-            (neck, z + (h - z) * 0.8), (neck, h)]  # fmt: skip
+    return [
+        (r * 0.9, 0.0),
+        (r, 0.006),
+        (r, z * 0.5),
+        (r, z),
+        (r * 0.9, z + (h - z) * 0.3),
+        (neck * 1.3, z + (h - z) * 0.68),
+        (neck, z + (h - z) * 0.8),
+        (neck, h),
+    ]
 
 
 def water_bottle(canvas: Canvas, a: Attributes, rng: np.random.Generator) -> list[Part]:
     r, h = rng.uniform(0.03, 0.038), rng.uniform(0.17, 0.22)
     canvas.band(a["color2"], 0.25, 0.55)
-    canvas.label(a["brand"], ink_on(a["color2"]), "drop", "white" if a["color2"] != "white" else "blue", low=0.25, high=0.55)
+    canvas.label(
+        a["brand"], ink_on(a["color2"]), "drop", "white" if a["color2"] != "white" else "blue", low=0.25, high=0.55
+    )
     neck = 0.013
     cap = cylinder(0.016, h - 0.004, h + 0.016, SECOND)
     return [revolve([(0, 0), (r * 0.9, 0)], MAIN), revolve(bottle_body(r, h, neck, 0.35)), cap]
@@ -93,7 +104,9 @@ def soda_can(canvas: Canvas, a: Attributes, rng: np.random.Generator) -> list[Pa
         canvas.band(a["color2"], 0.06, 0.26)
     elif style != "plain":
         canvas.pattern(style, a["color2"])
-    canvas.label(a["brand"], ink_on(a["color"]), *FLAVOURS[a["flavour"]], ground=a["color"], low=0.3, high=0.92)
+    canvas.label(
+        a["brand"], ink_on(a["color"]), *FLAVOURS[a["flavour"]], ground=a["color"], disc="cream", low=0.26, high=0.94
+    )
     side = [(r * 0.86, 0.0), (r, 0.007), (r, h - 0.010), (r * 0.84, h - 0.001)]
     lid = [(r * 0.84, h - 0.001), (r * 0.84, h), (r * 0.76, h - 0.004), (0, h - 0.004)]
     tab = box(0.012, 0.02, 0.0025, METAL).moved(0.004, 0, h - 0.002)
@@ -101,14 +114,16 @@ def soda_can(canvas: Canvas, a: Attributes, rng: np.random.Generator) -> list[Pa
 
 
 FLAVOURS = {  # what is drawn for a flavour, and in which colour
-    "strawberry": ("strawberry", "red"), "orange": ("round", "orange"), "apple": ("round", "green"), "grape": ("bunch", "purple"),
-    "mango": ("round", "yellow"), "cherry": ("cherries", "red"), "lemon": ("citrus", "yellow"), "lime": ("citrus", "green"),
-    "blueberry": ("bunch", "blue"), "cola": ("star", "white"), "peach": ("round", "orange"), "tomatoes": ("round", "red"),
-    "peaches": ("round", "orange"), "corn": ("grains", "yellow"), "peas": ("grains", "green"), "beans": ("grains", "brown"), "tuna": ("fish", "blue"),
-    "honey": ("drop", "orange"), "chocolate": ("grains", "brown"), "fruit ring": ("rings", "red"), "oat": ("sprig", "brown"),
-    "whole": ("drop", "blue"), "chicken": ("drop", "yellow"), "beef": ("star", "brown"), "shrimp": ("rings", "pink"),
-    "vegetable": ("sprig", "green"), "lavender": ("sprig", "purple"), "mint": ("sprig", "green"), "rose": ("flower", "red"),
-    "coconut": ("round", "brown"),
+    "strawberry": ("strawberry", "red"), "orange": ("round", "orange"), "apple": ("round", "green"),
+    "grape": ("bunch", "purple"), "mango": ("round", "yellow"), "cherry": ("cherries", "red"),
+    "lemon": ("citrus", "yellow"), "lime": ("citrus", "green"), "blueberry": ("bunch", "blue"),
+    "cola": ("star", "red"), "peach": ("round", "orange"), "tomatoes": ("round", "red"),
+    "peaches": ("round", "orange"), "corn": ("grains", "yellow"), "peas": ("grains", "green"),
+    "beans": ("grains", "brown"), "tuna": ("fish", "blue"), "honey": ("drop", "orange"),
+    "chocolate": ("grains", "brown"), "fruit ring": ("rings", "red"), "oat": ("sprig", "brown"),
+    "whole": ("drop", "blue"), "chicken": ("drop", "yellow"), "beef": ("star", "brown"),
+    "shrimp": ("rings", "pink"), "vegetable": ("sprig", "green"), "lavender": ("sprig", "purple"),
+    "mint": ("sprig", "green"), "rose": ("flower", "red"), "coconut": ("round", "brown"),
 }  # fmt: skip
 
 
@@ -214,7 +229,9 @@ def spoon(canvas: Canvas, a: Attributes, rng: np.random.Generator) -> list[Part]
 
 def fork(canvas: Canvas, a: Attributes, rng: np.random.Generator) -> list[Part]:
     length, w = rng.uniform(0.1, 0.13), rng.uniform(0.024, 0.029)
-    palm = np.array([(-0.002, -0.004), (0.012, -w * 0.45), (0.026, -w * 0.5), (0.026, w * 0.5), (0.012, w * 0.45), (-0.002, 0.004)])
+    palm = np.array(
+        [(-0.002, -0.004), (0.012, -w * 0.45), (0.026, -w * 0.5), (0.026, w * 0.5), (0.012, w * 0.45), (-0.002, 0.004)]
+    )
     parts = [_cutlery_handle(length, 0.0075, MAIN), prism(palm, -0.002, 0.0016, MAIN)]
     for y in np.linspace(-w / 2 + 0.0022, w / 2 - 0.0022, 4):
         path = np.array([(0.024, y, 0), (0.045, y, -0.004), (0.062, y, 0.001), (0.066, y, 0.003)])
@@ -224,7 +241,9 @@ def fork(canvas: Canvas, a: Attributes, rng: np.random.Generator) -> list[Part]:
 
 def knife(canvas: Canvas, a: Attributes, rng: np.random.Generator) -> list[Part]:
     length, w = rng.uniform(0.11, 0.17), rng.uniform(0.02, 0.032)
-    blade = np.array([(0, 0), (length * 0.75, 0.0), (length * 0.93, w * 0.35), (length, w * 0.85), (length * 0.96, w), (0, w)])
+    blade = np.array(
+        [(0, 0), (length * 0.75, 0.0), (length * 0.93, w * 0.35), (length, w * 0.85), (length * 0.96, w), (0, w)]
+    )
     canvas.fill(SECOND, a["color"], a["material"])
     grip = box(0.1, w * 0.8, 0.015, SECOND)
     outline = rounded(0.1, w * 0.85, w * 0.3)
@@ -238,16 +257,30 @@ def teapot(canvas: Canvas, a: Attributes, rng: np.random.Generator) -> list[Part
     canvas.pattern(a["pattern"], a["color2"])
     body = [(r * 0.55, 0), *[(r * np.cos(t), h / 2 + h / 2 * np.sin(t)) for t in np.linspace(-0.9, 1.15, 9)]]
     top_r, top = body[-1]
-    lid = [(top_r + 0.003, top), (top_r * 0.8, top + 0.008), (0.006, top + 0.012), *arc(0.009, -60, 90, 6, (0, top + 0.02))]
-    spout = np.array([(-r * 0.85, 0, h * 0.35), (-r * 1.25, 0, h * 0.5), (-r * 1.5, 0, h * 0.8), (-r * 1.7, 0, h * 0.98)])
-    return [revolve([(0, 0), body[0]], MAIN), revolve(body), revolve(lid, SECOND if rng.random() < 0.5 else MAIN),
-            sweep(spout, [0.016, 0.012, 0.009, 0.008], MAIN), handle(r * 0.95, h * 0.2, h * 0.85, r * 0.6, 0.006)]  # fmt: skip
+    lid = [
+        (top_r + 0.003, top),
+        (top_r * 0.8, top + 0.008),
+        (0.006, top + 0.012),
+        *arc(0.009, -60, 90, 6, (0, top + 0.02)),
+    ]
+    spout = np.array(
+        [(-r * 0.85, 0, h * 0.35), (-r * 1.25, 0, h * 0.5), (-r * 1.5, 0, h * 0.8), (-r * 1.7, 0, h * 0.98)]
+    )
+    return [
+        revolve([(0, 0), body[0]], MAIN),
+        revolve(body),
+        revolve(lid, SECOND if rng.random() < 0.5 else MAIN),
+        sweep(spout, [0.016, 0.012, 0.009, 0.008], MAIN),
+        handle(r * 0.95, h * 0.2, h * 0.85, r * 0.6, 0.006),
+    ]
 
 
 def wine_glass(canvas: Canvas, a: Attributes, rng: np.random.Generator) -> list[Part]:
     r, h, stem = rng.uniform(0.034, 0.042), rng.uniform(0.07, 0.09), rng.uniform(0.06, 0.085)
     foot = [(0, 0), (r * 0.95, 0), (r * 0.95, 0.003), (0.006, 0.008), (0.004, 0.02), (0.004, stem)]
-    bowl_ = [(0.004 + (r - 0.004) * np.sin(t), stem + h * 0.55 * (1 - np.cos(t))) for t in np.linspace(0.05, np.pi / 2, 7)]
+    bowl_ = [
+        (0.004 + (r - 0.004) * np.sin(t), stem + h * 0.55 * (1 - np.cos(t))) for t in np.linspace(0.05, np.pi / 2, 7)
+    ]
     bowl_.append((r * rng.uniform(0.75, 0.95), stem + h))
     inner = [(x - 0.002, z + 0.002) for x, z in bowl_[::-1]] + [(0, stem + 0.004)]
     return [revolve(foot, MAIN), revolve(bowl_, hollow=True), revolve([bowl_[-1], *inner], MAIN, hollow=True)]
@@ -256,7 +289,12 @@ def wine_glass(canvas: Canvas, a: Attributes, rng: np.random.Generator) -> list[
 def spatula(canvas: Canvas, a: Attributes, rng: np.random.Generator) -> list[Part]:
     length, w = rng.uniform(0.13, 0.17), rng.uniform(0.055, 0.07)
     blade = prism(rounded(0.085, w, 0.012), -0.002, 0.002, MAIN).turned("y", 12).moved(0.04, 0, -0.008)
-    stick = sweep(np.array([(0.01, 0, 0), (-0.05, 0, 0.016), (-length, 0, 0.024)]), [0.005, 0.006, 0.009], SECOND, normal=(0, 0, 1))
+    stick = sweep(
+        np.array([(0.01, 0, 0), (-0.05, 0, 0.016), (-length, 0, 0.024)]),
+        [0.005, 0.006, 0.009],
+        SECOND,
+        normal=(0, 0, 1),
+    )
     canvas.fill(SECOND, a["color2"])
     slits = [box(0.05, 0.004, 0.006, DARK).turned("y", 12).moved(0.04, y, -0.008) for y in (-w / 4, 0, w / 4)]
     return [blade, stick, *(slits if rng.random() < 0.6 else [])]

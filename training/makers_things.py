@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fruit and snacks, things of desk and bathroom, tools and toys: makers as in `makers_kitchen.py`."""
+"""Things of desk and bathroom, tools and toys: makers as in `makers_kitchen.py`."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -9,82 +10,6 @@ from training.shapes import Part, arc, box, circle, cylinder, ellipsoid, loft, p
 from training.textures import BODY, DARK, MAIN, METAL, SECOND, Canvas
 
 Rng = np.random.Generator
-
-
-def apple(canvas: Canvas, a: Attributes, rng: Rng) -> list[Part]:
-    r = rng.uniform(0.034, 0.042)
-    phi = np.linspace(np.pi, 0, 15)
-    z = r * 0.92 * np.cos(phi) - 0.42 * r * np.exp(-((phi / 0.4) ** 2)) + 0.2 * r * np.exp(-(((np.pi - phi) / 0.35) ** 2))
-    width = r * np.sin(phi) * (1 + 0.06 * np.cos(phi))
-    canvas.fill(DARK, "brown")
-    canvas.fill(SECOND, "leaf")
-    stem = sweep(np.array([(0, 0, r * 0.4), (0.001, 0, r * 0.8), (0.004, 0, r * 1.2)]), 0.0022, DARK, n=6)
-    leaf = ellipsoid(0.011, 0.006, 0.0018, SECOND, 10).turned("y", -25).moved(0.013, 0, r * 0.98)
-    return [revolve(list(zip(np.maximum(width, 0), z, strict=True))), stem, *([leaf] if rng.random() < 0.7 else [])]
-
-
-def orange(canvas: Canvas, a: Attributes, rng: Rng) -> list[Part]:
-    r = rng.uniform(0.034, 0.043)
-    canvas.fill(SECOND, "leaf")
-    return [ellipsoid(r, r, r * 0.94), ellipsoid(0.006, 0.006, 0.0025, SECOND, 8).moved(0, 0, r * 0.935)]
-
-
-def lemon(canvas: Canvas, a: Attributes, rng: Rng) -> list[Part]:
-    r, half = rng.uniform(0.024, 0.029), rng.uniform(0.036, 0.042)
-    t = np.linspace(-1, 1, 15)
-    radius = r * np.sqrt(np.clip(1 - np.abs(t / 0.93) ** 2.4, 0, 1)) + 0.006 * np.sqrt(np.clip(1 - t**2, 0, 1))
-    return [revolve(list(zip(radius, half * 1.12 * t, strict=True))).turned("y", 90)]
-
-
-def pear(canvas: Canvas, a: Attributes, rng: Rng) -> list[Part]:
-    r = rng.uniform(0.031, 0.037)
-    h = r * rng.uniform(2.5, 2.9)
-    profile = [(0, 0.004), (r * 0.5, 0.0), (r * 0.9, h * 0.12), (r, h * 0.28), (r * 0.9, h * 0.46), (r * 0.6, h * 0.66),
-               (r * 0.45, h * 0.82), (r * 0.33, h * 0.95), (0, h)]  # fmt: skip
-    canvas.fill(DARK, "brown")
-    stem = sweep(np.array([(0, 0, h * 0.95), (0.001, 0, h * 1.08), (0.005, 0, h * 1.2)]), 0.0022, DARK, n=6)
-    return [revolve(profile), stem]
-
-
-def banana(canvas: Canvas, a: Attributes, rng: Rng) -> list[Part]:
-    radius, thick = rng.uniform(0.075, 0.1), rng.uniform(0.015, 0.019)
-    angle = np.linspace(-0.95, 0.95, 13)
-    path = np.stack([radius * np.sin(angle), radius * (1 - np.cos(angle)), np.zeros(13)], axis=1)
-    radii = thick * np.array([0.42, 0.7, 0.88, 0.96, 1, 1, 1, 1, 0.98, 0.92, 0.8, 0.55, 0.3])
-    canvas.fill(DARK, "brown")
-    ahead = np.array([np.cos(0.95), np.sin(0.95), 0.0])
-    stem = sweep(path[-1] + np.array([[0.0], [0.5], [1.0]]) * ahead * 0.022, thick * 0.28, DARK, n=7)
-    back = path[0] + np.array([[0.0], [0.5], [1.0]]) * ahead * (-0.006, 0.006, 0)
-    return [sweep(path, radii, n=8), stem, sweep(back, thick * 0.36, DARK, n=7)]
-
-
-def donut(canvas: Canvas, a: Attributes, rng: Rng) -> list[Part]:
-    radius, tube = rng.uniform(0.027, 0.032), rng.uniform(0.014, 0.018)
-    canvas.fill(SECOND, "dough", "organic")
-    for _ in range(110):  # sprinkles
-        x, y = rng.uniform(0, 256), rng.uniform(0, 192)
-        canvas.draw.rectangle((x, y, x + 7, y + 4), fill=canvas.rgb(a["color2"]))
-    icing = revolve(arc(tube * 1.06, -12, 192, 12, (radius, 0.001)), n=28)
-    return [torus(radius, tube, SECOND), icing]
-
-
-def carrot(canvas: Canvas, a: Attributes, rng: Rng) -> list[Part]:
-    length, r = rng.uniform(0.12, 0.17), rng.uniform(0.013, 0.018)
-    x = np.linspace(0, length, 9)
-    radii = r * np.array([0.55, 1, 0.97, 0.88, 0.76, 0.62, 0.46, 0.28, 0.08])
-    canvas.fill(SECOND, "leaf", "organic")
-    leaves = []
-    for yaw, pitch in ((0, 12), (28, 4), (-28, 6), (14, 30)):
-        leaf = ellipsoid(0.024, 0.0065, 0.003, SECOND, 10).moved(-0.024)
-        leaves.append(leaf.turned("y", pitch).turned("z", yaw))
-    return [sweep(np.stack([x, 0.004 * np.sin(x * 25), 0 * x], axis=1), radii, MAIN), *leaves]
-
-
-def cucumber(canvas: Canvas, a: Attributes, rng: Rng) -> list[Part]:
-    length, r = rng.uniform(0.15, 0.2), rng.uniform(0.018, 0.023)
-    x = np.linspace(-length / 2, length / 2, 11)
-    radii = r * np.array([0.3, 0.75, 0.93, 1, 1, 1, 1, 1, 0.93, 0.75, 0.3])
-    return [sweep(np.stack([x, 0.008 * np.cos(x * 14), 0 * x], axis=1), radii, MAIN)]
 
 
 def ball(canvas: Canvas, a: Attributes, rng: Rng) -> list[Part]:
@@ -107,7 +32,9 @@ def toy_car(canvas: Canvas, a: Attributes, rng: Rng) -> list[Part]:
     body = prism(rounded(x, y, 0.012), r, r + h, MAIN, bevel=0.003)
     low, high = rounded(x * 0.55, y * 0.9, 0.008), rounded(x * 0.36, y * 0.76, 0.006)
     rings = [(low, r + h), (high, r + h + 0.016)]
-    cabin = loft(np.stack([np.column_stack([ring, np.full(len(ring), z)]) for ring, z in rings]), SECOND).moved(-x * 0.05)
+    cabin = loft(np.stack([np.column_stack([ring, np.full(len(ring), z)]) for ring, z in rings]), SECOND).moved(
+        -x * 0.05
+    )
     roof = prism(high * 1.04, r + h + 0.015, r + h + 0.019, MAIN).moved(-x * 0.05)
     wheel = cylinder(r, -0.005, 0.005, DARK, 16).turned("x", 90)
     wheels = [wheel.moved(sx * x * 0.3, sy * y * 0.5, r) for sx in (-1, 1) for sy in (-1, 1)]
@@ -129,7 +56,13 @@ def building_block(canvas: Canvas, a: Attributes, rng: Rng) -> list[Part]:
 def hammer(canvas: Canvas, a: Attributes, rng: Rng) -> list[Part]:
     length, head = rng.uniform(0.2, 0.26), rng.uniform(0.03, 0.04)
     x = np.linspace(0.0, -length, 6)
-    grip = sweep(np.stack([x, 0 * x, 0 * x], 1), np.array([0.009, 0.009, 0.010, 0.013, 0.014, 0.011]), MAIN, flat=0.75, normal=(0, 0, 1))
+    grip = sweep(
+        np.stack([x, 0 * x, 0 * x], 1),
+        np.array([0.009, 0.009, 0.010, 0.013, 0.014, 0.011]),
+        MAIN,
+        flat=0.75,
+        normal=(0, 0, 1),
+    )
     block = cylinder(0.011, -head * 0.6, head, METAL, 14).turned("x", 90)
     face = cylinder(0.015, head, head * 1.45, METAL, 16).turned("x", 90)
     claws = []
@@ -142,21 +75,45 @@ def hammer(canvas: Canvas, a: Attributes, rng: Rng) -> list[Part]:
 def screwdriver(canvas: Canvas, a: Attributes, rng: Rng) -> list[Part]:
     grip, shaft, r = rng.uniform(0.085, 0.11), rng.uniform(0.08, 0.13), rng.uniform(0.013, 0.017)
     canvas.pattern("striped", a["color2"])
-    profile = [(0, 0), (r * 0.8, 0.002), (r, grip * 0.2), (r, grip * 0.6), (r * 0.65, grip * 0.78), (r * 0.8, grip), (0, grip)]
-    blade = loft(np.stack([np.column_stack([circle(10) * scale, np.full(10, z)]) for scale, z in
-                           ((np.array([0.0035, 0.0035]), shaft * 0.9), (np.array([0.005, 0.0016]), shaft + 0.008))]), METAL)  # fmt: skip
-    parts = [revolve(profile, BODY, 16), cylinder(0.0035, grip - 0.002, grip + shaft * 0.9, METAL, 10), blade.moved(0, 0, grip)]
+    profile = [
+        (0, 0),
+        (r * 0.8, 0.002),
+        (r, grip * 0.2),
+        (r, grip * 0.6),
+        (r * 0.65, grip * 0.78),
+        (r * 0.8, grip),
+        (0, grip),
+    ]
+    blade = loft(
+        np.stack(
+            [
+                np.column_stack([circle(10) * scale, np.full(10, z)])
+                for scale, z in ((np.array([0.0035, 0.0035]), shaft * 0.9), (np.array([0.005, 0.0016]), shaft + 0.008))
+            ]
+        ),
+        METAL,
+    )
+    parts = [
+        revolve(profile, BODY, 16),
+        cylinder(0.0035, grip - 0.002, grip + shaft * 0.9, METAL, 10),
+        blade.moved(0, 0, grip),
+    ]
     return [part.turned("y", 90) for part in parts]
 
 
 def scissors(canvas: Canvas, a: Attributes, rng: Rng) -> list[Part]:
     length, spread = rng.uniform(0.08, 0.11), rng.uniform(9, 16)
     parts = [cylinder(0.004, -0.004, 0.004, METAL, 10)]
-    outline = np.array([(-0.012, -0.005), (length * 0.8, -0.005), (length, 0.0035), (length * 0.5, 0.006), (-0.012, 0.005)])
+    outline = np.array(
+        [(-0.012, -0.005), (length * 0.8, -0.005), (length, 0.0035), (length * 0.5, 0.006), (-0.012, 0.005)]
+    )
     for side in (1, -1):
         z = side * 0.0016
-        blade = prism(outline * (1, side), -0.0016, 0.0016, METAL) if side > 0 else \
-            prism((outline * (1, side))[::-1], -0.0016, 0.0016, METAL)
+        blade = (
+            prism(outline * (1, side), -0.0016, 0.0016, METAL)
+            if side > 0
+            else prism((outline * (1, side))[::-1], -0.0016, 0.0016, METAL)
+        )
         arm = sweep(np.array([(-0.008, 0, 0), (-0.03, 0.002 * side, 0), (-0.05, 0.006 * side, 0)]), 0.0045, MAIN, n=8)
         ring = torus(0.016, 0.0048, MAIN, 20, 8).scaled(1.35, 1.0, 1.0).moved(-0.066, side * 0.012)
         parts += [part.turned("z", -side * spread).moved(0, 0, z) for part in (blade, arm, ring)]
@@ -179,8 +136,12 @@ def battery(canvas: Canvas, a: Attributes, rng: Rng) -> list[Part]:
     canvas.label("+", ink_on(a["color2"]), low=0.68, high=1.0)
     canvas.label("VOLT", ink_on(a["color"]), low=0.2, high=0.55)
     side = [(r * 0.94, 0), (r, 0.001), (r, h - 0.001), (r * 0.94, h)]
-    return [revolve([(0, 0), side[0]], METAL), revolve(side), revolve([side[-1], (0, h)], METAL),
-            cylinder(r * 0.4, h, h + 0.0025, METAL, 14)]  # fmt: skip
+    return [
+        revolve([(0, 0), side[0]], METAL),
+        revolve(side),
+        revolve([side[-1], (0, h)], METAL),
+        cylinder(r * 0.4, h, h + 0.0025, METAL, 14),
+    ]
 
 
 def book(canvas: Canvas, a: Attributes, rng: Rng) -> list[Part]:
@@ -214,7 +175,13 @@ def _tablet(canvas: Canvas, x: float, y: float, z: float, corner: float) -> list
 def mobile_phone(canvas: Canvas, a: Attributes, rng: Rng) -> list[Part]:
     x, y = rng.uniform(0.066, 0.076), rng.uniform(0.135, 0.155)
     canvas.draw.rectangle((26, 20, 229, 171), fill=canvas.rgb("ink"))
-    buttons(canvas, (40, 34, 216, 110), 3, 4, [str(name) for name in rng.permutation(["blue", "green", "orange", "white", "red", "purple"])])
+    buttons(
+        canvas,
+        (40, 34, 216, 110),
+        3,
+        4,
+        [str(name) for name in rng.permutation(["blue", "green", "orange", "white", "red", "purple"])],
+    )
     buttons(canvas, (40, 140, 216, 166), 1, 4, ["white"])
     lens = [cylinder(0.006, -0.0015, 0.001, DARK, 12).moved(-x * 0.28, y * 0.38 - k * 0.016) for k in range(2)]
     return [*_tablet(canvas, x, y, rng.uniform(0.008, 0.011), 0.01), *lens]
@@ -232,7 +199,13 @@ def remote_control(canvas: Canvas, a: Attributes, rng: Rng) -> list[Part]:
 def calculator(canvas: Canvas, a: Attributes, rng: Rng) -> list[Part]:
     canvas.draw.rectangle((24, 14, 231, 54), fill=canvas.rgb("lcd"))
     canvas.text((90, 16, 228, 52), "12345", "ink")
-    buttons(canvas, (20, 64, 236, 186), 5, 4, ["white"] * 3 + ["orange"] if a["color"] not in ("white", "orange") else ["ink"] * 4)
+    buttons(
+        canvas,
+        (20, 64, 236, 186),
+        5,
+        4,
+        ["white"] * 3 + ["orange"] if a["color"] not in ("white", "orange") else ["ink"] * 4,
+    )
     return _tablet(canvas, rng.uniform(0.07, 0.08), rng.uniform(0.11, 0.135), 0.013, 0.006)
 
 
@@ -268,16 +241,24 @@ def candle(canvas: Canvas, a: Attributes, rng: Rng) -> list[Part]:
     r, h = rng.uniform(0.015, 0.024), rng.uniform(0.07, 0.13)
     stick = revolve([(0, 0.004), (r, 0.004), (r, h), (r * 0.85, h + 0.003), (r * 0.3, h - 0.001), (0, h - 0.001)])
     dish = revolve([(0, 0), (r * 1.5, 0), (r * 2.1, 0.008), (r * 1.9, 0.008), (r * 1.4, 0.004), (0, 0.004)], METAL)
-    return [stick, dish, sweep(np.array([(0, 0, h - 0.002), (0, 0, h + 0.006), (0.002, 0, h + 0.014)]), 0.0016, DARK, n=6)]
+    return [
+        stick,
+        dish,
+        sweep(np.array([(0, 0, h - 0.002), (0, 0, h + 0.006), (0.002, 0, h + 0.014)]), 0.0016, DARK, n=6),
+    ]
 
 
 def shampoo_bottle(canvas: Canvas, a: Attributes, rng: Rng) -> list[Part]:
     r, h, flat = rng.uniform(0.031, 0.037), rng.uniform(0.13, 0.17), rng.uniform(0.6, 0.75)
     canvas.label(a["brand"], "ink", *FLAVOURS[a["flavour"]], ground="cream", low=0.15, high=0.68)
-    body = revolve([(0, 0), (r * 0.9, 0), (r, 0.006), (r, h * 0.8), (r * 0.85, h * 0.92), (0.012, h), (0.012, h + 0.004)])
+    body = revolve(
+        [(0, 0), (r * 0.9, 0), (r, 0.006), (r, h * 0.8), (r * 0.85, h * 0.92), (0.012, h), (0.012, h + 0.004)]
+    )
     if rng.random() < 0.6:  # a pump
         top = h + 0.035
-        nozzle = sweep(np.array([(0.006, 0, top), (-0.02, 0, top), (-0.034, 0, top - 0.006)]), [0.006, 0.005, 0.004], SECOND)
+        nozzle = sweep(
+            np.array([(0.006, 0, top), (-0.02, 0, top), (-0.034, 0, top - 0.006)]), [0.006, 0.005, 0.004], SECOND
+        )
         head = [cylinder(0.014, h, h + 0.014, SECOND), cylinder(0.005, h, top, SECOND, 10), nozzle]
     else:
         head = [cylinder(0.02, h - 0.004, h + 0.022, SECOND, top=0.016)]
@@ -287,7 +268,10 @@ def shampoo_bottle(canvas: Canvas, a: Attributes, rng: Rng) -> list[Part]:
 def soap_bar(canvas: Canvas, a: Attributes, rng: Rng) -> list[Part]:
     x, y, z = rng.uniform(0.075, 0.09), rng.uniform(0.048, 0.058), rng.uniform(0.022, 0.03)
     canvas.text((40, 40, 216, 150), "SOAP", "cream" if a["color"] != "white" else "gray")
-    return [prism(rounded(x, y, y * 0.48, 8), 0, z, MAIN, bevel=z * 0.35), prism(rounded(x * 0.68, y * 0.5, 0.01), z * 0.9, z + 0.0008)]
+    return [
+        prism(rounded(x, y, y * 0.48, 8), 0, z, MAIN, bevel=z * 0.35),
+        prism(rounded(x * 0.68, y * 0.5, 0.01), z * 0.9, z + 0.0008),
+    ]
 
 
 def sponge(canvas: Canvas, a: Attributes, rng: Rng) -> list[Part]:
@@ -297,17 +281,28 @@ def sponge(canvas: Canvas, a: Attributes, rng: Rng) -> list[Part]:
         px, py, r = rng.uniform(0, 256), rng.uniform(0, 192), rng.uniform(1, 4)
         canvas.draw.ellipse((px - r, py - r, px + r, py + r), fill=dark)
     foam = box(x, y, z).moved(0, 0, z / 2)
-    return [foam, box(x, y, z * 0.35, SECOND).moved(0, 0, z * 1.17)] if rng.random() < 0.5 else \
-        [foam.moved(0, 0, z * 0.35), box(x, y, z * 0.35, SECOND).moved(0, 0, z * 0.175)]
+    return (
+        [foam, box(x, y, z * 0.35, SECOND).moved(0, 0, z * 1.17)]
+        if rng.random() < 0.5
+        else [foam.moved(0, 0, z * 0.35), box(x, y, z * 0.35, SECOND).moved(0, 0, z * 0.175)]
+    )
 
 
 def toothbrush(canvas: Canvas, a: Attributes, rng: Rng) -> list[Part]:
     length = rng.uniform(0.16, 0.19)
     x = np.array([0, 0.03, 0.055, 0.09, length * 0.75, length])
-    stick = sweep(np.stack([x, 0 * x, 0.004 * np.cos(x * 22)], 1), [0.0065, 0.007, 0.004, 0.0055, 0.0075, 0.006], MAIN,
-                  flat=0.62, normal=(0, 0, 1))  # fmt: skip
+    stick = sweep(
+        np.stack([x, 0 * x, 0.004 * np.cos(x * 22)], 1),
+        [0.0065, 0.007, 0.004, 0.0055, 0.0075, 0.006],
+        MAIN,
+        flat=0.62,
+        normal=(0, 0, 1),
+    )
     canvas.fill(SECOND, "white")
-    tufts = [box(0.008, 0.011, 0.013, slot).moved(0.003 + k * 0.009, 0, 0.011) for k, slot in enumerate((SECOND, DARK, SECOND))]
+    tufts = [
+        box(0.008, 0.011, 0.013, slot).moved(0.003 + k * 0.009, 0, 0.011)
+        for k, slot in enumerate((SECOND, DARK, SECOND))
+    ]
     canvas.fill(DARK, a["color2"])
     return [stick, *tufts]
 
@@ -326,7 +321,9 @@ def flower_pot(canvas: Canvas, a: Attributes, rng: Rng) -> list[Part]:
     canvas.fill(DARK, "brown", "organic")
     canvas.fill(SECOND, "leaf", "organic")
     canvas.fill(METAL, a["color2"], "organic")
-    pot = revolve([(0, 0), (r * 0.65, 0), (r * 0.9, h * 0.75), (r, h * 0.75), (r, h), (r * 0.88, h), (r * 0.86, h * 0.9)])
+    pot = revolve(
+        [(0, 0), (r * 0.65, 0), (r * 0.9, h * 0.75), (r, h * 0.75), (r, h), (r * 0.88, h), (r * 0.86, h * 0.9)]
+    )
     soil = revolve([(r * 0.87, h * 0.9), (0, h * 0.95)], DARK)
     parts = [pot, soil]
     for k in range(6):
@@ -334,5 +331,8 @@ def flower_pot(canvas: Canvas, a: Attributes, rng: Rng) -> list[Part]:
         parts.append(leaf.turned("z", k * 60).moved(0, 0, h * 0.9))
     top = h + rng.uniform(0.035, 0.055)
     parts.append(sweep(np.array([(0, 0, h * 0.9), (0.001, 0, (h + top) / 2), (0, 0, top)]), 0.002, SECOND, n=6))
-    parts += [ellipsoid(0.010, 0.006, 0.004, METAL, 8).moved(0.011).turned("y", -15).turned("z", k * 72).moved(0, 0, top) for k in range(5)]
+    parts += [
+        ellipsoid(0.010, 0.006, 0.004, METAL, 8).moved(0.011).turned("y", -15).turned("z", k * 72).moved(0, 0, top)
+        for k in range(5)
+    ]
     return [*parts, ellipsoid(0.006, 0.006, 0.005, DARK, 8).moved(0, 0, top + 0.002)]

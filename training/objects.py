@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The procedural household objects: cheap specs with attributes and splits, and `build`, which makes the mesh.
 
-    specs = catalogue(seed=0)
-    model = build(specs[0])          # mesh, texture, physics, phrases
-    matches(specs[0], "a red mug")   # does the phrase describe it?
+specs = catalogue(seed=0)
+model = build(specs[0])          # mesh, texture, physics, phrases
+matches(specs[0], "a red mug")   # does the phrase describe it?
 """
+
 from __future__ import annotations
 
 import zlib
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.spatial import ConvexHull
 
+from training import makers_food as food
 from training import makers_kitchen as kitchen
 from training import makers_things as things
 from training.phrases import describe, normal
@@ -44,43 +46,117 @@ class Kind:
     motifs: tuple[str, ...] = ()
 
 
-FRUIT = {"strawberry": "red", "orange": "orange", "apple": "green", "grape": "purple", "mango": "yellow", "cherry": "pink",
-         "blueberry": "blue"}  # fmt: skip
-SODA = {"cola": "red", "lemon": "yellow", "lime": "green", "orange": "orange", "cherry": "pink", "grape": "purple", "blueberry": "blue"}
+FRUIT = {
+    "strawberry": "red",
+    "orange": "orange",
+    "apple": "green",
+    "grape": "purple",
+    "mango": "yellow",
+    "cherry": "pink",
+    "blueberry": "blue",
+}
+SODA = {
+    "cola": "red",
+    "lemon": "yellow",
+    "lime": "green",
+    "orange": "orange",
+    "cherry": "pink",
+    "grape": "purple",
+    "blueberry": "blue",
+}
 
 KINDS: dict[str, Kind] = {
-    "mug": Kind(kitchen.mug, ("ceramic", "ceramic", "metal", "plastic"), second=ANY, patterns=PATTERNS, motifs=("star", "flower")),
+    "mug": Kind(
+        kitchen.mug,
+        ("ceramic", "ceramic", "metal", "plastic"),
+        second=ANY,
+        patterns=PATTERNS,
+        motifs=("star", "flower"),
+    ),
     "bowl": Kind(kitchen.bowl, ("ceramic", "plastic", "wood", "metal"), second=ANY, patterns=PATTERNS),
     "plate": Kind(kitchen.plate, ("ceramic", "plastic"), second=ANY, patterns=("plain", "banded", "banded")),
-    "tumbler": Kind(kitchen.tumbler, ("glass", "glass", "plastic"), BRIGHT, second=BRIGHT, patterns=("plain", "plain", "banded")),
-    "water bottle": Kind(kitchen.water_bottle, ("plastic", "glass", "metal"), second=BRIGHT, brands=("AQUI", "FONTE", "NIVA", "RILL")),
-    "soda can": Kind(kitchen.soda_can, ("metal",), flavours=SODA, second=BRIGHT, patterns=("plain", "banded", "striped"),
-                     brands=("ZAPPO", "FIZZO", "POLKA", "KOLARA")),
-    "food tin": Kind(kitchen.food_tin, ("metal",), flavours={"tomatoes": "red", "corn": "yellow", "peas": "green", "beans": "brown",
-                                                             "tuna": "blue", "peaches": "orange"}),
-    "cereal box": Kind(kitchen.cereal_box, ("cardboard",), second=BRIGHT, brands=("CRUNCHO", "FLAKEY", "MORNA", "OTTI"),
-                       flavours={"honey": "yellow", "chocolate": "brown", "strawberry": "pink", "corn": "green", "oat": "blue",
-                                 "fruit ring": "red"}),
-    "milk carton": Kind(kitchen.milk_carton, ("cardboard",), second=("blue", "green", "red"),
-                        flavours={"whole": "white", "chocolate": "brown", "strawberry": "pink", "oat": "yellow"}),
-    "juice carton": Kind(kitchen.juice_carton, ("cardboard",), second=BRIGHT, flavours=FRUIT, brands=("SUNA", "FRUTTO", "JOOS", "TROPI")),
-    "cup noodles": Kind(kitchen.cup_noodles, ("paper",), flavours={"chicken": "yellow", "beef": "red", "shrimp": "pink",
-                                                                   "vegetable": "green"}),
-    "frying pan": Kind(kitchen.pan, ("metal",), ("black", "gray", "red", "green", "blue", "orange"), second=("black", "brown", "red")),
+    "tumbler": Kind(
+        kitchen.tumbler, ("glass", "glass", "plastic"), BRIGHT, second=BRIGHT, patterns=("plain", "plain", "banded")
+    ),
+    "water bottle": Kind(
+        kitchen.water_bottle, ("plastic", "glass", "metal"), second=BRIGHT, brands=("AQUI", "FONTE", "NIVA", "RILL")
+    ),
+    "soda can": Kind(
+        kitchen.soda_can,
+        ("metal",),
+        flavours=SODA,
+        second=BRIGHT,
+        patterns=("plain", "banded", "striped"),
+        brands=("ZAPPO", "FIZZO", "POLKA", "KOLARA"),
+    ),
+    "food tin": Kind(
+        kitchen.food_tin,
+        ("metal",),
+        flavours={
+            "tomatoes": "red",
+            "corn": "yellow",
+            "peas": "green",
+            "beans": "brown",
+            "tuna": "blue",
+            "peaches": "orange",
+        },
+    ),
+    "cereal box": Kind(
+        kitchen.cereal_box,
+        ("cardboard",),
+        second=BRIGHT,
+        brands=("CRUNCHO", "FLAKEY", "MORNA", "OTTI"),
+        flavours={
+            "honey": "yellow",
+            "chocolate": "brown",
+            "strawberry": "pink",
+            "corn": "green",
+            "oat": "blue",
+            "fruit ring": "red",
+        },
+    ),
+    "milk carton": Kind(
+        kitchen.milk_carton,
+        ("cardboard",),
+        second=("blue", "green", "red"),
+        flavours={"whole": "white", "chocolate": "brown", "strawberry": "pink", "oat": "yellow"},
+    ),
+    "juice carton": Kind(
+        kitchen.juice_carton, ("cardboard",), second=BRIGHT, flavours=FRUIT, brands=("SUNA", "FRUTTO", "JOOS", "TROPI")
+    ),
+    "cup noodles": Kind(
+        kitchen.cup_noodles,
+        ("paper",),
+        flavours={"chicken": "yellow", "beef": "red", "shrimp": "pink", "vegetable": "green"},
+    ),
+    "frying pan": Kind(
+        kitchen.pan, ("metal",), ("black", "gray", "red", "green", "blue", "orange"), second=("black", "brown", "red")
+    ),
     "spoon": Kind(kitchen.spoon, ("metal", "metal", "wood", "plastic")),
     "fork": Kind(kitchen.fork, ("metal", "metal", "plastic")),
-    "knife": Kind(kitchen.knife, ("plastic", "wood"), ("black", "brown", "red", "blue", "green", "yellow", "white", "orange")),
-    "apple": Kind(things.apple, ("organic",), ("red", "green", "yellow")),
-    "orange": Kind(things.orange, ("organic",), ("orange",)),
-    "banana": Kind(things.banana, ("organic",), ("yellow", "yellow", "green")),
-    "lemon": Kind(things.lemon, ("organic",), ("yellow",)),
-    "carrot": Kind(things.carrot, ("organic",), ("orange", "purple")),
-    "donut": Kind(things.donut, ("organic",), ("pink", "brown", "white", "blue", "yellow", "green"), second=BRIGHT),
-    "book": Kind(things.book, ("paper",), second=BRIGHT, brands=("cooking", "robots", "space", "gardens", "history", "poems"),
-                 motifs=("star", "flower", "fish")),
+    "knife": Kind(
+        kitchen.knife, ("plastic", "wood"), ("black", "brown", "red", "blue", "green", "yellow", "white", "orange")
+    ),
+    "apple": Kind(food.apple, ("organic",), ("red", "green", "yellow")),
+    "orange": Kind(food.orange, ("organic",), ("orange",)),
+    "banana": Kind(food.banana, ("organic",), ("yellow", "yellow", "green")),
+    "lemon": Kind(food.lemon, ("organic",), ("yellow",)),
+    "carrot": Kind(food.carrot, ("organic",), ("orange", "purple")),
+    "donut": Kind(food.donut, ("organic",), ("pink", "brown", "white", "blue", "yellow", "green"), second=BRIGHT),
+    "book": Kind(
+        things.book,
+        ("paper",),
+        second=BRIGHT,
+        brands=("cooking", "robots", "space", "gardens", "history", "poems"),
+        motifs=("star", "flower", "fish"),
+    ),
     "mobile phone": Kind(things.mobile_phone, ("plastic", "metal")),
-    "remote control": Kind(things.remote_control, ("plastic",), ("black", "white", "gray", "blue", "red"),
-                           second=("blue", "green", "yellow")),
+    "remote control": Kind(
+        things.remote_control,
+        ("plastic",),
+        ("black", "white", "gray", "blue", "red"),
+        second=("blue", "green", "yellow"),
+    ),
     "computer mouse": Kind(things.computer_mouse, ("plastic",)),
     "marker pen": Kind(things.marker_pen, ("plastic",), tuple(color for color in ANY if color != "white")),
     "tape roll": Kind(things.tape_roll, ("plastic",)),
@@ -90,9 +166,20 @@ KINDS: dict[str, Kind] = {
     "light bulb": Kind(things.light_bulb, ("glass",), ("white", "yellow", "red", "blue", "green", "pink")),
     "candle": Kind(things.candle, ("wax",)),
     "flower pot": Kind(things.flower_pot, ("ceramic", "plastic"), second=("red", "yellow", "pink", "purple", "white")),
-    "shampoo bottle": Kind(things.shampoo_bottle, ("plastic",), second=("white", "black", "gray"), brands=("LUVA", "SILKY", "HAARO"),
-                           flavours={"lavender": "purple", "mint": "green", "rose": "pink", "coconut": "white", "lemon": "yellow",
-                                     "blueberry": "blue"}),
+    "shampoo bottle": Kind(
+        things.shampoo_bottle,
+        ("plastic",),
+        second=("white", "black", "gray"),
+        brands=("LUVA", "SILKY", "HAARO"),
+        flavours={
+            "lavender": "purple",
+            "mint": "green",
+            "rose": "pink",
+            "coconut": "white",
+            "lemon": "yellow",
+            "blueberry": "blue",
+        },
+    ),
     "soap bar": Kind(things.soap_bar, ("wax",), BRIGHT),
     "sponge": Kind(things.sponge, ("foam",), BRIGHT, second=("green", "blue", "red", "gray", "white")),
     "toothbrush": Kind(things.toothbrush, ("plastic",), second=BRIGHT),
@@ -105,13 +192,17 @@ KINDS: dict[str, Kind] = {
     "teapot": Kind(kitchen.teapot, ("ceramic", "metal"), second=ANY, patterns=PATTERNS),
     "wine glass": Kind(kitchen.wine_glass, ("glass",), BRIGHT),
     "spatula": Kind(kitchen.spatula, ("plastic", "metal"), second=("black", "red", "brown", "blue")),
-    "jam jar": Kind(kitchen.jam_jar, ("glass",), second=("white", "red", "yellow", "green"),
-                    flavours={"strawberry": "red", "orange": "orange", "grape": "purple", "peach": "yellow"}),
-    "pear": Kind(things.pear, ("organic",), ("green", "yellow")),
-    "cucumber": Kind(things.cucumber, ("organic",), ("green",)),
+    "jam jar": Kind(
+        kitchen.jam_jar,
+        ("glass",),
+        second=("white", "red", "yellow", "green"),
+        flavours={"strawberry": "red", "orange": "orange", "grape": "purple", "peach": "yellow"},
+    ),
+    "pear": Kind(food.pear, ("organic",), ("green", "yellow")),
+    "cucumber": Kind(food.cucumber, ("organic",), ("green",)),
     "tennis ball": Kind(things.tennis_ball, ("rubber",), ("yellow", "green", "orange", "pink")),
     "calculator": Kind(things.calculator, ("plastic",)),
-}  # fmt: skip
+}
 HELDOUT_CATEGORIES = ("teapot", "wine glass", "spatula", "jam jar", "pear", "cucumber", "tennis ball", "calculator")
 NATURAL = {"metal": "silver", "wood": "brown"}  # the colour that a bare material has
 
@@ -153,7 +244,9 @@ class ObjectModel:
     heldout_phrases: dict[str, tuple[str, ...]]
 
 
-def catalogue(seed: int = 0, per_category: int = 15, unseen_instances: int = 3, per_heldout: int = 6) -> list[ObjectSpec]:
+def catalogue(
+    seed: int = 0, per_category: int = 15, unseen_instances: int = 3, per_heldout: int = 6
+) -> list[ObjectSpec]:
     """Specs of all categories, the same for the same arguments.
 
     Of `per_category` instances the last `unseen_instances` are split 'unseen_instance'; the categories in
@@ -222,7 +315,7 @@ def build(spec: ObjectSpec) -> ObjectModel:
 
 
 def _hull_parts(parts: Sequence[Part]) -> list[np.ndarray] | None:
-    """Convex parts of a vessel, whose mouth must stay open: each hollow wall in eight sectors. None for other shapes."""
+    """Convex parts of a vessel, whose mouth must stay open: each hollow wall in eight sectors. Else None."""
     if not any(part.hollow for part in parts):
         return None
     middle = centre(np.concatenate([part.vertices for part in parts]))
@@ -232,7 +325,9 @@ def _hull_parts(parts: Sequence[Part]) -> list[np.ndarray] | None:
     angle = np.arctan2(wall[:, 1], wall[:, 0])
     for k in range(8):
         off = (angle - (k + 0.5) * sector + np.pi) % (2 * np.pi) - np.pi
-        hulls.append(wall[np.abs(off) < sector / 2 + 0.12])  # a little overlap: the mesh's columns need not fall on the cuts
+        hulls.append(
+            wall[np.abs(off) < sector / 2 + 0.12]
+        )  # a little overlap: the mesh's columns need not fall on the cuts
     return [(hull - middle).astype(np.float32) for hull in hulls]
 
 

@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Phrases that truthfully describe an object, in the paper's four families (section 4), from `vocabulary.py`.
+"""Phrases that truthfully describe an object, in the paper's four families (section 4), from the tables of
+`vocabulary.py` and `vocabulary_uses.py`.
 
 Each object has phrases for training and held-out ones in other words. `matches` tells for any phrase of either kind
 which objects it fits, so that a scene can list all of them.
 """
+
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
+from string import Formatter
 
 from training import vocabulary as words
+from training import vocabulary_uses as uses
 
 FAMILIES = ("class", "attribute", "affordance", "open")
 CANONICAL_NEGATIVES = ("object", "thing", "texture", "stuff")
@@ -19,8 +23,14 @@ ABSENT_PHRASES = {"calibration": words.ABSENT[0::2], "test": words.ABSENT[1::2]}
 
 COLOR = ("{color} object", "{color} thing", "something {color}")
 HELDOUT_COLOR = ("{color} item", "anything {color}", "it is {color}")
-NOUN = ("{color} {noun}", "{material} {noun}", "{color} {material} {noun}", "{noun} made of {stuff}", "{noun} with {detail}",
-        "{color} {noun} with {detail}")  # fmt: skip
+NOUN = (
+    "{color} {noun}",
+    "{material} {noun}",
+    "{color} {material} {noun}",
+    "{noun} made of {stuff}",
+    "{noun} with {detail}",
+    "{color} {noun} with {detail}",
+)
 HELDOUT_NOUN = ("{noun} that is {color}", "{noun} in {color}", "{noun} of {stuff}", "{noun} that has {detail}")
 
 
@@ -44,7 +54,7 @@ def describe(category: str, attributes: Mapping[str, str]) -> Description:
     return _describe(category, tuple(sorted(attributes.items())))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _describe(category: str, items: tuple[tuple[str, str], ...]) -> Description:
     attributes = dict(items)
     nouns, other_nouns = words.NOUNS[category]
@@ -54,13 +64,17 @@ def _describe(category: str, items: tuple[tuple[str, str], ...]) -> Description:
     training = {
         "class": (*nouns, *groups),
         "attribute": (*_fill(NOUN, fields, nouns), *_fill(COLOR, fields)),
-        "affordance": _of(words.AFFORDANCES, category),
+        "affordance": _of(uses.AFFORDANCES, category),
         "open": (*_fill(labels, fields), *_of(words.FACTS, category)),
     }
     heldout = {
         "class": (*other_nouns, *other_groups),
-        "attribute": (*_fill(NOUN, fields, other_nouns), *_fill(HELDOUT_NOUN, fields, nouns), *_fill(HELDOUT_COLOR, fields)),
-        "affordance": _of(words.HELDOUT_AFFORDANCES, category),
+        "attribute": (
+            *_fill(NOUN, fields, other_nouns),
+            *_fill(HELDOUT_NOUN, fields, nouns),
+            *_fill(HELDOUT_COLOR, fields),
+        ),
+        "affordance": _of(uses.HELDOUT_AFFORDANCES, category),
         "open": (*_fill(other_labels, fields), *_of(words.HELDOUT_FACTS, category)),
     }
     every = [phrase for table in (training, heldout) for family in table.values() for phrase in family]
@@ -80,6 +94,9 @@ def _fields(category: str, attributes: Mapping[str, str]) -> dict[str, str]:
     fields = dict(attributes)
     stuff = fields.pop("material")
     adjective = words.MATERIAL_WORDS.get(stuff, stuff)
+    if category in words.HANDLED:
+        handle = adjective if stuff == "wood" else fields["color"]
+        return fields | {"detail": f"{_article(handle)} {handle} handle"}
     if adjective:
         fields |= {"material": adjective, "stuff": stuff}
     if "color2" in fields:
@@ -95,16 +112,19 @@ def _article(word: str) -> str:
 
 
 def _fill(templates: Iterable[str], fields: Mapping[str, str], nouns: Iterable[str] = ("",)) -> tuple[str, ...]:
-    """Every template with every noun, left out where a field is missing or would say a word twice."""
+    """Every template with every noun, left out where a field is missing or a word would be said twice."""
     filled = {}
     for noun in nouns:
+        known = dict(fields, noun=noun)
+        if noun in words.CONTENTS:
+            known.pop("material", None)
+            known.pop("stuff", None)
         for template in templates:
-            try:
-                phrase = template.format(noun=noun, **{key: value for key, value in fields.items() if key != "noun"})
-            except KeyError:
+            if any(name not in known for _, name, _, _ in Formatter().parse(template) if name):
                 continue
-            tokens = phrase.split()
-            if all(a != b for a, b in zip(tokens, tokens[1:])):
+            phrase = template.format(**known)
+            said = [word for word in phrase.split() if word not in ("a", "an", "of")]
+            if len(said) == len(set(said)):
                 filled[phrase] = None
     return tuple(filled)
 

@@ -4,6 +4,7 @@
 Every primitive returns a `Part`: metres, z up, faces wound outward, uv in the unit square of one slot of the
 texture atlas (`textures.SLOTS`). An object is a list of parts; `join` makes one mesh of them.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -26,14 +27,14 @@ class Part:
     hollow: bool = False  # an open vessel: collision must not close its mouth
 
     def moved(self, x: float = 0.0, y: float = 0.0, z: float = 0.0) -> Part:
-        return replace(self, vertices=self.vertices + (x, y, z))
+        return replace(self, vertices=self.vertices + np.array((x, y, z)))
 
     def turned(self, axis: str, degrees: float) -> Part:
         rotation = Rotation.from_euler(axis, degrees, degrees=True)
         return replace(self, vertices=rotation.apply(self.vertices))
 
     def scaled(self, x: float = 1.0, y: float = 1.0, z: float = 1.0) -> Part:
-        return replace(self, vertices=self.vertices * (x, y, z))
+        return replace(self, vertices=self.vertices * np.array((x, y, z)))
 
 
 def loft(rings: np.ndarray, slot: int = BODY, caps: bool = True, hollow: bool = False) -> Part:
@@ -167,8 +168,14 @@ def box(x: float, y: float, z: float, slot: int = BODY) -> Part:
     return Part(np.array(vertices), np.array(faces), np.array(uv, float), slot)
 
 
-def sweep(path: np.ndarray, radii: float | np.ndarray, slot: int = BODY, n: int = 10, flat: float | np.ndarray = 1.0,
-          normal: tuple[float, float, float] | None = None) -> Part:  # fmt: skip
+def sweep(
+    path: np.ndarray,
+    radii: float | np.ndarray,
+    slot: int = BODY,
+    n: int = 10,
+    flat: float | np.ndarray = 1.0,
+    normal: tuple[float, float, float] | None = None,
+) -> Part:
     """A capped tube along a path (K,3) with a radius per point, squeezed by `flat` along `normal` (default: the
     direction across the plane in which the path bends)."""
     path = np.asarray(path, float)
@@ -188,7 +195,7 @@ def join(parts: Sequence[Part]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """vertices (V,3) float32 centred on the bounding box, faces (F,3) int32, atlas uv (V,2) float32."""
     starts = np.cumsum([0] + [len(part.vertices) for part in parts[:-1]])
     vertices = np.concatenate([part.vertices for part in parts])
-    faces = np.concatenate([part.faces + start for part, start in zip(parts, starts)])
+    faces = np.concatenate([part.faces + start for part, start in zip(parts, starts, strict=True)])
     uv = np.concatenate([to_atlas(part.uv, part.slot) for part in parts])
     return (vertices - centre(vertices)).astype(np.float32), faces.astype(np.int32), uv.astype(np.float32)
 

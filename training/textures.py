@@ -4,10 +4,11 @@
 The upper three quarters are the printed area (`BODY`): wrapped around revolved parts, or split in the `PANELS` of a
 box. The lower quarter holds four squares, by habit: the main colour, the second colour, dark plastic, bare metal.
 """
+
 from __future__ import annotations
 
 import colorsys
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import matplotlib
@@ -43,7 +44,7 @@ def to_atlas(uv: np.ndarray, slot: int) -> np.ndarray:
     return low + size * (inset + (1 - 2 * inset) * uv)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _font(size: int) -> ImageFont.FreeTypeFont:
     # matplotlib carries the font inside its wheel, so a texture has the same bytes on every machine
     return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans-Bold.ttf"), size)
@@ -92,7 +93,7 @@ class Canvas:
     def band(self, color: str, low: float, high: float, panel: str | None = None) -> None:
         self.draw.rectangle(self.box(panel, low, high), fill=self.rgb(color))
 
-    def pattern(self, name: str, color: str) -> None:
+    def pattern(self, name: str, color: str, columns: int = 8, rows: int = 6) -> None:
         """'plain', 'striped', 'dotted', 'checked' or 'banded' over the printed area; the ground stays dominant."""
         rgb, (w, h) = self.rgb(color), BODY_PIXELS
         if name == "striped":
@@ -101,13 +102,11 @@ class Canvas:
         elif name == "banded":
             self.band(color, 0.38, 0.66)
         elif name == "checked":
-            for x in range(0, w, 32):
-                for y in range((x // 32 % 2) * 32, h, 64):
-                    self.draw.rectangle((x + 3, y + 3, x + 28, y + 28), fill=rgb)
+            for x, y, dx, dy in _cells(w, h, columns, rows):
+                self.draw.rectangle((x, y, x + 0.8 * dx, y + 0.8 * dy), fill=rgb)
         elif name == "dotted":
-            for x in range(0, w, 32):
-                for y in range(16 + (x // 32 % 2) * 16, h, 32):
-                    self.draw.ellipse((x + 6, y - 10, x + 26, y + 10), fill=rgb)
+            for x, y, dx, dy in _cells(w, h, columns, rows):
+                self.draw.ellipse((x, y, x + 0.85 * dx, y + 0.85 * dy), fill=rgb)
 
     def text(self, box: tuple[int, int, int, int], words: str, color: str) -> None:
         """Words as large as they fit, centred in pixels (x0, y0, x1, y1)."""
@@ -118,9 +117,19 @@ class Canvas:
         middle = ((x0 + x1) // 2, (y0 + y1) // 2)
         self.draw.text(middle, words, font=_font(size), fill=self.rgb(color), anchor="mm")
 
-    def label(self, title: str, ink: str, icon: str = "", icon_color: str = "red", panel: str | None = None,
-              ground: str | None = None, low: float = 0.15, high: float = 0.85) -> None:  # fmt: skip
-        """A label: ground colour, title above, icon below. Around a revolved part three copies, so that one is always seen."""
+    def label(
+        self,
+        title: str,
+        ink: str,
+        icon: str = "",
+        icon_color: str = "red",
+        panel: str | None = None,
+        ground: str | None = None,
+        disc: str | None = None,
+        low: float = 0.15,
+        high: float = 0.85,
+    ) -> None:
+        """A label: title above, icon below. Three copies go around a revolved part: one is always seen."""
         x0, y0, x1, y1 = self.box(panel, low, high)
         if ground:
             self.draw.rectangle((x0, y0, x1, y1), fill=self.rgb(ground))
@@ -131,7 +140,10 @@ class Canvas:
             split = y0 + (y1 - y0) * (4 if icon else 10) // 10
             self.text((left, y0, right, split), title, ink)
             if icon:
-                self.icon(icon, icon_color, ((left + right) // 2, (split + y1) // 2), min(right - left, y1 - split) * 0.45)
+                at, r = ((left + right) // 2, (split + y1) // 2), min(right - left, y1 - split) * 0.45
+                if disc:
+                    _disc(self.draw, *at, r * 1.15, self.rgb(disc))
+                self.icon(icon, icon_color, at, r * (0.85 if disc else 1.0))
 
     def icon(self, name: str, color: str, at: tuple[float, float], r: float) -> None:
         """Draw one of ICONS in a square of half size r around a pixel."""
@@ -140,6 +152,12 @@ class Canvas:
     def pixels(self) -> np.ndarray:
         """(256,256,3) uint8, first row on top (v = 1)."""
         return np.asarray(self.image).copy()
+
+
+def _cells(w: int, h: int, columns: int, rows: int) -> list[tuple[float, float, float, float]]:
+    """Every other field (x, y, width, height) of a chess board over w by h pixels."""
+    dx, dy = w / columns, h / rows
+    return [(i * dx, j * dy, dx, dy) for i in range(columns) for j in range(rows) if (i + j) % 2 == 0]
 
 
 def _grain(material: str, h: int, w: int, rng: np.random.Generator) -> np.ndarray:
@@ -200,7 +218,7 @@ def _citrus(draw, x, y, r, color, leaf):
 def _star(draw, x, y, r, color, leaf):
     angle = np.arange(10) * np.pi / 5 - np.pi / 2
     radius = np.where(np.arange(10) % 2 == 0, r, 0.45 * r)
-    draw.polygon(list(zip(x + radius * np.cos(angle), y + radius * np.sin(angle))), fill=color)
+    draw.polygon(list(zip(x + radius * np.cos(angle), y + radius * np.sin(angle), strict=True)), fill=color)
 
 
 def _drop(draw, x, y, r, color, leaf):
