@@ -6,6 +6,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 
 import rclpy
@@ -17,7 +18,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
-from dropclip_ros.errors import DropclipError
+from dropclip_ros.errors import DropclipError, Status
 
 RCLError = rclpy_implementation.RCLError
 
@@ -66,10 +67,13 @@ class Setting:
 
 
 class Settings:
-    """Declares a node's parameters, refuses bad values at start and while running, and reads the current ones."""
+    """Declares a node's parameters, refuses bad values at start and while running, and reads the current ones.
 
-    def __init__(self, node: Node, settings: Sequence[Setting]):
-        self._node = node
+    `check` gets the values, by name, that would then hold and raises ValueError to refuse them.
+    """
+
+    def __init__(self, node: Node, settings: Sequence[Setting], check: Callable[[dict], object] | None = None):
+        self._node, self._cross_check = node, check
         self._settings = {s.name: s for s in settings}
         node.add_on_set_parameters_callback(self._check)
         for s in settings:
@@ -78,10 +82,33 @@ class Settings:
     def _check(self, parameters: Sequence[Parameter]) -> SetParametersResult:
         known = [(self._settings[p.name], p.value) for p in parameters if p.name in self._settings]
         complaints = [c for c in (setting.complaint(value) for setting, value in known) if c]
+        if self._cross_check and not complaints:
+            values = {name: self._node.get_parameter(name).value if self._node.has_parameter(name) else s.default
+                      for name, s in self._settings.items()} | {p.name: p.value for p in parameters}
+            try:
+                self._cross_check(values)
+            except ValueError as error:
+                complaints = [str(error)]
         return SetParametersResult(successful=not complaints, reason="; ".join(complaints))
 
     def __getitem__(self, name: str):
         return self._node.get_parameter(name).value
+
+
+def answer_errors(serve: Callable) -> Callable:
+    """Turns a method (self, request, response) that fills the response into a service callback that never raises."""
+    @wraps(serve)
+    def callback(self: Node, request, response):
+        try:
+            serve(self, request, response)
+            return response
+        except DropclipError as error:
+            status, message = error.status, error.message
+        except Exception as error:      # a bug: the node keeps serving, and says so
+            self.get_logger().error(traceback.format_exc())
+            status, message = Status.MODEL_ERROR, f"internal error, please report it: {type(error).__name__}: {error}"
+        return type(response)(status=int(status), message=message)
+    return callback
 
 
 def run(make_node: Callable[[], Node], args: Sequence[str] | None = None) -> None:

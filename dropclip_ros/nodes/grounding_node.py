@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The service `ground`: which points of the camera's newest (or a given) frame answer a phrase?
+
+Threads: images, TF and the service have callback groups of their own; one more thread owns the model. A frame is
+decoded and encoded when somebody asks about it, once.
+"""
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.node import Node
+from sensor_msgs.msg import Image, PointCloud2
+from std_msgs.msg import Header
+from visualization_msgs.msg import MarkerArray
+
+from dropclip_ros.errors import DropclipError, Status
+from dropclip_ros.geometry import invert_pose, transform_points
+from dropclip_ros.msg import FoundObject, StageTime
+from dropclip_ros.nodes import camera, table_settings
+from dropclip_ros.nodes.camera import Camera, CapturedFrame
+from dropclip_ros.nodes.common import GROUND_SERVICE, TABLE_FRAME, Setting, Settings, answer_errors, run
+from dropclip_ros.nodes.markers import object_markers
+from dropclip_ros.nodes.messages import (
+    cloud_message,
+    image_message,
+    point_message,
+    pose_message,
+    rgbd_frame,
+    vector_message,
+)
+from dropclip_ros.nodes.table_settings import table_config
+from dropclip_ros.nodes.tf import Frames
+from dropclip_ros.srv import Ground
+
+if TYPE_CHECKING:
+    from dropclip_ros import pipeline
+    from dropclip_ros.pipeline import Grounder, GroundResult, Scene
+
+MODES = {Ground.Request.NEGATIVES_NONE: "none", Ground.Request.NEGATIVES_CANONICAL: "canonical",
+         Ground.Request.NEGATIVES_CUSTOM: "custom", Ground.Request.NEGATIVES_SCENE: "scene"}
+SETTINGS = (
+    Setting("model", "", "Folder of the model; '' for the one shipped", read_only=True),
+    Setting("device", "auto", "Where the model runs: auto, cpu, cuda or cuda:N", read_only=True),
+    Setting("world_frame", "", "Frame of the answers, z up; '' for the table's own, which needs no TF"),
+    Setting("threshold", 0.0, "Least score of a point that answers, in (0, 1); 0 for the model's own", 0.0, 0.999),
+    Setting("negatives_mode", "canonical", "What a query is told apart from, where the request does not say",
+            choices=("none", "canonical", "scene")),
+    Setting("scene_negatives", [""], "Names of what else is on the table, for the negatives of mode scene"),
+    Setting("tf_timeout", 0.5, "How long a transform is waited for, s", 0.0, 10.0),
+    *camera.SETTINGS,
+    *table_settings.SETTINGS,
+)
+
+
+@dataclass(frozen=True)
+class _Encoded:
+    """The scene encoded last, with all that its encoding depended on."""
+
+    captured: CapturedFrame
+    config: tuple
+    scene: Scene
+
+
+class GroundingNode(Node):
+    def __init__(self):
+        super().__init__("grounding_node")
+        self._settings = Settings(self, SETTINGS, check=table_config)
+        self._frames = Frames(self)
+        self._camera = Camera(self, self._settings)
+        self._cloud_publisher = self.create_publisher(PointCloud2, "~/similarity", 1)
+        self._mask_publisher = self.create_publisher(Image, "~/mask", 1)
+        self._marker_publisher = self.create_publisher(MarkerArray, "~/markers", 1)
+        self._encoded: _Encoded | None = None
+        self._grounder: Grounder | None = None
+        self._model = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
+        self._model.submit(self._load)
+        self.create_service(Ground, GROUND_SERVICE, self._ground, callback_group=MutuallyExclusiveCallbackGroup())
+
+    def _load(self) -> None:
+        """In the model's thread, so that the node is there at once. Where it fails, each request tries again."""
+        try:
+            start = time.perf_counter()
+            from dropclip_ros.pipeline import Grounder  # torch takes seconds to import
+
+            self._grounder = Grounder.from_pretrained(self._settings["model"] or None, self._settings["device"])
+            self.get_logger().info(f"model on {self._grounder.device} after {time.perf_counter() - start:.1f} s")
+        except DropclipError as error:
+            self.get_logger().error(str(error))
+            raise
+
+    @answer_errors
+    def _ground(self, request: Ground.Request, response: Ground.Response) -> None:
+        start = time.perf_counter()
+        stamped = request.stamp.sec or request.stamp.nanosec
+        captured = self._camera.at(request.stamp) if stamped else self._camera.newest()
+        header = captured.header
+        world = self._settings["world_frame"]
+        target = request.target_frame or world or TABLE_FRAME
+        waited = time.perf_counter()
+        # both lookups come before the encoding: an unknown frame should fail at once
+        pose = self._lookup(world, header) if world else None
+        target_from_camera = None if target == TABLE_FRAME else self._lookup(target, header)
+        times = {"frame": waited - start, "tf": time.perf_counter() - waited}
+
+        scene, result, model_times = self._model.submit(self._infer, request, captured, pose).result()
+        camera_from_table = scene.table.frame
+        self._frames.publish(header.stamp, header.frame_id, TABLE_FRAME, camera_from_table)
+        if target_from_camera is None:
+            target_from_camera = invert_pose(camera_from_table)
+
+        packing = time.perf_counter()
+        response.header = Header(stamp=header.stamp, frame_id=target)
+        response.objects = [found_object(response.header, scene, result, found, target_from_camera)
+                            for found in result.objects]
+        self._show(response, scene, result, header, target_from_camera)
+        times["messages"] = time.perf_counter() - packing
+        times = {stage: 1e3 * seconds for stage, seconds in times.items()} | model_times
+        response.timing = [StageTime(stage=stage, milliseconds=ms) for stage, ms in times.items()]
+        response.status, response.message, response.threshold = int(result.status), result.message, result.threshold
+
+    def _lookup(self, target: str, header: Header) -> np.ndarray:
+        return self._frames.lookup(target, header.frame_id, header.stamp, self._settings["tf_timeout"])
+
+    def _infer(self, request: Ground.Request, captured: CapturedFrame,
+               pose: np.ndarray | None) -> tuple[Scene, GroundResult, dict[str, float]]:
+        """In the model's thread: encodes the frame where it is not yet, and grounds the query in it."""
+        if self._grounder is None:
+            self._load()
+        scene, milliseconds = self._encode(captured, pose)
+        self._grounder.scene_phrases = tuple(filter(None, self._settings["scene_negatives"]))
+        result = self._grounder.ground(scene, request.query, tuple(request.negatives), self._mode(request),
+                                       request.threshold or self._settings["threshold"])
+        queried = {k: v for k, v in result.timing_ms.items() if k not in scene.timing_ms}
+        return scene, result, milliseconds | queried
+
+    def _encode(self, captured: CapturedFrame, pose: np.ndarray | None) -> tuple[Scene, dict[str, float]]:
+        """The scene and what it took, by stage in ms: nothing where this very frame was encoded before."""
+        unit, table, known = self._settings["depth_unit"], table_config(self._settings), self._encoded
+        config = (unit, table, None if pose is None else pose.tobytes())
+        if known and known.captured is captured and known.config == config:
+            return known.scene, {}
+        start = time.perf_counter()
+        frame = rgbd_frame(captured.color, captured.depth, captured.info, unit, pose)
+        decoded = 1e3 * (time.perf_counter() - start)
+        self._grounder.table = table
+        scene = self._grounder.encode(frame)
+        self._encoded = _Encoded(captured, config, scene)
+        return scene, {"decode": decoded} | scene.timing_ms
+
+    def _mode(self, request: Ground.Request) -> str:
+        if request.negatives_mode == Ground.Request.NEGATIVES_DEFAULT:
+            return "custom" if request.negatives else self._settings["negatives_mode"]
+        if request.negatives_mode not in MODES:
+            raise DropclipError(Status.BAD_REQUEST, f"negatives_mode is {request.negatives_mode}; expected one of the "
+                                "NEGATIVES_ constants of Ground")
+        return MODES[request.negatives_mode]
+
+    def _show(self, response: Ground.Response, scene: Scene, result: GroundResult, camera_header: Header,
+              target_from_camera: np.ndarray) -> None:
+        """For people, where somebody looks: the similarity of every point, the mask, and the boxes."""
+        if self._cloud_publisher.get_subscription_count():
+            points = transform_points(target_from_camera, scene.points)
+            self._cloud_publisher.publish(cloud_message(response.header, points, scene.colors, result.scores))
+        if self._mask_publisher.get_subscription_count():
+            inside = np.zeros(len(scene.points), np.uint8)
+            for found in result.objects:
+                inside[found.points] = 255
+            self._mask_publisher.publish(image_message(camera_header, scene.image(inside), "mono8"))
+        if self._marker_publisher.get_subscription_count():
+            self._marker_publisher.publish(object_markers(response.header, result.query, response.objects))
+
+
+def found_object(header: Header, scene: Scene, result: GroundResult, found: pipeline.FoundObject,
+                 target_from_camera: np.ndarray) -> FoundObject:
+    """One object of the core's answer as a message, in the header's frame."""
+    points = transform_points(target_from_camera, scene.points[found.points])
+    return FoundObject(
+        cloud=cloud_message(header, points, scene.colors[found.points], result.scores[found.points]),
+        score=found.score, centre=point_message(transform_points(target_from_camera, found.centre)),
+        box_pose=pose_message(target_from_camera @ found.box_pose), box_size=vector_message(found.size))
+
+
+def main() -> None:
+    run(GroundingNode)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The grounding node on a camera: ros2 launch dropclip_ros grounding.launch.py camera:=/camera world_frame:=base_link"""
+from launch import LaunchDescription
+from launch.actions import DeclareLaunchArgument
+from launch.conditions import IfCondition
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
+from launch_ros.substitutions import FindPackageShare
+
+ARGUMENTS = (
+    ("camera", "/camera", "Namespace of the camera's topics"),
+    ("world_frame", "", "Frame of the answers, z up; '' for the table's own"),
+    ("model", "", "Folder of the model; '' for the one shipped"),
+    ("device", "auto", "auto, cpu, cuda or cuda:N"),
+    ("rviz", "false", "Also start RViz: true or false"),
+)
+STREAMS = ("color/image_raw", "aligned_depth_to_color/image_raw", "color/camera_info")
+
+
+def generate_launch_description():
+    share = FindPackageShare("dropclip_ros")
+    strings = {name: ParameterValue(LaunchConfiguration(name), value_type=str)
+               for name in ("world_frame", "model", "device")}
+    return LaunchDescription([
+        *(DeclareLaunchArgument(name, default_value=default, description=text) for name, default, text in ARGUMENTS),
+        DeclareLaunchArgument("grounding_parameters", description="Parameter file of the grounding node",
+                              default_value=PathJoinSubstitution([share, "config", "grounding.yaml"])),
+        Node(package="dropclip_ros", executable="grounding_node", name="grounding_node", output="screen",
+             parameters=[LaunchConfiguration("grounding_parameters"), strings],
+             remappings=[(f"camera/{stream}", [LaunchConfiguration("camera"), f"/{stream}"]) for stream in STREAMS]),
+        Node(package="rviz2", executable="rviz2", name="rviz2",
+             arguments=["-d", PathJoinSubstitution([share, "config", "dropclip.rviz"])],
+             condition=IfCondition(LaunchConfiguration("rviz"))),
+    ])
