@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Model files: read without trusting them. Nothing here unpickles."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from torch import Tensor
+
+from dropclip_ros.errors import DropclipError, Status
+
+
+def sha256_of(path: Path) -> str:
+    """Hex digest of a file. MODEL_ERROR where it cannot be read."""
+    digest = hashlib.sha256()
+    try:
+        with open(path, "rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise DropclipError(Status.MODEL_ERROR, f"cannot read the model file {path}: {error.strerror}") from error
+    return digest.hexdigest()
+
+
+def check_sha256(path: Path, expected: str) -> None:
+    """MODEL_ERROR where the file is missing or its digest is another."""
+    found = sha256_of(path)
+    if found != expected:
+        raise DropclipError(
+            Status.MODEL_ERROR,
+            f"{path} has SHA-256 {found}, expected {expected}: it is damaged, cut short or another version; "
+            "fetch the model again",
+        )
+
+
+def load_tensors(path: Path) -> dict[str, Tensor]:
+    """Tensors of a safetensors file, on the CPU. MODEL_ERROR where it is missing, truncated or of another format."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except OSError as error:
+        raise DropclipError(Status.MODEL_ERROR, f"cannot read the model file {path}: {error}") from error
+    except SafetensorError as error:
+        raise DropclipError(
+            Status.MODEL_ERROR, f"{path} is no whole safetensors file ({error}); fetch the model again"
+        ) from error
