@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The grounding node on a camera: ros2 launch dropclip_ros grounding.launch.py camera:=/camera world_frame:=base_link"""
+"""The grounding node on a camera: ros2 launch dropclip_ros grounding.launch.py camera:=/camera world_frame:=map"""
 from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument
 from launch.conditions import IfCondition

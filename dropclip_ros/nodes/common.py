@@ -2,11 +2,13 @@
 """What every node shares: topic names, QoS, parameters with descriptors, and running until a signal."""
 import math
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import wraps
+from importlib import import_module
 from pathlib import Path
 
 import rclpy
@@ -111,14 +113,18 @@ def answer_errors(serve: Callable) -> Callable:
     return callback
 
 
-def run(make_node: Callable[[], Node], args: Sequence[str] | None = None) -> None:
+def run(make_node: Callable[[], Node], imports: Sequence[str] = ()) -> None:
     """Serve a node until SIGINT or SIGTERM, then end the process: exit code 0, or 2 where it could not start.
 
+    imports: modules that take seconds, imported before any thread runs (SciPy fails beside a half-imported torch).
     The process ends without joining its threads: one may be deep in the model, which nothing interrupts.
     """
     code, node = 0, None
     try:
-        rclpy.init(args=args)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)       # until rclpy takes over
+        for module in imports:
+            import_module(module)
+        rclpy.init()
         node = make_node()
         executor = MultiThreadedExecutor(num_threads=6)
         executor.add_node(node)

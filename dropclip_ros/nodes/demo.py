@@ -21,7 +21,7 @@ from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
-from dropclip_ros.draw import draw_result, image_of, write_ply
+from dropclip_ros.draw import draw_result, write_ply
 from dropclip_ros.errors import DropclipError, Status
 from dropclip_ros.geometry import project, transform_points
 from dropclip_ros.grasps import Grasps
@@ -136,23 +136,23 @@ class DemoClient(Node):
         stamp = nanoseconds(found.header.stamp)
         self.wait(lambda: self._similarity is not None and stamp in self._images,
                   "the image and the similarity cloud did not arrive", 10.0)
-        image, cloud = self._images[stamp], self._similarity
-        rgb, intrinsics = color_image(image), intrinsics_of(self._info)
-        camera_from_answer = self.frames.lookup(image.header.frame_id, found.header.frame_id, found.header.stamp, 2.0)
+        color, cloud = self._images[stamp], self._similarity
+        rgb, intrinsics = color_image(color), intrinsics_of(self._info)
+        camera_from_answer = self.frames.lookup(color.header.frame_id, found.header.frame_id, found.header.stamp, 2.0)
         shape = rgb.shape[:2]
 
         def scores_of(msg: PointCloud2) -> np.ndarray:
             uv, _ = project(transform_points(camera_from_answer, cloud_points(msg)), intrinsics)
             column, row = np.clip(np.round(uv).astype(np.int64), 0, (shape[1] - 1, shape[0] - 1)).T
-            return image_of(row * shape[1] + column, cloud_to_numpy(msg)["score"].ravel(), *shape)
+            image = np.full(shape, np.nan, np.float32)
+            image[row, column] = cloud_to_numpy(msg)["score"].ravel()
+            return image
 
         mask = np.zeros(shape, bool)
         if found.objects:
             mask = np.isfinite(scores_of(found.objects[0].cloud))
-        picture = draw_result(
-            rgb, intrinsics, scores_of(cloud), mask, query=query, found=bool(found.objects), latency_ms=latency,
-            score=found.objects[0].score if found.objects else float("nan"), threshold=found.threshold,
-            grasps=self._in_camera(matched, image.header.frame_id))
+        picture = draw_result(rgb, intrinsics, scores_of(cloud), mask, self._in_camera(matched, color.header.frame_id),
+                              title=headline(query, found, latency), threshold=found.threshold)
         PillowImage.fromarray(picture).save(path.with_suffix(".png"))
         write_ply(path.with_suffix(".ply"), cloud_points(cloud), cloud_colors(cloud),
                   cloud_to_numpy(cloud)["score"].ravel())
@@ -165,14 +165,20 @@ class DemoClient(Node):
         return grasps_from_message(matched.grasps).transformed(transform)
 
 
+def headline(query: str, found: Ground.Response, latency: float) -> str:
+    """One line: found or not, how surely, how fast."""
+    if found.objects:
+        return f'"{query}": FOUND, score {found.objects[0].score:.2f}, {latency:.0f} ms'
+    return f'"{query}": {Status(found.status).name.replace("_", " ")}, {latency:.0f} ms'
+
+
 def describe(query: str, found: Ground.Response, matched: MatchGrasps.Response, latency: float) -> str:
     """A few lines for the terminal."""
-    lines = [f'"{query}": {Status(found.status).name.replace("_", " ")} ({latency:.0f} ms)  {found.message}']
+    lines = [headline(query, found, latency), f"    {found.message}"]
     for thing in found.objects[:1]:
         c = thing.centre
-        lines[0] = f'"{query}": FOUND ({latency:.0f} ms)'
-        lines.append(f"    score {thing.score:.2f}, {thing.cloud.width} points, centre ({c.x:.3f}, {c.y:.3f}, "
-                     f"{c.z:.3f}) m in {found.header.frame_id}; {found.message}")
+        lines.append(f"    best: {thing.cloud.width} points, centre ({c.x:.3f}, {c.y:.3f}, {c.z:.3f}) m in "
+                     f"{found.header.frame_id}")
     for i, grasp in enumerate(matched.grasps.grasps, 1):
         t = grasp.tip.position
         lines.append(f"    grasp {i}: tip ({t.x:.3f}, {t.y:.3f}, {t.z:.3f}) m, width {grasp.width:.3f} m, "
@@ -230,6 +236,8 @@ def main() -> int:
         print("starting the nodes ...", flush=True)
         with _running(args.bag, args.model) as client:
             client.wait_until_ready()
+            print("loading the model ...", flush=True)
+            client.ask(queries[0])      # so that the times below are those of a running system
             for number, query in enumerate(queries, 1):
                 found, matched, latency = client.ask(query)
                 print(describe(query, found, matched, latency), flush=True)

@@ -6,7 +6,6 @@ taken to stand still between the two.
 """
 import threading
 import time
-from importlib import import_module
 
 import numpy as np
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
@@ -54,7 +53,6 @@ class GraspMatcherNode(Node):
                                  callback_group=MutuallyExclusiveCallbackGroup())
         self._ground = self.create_client(Ground, GROUND_SERVICE, callback_group=MutuallyExclusiveCallbackGroup())
         self._marker_publisher = self.create_publisher(MarkerArray, "~/markers", 1)
-        threading.Thread(target=import_module, args=["open3d"], daemon=True).start()    # seconds, before it is needed
         self.create_service(MatchGrasps, MATCH_SERVICE, self._match, callback_group=MutuallyExclusiveCallbackGroup())
 
     def _take(self, msg: GraspArray) -> None:
@@ -149,7 +147,7 @@ class GraspMatcherNode(Node):
 
 
 def main() -> None:
-    run(GraspMatcherNode)
+    run(GraspMatcherNode, imports=("open3d",))
 
 
 if __name__ == "__main__":

@@ -83,10 +83,10 @@ class GroundingNode(Node):
 
     def _load(self) -> None:
         """In the model's thread, so that the node is there at once. Where it fails, each request tries again."""
+        from dropclip_ros.pipeline import Grounder
+
         try:
             start = time.perf_counter()
-            from dropclip_ros.pipeline import Grounder  # torch takes seconds to import
-
             self._grounder = Grounder.from_pretrained(self._settings["model"] or None, self._settings["device"])
             self.get_logger().info(f"model on {self._grounder.device} after {time.perf_counter() - start:.1f} s")
         except DropclipError as error:
@@ -186,7 +186,7 @@ def found_object(header: Header, scene: Scene, result: GroundResult, found: pipe
 
 
 def main() -> None:
-    run(GroundingNode)
+    run(GroundingNode, imports=("open3d", "dropclip_ros.pipeline"))
 
 
 if __name__ == "__main__":

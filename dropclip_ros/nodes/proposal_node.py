@@ -80,7 +80,7 @@ class ProposalNode(Node):
 
 
 def main() -> None:
-    run(ProposalNode)
+    run(ProposalNode, imports=("open3d",))
 
 
 if __name__ == "__main__":
