@@ -152,5 +152,6 @@ class MinkUNet14D(nn.Module):
             scale = bn.weight * torch.rsqrt(bn.running_var + bn.eps)
             conv.kernel.mul_(scale)
             conv.bias = nn.Parameter((bn.bias - bn.running_mean * scale)[None])
-            self.set_submodule(name, nn.Identity())
+            parent, _, leaf = name.rpartition(".")
+            setattr(self.get_submodule(parent), leaf, nn.Identity())
         return self.eval()
