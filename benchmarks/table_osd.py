@@ -19,6 +19,7 @@ from dropclip_ros.geometry import Intrinsics, backproject, decode_depth
 from dropclip_ros.table import TableConfig, crop_above, find_table
 from dropclip_ros.voxels import voxelize
 
+DEFAULTS = TableConfig()
 STAGES = ("backproject", "find_table", "crop_above", "voxelize")
 
 
@@ -54,7 +55,7 @@ def iou(found: np.ndarray, true: np.ndarray) -> float:
     return float((found & true).sum() / max((found | true).sum(), 1))
 
 
-def main(data: Path = Path("../shared/data/osd"), every: bool = False, config: TableConfig = TableConfig()) -> None:
+def main(data: Path = Path("../shared/data/osd"), every: bool = False, config: TableConfig = DEFAULTS) -> None:
     """Print mean and worst of all scenes; with --every also each scene."""
     index = json.loads((data / "index.json").read_text())
     k = np.array(index["K"])

@@ -250,9 +250,10 @@ def _rays(intrinsics: Intrinsics) -> np.ndarray:
     observed = (np.stack([u.ravel(), v.ravel()], axis=1) - (intrinsics.cx, intrinsics.cy)) / focal
     ideal = observed
     if intrinsics.distortion:
-        for _ in range(20):  # the fixed-point iteration of OpenCV's undistortPoints
-            ideal = ideal + (observed - _distort(ideal, intrinsics.distortion))
-        error = np.abs((_distort(ideal, intrinsics.distortion) - observed) * focal).max()
+        with np.errstate(over="ignore", invalid="ignore"):  # where it does not converge, which the error tells
+            for _ in range(20):  # the fixed-point iteration of OpenCV's undistortPoints
+                ideal = ideal + (observed - _distort(ideal, intrinsics.distortion))
+            error = np.abs((_distort(ideal, intrinsics.distortion) - observed) * focal).max()
         if not error < 0.1:
             raise _bad_frame("the lens distortion of this camera cannot be undone over the whole image "
                              f"(off by {error:.2g} px at worst; coefficients {intrinsics.distortion}). "

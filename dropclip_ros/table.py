@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The table plane and what stands on it (paper A.7: RANSAC, then statistical outlier removal).
 
-RANSAC only proposes planes. Which of them is the table is decided by what it carries, its edge by what was seen of it,
-and how close to it an object begins by the noise of the table's own points, so that objects keep their base.
+RANSAC only proposes planes. Which of them is the table is decided by what it carries, its edge by what was seen
+of it, and how close to it an object begins by the noise of the table's own points, so that objects keep their base.
 """
 
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class TableConfig:
     ransac_n: int = 3
     iterations: int = 1000
     seed: int = 0
-    sample: int = 8000  # points that RANSAC sees, drawn uniformly; the plane is then refined on all
+    sample: int = 4000  # points that RANSAC sees, drawn uniformly; the plane is then refined on all
     max_planes: int = 4  # planes that are tried, largest first
     min_points: int = 500  # inliers that a table needs at least
     max_tilt: float = 0.35  # from level, when gravity is known
@@ -59,8 +59,8 @@ class Table:
 
     plane (4,): unit normal n towards the camera's side and offset d, so that n.p + d is the height of p in metres.
     inliers bool (N,) of the points it was found in. bow (6,): the surface as the camera sees it, as height over the
-    coordinates of `flat`: 1, x, y, xx, xy, yy; depth cameras bend planes by some millimetres. noise (2, bins):
-    depths z and the standard deviation of the table's points about that surface, metres.
+    coordinates x, y along the plane: 1, x, y, xx, xy, yy; depth cameras bend planes by some millimetres. noise
+    (2, bins): depths z and the standard deviation of the table's points about that surface, metres.
     """
 
     plane: np.ndarray
@@ -120,21 +120,22 @@ def crop_above(points: np.ndarray, table: Table, config: TableConfig = TableConf
     """Mask (N,) of the points (N, 3), camera frame, of the things that stand on the table.
 
     Above the plane on the camera's side, at most `max_height` high, over the table's extent, without statistical
-    outliers (taken on 5 mm voxels). What is `certainty` sigmas above the table is an object; what is less, down to
-    `clearance` sigmas, only where it is under or beside such points. `points` must be those of `find_table`.
+    outliers (taken on 5 mm voxels). What is `certainty` sigmas above the table and no outlier surely is an object;
+    what is less, down to `clearance` sigmas, or an outlier is kept only where it is under or beside such points: that
+    is the base of an object, or its rim. `points` must be those of `find_table`.
     """
     height = table.height(points)
-    near = np.flatnonzero((height > -config.distance) & (height < config.max_height))
+    mask = (height > -config.distance) & (height < config.max_height)  # the seen surface may lie below the plane
+    near = np.flatnonzero(mask)
     level = table.significance(points[near])
-    near, level = near[level > config.clearance], level[level > config.clearance]
     flat = _on_plane(points[near], table.plane)
-    over = _over(flat, _extent(points[table.inliers], table.plane), config.edge_margin)
-    near, level, flat = near[over], level[over], flat[over]
+    outline = _extent(points[table.inliers], table.plane, _CELL)
+    candidate = (level > config.clearance) & _over(flat, outline, config.edge_margin)
+    near, level, flat = near[candidate], level[candidate], flat[candidate]
     sure = level > config.certainty
     sure[sure] = _without_outliers(points[near[sure]], config)
-    kept = sure | (level <= config.certainty) & _beside(flat, sure)
-    mask = np.zeros(len(points), dtype=bool)
-    mask[near[kept]] = True
+    mask[:] = False
+    mask[near[_beside(flat, sure)]] = True
     return mask
 
 
@@ -162,7 +163,8 @@ def _planes(sample: np.ndarray, config: TableConfig, min_points: int):
         if len(rest) < min_points:
             return
         cloud = o3d.geometry.PointCloud(o3d.utility.Vector3dVector(rest))
-        plane, inliers = cloud.segment_plane(config.distance, config.ransac_n, config.iterations)
+        # probability 1: open3d's threads agree on when to stop early only by chance, and the seed would not decide
+        plane, inliers = cloud.segment_plane(config.distance, config.ransac_n, config.iterations, probability=1.0)
         if len(inliers) < min_points:
             return
         plane = np.asarray(plane)
@@ -171,19 +173,23 @@ def _planes(sample: np.ndarray, config: TableConfig, min_points: int):
 
 
 def _carried(sample: np.ndarray, plane: np.ndarray, config: TableConfig) -> float:
-    """How much lies in the plane and stands on it, each point weighted by 1/z^2: near things matter."""
+    """How much stands on the plane, and a little, how much lies in it.
+
+    What stands on a box also stands on the table under it, so that the table wins. A point weighs z^-4: that is the
+    area it covers, and once more because near things matter, so that a large floor behind a small table loses.
+    """
     height = _height(sample, plane)
     lies = np.abs(height) < config.distance
     stands = (height >= config.distance) & (height < config.max_height)
-    weight = 1.0 / np.square(sample[:, 2])
-    over = _over(_on_plane(sample[stands], plane), _extent(sample[lies], plane), config.edge_margin)
-    return float(weight[lies].sum() + weight[stands][over].sum())
+    weight = sample[:, 2] ** -4.0
+    over = _over(_on_plane(sample[stands], plane), _extent(sample[lies], plane, 2 * _CELL), config.edge_margin)
+    return float(0.3 * weight[lies].sum() + weight[stands][over].sum())
 
 
 def _looks_level(normal: np.ndarray) -> float:
     """From 0.05 to 1: is this normal an up direction of an upright camera that looks ahead or down?
 
-    Those directions are (0, -cos t, -sin t), 0 <= t <= 90 degrees. A soft preference: a camera may be mounted otherwise.
+    Those directions are (0, -cos t, -sin t), 0 <= t <= 90 degrees. Only a preference: some cameras hang otherwise.
     """
     cosine = np.hypot(min(normal[1], 0.0), normal[2]) if normal[2] < 0 else -normal[1]
     return 0.05 + 0.95 * max(float(cosine), 0.0) ** 4
@@ -204,7 +210,7 @@ def _refine(points: np.ndarray, sample: np.ndarray, plane: np.ndarray, config: T
         centre = np.array([column.mean(dtype=np.float64) for column in slab.T])
         offsets = slab - centre.astype(slab.dtype)
         normal = np.linalg.eigh((offsets.T @ offsets).astype(np.float64))[1][:, 0]
-        normal *= -np.sign(normal @ centre)  # the camera, at the origin, is above
+        normal = -normal if normal @ centre > 0 else normal  # the camera, at the origin, is above
         plane = np.append(normal, -normal @ centre)
     height = _height(points, plane)
     inliers = np.abs(height) < config.distance
@@ -216,7 +222,8 @@ def _refine(points: np.ndarray, sample: np.ndarray, plane: np.ndarray, config: T
         bow = np.linalg.lstsq(terms[close], height[close], rcond=None)[0]
         residual = height - terms @ bow
         close = np.abs(residual) <= 2.5 * _deviation(residual)
-    return Table(plane, inliers, bow, _noise(lying[close, 2], residual[close]))
+    meant = lying[:, 2] * plane[3] / (plane[3] - height)  # where the rays meet the plane: free of the noise itself
+    return Table(plane, inliers, bow, _noise(meant[close], residual[close]))
 
 
 def _noise(depth: np.ndarray, residual: np.ndarray) -> np.ndarray:
@@ -252,17 +259,19 @@ def _on_plane(points: np.ndarray, plane: np.ndarray) -> np.ndarray:
     return points @ _axes(plane[:3])[:, :2].astype(points.dtype)
 
 
-def _extent(lying: np.ndarray, plane: np.ndarray) -> np.ndarray:
+def _extent(lying: np.ndarray, plane: np.ndarray, cell: float) -> np.ndarray:
     """Convex outline of the largest connected patch of a plane's points: lines (L, 3), a x + b y + c <= 0 inside.
 
     The largest patch only: another desk, or a chair at the same height, is not this table.
     """
-    cells, origin, shape = _raster(_on_plane(lying[::max(len(lying) // 40000, 1)], plane), _CELL, border=4)
+    cells, origin, shape = _raster(_on_plane(lying[::max(len(lying) // 40000, 1)], plane), cell, border=4)
     counts = np.bincount(np.ravel_multi_index(cells, shape), minlength=shape[0] * shape[1]).reshape(shape)
-    labels, _ = ndimage.label(ndimage.binary_closing(counts > 0, iterations=3))  # bridges the shadows of objects
-    sizes = np.bincount(labels.ravel(), weights=counts.ravel())
-    patch = np.argwhere((labels == 1 + np.argmax(sizes[1:])) & (counts > 0)) + origin
-    corners = (patch[:, None] + np.array([[0, 0], [0, 1], [1, 0], [1, 1]])).reshape(-1, 2) * _CELL
+    seen = ndimage.binary_opening(counts > 0)  # where the plane cuts a wall or a chair is a thin line
+    seen = seen if seen.any() else counts > 0
+    labels, _ = ndimage.label(ndimage.binary_closing(seen, iterations=3))  # bridges the shadows of objects
+    sizes = np.bincount(labels.ravel(), weights=(counts * seen).ravel())
+    patch = np.argwhere((labels == 1 + np.argmax(sizes[1:])) & seen) + origin
+    corners = (patch[:, None] + np.array([[0, 0], [0, 1], [1, 0], [1, 1]])).reshape(-1, 2) * cell
     return ConvexHull(corners).equations
 
 
