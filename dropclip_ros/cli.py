@@ -29,7 +29,9 @@ def _parser() -> argparse.ArgumentParser:
     frame.add_argument("--depth", required=True, help="depth image registered to it: PNG, or .npy")
     frame.add_argument("--depth-unit", choices=sorted(DEPTH_UNITS), default="mm", help="unit of the depth (default mm)")
     frame.add_argument("--intrinsics", required=True, help="JSON with fx, fy, cx, cy, width, height in pixels")
-    frame.add_argument("--camera-pose", help="JSON with the 4x4 world_from_camera, m; results are then in the world frame")
+    frame.add_argument(
+        "--camera-pose", help="JSON with the 4x4 world_from_camera, m; results are then in the world frame"
+    )
     frame.add_argument("--model", help="model folder (default: the shipped one)")
     frame.add_argument("--device", default="auto", help="auto, cpu or cuda")
     frame.add_argument("--out", type=Path, help="folder for pictures, masks and clouds")
@@ -37,7 +39,9 @@ def _parser() -> argparse.ArgumentParser:
     ground = commands.add_parser("ground", parents=[frame], help="find what phrases mean, and how to grasp it")
     ground.add_argument("--query", action="append", required=True, help="a phrase; may be repeated")
     ground.add_argument("--negative", action="append", default=[], help="a phrase that is not meant; may be repeated")
-    ground.add_argument("--negatives-mode", choices=NEGATIVE_MODES, help="default: custom with --negative, else canonical")
+    ground.add_argument(
+        "--negatives-mode", choices=NEGATIVE_MODES, help="default: custom with --negative, else canonical"
+    )
     ground.add_argument("--threshold", type=float, default=0.0, help="in (0, 1); default: the model's")
     ground.add_argument("--gripper", choices=sorted(GRIPPERS), default="robotiq_2f_140")
     ground.add_argument("--top-k", type=int, default=3, help="grasps an object (default 3)")
@@ -72,8 +76,14 @@ def _fail(args: argparse.Namespace, error: DropclipError) -> int:
 
 
 def _failed(query: str, error: DropclipError) -> dict:
-    return {"query": query, "status": error.status.name, "message": error.message, "instances": [], "grasps": [],
-            "timing_ms": {}}
+    return {
+        "query": query,
+        "status": error.status.name,
+        "message": error.message,
+        "instances": [],
+        "grasps": [],
+        "timing_ms": {},
+    }
 
 
 def _ground(grounder: Grounder, scene: Scene, args: argparse.Namespace) -> int:
@@ -122,18 +132,27 @@ def _answer(scene: Scene, result: GroundResult, grasps: Grasps, out: Path | None
     instances = [_instance(scene, found, pose, out, f"{number:02d}_{k}") for k, found in enumerate(result.objects)]
     moved = grasps.transformed(pose)
     return {
-        "query": result.query, "status": result.status.name, "message": result.message,
-        "frame": "camera" if scene.frame.camera_pose is None else "world", "threshold": result.threshold,
+        "query": result.query,
+        "status": result.status.name,
+        "message": result.message,
+        "frame": "camera" if scene.frame.camera_pose is None else "world",
+        "threshold": result.threshold,
         "instances": instances,
-        "grasps": [{"pose": matrix.tolist(), "width": float(width), "score": float(score), "depth": float(depth)}
-                   for matrix, width, score, depth in zip(moved.poses(), moved.width, moved.score, moved.depth, strict=True)],
+        "grasps": [
+            {"pose": matrix.tolist(), "width": float(width), "score": float(score), "depth": float(depth)}
+            for matrix, width, score, depth in zip(moved.poses(), moved.width, moved.score, moved.depth, strict=True)
+        ],
         "timing_ms": {stage: round(ms, 3) for stage, ms in result.timing_ms.items()},
     }
 
 
 def _instance(scene: Scene, found: FoundObject, pose: np.ndarray, out: Path | None, name: str) -> dict:
-    answer = {"score": found.score, "points": len(found.points),
-              "centre": transform_points(pose, found.centre[None])[0].tolist(), "size": found.size.tolist()}
+    answer = {
+        "score": found.score,
+        "points": len(found.points),
+        "centre": transform_points(pose, found.centre[None])[0].tolist(),
+        "size": found.size.tolist(),
+    }
     if out:
         path = out / f"mask_{name}.png"
         Image.fromarray(mask_image(scene, found)).save(path)
@@ -154,15 +173,31 @@ def _write_pictures(scene: Scene, result: GroundResult, grasps: Grasps, out: Pat
     if result.objects:
         mask = mask_image(scene, result.objects[0]) > 0
     title = describe(result)
-    picture = draw_result(scene.frame.rgb, scene.frame.intrinsics, scene.image(result.scores.astype(np.float32), np.nan), mask,
-                          grasps, title=title, threshold=result.threshold)
+    picture = draw_result(
+        scene.frame.rgb,
+        scene.frame.intrinsics,
+        scene.image(result.scores.astype(np.float32), np.nan),
+        mask,
+        grasps,
+        title=title,
+        threshold=result.threshold,
+    )
     Image.fromarray(picture).save(out / f"{name}.png")
-    write_ply(out / f"{name}.ply", transform_points(_to_output_frame(scene), scene.points), scene.colors, result.scores)
+    write_ply(
+        out / f"{name}.ply",
+        transform_points(_to_output_frame(scene), scene.points),
+        scene.colors,
+        result.scores,
+    )
 
 
 def describe(result: GroundResult) -> str:
     """One line about a result: query, found or not, score, time."""
-    found = f"FOUND, score {result.objects[0].score:.2f}" if result.objects else f"NOT FOUND, best {result.scores.max():.2f}"
+    found = (
+        f"FOUND, score {result.objects[0].score:.2f}"
+        if result.objects
+        else f"NOT FOUND, best {result.scores.max():.2f}"
+    )
     return f'"{result.query}": {found}, {sum(result.timing_ms.values()):.0f} ms'
 
 
@@ -170,8 +205,10 @@ def _print_answer(answer: dict) -> None:
     print(f"{answer['query']!r}: {answer['status']}: {answer['message']}")
     for found in answer["instances"]:
         x, y, z = found["centre"]
-        print(f"  score {found['score']:.2f}, {found['points']} points, centre ({x:.3f}, {y:.3f}, {z:.3f}) m in the "
-              f"{answer['frame']} frame, size {' x '.join(f'{side:.3f}' for side in found['size'])} m")
+        print(
+            f"  score {found['score']:.2f}, {found['points']} points, centre ({x:.3f}, {y:.3f}, {z:.3f}) m in the "
+            f"{answer['frame']} frame, size {' x '.join(f'{side:.3f}' for side in found['size'])} m"
+        )
     for grasp in answer["grasps"]:
         x, y, z = (row[3] for row in grasp["pose"][:3])
         print(f"  grasp at ({x:.3f}, {y:.3f}, {z:.3f}) m, width {grasp['width']:.3f} m, score {grasp['score']:.2f}")

@@ -32,8 +32,13 @@ class ObjectConfig:
             raise ValueError(f"same_object {self.same_object}: expected a cosine in [-1, 1]")
 
 
-def referring_scores(features: torch.Tensor, positive: torch.Tensor, negatives: torch.Tensor, temperature: float,
-                     null_similarity: float) -> torch.Tensor:
+def referring_scores(
+    features: torch.Tensor,
+    positive: torch.Tensor,
+    negatives: torch.Tensor,
+    temperature: float,
+    null_similarity: float,
+) -> torch.Tensor:
     """Probability that each voxel is meant: softmax of cosines over temperature (section 3.4).
 
     To the paper's classes, the query (C,) and its negatives (K,C), comes a null class of constant similarity: with it
@@ -92,7 +97,7 @@ def instance_labels(centers: np.ndarray, features: torch.Tensor, config: ObjectC
 
 
 def oriented_box(points: np.ndarray, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Upright box of points (n,3) given in the frame that `frame` (4x4, points_from_table) sees from: pose 4x4, size (3,).
+    """Upright box of points (n,3), m: pose 4x4 in their frame, size (3,); `frame` is points_from_table 4x4.
 
     The box stands on the table (its z is the table's normal) and is turned about it along the points' principal axis.
     """

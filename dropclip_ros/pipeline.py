@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """From an RGB-D frame and a phrase to the objects that are meant, without ROS.
 
-    grounder = Grounder.from_pretrained()
-    scene = grounder.encode(load_frame("a.png", "b.png", "mm", "k.json"))
-    for found in grounder.ground(scene, "the red mug").objects:
-        print(found.score, found.centre)
+grounder = Grounder.from_pretrained()
+scene = grounder.encode(load_frame("a.png", "b.png", "mm", "k.json"))
+for found in grounder.ground(scene, "the red mug").objects:
+    print(found.score, found.centre)
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Scene:
 
 @dataclass
 class FoundObject:
-    """An object a phrase means: indices (n,) into the scene's points; centre (3,) m and box pose in the camera frame."""
+    """An object a phrase means: `points` (n,) index the scene's; centre (3,) m and box pose in the camera frame."""
 
     score: float
     points: np.ndarray
@@ -94,16 +94,28 @@ def _timed(timing: dict[str, float], stage: str) -> Iterator[None]:
 class Grounder:
     """The encoder, the text tower and the calibration of one model folder."""
 
-    def __init__(self, encoder: torch.nn.Module, text: TextEncoder, config: ModelConfig, device: str = "cpu",
-                 table: TableConfig | None = None, objects: ObjectConfig | None = None) -> None:
+    def __init__(
+        self,
+        encoder: torch.nn.Module,
+        text: TextEncoder,
+        config: ModelConfig,
+        device: str = "cpu",
+        table: TableConfig | None = None,
+        objects: ObjectConfig | None = None,
+    ) -> None:
         self.encoder, self.text, self.config, self.device = encoder, text, config, torch.device(device)
         self.table = table or TableConfig()
         self.objects = objects or ObjectConfig()
         self.scene_phrases: tuple[str, ...] = ()  # the negatives of mode "scene"
 
     @classmethod
-    def from_pretrained(cls, path: str | Path | None = None, device: str = "auto", table: TableConfig | None = None,
-                        objects: ObjectConfig | None = None) -> Grounder:
+    def from_pretrained(
+        cls,
+        path: str | Path | None = None,
+        device: str = "auto",
+        table: TableConfig | None = None,
+        objects: ObjectConfig | None = None,
+    ) -> Grounder:
         """Loads a model folder (the shipped one by default). Raises MODEL_ERROR where it is not whole and true."""
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -129,8 +141,11 @@ class Grounder:
             above = crop_above(points, table, self.table)
             points, pixels = points[above], pixels[above]
         if len(points) < MIN_POINTS:
-            raise DropclipError(Status.EMPTY_SCENE, f"only {len(points)} points stand on the table, expected at least "
-                                f"{MIN_POINTS}: is something on it, within the camera's view and range?")
+            raise DropclipError(
+                Status.EMPTY_SCENE,
+                f"only {len(points)} points stand on the table, expected at least "
+                f"{MIN_POINTS}: is something on it, within the camera's view and range?",
+            )
         with _timed(timing, "voxels"):
             colors = frame.rgb.reshape(-1, 3)[pixels]
             local = transform_points(invert_pose(table.frame), points).astype(np.float32)
@@ -141,27 +156,44 @@ class Grounder:
 
     def _features(self, voxels: Voxels) -> torch.Tensor:
         try:
-            features = self.encoder(torch.from_numpy(voxels.coords).to(self.device),
-                                    torch.from_numpy(voxels.feats).to(self.device))
+            features = self.encoder(
+                torch.from_numpy(voxels.coords).to(self.device),
+                torch.from_numpy(voxels.feats).to(self.device),
+            )
         except torch.OutOfMemoryError as error:
-            raise DropclipError(Status.MODEL_ERROR, f"{self.device} ran out of memory on {len(voxels.coords)} voxels; "
-                                "crop the workspace, use larger voxels or another device") from error
+            raise DropclipError(
+                Status.MODEL_ERROR,
+                f"{self.device} ran out of memory on {len(voxels.coords)} voxels; "
+                "crop the workspace, use larger voxels or another device",
+            ) from error
         return F.normalize(features, dim=-1)
 
     def _negatives(self, query: str, negatives: Sequence[str], mode: str) -> list[str]:
         """The phrases of a mode, cleaned, without the query itself (a negative equal to it would cancel it)."""
         if mode not in NEGATIVE_MODES:
-            raise DropclipError(Status.BAD_REQUEST, f"negatives mode {mode!r}: expected one of {', '.join(NEGATIVE_MODES)}")
+            raise DropclipError(
+                Status.BAD_REQUEST, f"negatives mode {mode!r}: expected one of {', '.join(NEGATIVE_MODES)}"
+            )
         if len(negatives) > MAX_NEGATIVES:
             raise DropclipError(Status.BAD_REQUEST, f"{len(negatives)} negatives: expected at most {MAX_NEGATIVES}")
-        phrases = {"none": (), "canonical": self.config.canonical_negatives, "custom": negatives,
-                   "scene": self.scene_phrases}[mode]
+        phrases = {
+            "none": (),
+            "canonical": self.config.canonical_negatives,
+            "custom": negatives,
+            "scene": self.scene_phrases,
+        }[mode]
         cleaned = dict.fromkeys(clean_phrase(phrase) for phrase in phrases)
         return [phrase for phrase in cleaned if phrase.casefold() != query.casefold()]
 
     @torch.inference_mode()
-    def ground(self, scene: Scene, query: str, negatives: Sequence[str] = (), mode: str | None = None,
-               threshold: float = 0.0) -> GroundResult:
+    def ground(
+        self,
+        scene: Scene,
+        query: str,
+        negatives: Sequence[str] = (),
+        mode: str | None = None,
+        threshold: float = 0.0,
+    ) -> GroundResult:
         """Objects of the scene that `query` means (section 3.4), or NOT_FOUND.
 
         mode: none, canonical, custom (the given negatives) or scene (`scene_phrases`); custom where negatives are
@@ -169,14 +201,19 @@ class Grounder:
         """
         timing = dict(scene.timing_ms)
         if threshold != 0 and not 0 < threshold < 1:
-            raise DropclipError(Status.BAD_REQUEST, f"threshold {threshold}: expected a number in (0, 1), or 0 for the default")
+            raise DropclipError(
+                Status.BAD_REQUEST,
+                f"threshold {threshold}: expected a number in (0, 1), or 0 for the default",
+            )
         threshold = threshold or self.config.threshold
         query = clean_phrase(query)
         others = self._negatives(query, negatives, mode or ("custom" if negatives else "canonical"))
         with _timed(timing, "text"):
             text = self.text.encode([query, *others]).to(self.device)
         with _timed(timing, "similarity"):
-            rho = referring_scores(scene.features, text[0], text[1:], self.config.temperature, self.config.null_similarity)
+            rho = referring_scores(
+                scene.features, text[0], text[1:], self.config.temperature, self.config.null_similarity
+            )
             rho = rho.cpu().numpy()
         with _timed(timing, "objects"):
             groups = group_voxels(scene.voxels.centers, rho, threshold, self.objects)
@@ -186,7 +223,10 @@ class Grounder:
             message = f"{len(objects)} found"
             status = Status.OK
         else:
-            message = f"nothing on the table is {query!r}: the best point scores {rho.max():.2f}, the threshold is {threshold:.2f}"
+            message = (
+                f"nothing on the table is {query!r}: the best point scores {rho.max():.2f}, "
+                f"the threshold is {threshold:.2f}"
+            )
             status = Status.NOT_FOUND
         return GroundResult(query, status, message, objects, scores, threshold, timing)
 

@@ -23,7 +23,7 @@ BACKGROUND = 0.5  # grey of the masked-out pixels of a crop-mask, in [0, 1]
 
 @dataclass
 class Crops:
-    """N crops: pixels (N,S,S,3) uint8, masks (N,S,S) bool, and where each is from: scene, view, mask label, object name."""
+    """N crops: pixels (N,S,S,3) uint8, masks (N,S,S) bool; scene, view, label, visible pixels, object of each."""
 
     pixels: np.ndarray
     masks: np.ndarray
@@ -61,7 +61,7 @@ def square_box(mask: np.ndarray, expansion: float = EXPANSION) -> tuple[int, int
 
 
 def view_crops(view: View, min_pixels: int = MIN_PIXELS) -> list[tuple[int, int, np.ndarray, np.ndarray]]:
-    """(label, visible pixels, crop (S,S,3) uint8, mask (S,S) bool) of each object of a view that shows enough of itself."""
+    """(label, visible pixels, crop (S,S,3) uint8, mask (S,S) bool) of each object that shows at least `min_pixels`."""
     image, found = Image.fromarray(view.rgb), []
     areas = np.bincount(view.mask.ravel(), minlength=FIRST_OBJECT_ID)
     for label in range(FIRST_OBJECT_ID, len(areas)):
@@ -83,13 +83,26 @@ def collect_crops(scenes: list[Scene], cache: Path | None = None, views: int | N
     def of_scene(s: int) -> list[tuple]:
         scene = scenes[s]
         count = min(len(scene), views or len(scene))
-        return [(s, v, *crop, scene.objects[crop[0]]["name"]) for v in range(count) for crop in view_crops(scene.view(v))
-                if crop[0] in scene.objects]
+        return [
+            (s, v, *crop, scene.objects[crop[0]]["name"])
+            for v in range(count)
+            for crop in view_crops(scene.view(v))
+            if crop[0] in scene.objects
+        ]
 
     with ThreadPoolExecutor(2) as pool:
-        rows = [row for part in tqdm(pool.map(of_scene, range(len(scenes))), total=len(scenes), desc="crops") for row in part]
+        rows = [
+            row
+            for part in tqdm(pool.map(of_scene, range(len(scenes))), total=len(scenes), desc="crops")
+            for row in part
+        ]
     columns = list(zip(*rows, strict=True))
-    crops = Crops(np.stack(columns[4]), np.stack(columns[5]), *(np.array(columns[i]) for i in (0, 1, 2, 3)), list(columns[6]))
+    crops = Crops(
+        np.stack(columns[4]),
+        np.stack(columns[5]),
+        *(np.array(columns[i]) for i in (0, 1, 2, 3)),
+        list(columns[6]),
+    )
     if cache is not None:
         crops.save(cache)
     return crops

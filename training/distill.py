@@ -26,8 +26,11 @@ from training.scenes import FIRST_OBJECT_ID, Scene, View
 class DistillConfig:
     """Schedule and augmentation. Angles in radians, lengths in metres; the paper's value where none is named."""
 
-    encoder: EncoderConfig = field(default_factory=lambda: EncoderConfig(
-        in_channels=3, out_channels=384, stem=24, planes=(24, 32, 48, 64, 96, 64, 48, 48)))
+    encoder: EncoderConfig = field(
+        default_factory=lambda: EncoderConfig(
+            in_channels=3, out_channels=384, stem=24, planes=(24, 32, 48, 64, 96, 64, 48, 48)
+        )
+    )
     voxels: VoxelConfig = field(default_factory=VoxelConfig)
     batch_size: int = 4
     steps: int = 3000
@@ -61,7 +64,7 @@ class ObjectCloud:
 def table_from_pose(world_from_camera: np.ndarray) -> Table:
     """The known table plane z = 0 of a generated scene, as seen by the camera."""
     normal = world_from_camera[2, :3]  # world z in the camera frame
-    return Table(plane=np.array([*normal, world_from_camera[2, 3]]), inliers=np.zeros(0, bool))
+    return Table(plane=np.array([*normal, world_from_camera[2, 3]]), inliers=np.zeros(0, bool), noise=np.zeros((2, 1)))
 
 
 def object_cloud(view: View) -> ObjectCloud:
@@ -72,12 +75,15 @@ def object_cloud(view: View) -> ObjectCloud:
     depth = np.where(view.mask >= FIRST_OBJECT_ID, view.depth, 0).astype(np.float32)
     points, pixels = backproject(depth, intrinsics)
     camera_from_table = table_from_pose(view.world_from_camera).frame
-    return ObjectCloud(transform_points(np.linalg.inv(camera_from_table), points).astype(np.float32),
-                       view.rgb.reshape(-1, 3)[pixels].astype(np.float32) / 255, view.mask.ravel()[pixels].astype(np.int64))
+    return ObjectCloud(
+        transform_points(np.linalg.inv(camera_from_table), points).astype(np.float32),
+        view.rgb.reshape(-1, 3)[pixels].astype(np.float32) / 255,
+        view.mask.ravel()[pixels].astype(np.int64),
+    )
 
 
 def augment_cloud(cloud: ObjectCloud, config: DistillConfig, rng: np.random.Generator) -> ObjectCloud:
-    """Rotation about the table's normal and slight tilt, scale, noise, colour changes, blob removal, base cut, thinning."""
+    """Turns about the table's normal, slight tilt, scale, noise, colour changes, removed blobs and bases, thinning."""
     points, colors, labels = cloud.points, cloud.colors, cloud.labels
     keep = points[:, 2] > rng.uniform(0, config.base_cut)
     if rng.uniform() < 0.5:
@@ -110,8 +116,9 @@ def voxel_labels(point_to_voxel: np.ndarray, labels: np.ndarray, count: int) -> 
     return values[votes.argmax(1)]
 
 
-def training_sample(view: View, fused: FusedScene, config: DistillConfig,
-                    rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+def training_sample(
+    view: View, fused: FusedScene, config: DistillConfig, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
     """coords (M,3) int32, feats (M,3), target row in `fused` (M,) or -1; None where nothing of the objects is seen."""
     cloud = augment_cloud(object_cloud(view), config, rng)
     if len(cloud.points) < 200:
@@ -144,18 +151,32 @@ def _batch(scenes: list[Scene], fused: list[FusedScene], config: DistillConfig, 
         count = np.bincount(row[row >= 0], minlength=len(fused[s].labels))
         # Between "every voxel alike" (big objects rule) and "every object alike" (specks rule): by root of the size.
         weights.append(torch.from_numpy(np.where(row >= 0, 1 / np.sqrt(np.maximum(count[row.clip(0)], 20)), 0)).float())
-    return (torch.from_numpy(np.concatenate(coords)), torch.from_numpy(np.concatenate(feats)), torch.cat(targets),
-            torch.cat(weights))
+    return (
+        torch.from_numpy(np.concatenate(coords)),
+        torch.from_numpy(np.concatenate(feats)),
+        torch.cat(targets),
+        torch.cat(weights),
+    )
 
 
-def distill(scenes: list[Scene], fused: list[FusedScene], config: DistillConfig, checkpoint: Path | None = None,
-            limit_seconds: float | None = None) -> MinkUNet14D:
+def distill(
+    scenes: list[Scene],
+    fused: list[FusedScene],
+    config: DistillConfig,
+    checkpoint: Path | None = None,
+    limit_seconds: float | None = None,
+) -> MinkUNet14D:
     """Trains the encoder; resumes from `checkpoint` where it exists and saves there every 100 steps."""
     torch.manual_seed(config.seed)
     encoder = MinkUNet14D(config.encoder)
     optimizer = torch.optim.AdamW(encoder.parameters(), lr=config.base_lr, weight_decay=config.weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.base_lr, total_steps=config.steps + 1, pct_start=0.05,
-                                                   final_div_factor=config.base_lr / 25 / config.min_lr)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer,
+        config.base_lr,
+        total_steps=config.steps + 1,
+        pct_start=0.05,
+        final_div_factor=config.base_lr / 25 / config.min_lr,
+    )
     start = 0
     if checkpoint is not None and checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
@@ -181,8 +202,15 @@ def distill(scenes: list[Scene], fused: list[FusedScene], config: DistillConfig,
             bar.set_postfix(loss=f"{running:.4f}", voxels=len(coords))
             if checkpoint is not None and (step + 1) % 100 == 0:
                 part = checkpoint.with_suffix(".part")
-                torch.save({"encoder": encoder.state_dict(), "optimizer": optimizer.state_dict(),
-                            "schedule": schedule.state_dict(), "step": step + 1}, part)
+                torch.save(
+                    {
+                        "encoder": encoder.state_dict(),
+                        "optimizer": optimizer.state_dict(),
+                        "schedule": schedule.state_dict(),
+                        "step": step + 1,
+                    },
+                    part,
+                )
                 part.replace(checkpoint)
             if limit_seconds is not None and time.monotonic() - began > limit_seconds:
                 break

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 @dataclass
 class FusedScene:
-    """Fused object features of one scene: labels (N,), features (N,C) unit rows, and how many had no informative view."""
+    """Fused features of a scene's N objects: mask labels, unit rows (N,C), how many had no informative view."""
 
     labels: list[int]
     features: torch.Tensor

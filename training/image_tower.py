@@ -8,7 +8,7 @@ SigLIP (arXiv 2303.15343) over the whole vocabulary, with all phrases that truth
 
 from __future__ import annotations
 
-import time
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -32,16 +32,17 @@ class TowerConfig:
     """Shape and schedule of the image tower."""
 
     width: int = 192
-    layers: int = 6
+    layers: int = 5
     head_width: int = 64
     patch_size: int = 8
-    patch_dropout: float = 0.4
+    patch_dropout: float = 0.5
     embed_dim: int = 384
-    batch_size: int = 192
+    batch_size: int = 128
     steps: int = 2000
     lr: float = 1e-3
     weight_decay: float = 0.05
     warmup: int = 100
+    phrases: int = 2048  # of the vocabulary, drawn anew for each step
     masked_share: float = 0.6  # the rest are plain crops with their surroundings
     seed: int = 0
 
@@ -55,24 +56,42 @@ class TowerConfig:
 def make_tower(config: TowerConfig) -> nn.Module:
     """open_clip's VisionTransformer in the shape of `config`: images (N,3,64,64) in [-1, 1] -> (N, embed_dim)."""
     return open_clip.transformer.VisionTransformer(
-        image_size=CROP_SIZE, patch_size=config.patch_size, width=config.width, layers=config.layers,
-        heads=config.width // config.head_width, mlp_ratio=4.0, patch_dropout=config.patch_dropout,
-        output_dim=config.embed_dim)
+        image_size=CROP_SIZE,
+        patch_size=config.patch_size,
+        width=config.width,
+        layers=config.layers,
+        heads=config.width // config.head_width,
+        mlp_ratio=4.0,
+        patch_dropout=config.patch_dropout,
+        output_dim=config.embed_dim,
+    )
+
+
+class FrozenText(nn.Module):
+    """Text side of the training: embeddings (T,P,C) of P phrases in T templates, under a linear adapter."""
+
+    def __init__(self, text: torch.Tensor, adapt: bool) -> None:
+        super().__init__()
+        self.register_buffer("text", text, persistent=False)
+        self.adapter = nn.Parameter(torch.eye(text.shape[-1]), requires_grad=adapt)
+
+    def forward(self, columns: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Unit rows (n,C) of the phrases `columns`, each in a template drawn at random."""
+        template = torch.randint(len(self.text), (len(columns),), generator=generator)
+        return F.normalize(self.text[template, columns] @ self.adapter.T, dim=-1)
 
 
 class TowerHead(nn.Module):
-    """Scale and bias of the sigmoid loss, and the linear adapter of the text side (identity at the start, or fixed)."""
+    """Scale and bias of the sigmoid loss."""
 
-    def __init__(self, embed_dim: int, adapt_text: bool) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.log_scale = nn.Parameter(torch.tensor(2.3))
         self.bias = nn.Parameter(torch.tensor(-8.0))
-        self.adapter = nn.Parameter(torch.eye(embed_dim), requires_grad=adapt_text)
 
     def forward(self, image: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
         """Logits (N,P) that phrase p describes image n."""
-        image, text = F.normalize(image, dim=-1), F.normalize(text @ self.adapter.T, dim=-1)
-        return self.log_scale.exp() * image @ text.T + self.bias
+        return self.log_scale.exp() * F.normalize(image, dim=-1) @ text.T + self.bias
 
 
 def phrase_loss(logits: torch.Tensor, true: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
@@ -107,18 +126,37 @@ def augment(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     return images.clamp(-1, 1)
 
 
-def train_tower(crops: Crops, vocabulary: Vocabulary, config: TowerConfig, adapt_text: bool = False,
-                checkpoint: Path | None = None, limit_seconds: float | None = None) -> tuple[nn.Module, TowerHead]:
-    """Trains tower and head; resumes from `checkpoint` where it exists, saves there every 200 steps."""
+def _optimizer(tower: nn.Module, text: nn.Module, head: nn.Module, config: TowerConfig) -> tuple:
+    parameters = [p for module in (tower, text) for p in module.parameters() if p.requires_grad]
+    groups = [
+        {
+            "params": [p for p in parameters if p.ndim > 1 and p is not getattr(text, "adapter", None)],
+            "weight_decay": config.weight_decay,
+        },
+        {
+            "params": [p for p in parameters if p.ndim <= 1 or p is getattr(text, "adapter", None)]
+            + list(head.parameters()),
+            "weight_decay": 0.0,
+        },
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.98))
+
+    def rate(step: int) -> float:
+        return min(1.0, (step + 1) / config.warmup) * (
+            0.02 + 0.49 * (1 + math.cos(math.pi * min(step / config.steps, 1)))
+        )
+
+    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
+
+
+def train_tower(
+    crops: Crops, vocabulary: Vocabulary, text: nn.Module, config: TowerConfig, checkpoint: Path | None = None
+) -> nn.Module:
+    """Trains tower and text side (in place); resumes from `checkpoint` where it exists, saves there every 100 steps."""
     torch.manual_seed(config.seed)
-    tower, head = make_tower(config), TowerHead(config.embed_dim, adapt_text)
-    decay = [p for p in tower.parameters() if p.ndim > 1]
-    plain = [p for p in tower.parameters() if p.ndim <= 1]
-    head_parameters = [p for p in head.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW([{"params": decay, "weight_decay": config.weight_decay},
-                                   {"params": plain + head_parameters, "weight_decay": 0.0}], lr=config.lr, betas=(0.9, 0.98))
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1, (step + 1) / config.warmup) * (
-        0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * min(step / config.steps, 1)))))
+    parts = nn.ModuleDict({"tower": make_tower(config), "text": text, "head": TowerHead()})
+    tower, head = parts["tower"], parts["head"]
+    optimizer, schedule = _optimizer(tower, text, head, config)
     names = sorted(set(crops.names))
     object_of_crop = np.searchsorted(names, crops.names)
     true = torch.from_numpy(np.stack([vocabulary.true[name] for name in names]))
@@ -126,34 +164,44 @@ def train_tower(crops: Crops, vocabulary: Vocabulary, config: TowerConfig, adapt
     start = 0
     if checkpoint is not None and checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
-        tower.load_state_dict(state["tower"]), head.load_state_dict(state["head"])
-        optimizer.load_state_dict(state["optimizer"]), schedule.load_state_dict(state["schedule"])
+        parts.load_state_dict(state["parts"])
+        optimizer.load_state_dict(state["optimizer"])
+        schedule.load_state_dict(state["schedule"])
         start = state["step"]
-    began, bar = time.monotonic(), tqdm(range(start, config.steps), initial=start, total=config.steps, desc="image tower")
-    for step in bar:
+    parts.train()
+    for step in (
+        bar := tqdm(range(start, config.steps), initial=start, total=config.steps, desc="image tower", mininterval=5)
+    ):
         # Seeded by step, so that a resumed run sees what an uninterrupted one would have.
         rng, generator = np.random.default_rng([config.seed, step]), torch.Generator().manual_seed(step)
         torch.manual_seed(step)
         pick = np.sort(rng.integers(0, len(crops), config.batch_size))
         pixels, masks = crops.pixels[pick], np.array(crops.masks[pick])
         masks[rng.uniform(size=len(pick)) > config.masked_share] = True
-        logits = head(tower(augment(to_images(pixels, masks), generator)), vocabulary.text)
-        loss = phrase_loss(logits, true[object_of_crop[pick]], weights[object_of_crop[pick]])
+        columns = torch.from_numpy(np.sort(rng.permutation(len(vocabulary.phrases))[: config.phrases]))
+        row = object_of_crop[pick]
+        logits = head(tower(augment(to_images(pixels, masks), generator)), text(columns, generator))
+        loss = phrase_loss(logits, true[row][:, columns], weights[row][:, columns])
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(tower.parameters(), 1.0)
+        nn.utils.clip_grad_norm_(parts.parameters(), 1.0)
         optimizer.step()
         schedule.step()
         if step % 10 == 0:
-            bar.set_postfix(loss=f"{loss.item():.3f}", scale=f"{head.log_scale.exp().item():.1f}")
-        if checkpoint is not None and (step + 1) % 200 == 0:
+            bar.set_postfix(loss=f"{loss.item():.3f}", scale=f"{head.log_scale.exp().item():.1f}", refresh=False)
+        if checkpoint is not None and (step + 1) % 100 == 0:
             part = checkpoint.with_suffix(".part")
-            torch.save({"tower": tower.state_dict(), "head": head.state_dict(), "optimizer": optimizer.state_dict(),
-                        "schedule": schedule.state_dict(), "step": step + 1}, part)
+            torch.save(
+                {
+                    "parts": parts.state_dict(),
+                    "optimizer": optimizer.state_dict(),
+                    "schedule": schedule.state_dict(),
+                    "step": step + 1,
+                },
+                part,
+            )
             part.replace(checkpoint)
-        if limit_seconds is not None and time.monotonic() - began > limit_seconds:
-            break
-    return tower.eval(), head.eval()
+    return tower.eval()
 
 
 @torch.no_grad()
@@ -161,16 +209,19 @@ def embed_crops(tower: nn.Module, crops: Crops, masked: bool = True, batch: int 
     """Unit [CLS] features (N,C) of crop-masked (or plain) crops."""
     parts = []
     for a in range(0, len(crops), batch):
-        masks = np.array(crops.masks[a:a + batch]) if masked else None
-        parts.append(F.normalize(tower(to_images(np.array(crops.pixels[a:a + batch]), masks)), dim=-1))
+        masks = np.array(crops.masks[a : a + batch]) if masked else None
+        parts.append(F.normalize(tower(to_images(np.array(crops.pixels[a : a + batch]), masks)), dim=-1))
     return torch.cat(parts)
 
 
 def save_tower(path: Path, tower: nn.Module, config: TowerConfig) -> None:
     """fp16 safetensors with the config as metadata, written beside and renamed."""
     part = path.with_suffix(".part")
-    save_file({k: v.half().contiguous() for k, v in tower.state_dict().items()}, part,
-              metadata={k: str(v) for k, v in asdict(config).items()})
+    save_file(
+        {k: v.half().contiguous() for k, v in tower.state_dict().items()},
+        part,
+        metadata={k: str(v) for k, v in asdict(config).items()},
+    )
     part.replace(path)
 
 

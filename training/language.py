@@ -14,21 +14,32 @@ from training.phrases import ABSENT_PHRASES, CANONICAL_NEGATIVES, FAMILIES, all_
 
 FAMILY_SHARE = dict(zip(FAMILIES, (0.3, 0.4, 0.15, 0.15), strict=True))
 
+# People do not say "red mug" alone. Whole sentences (affordances) are left as they are.
+TEMPLATES = ("{}", "the {}", "hand me the {}")
+SENTENCES = ("something ", "anything ", "i ", "it is ", "a ", "an ")
+
 Embed = Callable[[Sequence[str]], torch.Tensor]  # phrases -> (n,C) unit rows
 
 
 @dataclass
 class Vocabulary:
-    """P phrases, their embeddings (P,C), and a row (P,) for each object name: weight of each true phrase (sum 1) or 0."""
+    """P phrases; rows (P,) by object name: weight of each phrase said of it (sum 1), and which phrases are true."""
 
     phrases: list[str]
-    text: torch.Tensor
     weights: dict[str, np.ndarray]
     true: dict[str, np.ndarray]
 
 
-def training_vocabulary(specs: Sequence[ObjectSpec], embed: Embed) -> Vocabulary:
-    """All phrases of the training instances; the calibration half of the absent phrases and the canonical ones describe nothing."""
+def prompts(phrases: Sequence[str]) -> list[list[str]]:
+    """T lists of P texts: every phrase in every template that suits it."""
+    return [
+        [phrase if phrase.lower().startswith(SENTENCES) else template.format(phrase) for phrase in phrases]
+        for template in TEMPLATES
+    ]
+
+
+def training_vocabulary(specs: Sequence[ObjectSpec]) -> Vocabulary:
+    """All phrases of the training instances; half of the absent phrases and the canonical ones describe nothing."""
     known = list(all_training_phrases(specs))
     phrases = known + list(ABSENT_PHRASES["calibration"]) + list(CANONICAL_NEGATIVES)
     column = {phrase: i for i, phrase in enumerate(phrases)}
@@ -42,12 +53,13 @@ def training_vocabulary(specs: Sequence[ObjectSpec], embed: Embed) -> Vocabulary
             for phrase in said:
                 row[column[phrase]] += share / len(said)
         weights[spec.name] = row / row.sum()
-        true[spec.name] = np.array([matches(spec, phrase) for phrase in known] + [False] * (len(phrases) - len(known))) | (row > 0)
-    return Vocabulary(phrases, embed(phrases), weights, true)
+        true[spec.name] = row > 0
+        true[spec.name][: len(known)] |= [matches(spec, phrase) for phrase in known]
+    return Vocabulary(phrases, weights, true)
 
 
 def object_prompts(specs: Sequence[ObjectSpec], embed: Embed) -> dict[str, torch.Tensor]:
-    """Mean prompt q_k (C,) of each object (section 3.2), from its training phrases, families weighing alike; unit length."""
+    """Mean prompt q_k (C,), unit, of each object (section 3.2), from its training phrases, families weighing alike."""
     prompts = {}
     for spec in specs:
         families = describe(spec.category, spec.attributes).training

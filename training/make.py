@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All stages from nothing to a model folder: scenes, image tower, fusion, distillation, calibration, export.
+
+`python -m training.make --out runs/small` runs what is missing; a stage that was killed resumes. `--stage NAME` runs
+one. The numbers of `Recipe` fit 90 minutes on two cores (docs/decisions.md says how they were derived).
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from dropclip_ros.pipeline import MODEL_FOLDER
+from dropclip_ros.text import TextConfig, TextEncoder
+from dropclip_ros.weights import ModelConfig, save_model
+from training.calibrate import calibrate
+from training.crops import collect_crops
+from training.distill import DistillConfig, distill
+from training.fusion import FusedScene, fuse_objects
+from training.image_tower import FrozenText, TowerConfig, embed_crops, load_tower, save_tower, train_tower
+from training.language import object_prompts, prompts, training_vocabulary
+from training.objects import catalogue
+from training.scenes import Scene, load_scenes
+
+STAGES = ("scenes", "tower", "fuse", "distill", "export")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Scenes of each split (validation: known instances, other scenes), views of a scene, and the two trainings."""
+
+    scenes: int = 400
+    heldout_scenes: int = 40
+    views: int = 8
+    seed: int = 0
+    tower: TowerConfig = field(default_factory=TowerConfig)
+    distill: DistillConfig = field(default_factory=DistillConfig)
+    adapt_text: bool = True
+
+
+SPLITS = {
+    "train": "train",
+    "validation": "train",
+    "unseen_instance": "unseen_instance",
+    "unseen_category": "unseen_category",
+}
+
+
+def make_scenes(out: Path, recipe: Recipe) -> None:
+    """Renders every split, in processes of their own: the LLVMs of OSMesa and of Triton do not share one."""
+    for folder, split in SPLITS.items():
+        count = recipe.scenes if folder == "train" else recipe.heldout_scenes
+        seed = recipe.seed + (1 if folder == "validation" else 0)
+        subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "training.generate",
+                "--out",
+                str(out / "scenes" / folder),
+                "--split",
+                split,
+                "--scenes",
+                str(count),
+                "--views",
+                str(recipe.views),
+                "--seed",
+                str(seed),
+            ],
+            check=True,
+        )
+
+
+def make_tower(out: Path, recipe: Recipe) -> None:
+    """Trains the image tower (and the text adapter) on the crops of the training scenes."""
+    crops = collect_crops(load_scenes(out / "scenes" / "train"), out / "crops" / "train")
+    vocabulary, encoder = training_vocabulary(catalogue()), TextEncoder(TextConfig(), "cpu")
+    text = FrozenText(torch.stack([encoder.encode(texts) for texts in prompts(vocabulary.phrases)]), recipe.adapt_text)
+    tower = train_tower(crops, vocabulary, text, recipe.tower, out / "tower.ckpt")
+    save_file({"adapter": text.adapter.detach().half().contiguous()}, out / "text_adapter.safetensors")
+    save_tower(out / "image_tower.safetensors", tower, recipe.tower)
+
+
+def make_fused(out: Path, recipe: Recipe) -> None:
+    """Fused object features (eq. 4 and 5) of every split."""
+    tower = load_tower(out / "image_tower.safetensors", recipe.tower)
+    text = TextEncoder(TextConfig(), "cpu", adapter=out / "text_adapter.safetensors")
+    wanted = object_prompts(catalogue(), text.encode)
+    for split in SPLITS:
+        scenes = load_scenes(out / "scenes" / split)
+        crops = collect_crops(scenes, out / "crops" / split)
+        features = embed_crops(tower, crops)
+        fused = []
+        for s, scene in enumerate(scenes):
+            of_scene = torch.from_numpy(crops.scene == s)
+            labels = torch.from_numpy(crops.label)[of_scene]
+            fused.append(
+                fuse_objects(features[of_scene], labels, {k: wanted[o["name"]] for k, o in scene.objects.items()})
+            )
+        lost, count = sum(f.uninformative for f in fused), sum(len(f.labels) for f in fused)
+        print(f"{split}: {lost} of {count} objects had no informative view")
+        save_fused(out / "fused" / f"{split}.safetensors", scenes, fused)
+
+
+def save_fused(path: Path, scenes: list[Scene], fused: list[FusedScene]) -> None:
+    """Features of each scene under its folder's name; labels in the metadata."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    labels = {scene.folder.name: f.labels for scene, f in zip(scenes, fused, strict=True)}
+    part = path.with_suffix(".part")
+    save_file(
+        {scene.folder.name: f.features for scene, f in zip(scenes, fused, strict=True)},
+        part,
+        metadata={"labels": json.dumps(labels)},
+    )
+    part.replace(path)
+
+
+def load_fused(path: Path, scenes: list[Scene]) -> list[FusedScene]:
+    """What `save_fused` wrote, for `scenes`."""
+    from safetensors import safe_open
+
+    features = load_file(path)
+    with safe_open(path, "pt") as file:
+        labels = json.loads(file.metadata()["labels"])
+    return [FusedScene(labels[scene.folder.name], features[scene.folder.name], 0) for scene in scenes]
+
+
+def make_encoder(out: Path, recipe: Recipe) -> None:
+    """Distils the fused features into the sparse encoder."""
+    scenes = load_scenes(out / "scenes" / "train")
+    encoder = distill(
+        scenes, load_fused(out / "fused" / "train.safetensors", scenes), recipe.distill, out / "encoder.ckpt"
+    )
+    part = out / "encoder.part"
+    save_file({k: v.contiguous() for k, v in encoder.state_dict().items()}, part)
+    part.replace(out / "encoder.safetensors")
+
+
+def make_model(out: Path, recipe: Recipe, model: Path) -> None:
+    """Calibrates on the validation scenes and writes the model folder."""
+    from dropclip_ros.encoder import MinkUNet14D
+
+    encoder = MinkUNet14D(recipe.distill.encoder)
+    encoder.load_state_dict(load_file(out / "encoder.safetensors"))
+    encoder.eval()
+    config = ModelConfig(
+        name="dropclip-small", encoder=recipe.distill.encoder, voxels=recipe.distill.voxels, text=TextConfig()
+    )
+    text = TextEncoder(config.text, "cpu", adapter=out / "text_adapter.safetensors")
+    config = calibrate(encoder, text, config, load_scenes(out / "scenes" / "validation"))
+    adapter = load_file(out / "text_adapter.safetensors")["adapter"]
+    save_model(model, encoder, config, text_adapter=adapter)
+
+
+def main(
+    out: Path = Path("runs/small"),
+    stage: Literal["all", "scenes", "tower", "fuse", "distill", "export"] = "all",
+    model: Path = MODEL_FOLDER,
+    recipe: Recipe = Recipe(),
+    threads: int = 0,
+) -> None:
+    """Runs one stage, or all that have not left their result yet."""
+    if threads:
+        torch.set_num_threads(threads)
+    out.mkdir(parents=True, exist_ok=True)
+    steps = {
+        "scenes": lambda: make_scenes(out, recipe),
+        "tower": lambda: make_tower(out, recipe),
+        "fuse": lambda: make_fused(out, recipe),
+        "distill": lambda: make_encoder(out, recipe),
+        "export": lambda: make_model(out, recipe, model),
+    }
+    results = {
+        "tower": out / "image_tower.safetensors",
+        "fuse": out / "fused" / "unseen_category.safetensors",
+        "distill": out / "encoder.safetensors",
+    }
+    for name in STAGES if stage == "all" else (stage,):
+        if stage == "all" and name in results and results[name].exists():
+            print(f"{name}: {results[name]} is there")
+            continue
+        steps[name]()
+
+
+if __name__ == "__main__":
+    import tyro
+
+    tyro.cli(main)
