@@ -7,7 +7,7 @@ that lie between the fingers. The space under a visible point, down to the table
 unseen back side most often is.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.sparse import coo_array
@@ -26,10 +26,10 @@ from dropclip_ros.grasps import (
 
 # Parts of the score, all in [0, 1]: how well both contacts lie in the friction cone, how much surface lies between the
 # fingers, how close to the object's middle they close, how near the approach is to the preferred one, spare opening.
-SCORE_WEIGHTS = {"contact": 0.35, "centred": 0.25, "surface": 0.2, "approach": 0.1, "spare": 0.1}
+SCORE_WEIGHTS = {"contact": 0.45, "centred": 0.2, "surface": 0.15, "approach": 0.1, "spare": 0.1}
 _CONTACT_BAND = (0.004, 0.015)  # m: the outer fifth, within these limits, of what is held stands for the contact
 _CENTRED_SCALE = 0.05  # m: off the middle by this much, `centred` is 1/e
-_UNSEEN_OFF_AXIS = 0.02  # m: without any sign of a contact, only hands about the object's middle are trusted
+_AHEAD = 0.012  # m: how far ahead of a fingertip a slope is looked for
 _SURFACE_AREA = 1e-3  # m2 of visible surface between the fingers that earns the whole of `surface`
 _BIN = 0.005  # m: gaps of two such bins along the closing axis separate things
 
@@ -42,15 +42,15 @@ class AntipodalConfig:
     voxel_size: float = 0.005
     friction: float = 0.5  # coefficient of friction: half angle of the cone is its arctangent
     max_tilt: float = 1.2  # of the approach from straight down
-    reaches: tuple[float, ...] = (0.015, 0.03, 0.05)  # how far the tips go below the top of what is grasped
+    reaches: tuple[float, ...] = (0.02, 0.045)  # how far the tips go below the top of what is grasped
     min_reach: float = 0.01
-    clearance: float = 0.005  # between finger and object, on each side
+    clearance: float = 0.006  # between finger and object, on each side
     table_clearance: float = 0.003
     object_gap: float = 0.012  # points further apart than this belong to different objects
     min_object_points: int = 25  # voxels; less is noise
-    anchors: int = 14  # places on each object where hands are tried
-    turns: int = 12  # of the closing axis in half a turn
-    pairs: int = 80  # contacts for which an antipodal partner is sought, on each object
+    anchors: int = 10  # places where hands are tried, for each 0.04 m2 that is seen of an object
+    turns: int = 10  # of the closing axis in half a turn
+    pairs: int = 50  # contacts for which an antipodal partner is sought, likewise
     max_per_object: int = 20
 
     def __post_init__(self):
@@ -158,6 +158,10 @@ def _solid(points: np.ndarray, obstacles: np.ndarray | None, table: np.ndarray |
 def _propose(part: _Part, down: np.ndarray, view: np.ndarray, table: np.ndarray | None, gripper: Gripper,
              config: AntipodalConfig, rng: np.random.Generator) -> Grasps:
     """Candidates on one object, fitted and scored, not yet checked for collisions."""
+    # Objects that touch make one part, which deserves as many tries as they would have alone.
+    seen = len(part.points) * config.voxel_size**2
+    config = replace(config, anchors=round(config.anchors * np.clip(seen / 0.04, 1, 4)),
+                     pairs=round(config.pairs * np.clip(seen / 0.04, 1, 4)))
     preferred = _unit(down + 0.5 * view)  # from above, a little from the camera's side, which is what was seen
     rotation_a, anchor_a = _pair_frames(part, preferred, gripper, config, rng)
     rotation_b, anchor_b = _turned_frames(part, down, view, config, rng)
@@ -222,7 +226,7 @@ def _fit(part: _Part, rotation: np.ndarray, anchor: np.ndarray, preferred: np.nd
 
     Hands that would have to open too wide, hold nothing, or cannot go `min_reach` deep over the table are left out.
     """
-    hand, x, y, _ = _between(part.filled, rotation, anchor, gripper)
+    hand, x, y, z, _ = _between(part.filled, rotation, anchor, gripper)
     axis = np.abs(y) < 0.01
     top = _least(x[axis], hand[axis], len(rotation))
     limit = np.minimum(_table_limit(rotation, anchor, table, gripper, config), top + gripper.finger_depth)
@@ -233,28 +237,53 @@ def _fit(part: _Part, rotation: np.ndarray, anchor: np.ndarray, preferred: np.nd
         low, high = _extent_at_zero(y[held], hand[held], len(rotation), gripper.max_width)
         width = high - low + 1.5 * config.voxel_size + 2 * config.clearance
         good = np.isfinite(width) & (width <= gripper.max_width) & (tip - top >= config.min_reach)
+        middle = np.add(low, high, out=np.zeros_like(low), where=good) / 2
+        run = held & (y >= low[hand]) & (y <= high[hand])
+        good &= ~_oblique(y[run], z[run], hand[run], len(good), gripper, config)
+        good &= ~_over_slope(x - tip[hand], y - middle[hand], hand, width, gripper)
         width, depth, turned = width[good], (tip - top)[good], rotation[good]
-        centre = anchor[good] + ((low[good] + high[good]) / 2)[:, None] * turned[:, :, 1] + top[good, None] * turned[:, :, 0]
+        centre = anchor[good] + middle[good, None] * turned[:, :, 1] + top[good, None] * turned[:, :, 0]
         score, sound = _score(part, turned, centre, depth, width, preferred, gripper, config)
         height, label = np.full(len(width), gripper.finger_width), np.full(len(width), part.label)
         results.append(Grasps(score, width, height, depth, turned, centre, label)[sound].rows())
     return Grasps.from_rows(np.concatenate(results))
 
 
-def _between(points: np.ndarray, rotation: np.ndarray, origin: np.ndarray,
-             gripper: Gripper) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Which points (m, 3) lie between a finger's sides, for each of n hands at `origin`: flat (hand, x, y, point)."""
-    z = rotation[:, :, 2] @ points.T - np.einsum("ij,ij->i", rotation[:, :, 2], origin)[:, None]
+def _between(points: np.ndarray, rotation: np.ndarray, origin: np.ndarray, gripper: Gripper) -> tuple[np.ndarray, ...]:
+    """Which points (m, 3) lie between a finger's sides, for each of n hands at `origin`: flat hand, x, y, z, point."""
+    # The products of all hands with all points are most of the sampler's time; single precision is ample.
+    points, rotation, origin = (array.astype(np.float32) for array in (points, rotation, origin))
+    x, y, z = (rotation[:, :, axis] @ points.T - np.einsum("ij,ij->i", rotation[:, :, axis], origin)[:, None]
+               for axis in range(3))
     hand, point = np.nonzero(np.abs(z) < gripper.finger_width / 2)
-    gap = points[point] - origin[hand]
-    return hand, *(np.einsum("ij,ij->i", gap, rotation[hand, :, axis]) for axis in (0, 1)), point
+    return hand, x[hand, point], y[hand, point], z[hand, point], point
 
 
 def _least(values: np.ndarray, group: np.ndarray, count: int) -> np.ndarray:
     """Least value of each group (count,), inf where there is none."""
-    result = np.full(count, np.inf)
+    result = np.full(count, np.inf, dtype=values.dtype)  # another type would make `at` slow
     np.minimum.at(result, group, values)
     return result
+
+
+def _oblique(y: np.ndarray, z: np.ndarray, hand: np.ndarray, count: int, gripper: Gripper,
+             config: AntipodalConfig) -> np.ndarray:
+    """Hands (count,) with an end of what they hold, points (y, z), turned out of the friction cone across the pad."""
+    halves = z < 0, z >= 0
+    ends = np.array([[_least(sign * y[half], hand[half], count) for sign in (1, -1)] for half in halves])
+    both = np.isfinite(ends).all(axis=0)
+    step = np.abs(np.subtract(*ends, out=np.zeros_like(ends[0]), where=both))
+    return (step > config.friction * gripper.finger_width / 2 + 1.5 * config.voxel_size).any(axis=0)
+
+
+def _over_slope(beyond: np.ndarray, y: np.ndarray, hand: np.ndarray, width: np.ndarray, gripper: Gripper) -> np.ndarray:
+    """Hands (n,) with the object itself right ahead of a fingertip: it would close on a slope or a corner and slip.
+
+    The object's points as the hands see them: `beyond` the tips, and `y` from the middle between the fingers.
+    """
+    aside = np.abs(y) - width[hand] / 2
+    ahead = (beyond > 0) & (beyond < _AHEAD) & (aside > 0) & (aside < gripper.finger_thickness)
+    return np.bincount(hand[ahead], minlength=len(width)) > 1
 
 
 def _table_limit(rotation: np.ndarray, anchor: np.ndarray, table: np.ndarray | None, gripper: Gripper,
@@ -293,7 +322,7 @@ def _score(part: _Part, rotation: np.ndarray, centre: np.ndarray, depth: np.ndar
     cone makes the grasp unsound: the fingers would slip off, as they do at the corner of something too wide.
     """
     count = len(rotation)
-    hand, x, y, point = _between(part.points, rotation, centre, gripper)
+    hand, x, y, _, point = _between(part.points, rotation, centre, gripper)
     held = (np.abs(y) < width[hand] / 2) & (x < depth[hand]) & (x > depth[hand] - gripper.finger_depth)
     hand, x, y, point = hand[held], x[held], y[held], point[held]
     outward = np.einsum("ij,ij->i", part.normals[point], rotation[hand, :, 1])
@@ -310,7 +339,6 @@ def _score(part: _Part, rotation: np.ndarray, centre: np.ndarray, depth: np.ndar
     surface = np.bincount(hand, minlength=count) * config.voxel_size**2 / _SURFACE_AREA
     offset = (part.filled.mean(axis=0) - centre)[:, None] @ rotation
     off_axis = np.linalg.norm(offset[:, 0, 1:], axis=1)
-    sound &= (contact > 0.05) | (off_axis < _UNSEEN_OFF_AXIS)
     terms = {
         "contact": contact,
         "centred": np.exp(-(off_axis / _CENTRED_SCALE) ** 2),

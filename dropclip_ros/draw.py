@@ -2,7 +2,7 @@
 """Pictures that explain a result at a glance, and coloured clouds for any viewer."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,68 +14,63 @@ _INK, _PAPER = "#1b1f24", "#ffffff"
 _FOUND, _NOT_FOUND = "#1a7f37", "#cf222e"
 _OUTLINE = "#00e5ff"
 _GRASPS = ("#ffd400", "#ff8c42", "#ff8c42")  # the best one apart from the others
-_WIDTH = 1400  # pixels
+_WIDTH, _TITLE, _MARGIN = 1400, 52, 16  # pixels
+_PANEL = 0.464  # of the width: two of them, and the scale
 _DPI = 100
 
 
-def image_of(pixels: np.ndarray, values: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Scatter values (N,) to their flat row-major pixels (N,): (H, W) float32, NaN where there is none."""
-    image = np.full(height * width, np.nan, dtype=np.float32)
-    image[pixels] = values
-    return image.reshape(height, width)
-
-
-def draw_result(rgb: np.ndarray, intrinsics: Intrinsics, scores: np.ndarray, mask: np.ndarray, *, query: str,
-                found: bool, score: float = float("nan"), latency_ms: float = float("nan"), threshold: float = 0.7,
-                grasps: Grasps | None = None, gripper: Gripper = ROBOTIQ_2F_140) -> np.ndarray:
+def draw_result(rgb: np.ndarray, intrinsics: Intrinsics, scores: np.ndarray, mask: np.ndarray,
+                grasps: Grasps | None = None, *, title: str, threshold: float = 0.7,
+                gripper: Gripper = ROBOTIQ_2F_140) -> np.ndarray:
     """The answer to a query as one picture, uint8 (h, 1400, 3).
 
     Left: rgb uint8 (H, W, 3) with the outline of `mask` (H, W) bool and up to three grasps (best first, camera
-    optical frame). Right: scores (H, W) in [0, 1], NaN where there is none, over the grey image. The title says what
-    was asked, whether it was found, the score, and the time it took.
+    optical frame). Right: scores (H, W) in [0, 1], NaN where there is none, over the grey image, and a scale with the
+    threshold. The title's band is green if the mask holds anything, red if not.
     """
     height, width = rgb.shape[:2]
     if scores.shape != (height, width) or mask.shape != (height, width):
         raise ValueError(f"scores {scores.shape} and mask {mask.shape} must have the image's size {(height, width)}")
-    figure, (left, right) = _panels(height / width)
+    figure, left, right = _panels(height / width, (_PANEL, _PANEL))
     left.imshow(rgb, interpolation="bilinear")
-    if found:
-        _outline(left, mask)
+    _outline(left, mask)
     if grasps is not None:
         for i in reversed(range(min(len(grasps), len(_GRASPS)))):  # the best on top
-            _draw_grasp(left, grasps[i], gripper, intrinsics, str(i + 1), _GRASPS[i], best=i == 0)
+            _draw_grasp(left, grasps[i], gripper, intrinsics, i)
 
     grey = rgb @ np.array([0.299, 0.587, 0.114])
     right.imshow(0.55 * grey + 0.25 * 255, cmap="gray", vmin=0, vmax=255, interpolation="bilinear")
     heat = right.imshow(np.ma.masked_invalid(scores), cmap="turbo", vmin=0, vmax=1, alpha=0.8, interpolation="nearest")
-    if found:
-        _outline(right, mask)
+    _outline(right, mask)
     _colour_bar(figure, heat, right, threshold)
-    _title(figure, query, found, score, latency_ms)
+    _title(figure, title, _FOUND if mask.any() else _NOT_FOUND)
     return _render(figure)
 
 
-def draw_segments(rgb: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> np.ndarray:
-    """Labels (H, W) int, indices into `names`, < 0 for none, over rgb uint8 (H, W, 3), with a legend: uint8 image."""
+def draw_segments(rgb: np.ndarray, labels: np.ndarray, legend: Mapping[str, str]) -> np.ndarray:
+    """Labels (H, W) int, 0 for none, over rgb uint8 (H, W, 3), and what they mean: uint8 (h, 1400, 3).
+
+    legend: the name of each label, by its number as a string (as JSON has it); the largest segment comes first.
+    """
     from matplotlib.patches import Patch
 
     height, width = rgb.shape[:2]
-    if labels.shape != (height, width) or labels.max(initial=-1) >= len(names):
-        raise ValueError(f"labels {labels.shape} up to {labels.max(initial=-1)}; expected the image's size "
-                         f"{(height, width)} and indices into the {len(names)} names")
-    figure, (left, right) = _panels(height / width)
-    colours = _distinct_colours(len(names))
-    tinted = rgb.astype(np.float32) * np.where(labels >= 0, 0.4, 0.8)[..., None]
-    tinted[labels >= 0] += 0.6 * 255 * colours[labels[labels >= 0]]
+    seen, counts = np.unique(labels[labels > 0], return_counts=True)
+    unknown = [int(label) for label in seen if str(label) not in legend]
+    if labels.shape != (height, width) or unknown:
+        raise ValueError(f"labels {labels.shape}, without a name: {unknown}; expected the image's size "
+                         f"{(height, width)} and a name for every label above 0")
+    colours = _distinct_colours(int(labels.max(initial=0)) + 1)
+    tinted = rgb.astype(np.float32) * np.where(labels > 0, 0.4, 0.8)[..., None]
+    tinted[labels > 0] += 0.6 * 255 * colours[labels[labels > 0]]
+    figure, left = _panels(height / width, (0.66,))
     left.imshow(tinted.astype(np.uint8), interpolation="bilinear")
-    right.set_visible(False)
-    seen, counts = np.unique(labels[labels >= 0], return_counts=True)
-    order = seen[np.argsort(-counts)]
-    handles = [Patch(color=colours[i], label=names[i]) for i in order]
-    figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(0.515, 0.87), frameon=False, fontsize=13,
-                  ncols=1 + (len(handles) > 14) + (len(handles) > 28), labelcolor=_INK, borderaxespad=0)
-    figure.text(0.012, 0.945, f"{len(order)} of {len(names)} names present", fontsize=17, color=_INK, weight="bold",
-                va="center")
+    order = seen[np.argsort(-counts, kind="stable")]
+    handles = [Patch(color=colours[label], label=legend[str(label)]) for label in order]
+    rows = max(int(left.bbox.height / 27), 1)
+    figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(0.68, left.get_position().y1), frameon=False,
+                  fontsize=13, ncols=-(-len(handles) // rows) or 1, labelcolor=_INK, borderpad=0, borderaxespad=0)
+    _title(figure, f"{len(order)} of {len(legend)} names present", _INK)
     return _render(figure)
 
 
@@ -106,33 +101,33 @@ def write_ply(path: str | Path, points: np.ndarray, colors: np.ndarray, scores: 
         beside.unlink(missing_ok=True)
 
 
-def _panels(aspect: float):
-    """A figure and two axes side by side, made without pyplot so that threads and notebooks are left alone."""
+def _panels(aspect: float, widths: Sequence[float]):
+    """A figure and axes from left to right for images of height/width `aspect`; widths are shares of the figure's.
+
+    Made without pyplot, so that threads and notebooks are left alone.
+    """
     from matplotlib.figure import Figure
 
-    panel = 0.465 * _WIDTH
-    height = panel * aspect + 118
-    figure = Figure(figsize=(_WIDTH / _DPI, round(height) / _DPI), dpi=_DPI, facecolor=_PAPER)
-    bottom, tall = 22 / height, panel * aspect / height
-    axes = [figure.add_axes((x, bottom, 0.465, tall)) for x in (0.012, 0.485)]
-    for axis in axes:
-        axis.set_axis_off()
-    return figure, axes
+    tall = widths[0] * _WIDTH * aspect
+    height = round(tall) + _TITLE + 2 * _MARGIN
+    figure = Figure(figsize=(_WIDTH / _DPI, height / _DPI), dpi=_DPI, facecolor=_PAPER)
+    axes, x = [], _MARGIN / _WIDTH
+    for width in widths:
+        axes.append(figure.add_axes((x, _MARGIN / height, width, tall / height)))
+        axes[-1].set_axis_off()
+        x += width + 0.6 * _MARGIN / _WIDTH
+    return figure, *axes
 
 
-def _title(figure, query: str, found: bool, score: float, latency_ms: float) -> None:
-    height = figure.get_size_inches()[1] * _DPI
-    line, small = 1 - 36 / height, 1 - 77 / height
-    shown = query if len(query) <= 60 else query[:59] + "…"
-    verdict = "FOUND" if found else "NOT FOUND"
-    figure.text(0.012, line, f"“{shown}”", fontsize=20, weight="bold", color=_INK, va="center", parse_math=False)
-    figure.text(0.95, line, verdict, fontsize=17, weight="bold", color="white", va="center", ha="right",
-                bbox={"boxstyle": "round,pad=0.35", "facecolor": _FOUND if found else _NOT_FOUND, "linewidth": 0})
-    facts = [f"score {score:.2f}"] * bool(np.isfinite(score)) + [f"{latency_ms:.0f} ms"] * bool(np.isfinite(latency_ms))
-    figure.text(0.95, small, "   ".join(facts), fontsize=14, color=_INK, va="center", ha="right")
-    figure.text(0.012, small, "object found and best grasps" if found else "camera", fontsize=13, color="#57606a",
-                va="center")
-    figure.text(0.485, small, "similarity to the query", fontsize=13, color="#57606a", va="center")
+def _title(figure, title: str, colour: str) -> None:
+    """A band across the top; long titles get smaller letters, then lose their end."""
+    from matplotlib.patches import Rectangle
+
+    share = _TITLE / (figure.get_size_inches()[1] * _DPI)
+    title = title if len(title) <= 130 else title[:129] + "…"
+    figure.add_artist(Rectangle((0, 1 - share), 1, share, facecolor=colour, linewidth=0, transform=figure.transFigure))
+    figure.text(_MARGIN / _WIDTH, 1 - share / 2, title, fontsize=min(20, 1400 / max(len(title), 1)), weight="bold",
+                color="white", va="center_baseline", parse_math=False)
 
 
 def _colour_bar(figure, heat, axis, threshold: float) -> None:
@@ -153,24 +148,22 @@ def _outline(axis, mask: np.ndarray) -> None:
             axis.contour(mask, levels=[0.5], colors=[colour], linewidths=width)
 
 
-def _draw_grasp(axis, grasp: Grasps, gripper: Gripper, intrinsics: Intrinsics, label: str, colour: str,
-                best: bool) -> None:
-    """One grasp as a fork: two fingers, the palm between them, and the line of approach."""
-    from matplotlib.patheffects import Stroke, withStroke
+def _draw_grasp(axis, grasp: Grasps, gripper: Gripper, intrinsics: Intrinsics, rank: int) -> None:
+    """One grasp as a fork: two fingers, the palm between them, and the line of approach, which bears its number."""
+    from matplotlib.patheffects import Normal, Stroke
 
     half, depth = grasp.width[0] / 2, gripper.finger_depth
-    fork = np.array([[0, -half], [-depth, -half], [-depth, half], [0, half], [-depth, 0], [-2 * depth, 0]])
-    points = grasp.tips() + fork @ grasp.rotation[0, :, :2].T
-    uv, z = project(points, intrinsics)
+    handle = (2 + 0.5 * rank) * depth  # of different lengths, so that the numbers do not cover each other
+    fork = np.array([[0, -half], [-depth, -half], [-depth, half], [0, half], [-depth, 0], [-handle, 0]])
+    uv, z = project(grasp.tips() + fork @ grasp.rotation[0, :, :2].T, intrinsics)
     if not (z > 0.01).all():
         return  # behind the camera
-    width = 3.5 if best else 2.2
+    colour, width = _GRASPS[rank], 3.0 if rank == 0 else 1.8
     for line in (uv[:4], uv[4:]):
         axis.plot(*line.T, color=colour, linewidth=width, solid_capstyle="round", solid_joinstyle="round",
-                  path_effects=[Stroke(linewidth=width + 2.5, foreground=_INK), withStroke(linewidth=0)],
-                  scalex=False, scaley=False)
-    axis.text(*uv[5], label, fontsize=13 if best else 11, weight="bold", color=_INK, ha="center", va="center",
-              clip_on=True, bbox={"boxstyle": "circle,pad=0.2", "facecolor": colour, "edgecolor": _INK})
+                  path_effects=[Stroke(linewidth=width + 2, foreground=_INK), Normal()], scalex=False, scaley=False)
+    axis.text(*uv[5], str(rank + 1), fontsize=12 if rank == 0 else 10, weight="bold", color=_INK, ha="center",
+              va="center", clip_on=True, bbox={"boxstyle": "circle,pad=0.2", "facecolor": colour, "edgecolor": _INK})
 
 
 def _distinct_colours(count: int) -> np.ndarray:
@@ -178,7 +171,8 @@ def _distinct_colours(count: int) -> np.ndarray:
     from matplotlib.colors import hsv_to_rgb
 
     index = np.arange(count)
-    return hsv_to_rgb(np.stack([index * 0.618034 % 1, 0.85 - 0.3 * (index % 3 == 1), 0.95 - 0.3 * (index % 2)], axis=-1))
+    saturation, value = 0.85 - 0.3 * (index % 3 == 1), 0.95 - 0.3 * (index % 2)
+    return hsv_to_rgb(np.stack([index * 0.618034 % 1, saturation, value], axis=-1))
 
 
 def _render(figure) -> np.ndarray:
