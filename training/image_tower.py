@@ -86,8 +86,8 @@ class TowerHead(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.log_scale = nn.Parameter(torch.tensor(2.3))
-        self.bias = nn.Parameter(torch.tensor(-8.0))
+        self.log_scale = nn.Parameter(torch.tensor(3.0))
+        self.bias = nn.Parameter(torch.tensor(-9.0))
 
     def forward(self, image: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
         """Logits (N,P) that phrase p describes image n."""
@@ -127,17 +127,14 @@ def augment(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 
 
 def _optimizer(tower: nn.Module, text: nn.Module, head: nn.Module, config: TowerConfig) -> tuple:
+    adapter = getattr(text, "adapter", None)  # decay would pull the identity to zero
     parameters = [p for module in (tower, text) for p in module.parameters() if p.requires_grad]
+    decayed = [p for p in parameters if p.ndim > 1 and p is not adapter]
+    plain = [p for p in parameters if p.ndim <= 1 or p is adapter]
     groups = [
-        {
-            "params": [p for p in parameters if p.ndim > 1 and p is not getattr(text, "adapter", None)],
-            "weight_decay": config.weight_decay,
-        },
-        {
-            "params": [p for p in parameters if p.ndim <= 1 or p is getattr(text, "adapter", None)]
-            + list(head.parameters()),
-            "weight_decay": 0.0,
-        },
+        {"params": decayed, "weight_decay": config.weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+        {"params": list(head.parameters()), "weight_decay": 0.0, "lr": 5 * config.lr},
     ]
     optimizer = torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.98))
 

@@ -36,9 +36,10 @@ STAGES = ("scenes", "tower", "fuse", "distill", "export")
 class Recipe:
     """Scenes of each split (validation: known instances, other scenes), views of a scene, and the two trainings."""
 
-    scenes: int = 400
-    heldout_scenes: int = 40
+    scenes: int = 500
     views: int = 8
+    heldout_scenes: int = 50
+    heldout_views: int = 4
     seed: int = 0
     tower: TowerConfig = field(default_factory=TowerConfig)
     distill: DistillConfig = field(default_factory=DistillConfig)
@@ -56,7 +57,8 @@ SPLITS = {
 def make_scenes(out: Path, recipe: Recipe) -> None:
     """Renders every split, in processes of their own: the LLVMs of OSMesa and of Triton do not share one."""
     for folder, split in SPLITS.items():
-        count = recipe.scenes if folder == "train" else recipe.heldout_scenes
+        train = folder == "train"
+        count, views = (recipe.scenes, recipe.views) if train else (recipe.heldout_scenes, recipe.heldout_views)
         seed = recipe.seed + (1 if folder == "validation" else 0)
         subprocess.run(
             [
@@ -70,7 +72,7 @@ def make_scenes(out: Path, recipe: Recipe) -> None:
                 "--scenes",
                 str(count),
                 "--views",
-                str(recipe.views),
+                str(views),
                 "--seed",
                 str(seed),
             ],

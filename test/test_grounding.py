@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Inference on feature clouds: scores, objects, classes, instances and boxes."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dropclip_ros.grounding import (
+    ObjectConfig,
+    group_voxels,
+    instance_labels,
+    oriented_box,
+    referring_scores,
+    semantic_labels,
+)
+
+
+def block(corner, cells=(4, 4, 4), edge=0.005):
+    """Centres (n,3) of a solid block of voxels."""
+    return (np.indices(cells).reshape(3, -1).T + 0.5) * edge + corner
+
+
+def axis(i, channels=8):
+    return torch.eye(channels)[i]
+
+
+def test_scores_are_the_papers_softmax_with_a_null_class():
+    features = torch.nn.functional.normalize(torch.randn(5, 8, generator=torch.Generator().manual_seed(0)), dim=1)
+    positive, negatives, temperature, null = axis(0), torch.stack([axis(1), axis(2)]), 0.1, 0.3
+    expected = [
+        np.exp(f[0] / temperature) / (np.exp(f[:3] / temperature).sum() + np.exp(null / temperature))
+        for f in features.double().numpy()
+    ]
+    scores = referring_scores(features, positive, negatives, temperature, null)
+    np.testing.assert_allclose(scores.numpy(), expected, rtol=1e-5)
+
+
+def test_nothing_similar_means_nothing_scores_high():
+    scores = referring_scores(axis(3)[None], axis(0), axis(1)[None], 0.05, 0.3)
+    assert scores.item() < 0.01
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.floats(-0.9, 0.9), st.floats(0.01, 0.9))
+def test_a_negative_never_raises_a_score(cosine, other):
+    feature = torch.tensor([[cosine, other, np.sqrt(max(0, 1 - cosine**2 - other**2))]]).float()
+    alone = referring_scores(feature, torch.eye(3)[0], torch.zeros(0, 3), 0.1, 0.2)
+    beside = referring_scores(feature, torch.eye(3)[0], torch.eye(3)[1:2], 0.1, 0.2)
+    assert beside.item() < alone.item()
+
+
+def test_groups_are_connected_and_best_comes_first():
+    centers = np.concatenate([block((0, 0, 0)), block((0.2, 0, 0)), block((0.4, 0, 0), (1, 1, 2))])
+    scores = np.concatenate([np.full(64, 0.7), np.full(64, 0.9), np.full(2, 0.99)])
+    groups = group_voxels(centers, scores, 0.5, ObjectConfig())
+    assert [sorted(group) for group in groups] == [list(range(64, 128)), list(range(64))]  # the speck is dropped
+    assert group_voxels(centers, scores, 0.95, ObjectConfig()) == []
+
+
+def test_semantic_labels_leave_what_fits_no_class():
+    features = torch.stack([axis(0), axis(1), axis(5)])
+    assert semantic_labels(features, torch.stack([axis(1), axis(0)]), 0.5).tolist() == [2, 1, 0]
+
+
+def test_touching_objects_part_by_feature_and_far_twins_by_distance():
+    centers = np.concatenate([block((0, 0, 0)), block((0.02, 0, 0)), block((0.3, 0, 0), (3, 3, 3))])
+    features = torch.cat([axis(0).repeat(64, 1), axis(1).repeat(64, 1), axis(0).repeat(27, 1)])
+    labels = instance_labels(centers, features, ObjectConfig())
+    parts = [set(labels[:64]), set(labels[64:128]), set(labels[128:])]
+    assert all(len(part) == 1 for part in parts) and len(set.union(*parts)) == 3
+    assert parts[2] == {3}  # largest first
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.floats(-3, 3), st.floats(-1, 1), st.integers(0, 1000))
+def test_box_holds_its_points_and_stands_on_the_table(yaw, tilt, seed):
+    rng = np.random.default_rng(seed)
+    points = rng.uniform(-1, 1, (50, 3)) * (0.1, 0.03, 0.05)
+    frame = np.eye(4)
+    c, s, ct, st_ = np.cos(yaw), np.sin(yaw), np.cos(tilt), np.sin(tilt)
+    frame[:3, :3] = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]]) @ np.array([[1, 0, 0], [0, ct, -st_], [0, st_, ct]])
+    frame[:3, 3] = rng.uniform(-1, 1, 3)
+    seen = points @ frame[:3, :3].T + frame[:3, 3]
+    pose, size = oriented_box(seen, frame)
+    inside = (seen - pose[:3, 3]) @ pose[:3, :3]
+    assert (np.abs(inside) <= size / 2 + 1e-9).all()
+    np.testing.assert_allclose(pose[:3, 2], frame[:3, 2], atol=1e-9)
+    np.testing.assert_allclose(np.linalg.det(pose[:3, :3]), 1, atol=1e-9)
+    assert size[0] >= size[1] * 0.9  # x follows the long side
+
+
+@pytest.mark.parametrize("field, value", [("gap", 0.0), ("min_voxels", 0), ("same_object", 1.5)])
+def test_nonsense_configuration_is_named(field, value):
+    with pytest.raises(ValueError, match=field):
+        ObjectConfig(**{field: value})
