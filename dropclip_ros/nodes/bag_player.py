@@ -45,8 +45,8 @@ def restamp_header(raw: bytes, restamp: Callable[[int], int]) -> bytes:
 class BagPlayer(Node):
     """Publishes what the bag holds, on its own topics; types that are not installed are left out, with a warning."""
 
-    def __init__(self):
-        super().__init__("bag_player")
+    def __init__(self, **options):
+        super().__init__("bag_player", **options)
         self._settings = Settings(self, SETTINGS)
         try:
             self._reader = AnyReader([Path(self._settings["bag"])], default_typestore=get_typestore(Stores.ROS2_JAZZY))

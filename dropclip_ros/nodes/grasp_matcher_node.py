@@ -43,8 +43,8 @@ SETTINGS = (
 
 
 class GraspMatcherNode(Node):
-    def __init__(self):
-        super().__init__("grasp_matcher_node")
+    def __init__(self, **options):
+        super().__init__("grasp_matcher_node", **options)
         self._settings = Settings(self, SETTINGS)
         self._frames = Frames(self)
         self._proposals: GraspArray | None = None

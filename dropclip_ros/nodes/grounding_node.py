@@ -67,8 +67,8 @@ class _Encoded:
 
 
 class GroundingNode(Node):
-    def __init__(self):
-        super().__init__("grounding_node")
+    def __init__(self, **options):
+        super().__init__("grounding_node", **options)
         self._settings = Settings(self, SETTINGS, check=table_config)
         self._frames = Frames(self)
         self._camera = Camera(self, self._settings)

@@ -45,8 +45,8 @@ def image_pairs(folder: Path, color_pattern: str, depth_pattern: str) -> list[tu
 class ImageFolderNode(Node):
     """A camera made of files: colour rgb8, depth 32FC1 in metres, and CameraInfo, all with one stamp."""
 
-    def __init__(self):
-        super().__init__("image_folder_node")
+    def __init__(self, **options):
+        super().__init__("image_folder_node", **options)
         self._settings = s = Settings(self, SETTINGS)
         self._pairs = image_pairs(Path(s["folder"]), s["color_pattern"], s["depth_pattern"])
         self._next = 0

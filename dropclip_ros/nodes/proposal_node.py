@@ -33,8 +33,8 @@ SETTINGS = (
 
 
 class ProposalNode(Node):
-    def __init__(self):
-        super().__init__("proposal_node")
+    def __init__(self, **options):
+        super().__init__("proposal_node", **options)
         self._settings = Settings(self, SETTINGS, check=table_config)
         self._camera = Camera(self, self._settings, with_color=False)
         self._publisher = self.create_publisher(GraspArray, GRASPS_TOPIC, 1)

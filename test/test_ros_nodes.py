@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Cameras made of files, proposals and the matcher over real DDS; and how every node ends."""
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from geometry_msgs.msg import Point
+from PIL import Image as PillowImage
+from ros_support import OPTICAL_FRAME, FakeCamera, ros, wait_until  # noqa: F401
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, Writer
+from rosbags.typesys import Stores, get_typestore
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
+from tf2_msgs.msg import TFMessage
+
+from dropclip_ros.errors import DropclipError, Status
+from dropclip_ros.grasps import height_above
+from dropclip_ros.msg import GraspArray
+from dropclip_ros.nodes.bag_player import BagPlayer
+from dropclip_ros.nodes.common import (
+    CAMERA_QOS,
+    COLOR_TOPIC,
+    DEPTH_TOPIC,
+    GRASPS_TOPIC,
+    INFO_TOPIC,
+    MATCH_SERVICE,
+)
+from dropclip_ros.nodes.grasp_matcher_node import GraspMatcherNode
+from dropclip_ros.nodes.grasp_messages import grasps_from_message
+from dropclip_ros.nodes.image_folder_node import ImageFolderNode
+from dropclip_ros.nodes.messages import cloud_message, color_image, depth_image, intrinsics_of, nanoseconds
+from dropclip_ros.nodes.proposal_node import ProposalNode
+from dropclip_ros.srv import MatchGrasps
+
+STREAMS = {COLOR_TOPIC: Image, DEPTH_TOPIC: Image, INFO_TOPIC: CameraInfo}
+
+
+@pytest.fixture
+def received(ros):  # noqa: F811
+    """What arrives on a camera's topics and on /tf_static, a list by topic."""
+    got = {topic: [] for topic in (*STREAMS, "/tf_static")}
+    subscriptions = [ros.node.create_subscription(kind, topic, got[topic].append, CAMERA_QOS)
+                     for topic, kind in (STREAMS | {"/tf_static": TFMessage}).items()]
+    yield got
+    for subscription in subscriptions:
+        ros.node.destroy_subscription(subscription)
+
+
+def write_bag(path: Path, frame, stamps: list[float], compressed: bool) -> None:
+    """A rosbag2 as `ros2 bag record` writes it: colour, depth and CameraInfo at each stamp [s], and /tf_static."""
+    store = get_typestore(Stores.ROS2_JAZZY)
+    t = store.types
+    stamp_of, header_of = t["builtin_interfaces/msg/Time"], t["std_msgs/msg/Header"]
+    writer = Writer(path, version=9)
+    if compressed:
+        writer.set_compression(CompressionMode.MESSAGE, CompressionFormat.ZSTD)
+    height, width = frame.depth.shape
+    with writer:
+        def connect(topic: str, kind: str):
+            connection = writer.add_connection(topic, kind, typestore=store)
+            return lambda ns, msg: writer.write(connection, ns, store.serialize_cdr(msg, kind))
+
+        color, depth = (connect(f"/{topic}", "sensor_msgs/msg/Image") for topic in (COLOR_TOPIC, DEPTH_TOPIC))
+        info = connect(f"/{INFO_TOPIC}", "sensor_msgs/msg/CameraInfo")
+        tf = connect("/tf_static", "tf2_msgs/msg/TFMessage")
+        moved = t["geometry_msgs/msg/Transform"](t["geometry_msgs/msg/Vector3"](1.0, 2.0, 3.0),
+                                                 t["geometry_msgs/msg/Quaternion"](0.0, 0.0, 0.0, 1.0))
+        tf(round(stamps[0] * 1e9), t["tf2_msgs/msg/TFMessage"]([t["geometry_msgs/msg/TransformStamped"](
+            header_of(stamp_of(0, 0), "world"), OPTICAL_FRAME, moved)]))
+        for seconds in stamps:
+            ns = round(seconds * 1e9)
+            header = header_of(stamp_of(*divmod(ns, 10**9)), OPTICAL_FRAME)
+            k, whole = frame.intrinsics.matrix, t["sensor_msgs/msg/RegionOfInterest"](0, 0, 0, 0, False)
+            info(ns + 1000, t["sensor_msgs/msg/CameraInfo"](
+                header, height, width, "plumb_bob", np.zeros(5), k.ravel(), np.eye(3).ravel(),
+                np.hstack([k, np.zeros((3, 1))]).ravel(), 0, 0, whole))
+            millimetres = np.round(frame.depth * 1000).astype(np.uint16).view(np.uint8).ravel()
+            depth(ns + 2000, t["sensor_msgs/msg/Image"](header, height, width, "16UC1", 0, 2 * width, millimetres))
+            color(ns + 3000, t["sensor_msgs/msg/Image"](header, height, width, "rgb8", 0, 3 * width, frame.rgb.ravel()))
+
+
+@pytest.mark.parametrize("compressed", [False, True], ids=["plain", "zstd"])
+def test_a_bag_is_played_in_a_loop_as_if_it_happened_now(ros, received, make_tabletop, tmp_path, compressed):  # noqa: F811
+    frame = make_tabletop(size=(64, 48)).frame
+    write_bag(tmp_path / "bag", frame, [1000.0, 1000.1], compressed)
+    player = ros.start(BagPlayer, bag=str(tmp_path / "bag"), period=0.3)
+    wait_until(lambda: all(len(received[topic]) >= 4 for topic in STREAMS) and received["/tf_static"])
+    now = player.get_clock().now().nanoseconds
+    ros.stop(player)
+    stamps = {topic: {nanoseconds(m.header.stamp) for m in received[topic]} for topic in STREAMS}
+    assert len(set.intersection(*stamps.values())) >= 3     # what had one stamp still has one
+    assert abs(max(stamps[COLOR_TOPIC]) - now) < 60e9
+    assert (color_image(received[COLOR_TOPIC][0]) == frame.rgb).all()
+    assert np.allclose(depth_image(received[DEPTH_TOPIC][0]), frame.depth, atol=6e-4)
+    assert received["/tf_static"][0].transforms[0].transform.translation.z == 3.0
+
+
+def test_a_bag_that_is_none_is_refused(ros, tmp_path):  # noqa: F811
+    with pytest.raises(DropclipError, match="parameter bag"):
+        ros.start(BagPlayer, bag=str(tmp_path))
+
+
+def test_a_folder_of_images_is_a_camera(ros, received, make_tabletop, tmp_path):  # noqa: F811
+    """Pairs by name, depth in its unit, a broken file left out, one stamp a pair."""
+    frame = make_tabletop(size=(64, 48)).frame
+    for name in ("a", "b", "c"):
+        PillowImage.fromarray(frame.rgb).save(tmp_path / f"{name}_rgb.png")
+        PillowImage.fromarray(np.round(frame.depth * 1e4).astype(np.uint16)).save(tmp_path / f"{name}_d.png")
+    (tmp_path / "b_d.png").write_bytes(b"no image")
+    (tmp_path / "c_d.png").unlink()
+    (tmp_path / "k.json").write_text(json.dumps(frame.intrinsics.to_dict()))
+    camera = ros.start(ImageFolderNode, folder=str(tmp_path), color_pattern="*_rgb.png", depth_pattern="*_d.png",
+                       depth_unit="0.1mm", intrinsics=str(tmp_path / "k.json"), rate=20.0)
+    wait_until(lambda: all(len(received[topic]) >= 2 for topic in STREAMS))
+    ros.stop(camera)
+    assert np.allclose(depth_image(received[DEPTH_TOPIC][0]), frame.depth, atol=1e-4)
+    assert intrinsics_of(received[INFO_TOPIC][0]) == frame.intrinsics
+    stamps = [{nanoseconds(m.header.stamp) for m in received[topic]} for topic in STREAMS]
+    assert set.intersection(*stamps)
+
+
+def test_a_folder_without_pairs_is_refused(ros, tmp_path):  # noqa: F811
+    with pytest.raises(DropclipError, match="parameter folder"):
+        ros.start(ImageFolderNode, folder=str(tmp_path))
+
+
+@pytest.fixture(scope="module")
+def matcher(ros, make_tabletop):  # noqa: F811
+    """Proposals on a synthetic table, the matcher, and what was proposed first; all in the camera frame."""
+    tabletop, proposed = make_tabletop(), []
+    ros.node.create_subscription(GraspArray, GRASPS_TOPIC, proposed.append, 1)
+    camera = FakeCamera(ros.node)
+    proposer = ros.start(ProposalNode, reliable=True, max_rate=10.0, max_frame_age=300.0)
+    ros.start(GraspMatcherNode, proposals_timeout=1.0, tf_timeout=0.3, ground_timeout=0.5)
+    camera.wait_for(streams=("depth", "info"))
+    header = camera.send({k: v for k, v in camera.messages(tabletop.frame).items() if k != "color"})
+    wait_until(lambda: bool(proposed))
+    ros.stop(proposer)
+    client = ros.node.create_client(MatchGrasps, MATCH_SERVICE)
+
+    def ask(**fields) -> MatchGrasps.Response:
+        return ros.call(client, MatchGrasps.Request(**fields))
+    return tabletop, camera, header, proposed[0], ask
+
+
+def target(header: Header, centre: Point, frame_id: str = "", spread: float = 0.01):
+    points = np.random.default_rng(0).normal([centre.x, centre.y, centre.z], spread, (60, 3))
+    header = Header(stamp=header.stamp, frame_id=frame_id or header.frame_id)
+    return cloud_message(header, points, np.zeros((60, 3)), np.ones(60))
+
+
+def test_proposals_are_sound_and_above_the_table(matcher):
+    tabletop, _, header, proposed, _ = matcher
+    assert proposed.header == header and len(proposed.grasps) > 3
+    grasps = grasps_from_message(proposed)
+    assert len(grasps) == len(proposed.grasps)
+    pose = tabletop.frame.camera_pose       # world_from_camera, the table at z = 0
+    plane = np.append(pose[2, :3], pose[2, 3])
+    assert (height_above(grasps, plane) > -0.01).all()
+
+
+def test_the_nearest_grasps_are_matched_in_any_frame(matcher):
+    tabletop, camera, header, proposed, ask = matcher
+    best = proposed.grasps[0]
+    answer = ask(cloud=target(header, best.tip.position), top_k=2)
+    assert answer.status == Status.OK, answer.message
+    distances = [g.tip_distance for g in answer.grasps.grasps]
+    assert len(distances) == 2 and distances == sorted(distances) and distances[0] < 0.02
+    camera.send_transform(header.stamp, "world", OPTICAL_FRAME, tabletop.frame.camera_pose)
+    moved = ask(cloud=target(header, best.tip.position), top_k=2, target_frame="world")
+    assert moved.status == Status.OK and moved.grasps.header.frame_id == "world"
+    assert np.allclose([g.tip_distance for g in moved.grasps.grasps], distances, atol=1e-4)
+    t, c = (g.grasps.grasps[0].tip.position for g in (moved, answer))
+    assert np.allclose([t.x, t.y, t.z], (tabletop.frame.camera_pose @ [c.x, c.y, c.z, 1.0])[:3], atol=1e-4)
+
+
+def test_the_matcher_says_what_is_wrong(matcher):
+    _, _, header, proposed, ask = matcher
+    tip = proposed.grasps[0].tip.position
+    far = Point(x=tip.x, y=tip.y, z=tip.z + 3.0)
+    late = Header(stamp=header.stamp, frame_id=header.frame_id)
+    late.stamp.sec += 100
+    broken = target(header, tip)
+    broken.width = 10**6
+    cases = [({}, Status.BAD_REQUEST), ({"cloud": broken}, Status.BAD_REQUEST),
+             ({"cloud": target(header, far)}, Status.NO_GRASPS),
+             ({"cloud": target(header, tip), "target_frame": "nowhere"}, Status.TF_ERROR),
+             ({"cloud": target(header, tip, "nowhere")}, Status.TF_ERROR),
+             ({"cloud": target(late, tip)}, Status.STALE_FRAME), ({"query": "a mug"}, Status.TIMEOUT)]
+    for fields, expected in cases:
+        answer = ask(**fields)
+        assert answer.status == expected and answer.message, (expected, answer.message)
+
+
+COMMANDS = {
+    "bag_player": ["-p", "bag:={bag}"],
+    "image_folder_node": ["-p", "folder:={folder}", "-p", "intrinsics:={folder}/k.json"],
+    "grounding_node": ["-p", "model:=/nowhere"],
+    "proposal_node": [],
+    "grasp_matcher_node": [],
+}
+
+
+def test_every_node_ends_at_once_and_well_on_either_signal(ros, make_tabletop, tmp_path):  # noqa: F811
+    frame = make_tabletop(size=(64, 48)).frame
+    write_bag(tmp_path / "bag", frame, [1000.0], False)
+    PillowImage.fromarray(frame.rgb).save(tmp_path / "a_color.png")
+    PillowImage.fromarray(np.round(frame.depth * 1e3).astype(np.uint16)).save(tmp_path / "a_depth.png")
+    (tmp_path / "k.json").write_text(json.dumps(frame.intrinsics.to_dict()))
+    program = Path(__file__).resolve().parents[1] / "scripts/node"
+    processes = {}
+    for i, (name, arguments) in enumerate(COMMANDS.items()):
+        copy = tmp_path / name          # as CMakeLists.txt installs it
+        shutil.copy(program, copy)
+        arguments = [a.format(bag=tmp_path / "bag", folder=tmp_path) for a in arguments]
+        processes[name] = subprocess.Popen(
+            [sys.executable, str(copy), "--ros-args", "-r", f"__node:=process_{i}", *arguments],
+            env=dict(os.environ, PYTHONPATH=str(program.parents[1])), stderr=subprocess.PIPE, text=True)
+    try:
+        wait_until(lambda: {f"process_{i}" for i in range(len(COMMANDS))} <= set(ros.node.get_node_names()))
+        for i, (name, process) in enumerate(processes.items()):
+            began = time.monotonic()
+            process.send_signal((signal.SIGINT, signal.SIGTERM)[i % 2])
+            assert process.wait(10) == 0, f"{name}: {process.stderr.read()}"
+            assert time.monotonic() - began < 2.0, name
+    finally:
+        for process in processes.values():
+            process.kill()
+
+
+@pytest.mark.parametrize("arguments, complaint", [
+    (["bag_player", "-p", "bag:=/nowhere"], "parameter bag"),
+    (["image_folder_node", "-p", "depth_unit:=inch"], "expected one of"),
+    (["proposal_node", "-p", "max_rate:=-1.0"], "max_rate"),
+    (["proposal_node", "-p", "table.distance:=.nan"], "table.distance"),
+], ids=str)
+def test_a_bad_start_is_one_line_and_code_2(arguments, complaint):
+    name, *rest = arguments
+    ended = subprocess.run([sys.executable, "-m", f"dropclip_ros.nodes.{name}", "--ros-args", *rest],
+                           capture_output=True, text=True, timeout=180)
+    assert ended.returncode == 2 and complaint in ended.stderr and ended.stderr.count("\n") == 1, ended.stderr
