@@ -211,14 +211,11 @@ class World:
         low, high = np.sin(config.elevation[0]), np.sin(config.elevation[1])
         start = rng.uniform(0, 360)
         for v in range(config.views):
-            camera = mujoco.MjvCamera()
-            camera.type = mujoco.mjtCamera.mjCAMERA_FREE
-            camera.lookat[:] = [*rng.uniform(-0.04, 0.04, 2), 0.03]
-            camera.distance = rng.uniform(*config.radius)
+            lookat = (*rng.uniform(-0.04, 0.04, 2), 0.03)
+            distance = rng.uniform(*config.radius)
             height = 1.0 if v == 0 and config.views > 1 else low + (high - low) * rng.uniform()
-            camera.elevation = -np.degrees(np.arcsin(height))
-            camera.azimuth = (start + 137.508 * v) % 360
-            cameras.append(camera)
+            elevation = -np.degrees(np.arcsin(height))
+            cameras.append(free_camera(lookat, distance, (start + 137.508 * v) % 360, elevation))
         return cameras
 
     def render(self, cameras: list[mujoco.MjvCamera]) -> Iterator[View]:
@@ -238,6 +235,16 @@ class World:
                 mask = self._label_of_geom[renderer.render()[..., 0]]  # -1 (nothing) hits the spare last entry
                 renderer.disable_segmentation_rendering()
                 yield View(rgb, depth, mask, intrinsics, camera_pose(camera))
+
+
+def free_camera(
+    lookat: tuple[float, float, float], distance: float, azimuth: float, elevation: float
+) -> mujoco.MjvCamera:
+    """A camera `distance` m from `lookat`; angles in degrees as MuJoCo has them, elevation below zero looks down."""
+    camera = mujoco.MjvCamera()
+    camera.type = mujoco.mjtCamera.mjCAMERA_FREE
+    camera.lookat[:], camera.distance, camera.azimuth, camera.elevation = lookat, distance, azimuth, elevation
+    return camera
 
 
 def camera_pose(camera: mujoco.MjvCamera) -> np.ndarray:
