@@ -51,6 +51,7 @@ class AntipodalConfig:
     anchors: int = 10  # places where hands are tried, for each 0.04 m2 that is seen of an object
     turns: int = 10  # of the closing axis in half a turn
     pairs: int = 50  # contacts for which an antipodal partner is sought, likewise
+    min_score: float = 0.3  # below are grasps off the middle of an object, of which neither contact is seen
     max_per_object: int = 20
 
     def __post_init__(self):
@@ -99,6 +100,7 @@ def sample_antipodal(points: np.ndarray, config: AntipodalConfig = AntipodalConf
             found.append(_propose(part, down, view, table, gripper, config, rng))
     rows = np.concatenate([grasps.rows() for grasps in found]) if found else np.zeros((0, 17))
     grasps = Grasps.from_rows(rows)
+    grasps = grasps[grasps.score >= config.min_score]
     if table is not None:
         grasps = grasps[height_above(grasps, table, gripper) > config.table_clearance]
     grasps = grasps[suppress(grasps, distance=0.01, angle=0.2)]  # fewer to check, little lost
@@ -269,11 +271,11 @@ def _least(values: np.ndarray, group: np.ndarray, count: int) -> np.ndarray:
 def _oblique(y: np.ndarray, z: np.ndarray, hand: np.ndarray, count: int, gripper: Gripper,
              config: AntipodalConfig) -> np.ndarray:
     """Hands (count,) with an end of what they hold, points (y, z), turned out of the friction cone across the pad."""
-    halves = z < 0, z >= 0
-    ends = np.array([[_least(sign * y[half], hand[half], count) for sign in (1, -1)] for half in halves])
+    outer = z < -gripper.finger_width / 6, z > gripper.finger_width / 6  # the outer thirds of the pad
+    ends = np.array([[_least(sign * y[third], hand[third], count) for sign in (1, -1)] for third in outer])
     both = np.isfinite(ends).all(axis=0)
     step = np.abs(np.subtract(*ends, out=np.zeros_like(ends[0]), where=both))
-    return (step > config.friction * gripper.finger_width / 2 + 1.5 * config.voxel_size).any(axis=0)
+    return (step > config.friction * gripper.finger_width * 2 / 3 + 1.5 * config.voxel_size).any(axis=0)
 
 
 def _over_slope(beyond: np.ndarray, y: np.ndarray, hand: np.ndarray, width: np.ndarray, gripper: Gripper) -> np.ndarray:
