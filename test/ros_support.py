@@ -15,7 +15,7 @@ os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 rclpy = pytest.importorskip("rclpy", reason="rclpy is not installed (make setup)")
 pytest.importorskip("dropclip_ros.srv", reason="the ROS interfaces are not built (make setup)")
 
-from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor  # noqa: E402
+from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor, ShutdownException  # noqa: E402
 from rclpy.node import Node  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 from sensor_msgs.msg import CameraInfo, Image  # noqa: E402
@@ -36,33 +36,45 @@ def wait_until(condition: Callable[[], bool], timeout: float = 120.0) -> None:
         time.sleep(0.01)
 
 
+class Served:
+    """A node and the executor in a thread that serves it. Each has its own: rclpy cannot destroy what is waited on."""
+
+    def __init__(self, node: Node):
+        self.node = node
+        self._executor = MultiThreadedExecutor(num_threads=4)
+        self._executor.add_node(node)
+        self._thread = threading.Thread(target=self._spin, daemon=True)
+        self._thread.start()
+
+    def _spin(self) -> None:
+        with suppress(ExternalShutdownException, ShutdownException):
+            self._executor.spin()
+
+    def stop(self) -> None:
+        self._executor.shutdown()
+        self._thread.join(10)
+        self.node.destroy_node()
+
+
 class Ros:
-    """Nodes of this process, served by an executor in a thread, and a node that is everybody's client."""
+    """Nodes of this process, and one that is everybody's client."""
 
     def __init__(self):
         rclpy.init()
-        self.node = Node("test_client")
-        self._executor = MultiThreadedExecutor(num_threads=8)
-        self._nodes = [self.node]
-        self._executor.add_node(self.node)
-        threading.Thread(target=self._spin, daemon=True).start()
+        self._served: dict[Node, Served] = {}
+        self.node = self.serve(Node("test_client"))
 
-    def _spin(self) -> None:
-        with suppress(ExternalShutdownException):
-            self._executor.spin()
+    def serve(self, node: Node) -> Node:
+        self._served[node] = Served(node)
+        return node
 
     def start(self, kind: type[Node], options: dict | None = None, **parameters) -> Node:
         """Construct a node of the package, with options of rclpy's Node and parameters, and serve it."""
-        node = kind(parameter_overrides=[Parameter(name, value=value) for name, value in parameters.items()],
-                    **(options or {}))
-        self._nodes.append(node)
-        self._executor.add_node(node)
-        return node
+        return self.serve(kind(parameter_overrides=[Parameter(name, value=value) for name, value in parameters.items()],
+                               **(options or {})))
 
     def stop(self, node: Node) -> None:
-        self._executor.remove_node(node)
-        self._nodes.remove(node)
-        node.destroy_node()
+        self._served.pop(node).stop()
 
     def call(self, client, request, timeout: float = 180.0):
         """The answer of a service; fails where it does not come."""
@@ -72,8 +84,8 @@ class Ros:
         return future.result()
 
     def close(self) -> None:
-        for node in self._nodes:
-            node.destroy_node()
+        for node in list(self._served):
+            self.stop(node)
         rclpy.shutdown()
 
 

@@ -229,10 +229,8 @@ def test_pictures_for_people(ros, setup, scene):  # noqa: F811
     header, ask = scene
     got = {}
     topics = {"similarity": PointCloud2, "mask": Image, "markers": MarkerArray}
-    subscriptions = [ros.node.create_subscription(kind, f"grounding_node/{name}", lambda msg, name=name:
-                                                  got.__setitem__(name, msg), 1) for name, kind in topics.items()]
-    publishers = [ros.node.get_publishers_info_by_topic(s.topic_name) for s in subscriptions]
-    assert all(publishers)
+    for name, kind in topics.items():
+        ros.node.create_subscription(kind, f"grounding_node/{name}", lambda msg, name=name: got.update({name: msg}), 1)
 
     def shown() -> bool:
         got.clear()
@@ -246,8 +244,6 @@ def test_pictures_for_people(ros, setup, scene):  # noqa: F811
     assert (image_to_numpy(got["mask"]) > 0).sum() == count and got["mask"].header.stamp == header.stamp
     assert got["similarity"].width >= count and nanoseconds(got["similarity"].header.stamp) == nanoseconds(header.stamp)
     assert len(got["markers"].markers) == 1 + 2 * len(answer[-1].objects)
-    for subscription in subscriptions:
-        ros.node.destroy_subscription(subscription)
 
 
 def test_a_missing_model_is_an_answer(ros, setup, tabletop, tmp_path):  # noqa: F811

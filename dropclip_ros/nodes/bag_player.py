@@ -10,7 +10,6 @@ from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
-import rclpy
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
@@ -46,6 +45,8 @@ class BagPlayer(Node):
     """Publishes what the bag holds, on its own topics; types that are not installed are left out, with a warning."""
 
     def __init__(self, **options):
+        self._stopped = threading.Event()
+        self._player = threading.Thread(target=self._play, daemon=True)
         super().__init__("bag_player", **options)
         self._settings = Settings(self, SETTINGS)
         try:
@@ -55,7 +56,13 @@ class BagPlayer(Node):
             raise DropclipError(Status.BAD_REQUEST, f"parameter bag: {self._settings['bag']!r} cannot be read as a "
                                 f"rosbag2 ({error})") from error
         self._topics = {c.topic: entry for c in self._reader.connections if (entry := self._publisher(c))}
-        threading.Thread(target=self._play, daemon=True).start()
+        self._player.start()
+
+    def destroy_node(self) -> None:
+        self._stopped.set()     # a thread must not publish on what is being destroyed
+        if self._player.is_alive():
+            self._player.join(1.0)
+        super().destroy_node()
 
     def _publisher(self, connection: Connection) -> tuple[Publisher, type] | None:
         package, _, name = connection.msgtype.partition("/msg/")
@@ -70,7 +77,7 @@ class BagPlayer(Node):
         return self.create_publisher(kind, connection.topic, qos), kind
 
     def _play(self) -> None:
-        while rclpy.ok():
+        while not self._stopped.is_set():
             began = time.monotonic()
             played = self._play_once(began, self._settings["rate"])
             if not played or not self._settings["loop"]:
@@ -86,7 +93,7 @@ class BagPlayer(Node):
                 continue
             first = recorded if first is None else first
             self._sleep_until(began + (recorded - first) / 1e9 / rate)
-            if not rclpy.ok():
+            if self._stopped.is_set():
                 break
             # one map for the whole pass, so that stamps that were equal stay equal
             self._publish(connection.topic, bytes(raw), lambda ns, t0=first: began_ros + round((ns - t0) / rate))
@@ -107,10 +114,8 @@ class BagPlayer(Node):
         else:
             publisher.publish(raw)
 
-    @staticmethod
-    def _sleep_until(moment: float) -> None:
-        while rclpy.ok() and (left := moment - time.monotonic()) > 0:
-            time.sleep(min(left, 0.2))
+    def _sleep_until(self, moment: float) -> None:
+        self._stopped.wait(max(moment - time.monotonic(), 0.0))
 
 
 def main() -> None:
