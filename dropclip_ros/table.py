@@ -79,13 +79,21 @@ class Table:
 
     @property
     def frame(self) -> np.ndarray:
-        """camera_from_table (4, 4): z is the normal, x the image's right along the plane, and the origin where the
-        optical axis meets the plane (the foot of the camera's perpendicular when it does not)."""
-        normal, offset = self.plane[:3], self.plane[3]
-        frame = np.eye(4)
-        frame[:3, :3] = _axes(normal)
-        frame[:3, 3] = (0.0, 0.0, -offset / normal[2]) if normal[2] < -1e-3 else -offset * normal
-        return frame
+        """camera_from_table (4, 4), see `table_frame`."""
+        return table_frame(self.plane)
+
+
+def table_frame(plane: np.ndarray) -> np.ndarray:
+    """camera_from_table (4, 4) of a plane (4,) in the camera frame, its normal towards the camera.
+
+    z is the normal, x the image's right along the plane, and the origin where the optical axis meets the plane (the
+    foot of the camera's perpendicular when it does not).
+    """
+    normal, offset = plane[:3], plane[3]
+    frame = np.eye(4)
+    frame[:3, :3] = _axes(normal)
+    frame[:3, 3] = (0.0, 0.0, -offset / normal[2]) if normal[2] < -1e-3 else -offset * normal
+    return frame
 
 
 def find_table(points: np.ndarray, config: TableConfig = TableConfig(), up: np.ndarray | None = None) -> Table:
@@ -173,17 +181,22 @@ def _planes(sample: np.ndarray, config: TableConfig, min_points: int):
 
 
 def _carried(sample: np.ndarray, plane: np.ndarray, config: TableConfig) -> float:
-    """How much stands on the plane, and a little, how much lies in it.
+    """How much of a table a plane is: half of what lies in it, all that stands on it, less what is close below it.
 
-    What stands on a box also stands on the table under it, so that the table wins. A point weighs z^-4: that is the
-    area it covers, and once more because near things matter, so that a large floor behind a small table loses.
+    What stands on a box also stands on the table under it, so the table wins. Close below a table nothing is seen, but
+    below a plane that slants through the scene there is as much as above. A point weighs z^-4, for near things
+    matter most: a large floor behind a small table must lose.
     """
     height = _height(sample, plane)
-    lies = np.abs(height) < config.distance
-    stands = (height >= config.distance) & (height < config.max_height)
     weight = sample[:, 2] ** -4.0
-    over = _over(_on_plane(sample[stands], plane), _extent(sample[lies], plane, 2 * _CELL), config.edge_margin)
-    return float(0.3 * weight[lies].sum() + weight[stands][over].sum())
+    lies = np.abs(height) < config.distance
+    cell = 2 * _CELL
+    outline = _extent(sample[lies], plane, cell)
+    # Well inside the outline: what lies before a wall or a box projects onto its lower rim.
+    inside = _over(_on_plane(sample, plane), outline, -config.edge_margin - cell)
+    stands = inside & (height >= config.distance) & (height < config.max_height)
+    below = inside & (height <= -config.distance) & (height > -config.max_height)
+    return float(0.5 * weight[lies].sum() + weight[stands].sum() - weight[below].sum())
 
 
 def _looks_level(normal: np.ndarray) -> float:

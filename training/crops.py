@@ -110,8 +110,8 @@ def collect_crops(scenes: list[Scene], cache: Path | None = None, views: int | N
 
 def to_images(pixels: np.ndarray, masks: np.ndarray | None) -> torch.Tensor:
     """Crops as network input (N,3,S,S) in [-1, 1]; with `masks` everything but the object is grey (crop-mask, A.3)."""
-    images = torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).float().div_(255)
+    images = torch.tensor(pixels).permute(0, 3, 1, 2).float().div_(255)
     if masks is not None:
-        keep = torch.from_numpy(np.ascontiguousarray(masks)).unsqueeze(1)
+        keep = torch.tensor(masks).unsqueeze(1)
         images = torch.where(keep, images, torch.tensor(BACKGROUND))
     return images.mul_(2).sub_(1)

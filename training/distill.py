@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,8 +15,9 @@ from tqdm import tqdm
 
 from dropclip_ros.encoder import EncoderConfig, MinkUNet14D
 from dropclip_ros.geometry import Intrinsics, backproject, transform_points
-from dropclip_ros.table import Table
+from dropclip_ros.table import table_frame
 from dropclip_ros.voxels import VoxelConfig, voxelize
+from training.checkpoint import load_checkpoint, save_checkpoint
 from training.fusion import FusedScene
 from training.scenes import FIRST_OBJECT_ID, Scene, View
 
@@ -45,6 +45,7 @@ class DistillConfig:
     depth_noise: float = 0.0012
     base_cut: float = 0.010  # RANSAC takes up to this much of an object's base with the table
     blob_chance: float = 0.5
+    save_every: int = 100
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -61,12 +62,6 @@ class ObjectCloud:
     labels: np.ndarray
 
 
-def table_from_pose(world_from_camera: np.ndarray) -> Table:
-    """The known table plane z = 0 of a generated scene, as seen by the camera."""
-    normal = world_from_camera[2, :3]  # world z in the camera frame
-    return Table(plane=np.array([*normal, world_from_camera[2, 3]]), inliers=np.zeros(0, bool), noise=np.zeros((2, 1)))
-
-
 def object_cloud(view: View) -> ObjectCloud:
     """Points of a view's objects, the table removed by its mask (A.2), in the table frame that inference uses too."""
     height, width = view.mask.shape
@@ -74,7 +69,7 @@ def object_cloud(view: View) -> ObjectCloud:
     intrinsics = Intrinsics(k[0, 0], k[1, 1], k[0, 2], k[1, 2], width, height)
     depth = np.where(view.mask >= FIRST_OBJECT_ID, view.depth, 0).astype(np.float32)
     points, pixels = backproject(depth, intrinsics)
-    camera_from_table = table_from_pose(view.world_from_camera).frame
+    camera_from_table = table_frame(view.world_from_camera[2])  # the plane z = 0 of the world, seen by the camera
     return ObjectCloud(
         transform_points(np.linalg.inv(camera_from_table), points).astype(np.float32),
         view.rgb.reshape(-1, 3)[pixels].astype(np.float32) / 255,
@@ -130,11 +125,6 @@ def training_sample(
     return voxels.coords, voxels.feats, row_of_label[labels]
 
 
-def cosine_loss(predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Equation 6, mean over points: (M,C), (M,C) -> ()."""
-    return (1 - F.cosine_similarity(predicted, target, dim=-1)).mean()
-
-
 def _batch(scenes: list[Scene], fused: list[FusedScene], config: DistillConfig, step: int) -> tuple:
     """Seeded by step: coords (M,4), feats (M,3), targets (M,C), weights (M,) so that every object counts alike."""
     rng = np.random.default_rng([config.seed, step])
@@ -160,13 +150,9 @@ def _batch(scenes: list[Scene], fused: list[FusedScene], config: DistillConfig, 
 
 
 def distill(
-    scenes: list[Scene],
-    fused: list[FusedScene],
-    config: DistillConfig,
-    checkpoint: Path | None = None,
-    limit_seconds: float | None = None,
+    scenes: list[Scene], fused: list[FusedScene], config: DistillConfig, checkpoint: Path | None = None
 ) -> MinkUNet14D:
-    """Trains the encoder; resumes from `checkpoint` where it exists and saves there every 100 steps."""
+    """Trains the encoder (eq. 6); goes on from `checkpoint` where it exists, and saves there as it goes."""
     torch.manual_seed(config.seed)
     encoder = MinkUNet14D(config.encoder)
     optimizer = torch.optim.AdamW(encoder.parameters(), lr=config.base_lr, weight_decay=config.weight_decay)
@@ -177,41 +163,24 @@ def distill(
         pct_start=0.05,
         final_div_factor=config.base_lr / 25 / config.min_lr,
     )
-    start = 0
-    if checkpoint is not None and checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
-        encoder.load_state_dict(state["encoder"])
-        optimizer.load_state_dict(state["optimizer"]), schedule.load_state_dict(state["schedule"])
-        start = state["step"]
+    state = {"encoder": encoder, "optimizer": optimizer, "schedule": schedule}
+    start, running = load_checkpoint(checkpoint, **state), None
     encoder.train()
-    began, running = time.monotonic(), None
     with ThreadPoolExecutor(1) as pool:
         ahead = pool.submit(_batch, scenes, fused, config, start)
-        for step in (bar := tqdm(range(start, config.steps), initial=start, total=config.steps, desc="distill")):
+        bar = tqdm(range(start, config.steps), initial=start, total=config.steps, desc="distill", mininterval=5)
+        for step in bar:
             coords, feats, targets, weights = ahead.result()
             ahead = pool.submit(_batch, scenes, fused, config, step + 1)
-            predicted = encoder(coords, feats)
-            loss_each = 1 - F.cosine_similarity(predicted, targets, dim=-1)
-            loss = (loss_each * weights).sum() / weights.sum()
+            distance = 1 - F.cosine_similarity(encoder(coords, feats), targets, dim=-1)
+            loss = (distance * weights).sum() / weights.sum()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(encoder.parameters(), config.max_norm)
             optimizer.step()
             schedule.step()
             running = loss.item() if running is None else 0.98 * running + 0.02 * loss.item()
-            bar.set_postfix(loss=f"{running:.4f}", voxels=len(coords))
-            if checkpoint is not None and (step + 1) % 100 == 0:
-                part = checkpoint.with_suffix(".part")
-                torch.save(
-                    {
-                        "encoder": encoder.state_dict(),
-                        "optimizer": optimizer.state_dict(),
-                        "schedule": schedule.state_dict(),
-                        "step": step + 1,
-                    },
-                    part,
-                )
-                part.replace(checkpoint)
-            if limit_seconds is not None and time.monotonic() - began > limit_seconds:
-                break
+            bar.set_postfix(loss=f"{running:.4f}", voxels=len(coords), refresh=False)
+            if checkpoint is not None and (step + 1) % config.save_every == 0:
+                save_checkpoint(checkpoint, step + 1, **state)
     return encoder.eval()

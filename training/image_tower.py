@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from tqdm import tqdm
 
+from training.checkpoint import load_checkpoint, save_checkpoint
 from training.crops import CROP_SIZE, Crops, to_images
 from training.language import Vocabulary
 
@@ -44,6 +45,7 @@ class TowerConfig:
     warmup: int = 100
     phrases: int = 2048  # of the vocabulary, drawn anew for each step
     masked_share: float = 0.6  # the rest are plain crops with their surroundings
+    save_every: int = 100
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -149,7 +151,7 @@ def _optimizer(tower: nn.Module, text: nn.Module, head: nn.Module, config: Tower
 def train_tower(
     crops: Crops, vocabulary: Vocabulary, text: nn.Module, config: TowerConfig, checkpoint: Path | None = None
 ) -> nn.Module:
-    """Trains tower and text side (in place); resumes from `checkpoint` where it exists, saves there every 100 steps."""
+    """Trains tower and text side (in place); goes on from `checkpoint` where it exists."""
     torch.manual_seed(config.seed)
     parts = nn.ModuleDict({"tower": make_tower(config), "text": text, "head": TowerHead()})
     tower, head = parts["tower"], parts["head"]
@@ -158,13 +160,8 @@ def train_tower(
     object_of_crop = np.searchsorted(names, crops.names)
     true = torch.from_numpy(np.stack([vocabulary.true[name] for name in names]))
     weights = torch.from_numpy(np.stack([vocabulary.weights[name] for name in names]))
-    start = 0
-    if checkpoint is not None and checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
-        parts.load_state_dict(state["parts"])
-        optimizer.load_state_dict(state["optimizer"])
-        schedule.load_state_dict(state["schedule"])
-        start = state["step"]
+    state = {"parts": parts, "optimizer": optimizer, "schedule": schedule}
+    start = load_checkpoint(checkpoint, **state)
     parts.train()
     for step in (
         bar := tqdm(range(start, config.steps), initial=start, total=config.steps, desc="image tower", mininterval=5)
@@ -186,18 +183,8 @@ def train_tower(
         schedule.step()
         if step % 10 == 0:
             bar.set_postfix(loss=f"{loss.item():.3f}", scale=f"{head.log_scale.exp().item():.1f}", refresh=False)
-        if checkpoint is not None and (step + 1) % 100 == 0:
-            part = checkpoint.with_suffix(".part")
-            torch.save(
-                {
-                    "parts": parts.state_dict(),
-                    "optimizer": optimizer.state_dict(),
-                    "schedule": schedule.state_dict(),
-                    "step": step + 1,
-                },
-                part,
-            )
-            part.replace(checkpoint)
+        if checkpoint is not None and (step + 1) % config.save_every == 0:
+            save_checkpoint(checkpoint, step + 1, **state)
     return tower.eval()
 
 

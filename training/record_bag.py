@@ -78,8 +78,9 @@ def write_bag(out: Path, view: View, frames: int, rate: float, rng: np.random.Ge
                 write("tf", t["tf2_msgs/msg/TFMessage"]([transform]), nanoseconds)
             roi = t["sensor_msgs/msg/RegionOfInterest"](0, 0, 0, 0, False)
             projection = np.hstack([k, np.zeros((3, 1))]).ravel()
-            write("info", t["sensor_msgs/msg/CameraInfo"](header, height, width, "plumb_bob", np.zeros(5), k.ravel(),
-                                                          np.eye(3).ravel(), projection, 0, 0, roi), nanoseconds)  # fmt: skip
+            matrices = (np.zeros(5), k.ravel(), np.eye(3).ravel(), projection)  # D, K, R, P
+            info = t["sensor_msgs/msg/CameraInfo"](header, height, width, "plumb_bob", *matrices, 0, 0, roi)
+            write("info", info, nanoseconds)
             image = t["sensor_msgs/msg/Image"]
             write("color", image(header, height, width, "rgb8", 0, 3 * width, view.rgb.reshape(-1)), nanoseconds)
             depth = sensor_depth(view.depth, rng).view(np.uint8).reshape(-1)

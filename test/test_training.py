@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training: equations against plain loops, exact resume, a network that learns, truthful questions, true geometry."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from dropclip_ros.encoder import EncoderConfig
+from training.crops import CROP_SIZE, square_box, to_images, view_crops
+from training.distill import DistillConfig, distill, object_cloud, training_sample, voxel_labels
+from training.evaluate import intersection_over_union, questions
+from training.fusion import FusedScene, fuse_objects, informativeness
+from training.image_tower import phrase_loss
+from training.objects import catalogue, matches
+from training.scenes import FIRST_OBJECT_ID, TABLE_ID, View, load_scenes
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def unit(rng, *shape):
+    return torch.nn.functional.normalize(torch.from_numpy(rng.normal(size=shape)), dim=-1)
+
+
+def test_fusion_is_equations_4_and_5():
+    rng = np.random.default_rng(0)
+    features, prompts = unit(rng, 12, 5), {2: unit(rng, 5), 3: unit(rng, 5), 7: unit(rng, 5)}
+    labels = torch.tensor([2, 3, 7] * 4)
+    fused = fuse_objects(features, labels, prompts)
+    for row, label in zip(fused.features, fused.labels, strict=True):
+        total, weight = np.zeros(5), 0.0
+        for z, n in zip(features.numpy(), labels.tolist(), strict=True):
+            if n == label:
+                others = [q.numpy() for k, q in prompts.items() if k != label]
+                g = max(0.0, z @ prompts[label].numpy() - max(z @ q for q in others))  # eq. 4, clipped
+                total, weight = total + g * z, weight + g
+        if weight == 0:
+            total = sum(z for z, n in zip(features.numpy(), labels.tolist(), strict=True) if n == label)
+        np.testing.assert_allclose(row.numpy(), total / np.linalg.norm(total), atol=1e-5)
+
+
+def test_an_object_that_no_view_tells_apart_is_counted_and_keeps_its_mean():
+    q, other = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])
+    fused = fuse_objects(other[None].repeat(3, 1), torch.tensor([2, 2, 2]), {2: q, 3: other})
+    assert fused.uninformative == 1 and fused.labels == [2]
+    np.testing.assert_allclose(fused.features[0], other)
+    assert informativeness(other[None], q, other[None]).tolist() == [0.0]
+
+
+def test_phrase_loss_prefers_true_phrases():
+    true = torch.tensor([[True, False, False]])
+    weights = true.float()
+    good, bad = torch.tensor([[4.0, -4.0, -4.0]]), torch.tensor([[-4.0, 4.0, -4.0]])
+    assert phrase_loss(good, true, weights) < 0.1 < phrase_loss(bad, true, weights)
+
+
+def tabletop(seed=0):
+    """A view of a box and a ball on the plane z = 0, by analytic ray casting: two labels, two colours."""
+    height, width, focal = 90, 120, 110.0
+    pose = np.eye(4)
+    pose[:3, :3] = np.array([[1, 0, 0], [0, -0.6, 0.8], [0, -0.8, -0.6]])  # columns: x right, y down, z forward
+    pose[:3, 3] = (0, -0.48, 0.4)
+    v, u = np.mgrid[0:height, 0:width]
+    rays = np.stack([(u - 59.5) / focal, (v - 44.5) / focal, np.ones_like(u, float)], -1) @ pose[:3, :3].T
+    depth = -pose[2, 3] / rays[..., 2]
+    mask = np.full((height, width), TABLE_ID, np.uint8)
+    for label, centre in ((FIRST_OBJECT_ID, (-0.07, 0, 0.04)), (FIRST_OBJECT_ID + 1, (0.07, 0.02, 0.04))):
+        offset = pose[:3, 3] - np.array(centre)
+        b, a = (rays * offset).sum(-1), (rays**2).sum(-1)
+        root = b * b - a * (offset @ offset - 0.04**2)
+        hit = np.where(root > 0, (-b - np.sqrt(np.maximum(root, 0))) / a, np.inf)
+        mask[hit < depth] = label
+        depth = np.minimum(depth, hit)
+    colors = np.array([[0, 0, 0], [150, 140, 130], [200, 30, 30], [30, 30, 200]], np.uint8)
+    k = np.array([[focal, 0, 59.5], [0, focal, 44.5], [0, 0, 1]])
+    return View(colors[mask], depth.astype(np.float32), mask, k, pose)
+
+
+class FakeScene:
+    """Stands for a scene on disk; fails at the `fail_at`-th view, as a kill would."""
+
+    def __init__(self, fail_at=None):
+        self.fail_at, self.reads = fail_at, 0
+
+    def __len__(self):
+        return 1
+
+    def view(self, v):
+        self.reads += 1
+        if self.reads == self.fail_at:
+            raise KeyboardInterrupt
+        return tabletop()
+
+
+TINY = EncoderConfig(in_channels=3, out_channels=4, stem=4, planes=(4, 4, 8, 8, 8, 8, 4, 4))
+FUSED = FusedScene([FIRST_OBJECT_ID, FIRST_OBJECT_ID + 1], torch.eye(4)[:2], 0)
+
+
+def test_object_cloud_stands_on_the_table_frame():
+    cloud = object_cloud(tabletop())
+    for label in (FIRST_OBJECT_ID, FIRST_OBJECT_ID + 1):
+        heights = cloud.points[cloud.labels == label, 2]
+        assert 0 <= heights.min() < 0.03 and abs(heights.max() - 0.08) < 0.003
+
+
+def test_distillation_learns_and_resumes_exactly(tmp_path):
+    torch.set_num_threads(1)
+    config = DistillConfig(encoder=TINY, batch_size=1, steps=60, base_lr=1e-2, save_every=8, blob_chance=0)
+    whole = distill([FakeScene()], [FUSED], config)
+    with pytest.raises(KeyboardInterrupt):
+        distill([FakeScene(fail_at=30)], [FUSED], config, tmp_path / "c.ckpt")
+    resumed = distill([FakeScene()], [FUSED], config, tmp_path / "c.ckpt")
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(tensor, resumed.state_dict()[name]), name
+    coords, feats, row = training_sample(tabletop(), FUSED, config, np.random.default_rng(5))
+    with torch.no_grad():
+        predicted = whole(torch.from_numpy(coords), torch.from_numpy(feats))
+    right = (predicted[:, :2].argmax(1).numpy() == row).mean()
+    assert right > 0.95, right
+
+
+def test_a_voxel_takes_the_label_of_most_of_its_points():
+    assert voxel_labels(np.array([0, 0, 0, 1]), np.array([5, 7, 7, 5]), 2).tolist() == [7, 5]
+
+
+def test_crops_hold_the_object_and_grey_hides_the_rest():
+    crops = view_crops(tabletop(), min_pixels=50)
+    assert [label for label, *_ in crops] == [FIRST_OBJECT_ID, FIRST_OBJECT_ID + 1]
+    _, _, pixels, mask = crops[0]
+    assert pixels.shape == (CROP_SIZE, CROP_SIZE, 3) and mask[CROP_SIZE // 2, CROP_SIZE // 2]
+    image = to_images(pixels[None], mask[None])
+    assert (image[0].numpy()[:, ~mask] == 0).all() and image[0, 0].numpy()[mask].mean() > 0.3
+
+
+def test_square_box_is_square_and_centred():
+    mask = np.zeros((50, 60), bool)
+    mask[10:20, 30:34] = True
+    left, top, right, bottom = square_box(mask, 1.0)
+    assert (left, top, right, bottom) == (27, 10, 37, 20)
+
+
+def test_questions_are_true_and_absent_ones_fit_nothing():
+    specs = {spec.name: spec for spec in catalogue()}
+    names = ["mug_00", "hammer_00"]
+
+    scene = SimpleNamespace(objects={FIRST_OBJECT_ID + i: {"name": name} for i, name in enumerate(names)})
+    asked = questions(scene, tabletop(), specs, "heldout", np.random.default_rng(0))
+    assert {q.family for q in asked} >= {"class", "attribute", "affordance", "absent", "other"}
+    for q in asked:
+        fits = [FIRST_OBJECT_ID + i for i, name in enumerate(names) if matches(specs[name], q.phrase)]
+        assert fits == q.labels and bool(fits) == (q.family not in ("absent", "other"))
+
+
+def test_iou():
+    a, b = np.array([1, 1, 0, 0], bool), np.array([0, 1, 1, 0], bool)
+    assert intersection_over_union(a, b) == pytest.approx(1 / 3)
+    assert intersection_over_union(a, ~a) == 0
+
+
+def test_generated_scene_is_metric_and_consistent(tmp_path):
+    """What the camera saw of each object, moved by the poses on disk, lies within the object's mesh."""
+    env = dict(os.environ, MUJOCO_GL=os.environ.get("MUJOCO_GL", "osmesa"))
+    probe = "import os, mujoco; mujoco.Renderer(mujoco.MjModel.from_xml_string('<mujoco/>'), 8, 8).render()"
+    if subprocess.run([sys.executable, "-c", probe], env=env, capture_output=True).returncode:
+        pytest.skip("MuJoCo cannot render here: apt-get install libosmesa6, or set MUJOCO_GL=egl on a GPU")
+    from training.objects import build
+
+    command = [sys.executable, "-m", "training.generate", "--out", str(tmp_path), "--scenes", "1", "--views", "2"]
+    subprocess.run([*command, "--workers", "1"], cwd=ROOT, env=env, check=True, capture_output=True)
+    (scene,) = load_scenes(tmp_path)
+    specs = {spec.name: spec for spec in catalogue()}
+    view, checked = scene.view(1), 0
+    for label, entry in scene.objects.items():
+        rows, columns = np.nonzero(view.mask == label)
+        if len(rows) < 50:
+            continue
+        z, k = view.depth[rows, columns], view.intrinsics
+        camera = np.stack([(columns - k[0, 2]) * z / k[0, 0], (rows - k[1, 2]) * z / k[1, 1], z], 1)
+        world = camera @ view.world_from_camera[:3, :3].T + view.world_from_camera[:3, 3]
+        pose = np.array(entry["world_from_mesh"])
+        local = (world - pose[:3, 3]) @ pose[:3, :3]
+        vertices = build(specs[entry["name"]]).vertices
+        assert (local > vertices.min(0) - 0.003).all() and (local < vertices.max(0) + 0.003).all(), entry["name"]
+        checked += 1
+    assert checked >= 2
+    coco = json.loads((scene.folder / "scene.json").read_text())
+    for note in coco["annotations"]:
+        if note["image_id"] == 1:
+            assert note["area"] == (view.mask == note["category_id"]).sum()
