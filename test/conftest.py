@@ -47,7 +47,7 @@ def cast_tabletop(boxes: Sequence = ((-0.12, 0.0, 0.08, 0.06, 0.12), (0.12, 0.1,
                   seed: int = 0) -> Tabletop:
     """Ray-cast a table top, a rectangle of half extents `table` at z = 0, seen from -y at `distance` and `pitch`.
 
-    boxes (x, y, size x, size y, size z) and spheres (x, y, radius) stand on it (a last number puts the bottom at another
+    boxes (x, y, size x, size y, size z) and spheres (x, y, radius) stand on it (one more number puts the bottom at that
     z); floor: z of a floor; wall: y of a wall; noise: standard deviation of depth in metres at 1 m, growing with the
     square of depth; holes: share of pixels without depth.
     """
