@@ -121,7 +121,8 @@ def run(make_node: Callable[[], Node], imports: Sequence[str] = ()) -> None:
     """
     code, node = 0, None
     try:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)       # until rclpy takes over
+        for number in (signal.SIGINT, signal.SIGTERM):      # until rclpy takes over
+            signal.signal(number, signal.default_int_handler)
         for module in imports:
             import_module(module)
         rclpy.init()

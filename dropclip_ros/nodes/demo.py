@@ -19,6 +19,7 @@ import rclpy
 from PIL import Image as PillowImage
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 from dropclip_ros.draw import draw_result, write_ply
@@ -195,7 +196,7 @@ def _running(bag: Path, model: str) -> Iterator[DemoClient]:
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     with tempfile.TemporaryDirectory(prefix="dropclip_demo_") as logs:
         children = Children(Path(logs))
-        rclpy.init()
+        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)      # Ctrl-C must first end the children
         try:
             children.start("bag_player", f"bag:={bag}")
             children.start("grounding_node", f"world_frame:={WORLD}", "reliable:=true", f"model:='{model}'")
@@ -229,6 +230,8 @@ def main() -> int:
     parser.add_argument("--model", default="", help="model folder (default: the shipped one)")
     parser.add_argument("--out", type=Path, default=Path("out/demo"), help="folder for pictures and clouds")
     args = parser.parse_args()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     failed = 0
     try:
         queries = _queries(args.query)
