@@ -12,10 +12,21 @@ from sensor_msgs.msg import Image, PointCloud2
 from visualization_msgs.msg import MarkerArray
 
 from dropclip_ros.geometry import transform_points
-from dropclip_ros.nodes.common import COLOR_TOPIC, DEPTH_TOPIC, GROUND_SERVICE, INFO_TOPIC
+from dropclip_ros.grasps import Grasps
+from dropclip_ros.msg import GraspArray
+from dropclip_ros.nodes.common import (
+    COLOR_TOPIC,
+    DEPTH_TOPIC,
+    GRASPS_TOPIC,
+    GROUND_SERVICE,
+    INFO_TOPIC,
+    MATCH_SERVICE,
+)
+from dropclip_ros.nodes.grasp_matcher_node import GraspMatcherNode
+from dropclip_ros.nodes.grasp_messages import grasp_array_message
 from dropclip_ros.nodes.grounding_node import GroundingNode
 from dropclip_ros.nodes.messages import cloud_points, image_message, image_to_numpy, nanoseconds
-from dropclip_ros.srv import Ground
+from dropclip_ros.srv import Ground, MatchGrasps
 
 R = Ground.Response
 ANYTHING = 0.01      # a threshold that everything passes with random weights
@@ -50,12 +61,7 @@ def scene(setup, tabletop):
 def show(camera, ask, messages):
     """Sends a frame and waits until the node holds it."""
     header = camera.send(messages)
-    end = time.monotonic() + 120
-    while ask(query="", stamp=header.stamp).status != R.BAD_REQUEST:      # anything wrong with the frame comes first
-        if ask(query="x", stamp=header.stamp).status not in (R.NO_FRAME, R.STALE_FRAME):
-            break
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    wait_until(lambda: ask(stamp=header.stamp).status not in (R.NO_FRAME, R.STALE_FRAME))
     return header
 
 
@@ -168,9 +174,7 @@ def test_frames_that_cannot_be_used(setup, tabletop, name):
     mutate, expected = BROKEN_FRAMES[name]
     messages = camera.messages(tabletop.frame)
     mutate(messages)
-    header = camera.send(messages)
-    wait_until(lambda: ask(stamp=header.stamp).status not in (R.NO_FRAME, R.STALE_FRAME))
-    answer = ask(stamp=header.stamp)
+    answer = ask(stamp=show(camera, ask, messages).stamp)
     assert answer.status == expected and answer.message, answer.message
 
 
@@ -258,3 +262,40 @@ def test_a_missing_model_is_an_answer(ros, setup, tabletop, tmp_path):  # noqa: 
     answer = ros.call(client, Ground.Request(query="a mug"))
     ros.stop(node)
     assert answer.status == R.MODEL_ERROR and str(tmp_path) in answer.message
+
+
+def test_the_frame_encoded_last_can_be_asked_about_for_as_long_as_it_is(setup, tabletop):
+    camera, ask, _ = setup
+    header = show(camera, ask, camera.messages(tabletop.frame))
+    for _ in range(25):         # more than the node holds
+        last = camera.send(camera.messages(tabletop.frame))
+        time.sleep(0.02)
+    wait_until(lambda: ask(stamp=last.stamp, target_frame="nowhere").status == R.TF_ERROR)      # held, not encoded
+    assert ask(stamp=header.stamp).status == R.OK
+    assert ask(stamp=last.stamp).status == R.OK
+    assert ask(stamp=header.stamp).status == R.STALE_FRAME
+
+
+def test_a_phrase_becomes_grasps(ros, setup, tabletop):  # noqa: F811
+    """The whole path: the matcher asks Ground, and carries proposals from the camera's frame to the answer's."""
+    camera, ask, _ = setup
+    ros.start(GraspMatcherNode, tf_timeout=2.0, max_distance=10.0)
+    client = ros.node.create_client(MatchGrasps, MATCH_SERVICE)
+    publisher = ros.node.create_publisher(GraspArray, GRASPS_TOPIC, 1)
+    wait_until(lambda: publisher.get_subscription_count() == 1)
+    header = show(camera, ask, camera.messages(tabletop.frame))
+    centre = ask(query="a mug", threshold=0.0, target_frame=OPTICAL_FRAME).objects[0].centre
+    offsets = np.array([[0.05, 0, 0], [0, 0.01, 0], [0, 0, 0.3]])
+    row = np.array([[0.5, 0.08, 0.02, 0.0, *np.eye(3).ravel(), 0, 0, 0, 7]])
+    rows = np.repeat(row, 3, axis=0)
+    rows[:, 13:16] = [centre.x, centre.y, centre.z] + offsets
+    publisher.publish(grasp_array_message(header, Grasps.from_rows(rows)))
+    answer = ros.call(client, MatchGrasps.Request(query="a mug", top_k=2))
+    assert answer.status == R.OK, answer.message
+    assert answer.grasps.header.frame_id == "dropclip_table"
+    distances = [g.tip_distance for g in answer.grasps.grasps]
+    assert distances == sorted(distances) and distances[0] < 0.03 and len(distances) == 2
+    assert {"encoder", "match"} & {t.stage for t in answer.timing}
+    assert ros.call(client, MatchGrasps.Request(query="\x07")).status == R.BAD_REQUEST
+    publisher.publish(GraspArray(header=header))
+    wait_until(lambda: ros.call(client, MatchGrasps.Request(query="a mug")).status == R.NO_GRASPS)

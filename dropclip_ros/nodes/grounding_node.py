@@ -28,6 +28,7 @@ from dropclip_ros.nodes.markers import object_markers
 from dropclip_ros.nodes.messages import (
     cloud_message,
     image_message,
+    nanoseconds,
     point_message,
     pose_message,
     rgbd_frame,
@@ -95,9 +96,12 @@ class GroundingNode(Node):
 
     @answer_errors
     def _ground(self, request: Ground.Request, response: Ground.Response) -> None:
+        from dropclip_ros.text import clean_phrase
+
         start = time.perf_counter()
-        stamped = request.stamp.sec or request.stamp.nanosec
-        captured = self._camera.at(request.stamp) if stamped else self._camera.newest()
+        clean_phrase(request.query)     # a request that makes no sense should cost nothing
+        mode = self._mode(request)
+        captured = self._captured(request)
         header = captured.header
         world = self._settings["world_frame"]
         target = request.target_frame or world or TABLE_FRAME
@@ -107,7 +111,7 @@ class GroundingNode(Node):
         target_from_camera = None if target == TABLE_FRAME else self._lookup(target, header)
         times = {"frame": waited - start, "tf": time.perf_counter() - waited}
 
-        scene, result, model_times = self._model.submit(self._infer, request, captured, pose).result()
+        scene, result, model_times = self._model.submit(self._infer, request, mode, captured, pose).result()
         camera_from_table = scene.table.frame
         self._frames.publish(header.stamp, header.frame_id, TABLE_FRAME, camera_from_table)
         if target_from_camera is None:
@@ -123,17 +127,25 @@ class GroundingNode(Node):
         response.timing = [StageTime(stage=stage, milliseconds=ms) for stage, ms in times.items()]
         response.status, response.message, response.threshold = int(result.status), result.message, result.threshold
 
+    def _captured(self, request: Ground.Request) -> CapturedFrame:
+        """The frame asked about; the one encoded last stays at hand, however long ago it was."""
+        if not nanoseconds(request.stamp):
+            return self._camera.newest()
+        if self._encoded and self._encoded.captured.header.stamp == request.stamp:
+            return self._encoded.captured
+        return self._camera.at(request.stamp)
+
     def _lookup(self, target: str, header: Header) -> np.ndarray:
         return self._frames.lookup(target, header.frame_id, header.stamp, self._settings["tf_timeout"])
 
-    def _infer(self, request: Ground.Request, captured: CapturedFrame,
+    def _infer(self, request: Ground.Request, mode: str, captured: CapturedFrame,
                pose: np.ndarray | None) -> tuple[Scene, GroundResult, dict[str, float]]:
         """In the model's thread: encodes the frame where it is not yet, and grounds the query in it."""
         if self._grounder is None:
             self._load()
         scene, milliseconds = self._encode(captured, pose)
         self._grounder.scene_phrases = tuple(filter(None, self._settings["scene_negatives"]))
-        result = self._grounder.ground(scene, request.query, tuple(request.negatives), self._mode(request),
+        result = self._grounder.ground(scene, request.query, tuple(request.negatives), mode,
                                        request.threshold or self._settings["threshold"])
         queried = {k: v for k, v in result.timing_ms.items() if k not in scene.timing_ms}
         return scene, result, milliseconds | queried
