@@ -288,7 +288,7 @@ def test_a_phrase_becomes_grasps(ros, setup, tabletop):  # noqa: F811
     offsets = np.array([[0.05, 0, 0], [0, 0.01, 0], [0, 0, 0.3]])
     row = np.array([[0.5, 0.08, 0.02, 0.0, *np.eye(3).ravel(), 0, 0, 0, 7]])
     rows = np.repeat(row, 3, axis=0)
-    rows[:, 13:16] = [centre.x, centre.y, centre.z] + offsets
+    rows[:, 13:16] = np.add(offsets, [centre.x, centre.y, centre.z])
     publisher.publish(grasp_array_message(header, Grasps.from_rows(rows)))
     answer = ros.call(client, MatchGrasps.Request(query="a mug", top_k=2))
     assert answer.status == R.OK, answer.message
