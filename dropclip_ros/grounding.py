@@ -32,26 +32,27 @@ class ObjectConfig:
             raise ValueError(f"same_object {self.same_object}: expected a cosine in [-1, 1]")
 
 
-def referring_scores(
-    features: torch.Tensor,
-    positive: torch.Tensor,
-    negatives: torch.Tensor,
-    temperature: float,
-    null_similarity: float,
-) -> torch.Tensor:
-    """Probability that each voxel is meant: softmax of cosines over temperature (section 3.4).
+def similarities(features: torch.Tensor, text: torch.Tensor, mean_object: torch.Tensor | None = None) -> torch.Tensor:
+    """Cosine of each voxel (M,C) with each phrase (K,C), above that of the average object (C,) with it: (M,K).
 
-    To the paper's classes, the query (C,) and its negatives (K,C), comes a null class of constant similarity: with it
-    the scores of a scene may all be low, so that an absent object is answered NOT_FOUND. Returns (M,) in [0, 1].
+    Some phrases are near to everything; what tells is how much nearer than to any odd object.
     """
-    similarity = features @ torch.cat([positive[None], negatives]).T
+    cosine = features @ text.T
+    return cosine if mean_object is None else cosine - text @ mean_object
+
+
+def referring_scores(similarity: torch.Tensor, temperature: float, null_similarity: float) -> torch.Tensor:
+    """Probability that each voxel is meant: softmax of similarity over temperature (section 3.4), (M,) in [0, 1].
+
+    similarity (M,1+K): of the query and its K negatives. To the paper's classes comes a null class of constant
+    similarity: with it all scores of a scene may be low, so that an absent object is answered NOT_FOUND.
+    """
     null = similarity.new_full((len(similarity), 1), null_similarity)
     return torch.softmax(torch.cat([similarity, null], dim=1) / temperature, dim=1)[:, 0]
 
 
-def semantic_labels(features: torch.Tensor, classes: torch.Tensor, null_similarity: float) -> torch.Tensor:
-    """Nearest of K class embeddings for each voxel, (M,) in 1..K; 0 where none is nearer than the null class."""
-    similarity = features @ classes.T
+def semantic_labels(similarity: torch.Tensor, null_similarity: float) -> torch.Tensor:
+    """Nearest of K classes for each voxel, (M,K) -> (M,) in 1..K; 0 where none is nearer than the null class."""
     best, index = similarity.max(dim=1)
     return torch.where(best > null_similarity, index + 1, 0)
 

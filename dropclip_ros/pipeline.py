@@ -28,6 +28,7 @@ from dropclip_ros.grounding import (
     oriented_box,
     referring_scores,
     semantic_labels,
+    similarities,
 )
 from dropclip_ros.table import Table, TableConfig, crop_above, find_table
 from dropclip_ros.text import TextEncoder, clean_phrase
@@ -211,9 +212,8 @@ class Grounder:
         with _timed(timing, "text"):
             text = self.text.encode([query, *others]).to(self.device)
         with _timed(timing, "similarity"):
-            rho = referring_scores(
-                scene.features, text[0], text[1:], self.config.temperature, self.config.null_similarity
-            )
+            similarity = similarities(scene.features, text, self.text.mean_object)
+            rho = referring_scores(similarity, self.config.temperature, self.config.null_similarity)
             rho = rho.cpu().numpy()
         with _timed(timing, "objects"):
             groups = group_voxels(scene.voxels.centers, rho, threshold, self.objects)
@@ -243,7 +243,8 @@ class Grounder:
     def segment(self, scene: Scene, classes: Sequence[str]) -> np.ndarray:
         """Semantic segmentation (section 3.4): class of each point, (N,) in 1..K, 0 where no class fits."""
         text = self.text.encode([clean_phrase(name) for name in classes]).to(self.device)
-        labels = semantic_labels(scene.features, text, self.config.null_similarity).cpu().numpy()
+        similarity = similarities(scene.features, text, self.text.mean_object)
+        labels = semantic_labels(similarity, self.config.null_similarity).cpu().numpy()
         return labels[scene.voxels.point_to_voxel]
 
     @torch.inference_mode()

@@ -84,8 +84,9 @@ def clean_phrase(phrase: str) -> str:
 class TextEncoder:
     """Embeds phrases; the latest `cache_size` phrases are remembered.
 
-    adapter: a safetensors file with one tensor "adapter" (C, C), the weight of a linear layer over the embedding;
-    ignored where there is no such file. Raises MODEL_ERROR where a file is missing, damaged or not the expected one.
+    adapter: a safetensors file with a tensor "adapter" (C, C), the weight of a linear layer over the embedding, and
+    perhaps "mean_object" (C,), the average object's feature, kept as `mean_object` for who compares; ignored where
+    there is no such file. Raises MODEL_ERROR where a file is missing, damaged or not the expected one.
     """
 
     def __init__(
@@ -101,9 +102,10 @@ class TextEncoder:
         self._cache: OrderedDict[str, Tensor] = OrderedDict()
         self._cache_size = cache_size
         self._adapter: Tensor | None = None
+        self.mean_object: Tensor | None = None
         self.channels = self.encode(["object"]).shape[1]
         if adapter is not None and Path(adapter).exists():
-            self._adapter = _load_adapter(Path(adapter), self.channels).to(self.device)
+            self._adapter, self.mean_object = _load_adapter(Path(adapter), self.channels, self.device)
             self._cache.clear()
 
     @torch.no_grad()
@@ -133,14 +135,16 @@ class TextEncoder:
         return mean if self._adapter is None else normalize(linear(mean, self._adapter), dim=-1)
 
 
-def _load_adapter(path: Path, channels: int) -> Tensor:
-    weight = load_tensors(path).get("adapter")
-    if weight is None or weight.shape != (channels, channels):
-        found = "none" if weight is None else tuple(weight.shape)
-        raise DropclipError(
-            Status.MODEL_ERROR, f"{path} must hold a tensor 'adapter' of shape ({channels}, {channels}); found {found}"
-        )
-    return weight.float()
+def _load_adapter(path: Path, channels: int, device: torch.device) -> tuple[Tensor, Tensor | None]:
+    tensors = load_tensors(path)
+    for name, shape in (("adapter", (channels, channels)), ("mean_object", (channels,))):
+        found = tuple(tensors[name].shape) if name in tensors else None
+        if found != shape and not (name == "mean_object" and found is None):
+            raise DropclipError(
+                Status.MODEL_ERROR, f"{path} must hold a tensor '{name}' of shape {shape}; found {found or 'none'}"
+            )
+    mean = tensors.get("mean_object")
+    return tensors["adapter"].float().to(device), None if mean is None else mean.float().to(device)
 
 
 def _load_tower(config: TextConfig, device: torch.device) -> Callable[[list[str]], Tensor]:

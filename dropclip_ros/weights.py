@@ -99,13 +99,17 @@ def _path(where: str, key: str) -> str:
 
 
 def save_model(
-    folder: str | Path, encoder: MinkUNet14D, config: ModelConfig, text_adapter: Tensor | None = None
+    folder: str | Path,
+    encoder: MinkUNet14D,
+    config: ModelConfig,
+    text_adapter: Tensor | None = None,
+    mean_object: Tensor | None = None,
 ) -> ModelConfig:
     """Writes a model folder and returns the config as written, digests filled in.
 
     Each file is written beside its place and renamed, the config last: a folder cut off half-way is refused by
-    `load_model`, never half used. text_adapter: (C, C), see `TextEncoder`. ValueError where the encoder is not what
-    config.encoder says (a fused one is not), or a value does not fit fp16.
+    `load_model`, never half used. text_adapter (C, C) and, beside it, mean_object (C,): see `TextEncoder`. ValueError
+    where the encoder is not what config.encoder says (a fused one is not), or a value does not fit fp16.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -116,6 +120,8 @@ def save_model(
     files = {ENCODER: {name: _stored(name, tensor) for name, tensor in state.items()}}
     if text_adapter is not None:
         files[ADAPTER] = {"adapter": _stored("adapter", text_adapter.detach().cpu())}
+        if mean_object is not None:
+            files[ADAPTER]["mean_object"] = mean_object.detach().cpu().contiguous()
     digests = {name: _write_tensors(folder / name, tensors) for name, tensors in files.items()}
     if text_adapter is None:
         (folder / ADAPTER).unlink(missing_ok=True)

@@ -14,6 +14,7 @@ from dropclip_ros.grounding import (
     oriented_box,
     referring_scores,
     semantic_labels,
+    similarities,
 )
 
 
@@ -33,21 +34,27 @@ def test_scores_are_the_papers_softmax_with_a_null_class():
         np.exp(f[0] / temperature) / (np.exp(f[:3] / temperature).sum() + np.exp(null / temperature))
         for f in features.double().numpy()
     ]
-    scores = referring_scores(features, positive, negatives, temperature, null)
+    similarity = similarities(features, torch.cat([positive[None], negatives]))
+    scores = referring_scores(similarity, temperature, null)
     np.testing.assert_allclose(scores.numpy(), expected, rtol=1e-5)
 
 
 def test_nothing_similar_means_nothing_scores_high():
-    scores = referring_scores(axis(3)[None], axis(0), axis(1)[None], 0.05, 0.3)
-    assert scores.item() < 0.01
+    assert referring_scores(similarities(axis(3)[None], torch.eye(8)[:2]), 0.05, 0.3).item() < 0.01
+
+
+def test_similarity_is_taken_above_the_average_objects():
+    mean = torch.tensor([0.2] + 7 * [0.0])
+    assert similarities(axis(0)[None], axis(0)[None], mean).item() == pytest.approx(0.8)
+    assert similarities(axis(1)[None], axis(0)[None], mean).item() == pytest.approx(-0.2)
 
 
 @settings(deadline=None, max_examples=30)
 @given(st.floats(-0.9, 0.9), st.floats(0.01, 0.9))
 def test_a_negative_never_raises_a_score(cosine, other):
     feature = torch.tensor([[cosine, other, np.sqrt(max(0, 1 - cosine**2 - other**2))]]).float()
-    alone = referring_scores(feature, torch.eye(3)[0], torch.zeros(0, 3), 0.1, 0.2)
-    beside = referring_scores(feature, torch.eye(3)[0], torch.eye(3)[1:2], 0.1, 0.2)
+    alone = referring_scores(similarities(feature, torch.eye(3)[:1]), 0.1, 0.2)
+    beside = referring_scores(similarities(feature, torch.eye(3)[:2]), 0.1, 0.2)
     assert beside.item() < alone.item()
 
 
@@ -61,7 +68,8 @@ def test_groups_are_connected_and_best_comes_first():
 
 def test_semantic_labels_leave_what_fits_no_class():
     features = torch.stack([axis(0), axis(1), axis(5)])
-    assert semantic_labels(features, torch.stack([axis(1), axis(0)]), 0.5).tolist() == [2, 1, 0]
+    similarity = similarities(features, torch.stack([axis(1), axis(0)]))
+    assert semantic_labels(similarity, 0.5).tolist() == [2, 1, 0]
 
 
 def test_touching_objects_part_by_feature_and_far_twins_by_distance():

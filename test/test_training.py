@@ -145,7 +145,8 @@ def test_square_box_is_square_and_centred():
     assert (left, top, right, bottom) == (27, 10, 37, 20)
 
 
-def test_questions_are_true_and_absent_ones_fit_nothing():
+def test_questions_are_true_and_absent_ones_fit_nothing(monkeypatch):
+    monkeypatch.setattr("training.evaluate.MIN_VISIBLE", 50)
     specs = {spec.name: spec for spec in catalogue()}
     names = ["mug_00", "hammer_00"]
 

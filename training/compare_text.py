@@ -25,7 +25,7 @@ from torch import nn
 
 from dropclip_ros.text import TextConfig, TextEncoder
 from training.crops import Crops, collect_crops
-from training.image_tower import FrozenText, TowerConfig, embed_crops, train_tower
+from training.image_tower import FrozenText, TowerConfig, embed_crops, load_tower, train_tower
 from training.language import Embed, prompts, training_vocabulary
 from training.objects import ObjectSpec, catalogue, matches
 from training.phrases import ABSENT_PHRASES, FAMILIES, describe
@@ -92,50 +92,51 @@ def retrieval(
     return row
 
 
-def main(scenes: Path, steps: int = 300, limit: int = 200, only: str = "", seed: int = 0) -> None:
-    """Prints a table row for each text side, split and kind of phrase."""
+def report(name: str, tower: nn.Module, embed: Embed, heldout: dict[str, Crops], specs: dict[str, ObjectSpec]) -> None:
+    """Prints a row for each split, for phrases that training knew and for those it never saw."""
+    for split, crops in heldout.items():
+        features = embed_crops(tower, crops)
+        for which in ("training", "heldout"):
+            row = retrieval(features, crops, specs, which, embed)
+            values = "  ".join(f"{key} {value:.3f}" for key, value in row.items())
+            print(f"{name:8} {split:16} {which:9} {values}", flush=True)
+
+
+def main(
+    scenes: Path, steps: int = 300, limit: int = 200, only: str = "", seed: int = 0, trained: Path | None = None
+) -> None:
+    """Prints a table row for each text side, split and kind of phrase, or those of the tower in `trained`."""
     specs = {spec.name: spec for spec in catalogue()}
-    train = collect_crops(load_scenes(scenes / "train")[:limit])
     heldout = {split: collect_crops(load_scenes(scenes / split)) for split in ("unseen_instance", "unseen_category")}
-    vocabulary, encoder = (
-        training_vocabulary(list(specs.values())),
-        TextEncoder(TextConfig(), "cpu", cache_size=20000),
-    )
+    if trained is not None:
+        encoder = TextEncoder(TextConfig(), "cpu", adapter=trained / "text_adapter.safetensors", cache_size=20000)
+        report(
+            "trained", load_tower(trained / "image_tower.safetensors", TowerConfig()), encoder.encode, heldout, specs
+        )
+        return
+    train = collect_crops(load_scenes(scenes / "train")[:limit])
+    encoder = TextEncoder(TextConfig(), "cpu", cache_size=20000)
+    vocabulary = training_vocabulary(list(specs.values()))
     texts = prompts(vocabulary.phrases)
     embedded = torch.stack([encoder.encode(column) for column in texts])
-    config = TowerConfig(steps=steps, seed=seed)
     sides: dict[str, Callable[[], nn.Module]] = {
         "frozen": lambda: FrozenText(embedded, adapt=False),
         "adapter": lambda: FrozenText(embedded, adapt=True),
-        "own": lambda: OwnText(texts, config.embed_dim),
+        "own": lambda: OwnText(texts, TowerConfig().embed_dim),
     }
     for name, make in sides.items():
         if only and name not in only.split(","):
             continue
         text, start = make(), time.monotonic()
-        # Its own tower pays for every phrase of a step; fewer of them keep the time of a step alike.
-        tower = train_tower(
-            train,
-            vocabulary,
-            text,
-            TowerConfig(steps=steps, seed=seed, phrases=384) if name == "own" else config,
-        )
-        seconds = time.monotonic() - start
-        embed = (
-            text.embed
-            if name == "own"
-            else lambda phrases, side=text: F.normalize(encoder.encode(phrases) @ side.adapter.detach().T, dim=-1)
-        )
-        for split, crops in heldout.items():
-            features = embed_crops(tower, crops)
-            for which in ("training", "heldout"):
-                row = retrieval(features, crops, specs, which, embed)
-                print(
-                    f"{name:8} {split:16} {which:9}",
-                    "  ".join(f"{key} {value:.3f}" for key, value in row.items()),
-                    flush=True,
-                )
-        print(f"{name}: {seconds / steps:.2f} s a step", flush=True)
+        # Our own tower pays for every phrase of a step; fewer of them keep the time of a step alike.
+        config = TowerConfig(steps=steps, seed=seed, phrases=384 if name == "own" else TowerConfig().phrases)
+        tower = train_tower(train, vocabulary, text, config)
+        print(f"{name}: {(time.monotonic() - start) / steps:.2f} s a step", flush=True)
+
+        def adapted(phrases: list[str], side: nn.Module = text) -> torch.Tensor:
+            return F.normalize(encoder.encode(phrases) @ side.adapter.detach().T, dim=-1)
+
+        report(name, tower, text.embed if name == "own" else adapted, heldout, specs)
 
 
 if __name__ == "__main__":

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from dropclip_ros.encoder import MinkUNet14D
 from dropclip_ros.pipeline import MODEL_FOLDER
 from dropclip_ros.text import TextConfig, TextEncoder
 from dropclip_ros.weights import ModelConfig, save_model
@@ -109,6 +111,10 @@ def make_fused(out: Path, recipe: Recipe) -> None:
         lost, count = sum(f.uninformative for f in fused), sum(len(f.labels) for f in fused)
         print(f"{split}: {lost} of {count} objects had no informative view")
         save_fused(out / "fused" / f"{split}.safetensors", scenes, fused)
+        if split == "train":
+            mean = torch.cat([f.features for f in fused]).mean(0)
+            adapter = load_file(out / "text_adapter.safetensors")["adapter"]
+            save_file({"adapter": adapter, "mean_object": mean}, out / "text_adapter.safetensors")
 
 
 def save_fused(path: Path, scenes: list[Scene], fused: list[FusedScene]) -> None:
@@ -126,8 +132,6 @@ def save_fused(path: Path, scenes: list[Scene], fused: list[FusedScene]) -> None
 
 def load_fused(path: Path, scenes: list[Scene]) -> list[FusedScene]:
     """What `save_fused` wrote, for `scenes`."""
-    from safetensors import safe_open
-
     features = load_file(path)
     with safe_open(path, "pt") as file:
         labels = json.loads(file.metadata()["labels"])
@@ -147,8 +151,6 @@ def make_encoder(out: Path, recipe: Recipe) -> None:
 
 def make_model(out: Path, recipe: Recipe, model: Path) -> None:
     """Calibrates on the validation scenes and writes the model folder."""
-    from dropclip_ros.encoder import MinkUNet14D
-
     encoder = MinkUNet14D(recipe.distill.encoder)
     encoder.load_state_dict(load_file(out / "encoder.safetensors"))
     encoder.eval()
@@ -157,8 +159,8 @@ def make_model(out: Path, recipe: Recipe, model: Path) -> None:
     )
     text = TextEncoder(config.text, "cpu", adapter=out / "text_adapter.safetensors")
     config = calibrate(encoder, text, config, load_scenes(out / "scenes" / "validation"))
-    adapter = load_file(out / "text_adapter.safetensors")["adapter"]
-    save_model(model, encoder, config, text_adapter=adapter)
+    extras = load_file(out / "text_adapter.safetensors")
+    save_model(model, encoder, config, text_adapter=extras["adapter"], mean_object=extras["mean_object"])
 
 
 def main(
