@@ -89,7 +89,8 @@ def _failed(query: str, error: DropclipError) -> dict:
 def _ground(grounder: Grounder, scene: Scene, args: argparse.Namespace) -> int:
     gripper = GRIPPERS[args.gripper]
     start = time.perf_counter()
-    proposals = sample_antipodal(scene.points, gripper=gripper, table=scene.table.plane)
+    labels = grounder.instances(scene)
+    proposals = sample_antipodal(scene.points, gripper=gripper, table=scene.table.plane, labels=labels)
     scene.timing_ms["proposals"] = 1e3 * (time.perf_counter() - start)
     answers, failed = [], False
     for number, query in enumerate(args.query):

@@ -97,6 +97,17 @@ def instance_labels(centers: np.ndarray, features: torch.Tensor, config: ObjectC
     return rank[part]
 
 
+def pool_features(features: torch.Tensor, labels: np.ndarray) -> torch.Tensor:
+    """Mean feature, unit, of each instance 1..N of `labels` (M,): (M,C) -> (N,C).
+
+    What a phrase means is an object, so objects are compared with it: the noise of single voxels averages out and
+    borders are those of the instances.
+    """
+    index = torch.from_numpy(labels - 1).to(features.device)
+    sums = features.new_zeros(int(labels.max(initial=0)), features.shape[1]).index_add_(0, index, features)
+    return torch.nn.functional.normalize(sums, dim=1)
+
+
 def oriented_box(points: np.ndarray, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Upright box of points (n,3), m: pose 4x4 in their frame, size (3,); `frame` is points_from_table 4x4.
 

@@ -26,6 +26,7 @@ from dropclip_ros.grounding import (
     group_voxels,
     instance_labels,
     oriented_box,
+    pool_features,
     referring_scores,
     semantic_labels,
     similarities,
@@ -52,6 +53,8 @@ class Scene:
     colors: np.ndarray  # (N,3) uint8
     voxels: Voxels  # centres in the table frame
     features: torch.Tensor
+    instances: np.ndarray  # (M,) of each voxel, 1..K
+    instance_features: torch.Tensor  # (K,C)
     timing_ms: dict[str, float]
 
     def image(self, values: np.ndarray, fill: float = 0) -> np.ndarray:
@@ -153,7 +156,10 @@ class Grounder:
             voxels = voxelize(local, colors.astype(np.float32) / 255, self.config.voxels)
         with _timed(timing, "encoder"):
             features = self._features(voxels)
-        return Scene(frame, table, points, pixels, colors, voxels, features, timing)
+        with _timed(timing, "instances"):
+            instances = instance_labels(voxels.centers, features, self.objects)
+            pooled = pool_features(features, instances)
+        return Scene(frame, table, points, pixels, colors, voxels, features, instances, pooled, timing)
 
     def _features(self, voxels: Voxels) -> torch.Tensor:
         try:
@@ -212,9 +218,9 @@ class Grounder:
         with _timed(timing, "text"):
             text = self.text.encode([query, *others]).to(self.device)
         with _timed(timing, "similarity"):
-            similarity = similarities(scene.features, text, self.text.mean_object)
+            similarity = similarities(scene.instance_features, text, self.text.mean_object)
             rho = referring_scores(similarity, self.config.temperature, self.config.null_similarity)
-            rho = rho.cpu().numpy()
+            rho = rho.cpu().numpy()[scene.instances - 1]
         with _timed(timing, "objects"):
             groups = group_voxels(scene.voxels.centers, rho, threshold, self.objects)
             objects = [self._found(scene, group, rho) for group in groups]
@@ -243,11 +249,11 @@ class Grounder:
     def segment(self, scene: Scene, classes: Sequence[str]) -> np.ndarray:
         """Semantic segmentation (section 3.4): class of each point, (N,) in 1..K, 0 where no class fits."""
         text = self.text.encode([clean_phrase(name) for name in classes]).to(self.device)
-        similarity = similarities(scene.features, text, self.text.mean_object)
+        similarity = similarities(scene.instance_features, text, self.text.mean_object)
         labels = semantic_labels(similarity, self.config.null_similarity).cpu().numpy()
-        return labels[scene.voxels.point_to_voxel]
+        return labels[self.instances(scene) - 1]
 
-    @torch.inference_mode()
-    def instances(self, scene: Scene) -> np.ndarray:
-        """Instance of each point without any phrase (section 3.4, A.6.2), (N,) in 1..N."""
-        return instance_labels(scene.voxels.centers, scene.features, self.objects)[scene.voxels.point_to_voxel]
+    @staticmethod
+    def instances(scene: Scene) -> np.ndarray:
+        """Instance of each point without any phrase (section 3.4, A.6.2), (N,) in 1..K, largest first."""
+        return scene.instances[scene.voxels.point_to_voxel]

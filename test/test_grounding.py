@@ -12,6 +12,7 @@ from dropclip_ros.grounding import (
     group_voxels,
     instance_labels,
     oriented_box,
+    pool_features,
     referring_scores,
     semantic_labels,
     similarities,
@@ -79,6 +80,12 @@ def test_touching_objects_part_by_feature_and_far_twins_by_distance():
     parts = [set(labels[:64]), set(labels[64:128]), set(labels[128:])]
     assert all(len(part) == 1 for part in parts) and len(set.union(*parts)) == 3
     assert parts[2] == {3}  # largest first
+
+
+def test_pooling_averages_within_instances():
+    features = torch.stack([axis(0), axis(1), axis(2)])
+    pooled = pool_features(features, np.array([1, 1, 2]))
+    torch.testing.assert_close(pooled, torch.stack([(axis(0) + axis(1)) / 2**0.5, axis(2)]))
 
 
 @settings(deadline=None, max_examples=30)

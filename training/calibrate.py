@@ -35,8 +35,8 @@ def object_cosines(grounder: Grounder, scenes: list[Scene], seed: int = 0) -> tu
         asked = questions(scene, view, specs, "training", rng, absent=0)
         absent = list(rng.choice(ABSENT_PHRASES["calibration"], 8, replace=False))
         text = grounder.text.encode([q.phrase for q in asked] + absent).to(encoded.features.device)
-        similarity = similarities(encoded.features, text, grounder.text.mean_object).cpu().numpy()
-        similarity = similarity[encoded.voxels.point_to_voxel]
+        similarity = similarities(encoded.instance_features, text, grounder.text.mean_object).cpu().numpy()
+        similarity = similarity[grounder.instances(encoded) - 1]
         for label in np.intersect1d(labels, list(scene.objects)):
             cosines.append(similarity[labels == label].mean(0))
             fits.append([label in q.labels for q in asked] + [False] * len(absent))

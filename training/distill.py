@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.distributed
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from dropclip_ros.encoder import EncoderConfig, MinkUNet14D
@@ -125,9 +128,9 @@ def training_sample(
     return voxels.coords, voxels.feats, row_of_label[labels]
 
 
-def _batch(scenes: list[Scene], fused: list[FusedScene], config: DistillConfig, step: int) -> tuple:
-    """Seeded by step: coords (M,4), feats (M,3), targets (M,C), weights (M,) so that every object counts alike."""
-    rng = np.random.default_rng([config.seed, step])
+def _batch(scenes: list[Scene], fused: list[FusedScene], config: DistillConfig, step: int, rank: int) -> tuple:
+    """Seeded by step and rank: coords (M,4), feats (M,3), targets (M,C), weights (M,): every object counts alike."""
+    rng = np.random.default_rng([config.seed, step, rank])
     coords, feats, targets, weights = [], [], [], []
     while len(coords) < config.batch_size:
         s = rng.integers(len(scenes))
@@ -149,12 +152,27 @@ def _batch(scenes: list[Scene], fused: list[FusedScene], config: DistillConfig, 
     )
 
 
+def _join_processes() -> int | None:
+    """Rank under torchrun, else None."""
+    if "RANK" not in os.environ:
+        return None
+    if not torch.distributed.is_initialized():
+        torch.distributed.init_process_group("gloo")
+    return torch.distributed.get_rank()
+
+
 def distill(
     scenes: list[Scene], fused: list[FusedScene], config: DistillConfig, checkpoint: Path | None = None
 ) -> MinkUNet14D:
-    """Trains the encoder (eq. 6); goes on from `checkpoint` where it exists, and saves there as it goes."""
+    """Trains the encoder (eq. 6); goes on from `checkpoint` where it exists, and saves there as it goes.
+
+    Under torchrun every process takes batches of its own and gradients are averaged (gloo): one thread each is faster
+    than many threads in one process, since most of a sparse network's products are small.
+    """
+    rank = _join_processes()
     torch.manual_seed(config.seed)
     encoder = MinkUNet14D(config.encoder)
+    network = DistributedDataParallel(encoder) if rank is not None else encoder
     optimizer = torch.optim.AdamW(encoder.parameters(), lr=config.base_lr, weight_decay=config.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer,
@@ -167,12 +185,13 @@ def distill(
     start, running = load_checkpoint(checkpoint, **state), None
     encoder.train()
     with ThreadPoolExecutor(1) as pool:
-        ahead = pool.submit(_batch, scenes, fused, config, start)
-        bar = tqdm(range(start, config.steps), initial=start, total=config.steps, desc="distill", mininterval=5)
+        ahead = pool.submit(_batch, scenes, fused, config, start, rank or 0)
+        steps = range(start, config.steps)
+        bar = tqdm(steps, "distill", initial=start, total=config.steps, mininterval=5, disable=bool(rank))
         for step in bar:
             coords, feats, targets, weights = ahead.result()
-            ahead = pool.submit(_batch, scenes, fused, config, step + 1)
-            distance = 1 - F.cosine_similarity(encoder(coords, feats), targets, dim=-1)
+            ahead = pool.submit(_batch, scenes, fused, config, step + 1, rank or 0)
+            distance = 1 - F.cosine_similarity(network(coords, feats), targets, dim=-1)
             loss = (distance * weights).sum() / weights.sum()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -181,6 +200,6 @@ def distill(
             schedule.step()
             running = loss.item() if running is None else 0.98 * running + 0.02 * loss.item()
             bar.set_postfix(loss=f"{running:.4f}", voxels=len(coords), refresh=False)
-            if checkpoint is not None and (step + 1) % config.save_every == 0:
+            if checkpoint is not None and not rank and (step + 1) % config.save_every == 0:
                 save_checkpoint(checkpoint, step + 1, **state)
     return encoder.eval()

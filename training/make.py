@@ -8,6 +8,7 @@ one. The numbers of `Recipe` fit 90 minutes on two cores (docs/decisions.md says
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -139,14 +140,14 @@ def load_fused(path: Path, scenes: list[Scene]) -> list[FusedScene]:
 
 
 def make_encoder(out: Path, recipe: Recipe) -> None:
-    """Distils the fused features into the sparse encoder."""
+    """Distils the fused features into the sparse encoder; the first of torchrun's processes writes it."""
     scenes = load_scenes(out / "scenes" / "train")
-    encoder = distill(
-        scenes, load_fused(out / "fused" / "train.safetensors", scenes), recipe.distill, out / "encoder.ckpt"
-    )
-    part = out / "encoder.part"
-    save_file({k: v.contiguous() for k, v in encoder.state_dict().items()}, part)
-    part.replace(out / "encoder.safetensors")
+    fused = load_fused(out / "fused" / "train.safetensors", scenes)
+    encoder = distill(scenes, fused, recipe.distill, out / "encoder.ckpt")
+    if int(os.environ.get("RANK", 0)) == 0:
+        part = out / "encoder.part"
+        save_file({k: v.contiguous() for k, v in encoder.state_dict().items()}, part)
+        part.replace(out / "encoder.safetensors")
 
 
 def make_model(out: Path, recipe: Recipe, model: Path) -> None:
