@@ -171,8 +171,8 @@ def mask_image(scene: Scene, found: FoundObject) -> np.ndarray:
 def _write_pictures(scene: Scene, result: GroundResult, grasps: Grasps, out: Path, number: int) -> None:
     name = f"{number:02d}_" + "".join(c if c.isalnum() else "_" for c in result.query)[:40]
     mask = np.zeros(scene.frame.depth.shape, bool)
-    if result.objects:
-        mask = mask_image(scene, result.objects[0]) > 0
+    for found in result.objects:
+        mask |= mask_image(scene, found) > 0
     title = describe(result)
     picture = draw_result(
         scene.frame.rgb,

@@ -13,6 +13,7 @@ import torch
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
+from scipy.special import expit, logit
 
 
 @dataclass(frozen=True)
@@ -21,9 +22,12 @@ class ObjectConfig:
 
     gap: float = 0.012  # voxels further apart are not one object
     min_voxels: int = 8
-    same_object: float = 0.75  # least cosine between neighbouring voxels of one instance
+    same_object: float = 0.92  # least cosine between neighbouring voxels of one instance
+    rival: float = 0.5  # see `rival_threshold`
 
     def __post_init__(self) -> None:
+        if not 0 <= self.rival <= 1:
+            raise ValueError(f"rival {self.rival}: expected a share in [0, 1]")
         if self.gap <= 0:
             raise ValueError(f"gap {self.gap}: expected a length over 0 m")
         if self.min_voxels < 1:
@@ -49,6 +53,18 @@ def referring_scores(similarity: torch.Tensor, temperature: float, null_similari
     """
     null = similarity.new_full((len(similarity), 1), null_similarity)
     return torch.softmax(torch.cat([similarity, null], dim=1) / temperature, dim=1)[:, 0]
+
+
+def rival_threshold(scores: np.ndarray, threshold: float, rival: float) -> float:
+    """The threshold for objects beside the best one: `rival` of the way from `threshold` to the best, in log-odds.
+
+    A red car answers "the red mug" better than nothing does, but not beside a red mug. Where nothing reaches the
+    threshold it stays as it is.
+    """
+    best = min(float(scores.max(initial=0.0)), 1 - 1e-6)
+    if best <= threshold:
+        return threshold
+    return float(expit(logit(threshold) + rival * (logit(best) - logit(threshold))))
 
 
 def semantic_labels(similarity: torch.Tensor, null_similarity: float) -> torch.Tensor:

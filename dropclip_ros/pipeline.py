@@ -28,6 +28,7 @@ from dropclip_ros.grounding import (
     oriented_box,
     pool_features,
     referring_scores,
+    rival_threshold,
     semantic_labels,
     similarities,
 )
@@ -222,7 +223,8 @@ class Grounder:
             rho = referring_scores(similarity, self.config.temperature, self.config.null_similarity)
             rho = rho.cpu().numpy()[scene.instances - 1]
         with _timed(timing, "objects"):
-            groups = group_voxels(scene.voxels.centers, rho, threshold, self.objects)
+            beside = rival_threshold(rho, threshold, self.objects.rival)
+            groups = group_voxels(scene.voxels.centers, rho, beside, self.objects)
             objects = [self._found(scene, group, rho) for group in groups]
         scores = rho[scene.voxels.point_to_voxel]
         if objects:

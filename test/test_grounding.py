@@ -14,6 +14,7 @@ from dropclip_ros.grounding import (
     oriented_box,
     pool_features,
     referring_scores,
+    rival_threshold,
     semantic_labels,
     similarities,
 )
@@ -67,6 +68,14 @@ def test_groups_are_connected_and_best_comes_first():
     assert group_voxels(centers, scores, 0.95, ObjectConfig()) == []
 
 
+def test_a_rival_must_come_near_to_the_best():
+    scores = np.array([0.1, 0.6, 0.9])
+    assert 0.6 < rival_threshold(scores, 0.5, 0.5) < 0.9
+    assert rival_threshold(scores, 0.5, 0.0) == pytest.approx(0.5)
+    assert rival_threshold(scores, 0.95, 0.5) == 0.95
+    assert rival_threshold(np.ones(3), 0.5, 1.0) < 1  # the best itself always passes
+
+
 def test_semantic_labels_leave_what_fits_no_class():
     features = torch.stack([axis(0), axis(1), axis(5)])
     similarity = similarities(features, torch.stack([axis(1), axis(0)]))
@@ -106,7 +115,7 @@ def test_box_holds_its_points_and_stands_on_the_table(yaw, tilt, seed):
     assert size[0] >= size[1] * 0.9  # x follows the long side
 
 
-@pytest.mark.parametrize("field, value", [("gap", 0.0), ("min_voxels", 0), ("same_object", 1.5)])
+@pytest.mark.parametrize("field, value", [("gap", 0.0), ("min_voxels", 0), ("same_object", 1.5), ("rival", 2.0)])
 def test_nonsense_configuration_is_named(field, value):
     with pytest.raises(ValueError, match=field):
         ObjectConfig(**{field: value})

@@ -39,7 +39,7 @@ class TowerConfig:
     patch_dropout: float = 0.5
     embed_dim: int = 384
     batch_size: int = 128
-    steps: int = 2000
+    steps: int = 1600
     lr: float = 1e-3
     weight_decay: float = 0.05
     warmup: int = 100

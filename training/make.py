@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -162,6 +163,7 @@ def make_model(out: Path, recipe: Recipe, model: Path) -> None:
     config = calibrate(encoder, text, config, load_scenes(out / "scenes" / "validation"))
     extras = load_file(out / "text_adapter.safetensors")
     save_model(model, encoder, config, text_adapter=extras["adapter"], mean_object=extras["mean_object"])
+    shutil.copy(out / "image_tower.safetensors", model)
 
 
 def main(

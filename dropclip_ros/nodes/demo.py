@@ -150,8 +150,8 @@ class DemoClient(Node):
             return image
 
         mask = np.zeros(shape, bool)
-        if found.objects:
-            mask = np.isfinite(scores_of(found.objects[0].cloud))
+        for thing in found.objects:
+            mask |= np.isfinite(scores_of(thing.cloud))
         picture = draw_result(rgb, intrinsics, scores_of(cloud), mask, self._in_camera(matched, color.header.frame_id),
                               title=headline(query, found, latency), threshold=found.threshold)
         PillowImage.fromarray(picture).save(path.with_suffix(".png"))

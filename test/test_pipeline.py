@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The main path on the recorded tabletop with the shipped model: Python API and command line, good and bad input."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dropclip_ros.cli import main
+from dropclip_ros.errors import DropclipError, Status
+from dropclip_ros.geometry import Intrinsics, RgbdFrame, decode_depth, invert_pose, is_rigid, transform_points
+from dropclip_ros.pipeline import Grounder
+
+BAG = Path(__file__).resolve().parents[1] / "demo" / "tabletop"
+
+
+@pytest.fixture(scope="module")
+def recorded():
+    """rgb (H,W,3) uint8, depth (H,W) uint16 mm and intrinsics of the demo's first frame."""
+    highlevel = pytest.importorskip("rosbags.highlevel", reason="rosbags is not installed (extra `ros`)")
+    from rosbags.typesys import Stores, get_typestore
+
+    messages = {}
+    with highlevel.AnyReader([BAG], default_typestore=get_typestore(Stores.ROS2_HUMBLE)) as bag:
+        for connection, _, raw in bag.messages():
+            messages.setdefault(connection.topic, bag.deserialize(raw, connection.msgtype))
+    info = messages["/camera/color/camera_info"]
+    size = (info.height, info.width)
+    rgb = messages["/camera/color/image_raw"].data.reshape(*size, 3)
+    depth = messages["/camera/aligned_depth_to_color/image_raw"].data.view(np.uint16).reshape(size)
+    return rgb, depth, Intrinsics.from_camera_info_arrays(info.k, info.d, info.width, info.height)
+
+
+@pytest.fixture(scope="module")
+def grounder():
+    return Grounder.from_pretrained(device="cpu")
+
+
+@pytest.fixture(scope="module")
+def scene(grounder, recorded):
+    rgb, depth, intrinsics = recorded
+    return grounder.encode(RgbdFrame(rgb, decode_depth(depth, "mm"), intrinsics))
+
+
+def color_of(scene, found):
+    return np.median(scene.colors[found.points].astype(float), axis=0)
+
+
+def test_the_red_mug_is_red_and_mug_sized(grounder, scene):
+    best = grounder.ground(scene, "the red mug").objects[0]
+    red, green, blue = color_of(scene, best)
+    assert red > 2 * green and red > 2 * blue
+    assert 0.05 < best.size.max() < 0.16
+    inside = transform_points(invert_pose(best.box_pose), scene.points[best.points])
+    assert is_rigid(best.box_pose) and (np.abs(inside) <= best.size / 2 + 1e-6).all()
+
+
+def test_yellow_banana(grounder, scene):
+    red, green, blue = color_of(scene, grounder.ground(scene, "the banana").objects[0])
+    assert red > 1.5 * blue and green > 1.5 * blue
+
+
+@pytest.mark.parametrize("query", ["a giraffe", "the sofa"])
+def test_absent_things_are_not_found(grounder, scene, query):
+    result = grounder.ground(scene, query)
+    assert result.status == Status.NOT_FOUND and result.objects == [] and query in result.message
+
+
+def test_asking_again_gives_the_same_and_costs_no_encoding(grounder, scene, recorded):
+    rgb, depth, intrinsics = recorded
+    again = grounder.encode(RgbdFrame(rgb, decode_depth(depth, "mm"), intrinsics))
+    first, second = grounder.ground(scene, "the hammer"), grounder.ground(again, "the hammer")
+    np.testing.assert_array_equal(first.scores, second.scores)
+
+
+def test_a_pose_turns_up_and_does_not_move_answers(grounder, scene, recorded):
+    """With a camera pose the table must be level; answers stay in the camera frame."""
+    rgb, depth, intrinsics = recorded
+    pose = invert_pose(scene.table.frame)
+    posed = grounder.encode(RgbdFrame(rgb, decode_depth(depth, "mm"), intrinsics, camera_pose=pose))
+    np.testing.assert_allclose(posed.table.plane, scene.table.plane, atol=1e-3)
+    upside_down = pose.copy()
+    upside_down[1:3] *= -1
+    with pytest.raises(DropclipError) as error:
+        grounder.encode(RgbdFrame(rgb, decode_depth(depth, "mm"), intrinsics, camera_pose=upside_down))
+    assert error.value.status == Status.NO_TABLE
+
+
+def test_a_negative_like_the_query_does_not_cancel_it(grounder, scene):
+    alone = grounder.ground(scene, "the red mug", mode="none")
+    beside = grounder.ground(scene, "the red mug", negatives=["The Red Mug"])
+    np.testing.assert_allclose(alone.scores, beside.scores)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"query": ""},
+        {"query": "x" * 10_000},
+        {"query": "mug\x07"},
+        {"query": "mug", "threshold": 1.5},
+        {"query": "mug", "threshold": float("nan")},
+        {"query": "mug", "threshold": -0.1},
+        {"query": "mug", "negatives": ["thing"] * 1000},
+        {"query": "mug", "negatives": ["", "cup"]},
+        {"query": "mug", "mode": "every"},
+    ],
+)
+def test_bad_requests_are_named(grounder, scene, arguments):
+    with pytest.raises(DropclipError) as error:
+        grounder.ground(scene, **arguments)
+    assert error.value.status == Status.BAD_REQUEST and error.value.message
+
+
+def test_an_empty_table_is_an_empty_scene(grounder, make_tabletop):
+    with pytest.raises(DropclipError) as error:
+        grounder.encode(make_tabletop(boxes=(), spheres=()).frame)
+    assert error.value.status == Status.EMPTY_SCENE
+
+
+@pytest.fixture
+def files(tmp_path, recorded):
+    rgb, depth, intrinsics = recorded
+    Image.fromarray(rgb).save(tmp_path / "a.png")
+    Image.fromarray(depth).save(tmp_path / "b.png")
+    (tmp_path / "k.json").write_text(json.dumps(intrinsics.to_dict()))
+    return ["--rgb", f"{tmp_path}/a.png", "--depth", f"{tmp_path}/b.png", "--intrinsics", f"{tmp_path}/k.json"]
+
+
+def test_ground_command_prints_what_the_readme_says(files, tmp_path, capsys):
+    queries = ["--query", "the red mug", "--query", "a giraffe", "--query", ""]
+    code = main(["ground", *files, *queries, "--json", "--out", str(tmp_path / "out")])
+    mug, giraffe, empty = json.loads(capsys.readouterr().out)
+    assert code == 1  # the empty phrase
+    assert (mug["status"], giraffe["status"], empty["status"]) == ("OK", "NOT_FOUND", "BAD_REQUEST")
+    best = mug["instances"][0]
+    mask = np.asarray(Image.open(best["mask"]))
+    assert mask.dtype == np.uint8 and mask.shape == (480, 640) and (mask > 0).sum() == best["points"]
+    assert len(best["centre"]) == len(best["size"]) == 3 and 0 < best["score"] <= 1
+    assert all(np.array(grasp["pose"]).shape == (4, 4) for grasp in mug["grasps"]) and mug["grasps"]
+    assert {"backproject", "table", "voxels", "encoder", "text", "similarity"} <= set(mug["timing_ms"])
+    assert giraffe["instances"] == [] and giraffe["grasps"] == []
+    assert len(list((tmp_path / "out").glob("*.ply"))) == 2
+
+
+@pytest.mark.parametrize("what", [["--instances"], ["--classes", "mug, banana,hammer"]])
+def test_segment_command_writes_labels_and_legend(files, tmp_path, capsys, what):
+    assert main(["segment", *files, *what, "--out", str(tmp_path)]) == 0
+    labels = np.asarray(Image.open(tmp_path / "label.png"))
+    legend = json.loads((tmp_path / "legend.json").read_text())
+    assert labels.dtype == np.uint16 and set(np.unique(labels)) <= {0, *map(int, legend)} and labels.max() > 0
+
+
+def test_broken_files_end_in_one_line(files, tmp_path, capsys):
+    (tmp_path / "k.json").write_text("{}")
+    assert main(["ground", *files, "--query", "mug"]) == 1
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("dropclip: BAD_FRAME") and "\n" not in error
+    (tmp_path / "a.png").unlink()
+    assert main(["ground", *files, "--query", "mug", "--json"]) == 1
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)[0]["status"] != "OK" and "a.png" in captured.err
+    assert main(["ground", *files, "--query", "mug", "--model", str(tmp_path)]) == 1
+    assert "MODEL_ERROR" in capsys.readouterr().err
