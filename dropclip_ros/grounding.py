@@ -20,9 +20,11 @@ from scipy.special import expit, logit
 class ObjectConfig:
     """How scored voxels become objects. Lengths in metres."""
 
-    gap: float = 0.012  # voxels further apart are not one object
-    min_voxels: int = 8
-    same_object: float = 0.92  # least cosine between neighbouring voxels of one instance
+    gap: float = 0.009  # voxels further apart are not one object
+    min_voxels: int = 8  # of an object
+    fragment: int = 50  # voxels: a smaller piece belongs to what is near it
+    near: float = 0.02
+    same_object: float = 0.97  # least cosine between neighbouring voxels of one instance
     rival: float = 0.5  # see `rival_threshold`
 
     def __post_init__(self) -> None:
@@ -30,8 +32,11 @@ class ObjectConfig:
             raise ValueError(f"rival {self.rival}: expected a share in [0, 1]")
         if self.gap <= 0:
             raise ValueError(f"gap {self.gap}: expected a length over 0 m")
-        if self.min_voxels < 1:
-            raise ValueError(f"min_voxels {self.min_voxels}: expected at least 1")
+        for name in ("min_voxels", "fragment"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} {getattr(self, name)}: expected at least 1")
+        if self.near < 0:
+            raise ValueError(f"near {self.near}: expected a length of 0 m or more")
         if not -1 <= self.same_object <= 1:
             raise ValueError(f"same_object {self.same_object}: expected a cosine in [-1, 1]")
 
@@ -98,16 +103,20 @@ def group_voxels(centers: np.ndarray, scores: np.ndarray, threshold: float, conf
 def instance_labels(centers: np.ndarray, features: torch.Tensor, config: ObjectConfig) -> np.ndarray:
     """Instance of each voxel, (M,) in 1..N, largest first: neighbours whose features agree are one object.
 
-    Pieces under `min_voxels` join the nearest large one; where there is none they stay objects of their own.
+    Pieces under `fragment` voxels join the nearest large one where it is `near`; the others are objects of their own.
     """
     edges = _neighbours(centers, config.gap)
     agree = (features[edges[:, 0]] * features[edges[:, 1]]).sum(dim=1) > config.same_object
     part = _components(len(centers), edges[agree.cpu().numpy()])
     sizes = np.bincount(part)
-    large = sizes[part] >= config.min_voxels
-    if large.any() and not large.all():
-        part[~large] = part[large][cKDTree(centers[large]).query(centers[~large])[1]]
-    order = np.argsort(-np.bincount(part, minlength=len(sizes)), kind="stable")
+    large, small = np.flatnonzero(sizes[part] >= config.fragment), np.flatnonzero(sizes[part] < config.fragment)
+    if len(large) and len(small):
+        distance, nearest = cKDTree(centers[large]).query(centers[small])
+        near = distance <= config.near
+        part[small[near]] = part[large[nearest[near]]]
+    part = np.unique(part, return_inverse=True)[1]
+    sizes = np.bincount(part)
+    order = np.argsort(-sizes, kind="stable")
     rank = np.empty(len(sizes), np.int64)
     rank[order] = np.arange(1, len(sizes) + 1)
     return rank[part]

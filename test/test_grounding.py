@@ -91,6 +91,13 @@ def test_touching_objects_part_by_feature_and_far_twins_by_distance():
     assert parts[2] == {3}  # largest first
 
 
+def test_a_fragment_joins_what_is_near_and_a_small_object_stays():
+    centers = np.concatenate([block((0, 0, 0)), block((0.02, 0, 0), (1, 2, 2)), block((0.3, 0, 0), (2, 2, 3))])
+    features = torch.cat([axis(0).repeat(64, 1), axis(1).repeat(4, 1), axis(2).repeat(12, 1)])
+    labels = instance_labels(centers, features, ObjectConfig(fragment=20))
+    assert set(labels[:68]) == {1} and set(labels[68:]) == {2}
+
+
 def test_pooling_averages_within_instances():
     features = torch.stack([axis(0), axis(1), axis(2)])
     pooled = pool_features(features, np.array([1, 1, 2]))
@@ -115,7 +122,12 @@ def test_box_holds_its_points_and_stands_on_the_table(yaw, tilt, seed):
     assert size[0] >= size[1] * 0.9  # x follows the long side
 
 
-@pytest.mark.parametrize("field, value", [("gap", 0.0), ("min_voxels", 0), ("same_object", 1.5), ("rival", 2.0)])
+NONSENSE = [
+    ("gap", 0.0), ("min_voxels", 0), ("fragment", 0), ("near", -1.0), ("same_object", 1.5), ("rival", 2.0)
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("field, value", NONSENSE)
 def test_nonsense_configuration_is_named(field, value):
     with pytest.raises(ValueError, match=field):
         ObjectConfig(**{field: value})
