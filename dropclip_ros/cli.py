@@ -89,7 +89,7 @@ def _failed(query: str, error: DropclipError) -> dict:
 def _ground(grounder: Grounder, scene: Scene, args: argparse.Namespace) -> int:
     gripper = GRIPPERS[args.gripper]
     start = time.perf_counter()
-    labels = grounder.instances(scene)
+    labels = grounder.instances(scene) - 1  # specks are left out
     proposals = sample_antipodal(scene.points, gripper=gripper, table=scene.table.plane, labels=labels)
     scene.timing_ms["proposals"] = 1e3 * (time.perf_counter() - start)
     answers, failed = [], False

@@ -103,7 +103,8 @@ def group_voxels(centers: np.ndarray, scores: np.ndarray, threshold: float, conf
 def instance_labels(centers: np.ndarray, features: torch.Tensor, config: ObjectConfig) -> np.ndarray:
     """Instance of each voxel, (M,) in 1..N, largest first: neighbours whose features agree are one object.
 
-    Pieces under `fragment` voxels join the nearest large one where it is `near`; the others are objects of their own.
+    Pieces under `fragment` voxels join the nearest large one where it is `near`; the others are objects of their own,
+    but 0, no object, under `min_voxels`.
     """
     edges = _neighbours(centers, config.gap)
     agree = (features[edges[:, 0]] * features[edges[:, 1]]).sum(dim=1) > config.same_object
@@ -119,18 +120,18 @@ def instance_labels(centers: np.ndarray, features: torch.Tensor, config: ObjectC
     order = np.argsort(-sizes, kind="stable")
     rank = np.empty(len(sizes), np.int64)
     rank[order] = np.arange(1, len(sizes) + 1)
-    return rank[part]
+    return np.where(sizes >= config.min_voxels, rank, 0)[part]
 
 
 def pool_features(features: torch.Tensor, labels: np.ndarray) -> torch.Tensor:
-    """Mean feature, unit, of each instance 1..N of `labels` (M,): (M,C) -> (N,C).
+    """Mean feature, unit, of each instance 1..N of `labels` (M,), 0 being none: (M,C) -> (N,C).
 
     What a phrase means is an object, so objects are compared with it: the noise of single voxels averages out and
     borders are those of the instances.
     """
-    index = torch.from_numpy(labels - 1).to(features.device)
-    sums = features.new_zeros(int(labels.max(initial=0)), features.shape[1]).index_add_(0, index, features)
-    return torch.nn.functional.normalize(sums, dim=1)
+    index = torch.from_numpy(labels).to(features.device)
+    sums = features.new_zeros(int(labels.max(initial=0)) + 1, features.shape[1]).index_add_(0, index, features)
+    return torch.nn.functional.normalize(sums[1:], dim=1)
 
 
 def oriented_box(points: np.ndarray, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -54,7 +54,7 @@ class Scene:
     colors: np.ndarray  # (N,3) uint8
     voxels: Voxels  # centres in the table frame
     features: torch.Tensor
-    instances: np.ndarray  # (M,) of each voxel, 1..K
+    instances: np.ndarray  # (M,) of each voxel, 1..K, 0 for specks
     instance_features: torch.Tensor  # (K,C)
     timing_ms: dict[str, float]
 
@@ -94,6 +94,10 @@ def _timed(timing: dict[str, float], stage: str) -> Iterator[None]:
     start = time.perf_counter()
     yield
     timing[stage] = 1e3 * (time.perf_counter() - start)
+
+
+def _empty_scene(what: str) -> DropclipError:
+    return DropclipError(Status.EMPTY_SCENE, f"{what}: is something on it, within the camera's view and range?")
 
 
 class Grounder:
@@ -146,11 +150,7 @@ class Grounder:
             above = crop_above(points, table, self.table)
             points, pixels = points[above], pixels[above]
         if len(points) < MIN_POINTS:
-            raise DropclipError(
-                Status.EMPTY_SCENE,
-                f"only {len(points)} points stand on the table, expected at least "
-                f"{MIN_POINTS}: is something on it, within the camera's view and range?",
-            )
+            raise _empty_scene(f"only {len(points)} points stand on the table, expected at least {MIN_POINTS}")
         with _timed(timing, "voxels"):
             colors = frame.rgb.reshape(-1, 3)[pixels]
             local = transform_points(invert_pose(table.frame), points).astype(np.float32)
@@ -159,6 +159,8 @@ class Grounder:
             features = self._features(voxels)
         with _timed(timing, "instances"):
             instances = instance_labels(voxels.centers, features, self.objects)
+            if not instances.any():
+                raise _empty_scene(f"only specks stand on the table, none of {self.objects.min_voxels} voxels")
             pooled = pool_features(features, instances)
         return Scene(frame, table, points, pixels, colors, voxels, features, instances, pooled, timing)
 
@@ -221,7 +223,7 @@ class Grounder:
         with _timed(timing, "similarity"):
             similarity = similarities(scene.instance_features, text, self.text.mean_object)
             rho = referring_scores(similarity, self.config.temperature, self.config.null_similarity)
-            rho = rho.cpu().numpy()[scene.instances - 1]
+            rho = np.append(0.0, rho.cpu().numpy())[scene.instances]
         with _timed(timing, "objects"):
             beside = rival_threshold(rho, threshold, self.objects.rival)
             groups = group_voxels(scene.voxels.centers, rho, beside, self.objects)
@@ -253,9 +255,9 @@ class Grounder:
         text = self.text.encode([clean_phrase(name) for name in classes]).to(self.device)
         similarity = similarities(scene.instance_features, text, self.text.mean_object)
         labels = semantic_labels(similarity, self.config.null_similarity).cpu().numpy()
-        return labels[self.instances(scene) - 1]
+        return np.append(0, labels)[self.instances(scene)]
 
     @staticmethod
     def instances(scene: Scene) -> np.ndarray:
-        """Instance of each point without any phrase (section 3.4, A.6.2), (N,) in 1..K, largest first."""
+        """Instance of each point without any phrase (section 3.4, A.6.2), (N,) in 1..K, largest first, 0 for specks."""
         return scene.instances[scene.voxels.point_to_voxel]

@@ -96,6 +96,9 @@ def test_a_fragment_joins_what_is_near_and_a_small_object_stays():
     features = torch.cat([axis(0).repeat(64, 1), axis(1).repeat(4, 1), axis(2).repeat(12, 1)])
     labels = instance_labels(centers, features, ObjectConfig(fragment=20))
     assert set(labels[:68]) == {1} and set(labels[68:]) == {2}
+    labels = instance_labels(centers, features, ObjectConfig(fragment=20, min_voxels=15))
+    assert set(labels[68:]) == {0}  # a speck is no object
+    assert len(pool_features(features, labels)) == 1
 
 
 def test_pooling_averages_within_instances():

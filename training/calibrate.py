@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Temperature and null similarity of a trained encoder, fitted on validation scenes.
+
 Cosines of a small distilled encoder do not sit where CLIP's do, so the paper's constants cannot be copied. What
 inference needs is the similarity above which the best object in view is more likely meant than not: a logistic
 regression of "the phrase fits something in view" on the best similarity gives both numbers, since the softmax of
 (similarity, null) at temperature t is the logistic function of (similarity - null) / t.
-at temperature t is the logistic function of (similarity - null) / t.
 """
 
 from __future__ import annotations
