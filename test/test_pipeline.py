@@ -2,35 +2,26 @@
 """The main path on the recorded tabletop with the shipped model: Python API and command line, good and bad input."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from dropclip_ros.bags import load_bag_frame
 from dropclip_ros.cli import main
 from dropclip_ros.errors import DropclipError, Status
-from dropclip_ros.geometry import Intrinsics, RgbdFrame, decode_depth, invert_pose, is_rigid, transform_points
+from dropclip_ros.geometry import invert_pose, is_rigid, transform_points
 from dropclip_ros.pipeline import Grounder
 
 BAG = Path(__file__).resolve().parents[1] / "demo" / "tabletop"
 
 
 @pytest.fixture(scope="module")
-def recorded():
-    """rgb (H,W,3) uint8, depth (H,W) uint16 mm and intrinsics of the demo's first frame."""
-    highlevel = pytest.importorskip("rosbags.highlevel", reason="rosbags is not installed (extra `ros`)")
-    from rosbags.typesys import Stores, get_typestore
-
-    messages = {}
-    with highlevel.AnyReader([BAG], default_typestore=get_typestore(Stores.ROS2_HUMBLE)) as bag:
-        for connection, _, raw in bag.messages():
-            messages.setdefault(connection.topic, bag.deserialize(raw, connection.msgtype))
-    info = messages["/camera/color/camera_info"]
-    size = (info.height, info.width)
-    rgb = messages["/camera/color/image_raw"].data.reshape(*size, 3)
-    depth = messages["/camera/aligned_depth_to_color/image_raw"].data.view(np.uint16).reshape(size)
-    return rgb, depth, Intrinsics.from_camera_info_arrays(info.k, info.d, info.width, info.height)
+def frame():
+    pytest.importorskip("rosbags", reason="rosbags is not installed (extra `ros`)")
+    return load_bag_frame(BAG)
 
 
 @pytest.fixture(scope="module")
@@ -39,9 +30,8 @@ def grounder():
 
 
 @pytest.fixture(scope="module")
-def scene(grounder, recorded):
-    rgb, depth, intrinsics = recorded
-    return grounder.encode(RgbdFrame(rgb, decode_depth(depth, "mm"), intrinsics))
+def scene(grounder, frame):
+    return grounder.encode(frame)
 
 
 def color_of(scene, found):
@@ -68,23 +58,21 @@ def test_absent_things_are_not_found(grounder, scene, query):
     assert result.status == Status.NOT_FOUND and result.objects == [] and query in result.message
 
 
-def test_asking_again_gives_the_same_and_costs_no_encoding(grounder, scene, recorded):
-    rgb, depth, intrinsics = recorded
-    again = grounder.encode(RgbdFrame(rgb, decode_depth(depth, "mm"), intrinsics))
+def test_asking_again_gives_the_same_and_costs_no_encoding(grounder, scene, frame):
+    again = grounder.encode(frame)
     first, second = grounder.ground(scene, "the hammer"), grounder.ground(again, "the hammer")
     np.testing.assert_array_equal(first.scores, second.scores)
 
 
-def test_a_pose_turns_up_and_does_not_move_answers(grounder, scene, recorded):
+def test_a_pose_turns_up_and_does_not_move_answers(grounder, scene, frame):
     """With a camera pose the table must be level; answers stay in the camera frame."""
-    rgb, depth, intrinsics = recorded
     pose = invert_pose(scene.table.frame)
-    posed = grounder.encode(RgbdFrame(rgb, decode_depth(depth, "mm"), intrinsics, camera_pose=pose))
+    posed = grounder.encode(replace(frame, camera_pose=pose))
     np.testing.assert_allclose(posed.table.plane, scene.table.plane, atol=1e-3)
     upside_down = pose.copy()
     upside_down[1:3] *= -1
     with pytest.raises(DropclipError) as error:
-        grounder.encode(RgbdFrame(rgb, decode_depth(depth, "mm"), intrinsics, camera_pose=upside_down))
+        grounder.encode(replace(frame, camera_pose=upside_down))
     assert error.value.status == Status.NO_TABLE
 
 
@@ -121,11 +109,10 @@ def test_an_empty_table_is_an_empty_scene(grounder, make_tabletop):
 
 
 @pytest.fixture
-def files(tmp_path, recorded):
-    rgb, depth, intrinsics = recorded
-    Image.fromarray(rgb).save(tmp_path / "a.png")
-    Image.fromarray(depth).save(tmp_path / "b.png")
-    (tmp_path / "k.json").write_text(json.dumps(intrinsics.to_dict()))
+def files(tmp_path, frame):
+    Image.fromarray(frame.rgb).save(tmp_path / "a.png")
+    Image.fromarray(np.round(1000 * frame.depth).astype(np.uint16)).save(tmp_path / "b.png")
+    (tmp_path / "k.json").write_text(json.dumps(frame.intrinsics.to_dict()))
     return ["--rgb", f"{tmp_path}/a.png", "--depth", f"{tmp_path}/b.png", "--intrinsics", f"{tmp_path}/k.json"]
 
 

@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from tqdm import tqdm
@@ -107,7 +108,9 @@ def encoded_views(grounder: Grounder, scenes: list[Scene], seed: int) -> Iterato
             tqdm.write(f"{scene.folder.name}: {error.status.name}: {error.message}")
 
 
-def evaluate(grounder: Grounder, scenes: list[Scene], which: str = "training", seed: int = 0) -> dict[str, dict]:
+def evaluate(
+    grounder: Grounder, scenes: list[Scene], which: str = "training", seed: int = 0, threshold: float = 0.0
+) -> dict[str, dict]:
     """Tables by query family, and how often absent phrases are refused and present ones wrongly refused."""
     specs = {spec.name: spec for spec in catalogue()}
     ious, refused, semantic = defaultdict(list), defaultdict(list), []
@@ -115,7 +118,7 @@ def evaluate(grounder: Grounder, scenes: list[Scene], which: str = "training", s
         rng = np.random.default_rng([seed, s])
         labels = np.where(view.depth < 3, view.mask, 0)
         for question in questions(scene, view, specs, which, rng):
-            result = grounder.ground(encoded, question.phrase)
+            result = grounder.ground(encoded, question.phrase, threshold=threshold)
             refused[question.family].append(result.status == Status.NOT_FOUND)
             if question.labels:
                 answered = np.zeros(labels.size, bool)
@@ -152,10 +155,15 @@ def _semantic_miou(grounder: Grounder, scene: Scene, encoded: EncodedScene, labe
 
 
 def main(
-    scenes: Path, model: Path | None = None, which: str = "training", limit: int | None = None, seed: int = 0
+    scenes: Path,
+    model: Path | None = None,
+    which: Literal["training", "heldout"] = "training",
+    threshold: float = 0.0,
+    limit: int | None = None,
+    seed: int = 0,
 ) -> None:
-    """Prints the tables of one folder of scenes as JSON."""
-    tables = evaluate(Grounder.from_pretrained(model), load_scenes(scenes)[:limit], which, seed)
+    """Prints the tables of one folder of scenes as JSON. threshold: in (0, 1), 0 for the model's own."""
+    tables = evaluate(Grounder.from_pretrained(model), load_scenes(scenes)[:limit], which, seed, threshold)
     for name, row in tables.items():
         print(name, json.dumps({key: round(value, 1) for key, value in row.items()}))
 

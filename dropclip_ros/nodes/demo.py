@@ -200,7 +200,7 @@ def _running(bag: Path, model: str) -> Iterator[DemoClient]:
         try:
             children.start("bag_player", f"bag:={bag}")
             children.start("grounding_node", f"world_frame:={WORLD}", "reliable:=true", f"model:='{model}'")
-            children.start("proposal_node", "reliable:=true")
+            children.start("proposal_node", "reliable:=true", "max_rate:=0.5")
             children.start("grasp_matcher_node", f"world_frame:={WORLD}")
             client = DemoClient(children.check)
             executor = MultiThreadedExecutor(num_threads=3)
