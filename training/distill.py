@@ -129,7 +129,7 @@ def training_sample(
 
 
 def _batch(scenes: list[Scene], fused: list[FusedScene], config: DistillConfig, step: int, rank: int) -> tuple:
-    """Seeded by step and rank: coords (M,4), feats (M,3), targets (M,C), weights (M,): every object counts alike."""
+    """Seeded by step and rank: coords (M,4), feats (M,3), targets (M,C), weights (M,) by the object's size."""
     rng = np.random.default_rng([config.seed, step, rank])
     coords, feats, targets, weights = [], [], [], []
     while len(coords) < config.batch_size:

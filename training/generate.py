@@ -24,7 +24,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 from tqdm import tqdm
 
-from training.objects import ObjectModel, build, catalogue
+from training.objects import SPLITS, ObjectModel, build, catalogue
 from training.scenes import FIRST_OBJECT_ID, TABLE_ID, View, write_view
 from training.surfaces import random_surface
 
@@ -294,8 +294,8 @@ def _drop_poses(
 
 def generate_scene(folder: Path, split: str, index: int, seed: int, config: SceneConfig) -> int:
     """Writes scene `index` of `split` into `folder`; returns how many objects were dropped."""
-    rng = np.random.default_rng([seed, _split_number(split), index])
-    specs = [spec for spec in catalogue() if spec.split == split] if split != "mixed" else list(catalogue())
+    rng = np.random.default_rng([seed, SPLITS.index(split), index])
+    specs = [spec for spec in catalogue() if spec.split == split]
     chosen = rng.choice(
         len(specs), min(rng.integers(config.min_objects, config.max_objects + 1), len(specs)), replace=False
     )
@@ -328,10 +328,6 @@ def generate_scene(folder: Path, split: str, index: int, seed: int, config: Scen
     (part / "scene.json").write_text(json.dumps(coco))
     part.rename(folder)
     return dropped
-
-
-def _split_number(split: str) -> int:
-    return ["train", "unseen_instance", "unseen_category", "mixed"].index(split)
 
 
 def _generate(job: tuple) -> int:

@@ -33,8 +33,6 @@ from training.language import object_prompts, prompts, training_vocabulary
 from training.objects import catalogue
 from training.scenes import Scene, load_scenes
 
-STAGES = ("scenes", "tower", "fuse", "distill", "export")
-
 
 @dataclass(frozen=True)
 class Recipe:
@@ -189,7 +187,7 @@ def main(
         "fuse": out / "fused" / "unseen_category.safetensors",
         "distill": out / "encoder.safetensors",
     }
-    for name in STAGES if stage == "all" else (stage,):
+    for name in steps if stage == "all" else (stage,):
         if stage == "all" and name in results and results[name].exists():
             print(f"{name}: {results[name]} is there")
             continue

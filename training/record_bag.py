@@ -19,12 +19,12 @@ from rosbags.typesys import Stores, get_typestore
 from scipy.ndimage import maximum_filter, minimum_filter
 from scipy.spatial.transform import Rotation
 
+from dropclip_ros.bags import COLOR_TOPIC, DEPTH_TOPIC, INFO_TOPIC
 from training.generate import SceneConfig, World, free_camera
 from training.objects import UNSEEN_INSTANCE, ObjectSpec, build, catalogue
 from training.scenes import View
 
-TOPICS = {"color": "/camera/color/image_raw", "depth": "/camera/aligned_depth_to_color/image_raw",
-          "info": "/camera/color/camera_info", "tf": "/tf_static"}  # fmt: skip
+TOPICS = {"color": COLOR_TOPIC, "depth": DEPTH_TOPIC, "info": INFO_TOPIC, "tf": "/tf_static"}
 CAMERA_FRAME = "camera_color_optical_frame"
 OBJECTS = ("juice_carton_12", "banana_13", "hammer_12", "toy_car_12", "tumbler_14", "soda_can_14", "screwdriver_13")
 RED_MUG = ObjectSpec("demo_mug", "mug", UNSEEN_INSTANCE, {"color": "red", "material": "ceramic", "pattern": "plain"}, 7)
