@@ -245,22 +245,23 @@ class ObjectModel:
 
 
 def catalogue(
-    seed: int = 0, per_category: int = 15, unseen_instances: int = 3, per_heldout: int = 6
+    seed: int = 0, per_category: int = 15, unseen_instances: int = 3, per_heldout: int = 6, rounds: int = 3
 ) -> list[ObjectSpec]:
-    """Specs of all categories, the same for the same arguments.
+    """Specs of all categories, the same for the same arguments; more rounds only add to them.
 
-    Of `per_category` instances the last `unseen_instances` are split 'unseen_instance'; the categories in
-    HELDOUT_CATEGORIES have `per_heldout` instances, all 'unseen_category'.
+    Each round draws `per_category` instances, the last `unseen_instances` of them with split 'unseen_instance'; of the
+    categories in HELDOUT_CATEGORIES it draws `per_heldout`, all 'unseen_category'.
     """
     specs = []
-    for category, kind in KINDS.items():
-        heldout = category in HELDOUT_CATEGORIES
-        count = per_heldout if heldout else per_category
-        rng = np.random.default_rng([seed, zlib.crc32(category.encode())])
-        for index, attributes in enumerate(_attributes(kind, count, rng)):
-            split = UNSEEN_CATEGORY if heldout else TRAIN if index < count - unseen_instances else UNSEEN_INSTANCE
-            name = f"{category.replace(' ', '_')}_{index:02d}"
-            specs.append(ObjectSpec(name, category, split, attributes, int(rng.integers(2**31))))
+    for round_ in range(rounds):
+        for category, kind in KINDS.items():
+            heldout = category in HELDOUT_CATEGORIES
+            count = per_heldout if heldout else per_category
+            rng = np.random.default_rng([seed, zlib.crc32(category.encode())] + [round_] * (round_ > 0))
+            for index, attributes in enumerate(_attributes(kind, count, rng)):
+                split = UNSEEN_CATEGORY if heldout else TRAIN if index < count - unseen_instances else UNSEEN_INSTANCE
+                name = f"{category.replace(' ', '_')}_{round_ * count + index:02d}"
+                specs.append(ObjectSpec(name, category, split, attributes, int(rng.integers(2**31))))
     return specs
 
 
