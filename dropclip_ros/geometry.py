@@ -20,6 +20,7 @@ DEPTH_UNITS = {"mm": 1e-3, "0.1mm": 1e-4, "m": 1.0}  # metres in one count
 
 # Coefficients that each ROS distortion model may have: k1 k2 p1 p2 k3, and k4 k5 k6 of the rational model.
 _DISTORTION_LENGTHS = {"": (), "none": (), "plumb_bob": (4, 5), "rational_polynomial": (8,)}
+_WIDEST, _NARROWEST = 10.0, 0.01  # tangents to the optical axis, of the outermost pixel: 84 and 0.6 degrees
 _ASPECT_TOLERANCE = 0.01  # 1280x720 and 848x480 are the same picture for a camera driver
 
 
@@ -48,6 +49,12 @@ class Intrinsics:
         for name in ("cx", "cy"):
             if not np.isfinite(getattr(self, name)):
                 raise _bad_frame(f"camera intrinsics: {name} is {getattr(self, name)}; it must be finite.")
+        for focal, centre, size in ((self.fx, self.cx, self.width), (self.fy, self.cy, self.height)):
+            widest = max(abs(centre), abs(size - centre)) / focal
+            if not _NARROWEST < widest < _WIDEST:
+                raise _bad_frame(f"camera intrinsics: a focal length of {focal:g} px and a centre at {centre:g} px in "
+                                 f"an image of {size} px say that it looks {np.degrees(np.arctan(widest)):.3g} degrees "
+                                 "to the side, which no pinhole camera does. All are in pixels; check the calibration.")
         if len(self.distortion) not in (0, 4, 5, 8) or not np.all(np.isfinite(self.distortion)):
             raise _bad_frame(f"camera intrinsics: distortion is {self.distortion}; "
                              "expected 0, 4, 5 or 8 finite numbers.")
@@ -254,7 +261,7 @@ def _rays(intrinsics: Intrinsics) -> np.ndarray:
             for _ in range(20):  # the fixed-point iteration of OpenCV's undistortPoints
                 ideal = ideal + (observed - _distort(ideal, intrinsics.distortion))
             error = np.abs((_distort(ideal, intrinsics.distortion) - observed) * focal).max()
-        if not error < 0.1:
+        if not (error < 0.1 and np.abs(ideal).max() < 2 * _WIDEST):
             raise _bad_frame("the lens distortion of this camera cannot be undone over the whole image "
                              f"(off by {error:.2g} px at worst; coefficients {intrinsics.distortion}). "
                              "Use the rectified image (image_proc).")

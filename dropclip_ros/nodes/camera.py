@@ -81,7 +81,7 @@ class Camera:
             self._changed.notify_all()
 
     def newest(self) -> CapturedFrame:
-        """The newest frame; waits for one up to `frame_timeout`. Raises NO_FRAME or STALE_FRAME."""
+        """The newest frame; waits for one up to `frame_timeout`. Raises NO_FRAME, STALE_FRAME or BAD_FRAME."""
         with self._changed:
             self._wait(lambda: self._frames and self._too_old(self._last()) is None)
             if not self._frames:
@@ -90,10 +90,10 @@ class Camera:
             if age is not None:
                 raise DropclipError(Status.STALE_FRAME, f"the newest frame is {age:.1f} s old, more than max_frame_age "
                                     f"{self._settings['max_frame_age']:g} s: has the camera stopped, or another clock?")
-            return self._last()
+            return self._refuse_future(self._last())
 
     def at(self, stamp: Time) -> CapturedFrame:
-        """The frame of a stamp (within `pair_tolerance`); waits for it. Raises NO_FRAME, or STALE_FRAME if gone."""
+        """The frame of a stamp (within `pair_tolerance`); waits for it. NO_FRAME, STALE_FRAME if gone, or BAD_FRAME."""
         wanted, tolerance = nanoseconds(stamp), self._settings["pair_tolerance"] * 1e9
 
         def nearest() -> int | None:
@@ -104,7 +104,7 @@ class Camera:
             if not self._frames:
                 raise DropclipError(Status.NO_FRAME, self._why_none())
             if abs(nearest() - wanted) <= tolerance:
-                return self._frames[nearest()]
+                return self._refuse_future(self._frames[nearest()])
             held = f"{wanted / 1e9:.3f} s was asked for, and {len(self._frames)} frames are held, the nearest of " \
                    f"{nearest() / 1e9:.3f} s; ask sooner, or for stamp 0"
             raise DropclipError(Status.NO_FRAME if wanted > max(self._frames) else Status.STALE_FRAME, held)
@@ -114,6 +114,15 @@ class Camera:
 
     def _last(self) -> CapturedFrame:
         return next(reversed(self._frames.values()))
+
+    def _refuse_future(self, frame: CapturedFrame) -> CapturedFrame:
+        """The frame. Raises BAD_FRAME where its stamp is ahead of the clock: TF would drop all that comes after it."""
+        ahead = (nanoseconds(frame.header.stamp) - self._node.get_clock().now().nanoseconds) / 1e9
+        if 0 < self._settings["max_frame_age"] < ahead:
+            raise DropclipError(Status.BAD_FRAME, f"the frame's stamp is {ahead:.1f} s ahead of this node's "
+                                f"clock, more than max_frame_age {self._settings['max_frame_age']:g} s: set the "
+                                "camera's clock")
+        return frame
 
     def _too_old(self, frame: CapturedFrame) -> float | None:
         """The frame's age in seconds where that is more than allowed."""

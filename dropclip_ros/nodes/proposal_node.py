@@ -4,6 +4,7 @@
 Publishes `grasp_proposals` in the camera's optical frame with the image's stamp, while somebody subscribes.
 """
 import time
+import traceback
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
@@ -57,6 +58,8 @@ class ProposalNode(Node):
             if error.status != self._complaint:     # once, not at every frame
                 self.get_logger().warning(str(error))
             self._complaint = error.status
+        except Exception:       # a bug: the next frame may be better
+            self.get_logger().error(traceback.format_exc())
 
     def _publish(self, captured: CapturedFrame) -> None:
         start = time.perf_counter()
