@@ -23,12 +23,15 @@ class EncoderConfig:
 
     in_channels: of the input (rgb: 3); out_channels: of the text space; stem: of the first convolution;
     planes: of the four blocks down (at 2, 4, 8, 16 voxels) and the four up (at 8, 4, 2, 1 voxels).
+    offsets: a second head, beside the paper's: from each voxel to the middle of what is seen of its object, in units of
+        16 voxels.
     """
 
     in_channels: int = 3
     out_channels: int = 768
     stem: int = 32
     planes: tuple[int, ...] = (32, 64, 128, 256, 384, 384, 384, 384)
+    offsets: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "planes", tuple(self.planes))
@@ -39,6 +42,8 @@ class EncoderConfig:
         for name, width in widths.items():
             if not isinstance(width, int) or isinstance(width, bool) or not 1 <= width <= 4096:
                 raise ValueError(f"{name} must be an integer in [1, 4096]; got {width!r}")
+        if not isinstance(self.offsets, bool):
+            raise ValueError(f"offsets must be true or false; got {self.offsets!r}")
 
 
 class SparseConv(nn.Module):
@@ -96,6 +101,8 @@ class MinkUNet14D(nn.Module):
     forward(coords, feats): coords integer (N, 3) x, y, z or (N, 4) b, x, y, z in voxels, unique rows, or a grid
     built from them before (`SparseGrid`, `MinkowskiGrid`); feats float (N, in_channels). Returns (N, out_channels)
     in the caller's row order. Raises ValueError for coordinates a grid refuses or a count that does not match.
+    `decode` is the same without the last layer; `head` and, where the configuration has it, `offset` (N, 3) go on its
+    rows, on all or on some.
     """
 
     def __init__(self, config: EncoderConfig | None = None):
@@ -118,8 +125,17 @@ class MinkUNet14D(nn.Module):
             self.add_module(f"block{stage + 1}", nn.Sequential(block))
             width = planes[stage]
         self.final = SparseConv(width, config.out_channels, 1, bias=True)
+        self.offset = nn.Linear(width, 3) if config.offsets else None
 
     def forward(self, coords: Tensor | Grid, feats: Tensor) -> Tensor:
+        return self.head(self.decode(coords, feats))
+
+    def head(self, decoded: Tensor) -> Tensor:
+        """Features (n, out_channels) of any rows (n, planes[-1]) of `decode`."""
+        return torch.addmm(self.final.bias, decoded, self.final.kernel)
+
+    def decode(self, coords: Tensor | Grid, feats: Tensor) -> Tensor:
+        """What the heads work on, (N, planes[-1]), in the caller's row order."""
         grid = SparseGrid(coords) if isinstance(coords, Tensor) else coords
         if feats.ndim != 2 or feats.shape[1] != self.config.in_channels:
             raise ValueError(f"features must be (N, {self.config.in_channels}); got {tuple(feats.shape)}")
@@ -137,7 +153,7 @@ class MinkUNet14D(nn.Module):
             x = relu_(stage(f"bntr{i}")(stage(f"convtr{i}p{1 << 8 - i}s2")(x, grid, level + 1, level)))
             x = torch.cat([x, skips[level]], 1)  # the upsampled part stands first
             x = stage(f"block{i + 1}.0")(x, grid, level)
-        return grid.restore(self.final(x, grid, 0))
+        return grid.restore(x)
 
     @torch.no_grad()
     def fuse(self) -> MinkUNet14D:

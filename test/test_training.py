@@ -12,14 +12,15 @@ import numpy as np
 import pytest
 import torch
 
-from dropclip_ros.encoder import EncoderConfig
+from dropclip_ros.encoder import EncoderConfig, MinkUNet14D
 from training.crops import CROP_SIZE, square_box, to_images, view_crops
-from training.distill import DistillConfig, distill, object_cloud, training_sample, voxel_labels
+from training.distill import OFFSET_UNIT, DistillConfig, distill, object_cloud, training_sample, voxel_labels
 from training.evaluate import intersection_over_union, questions
 from training.fusion import FusedScene, fuse_objects, informativeness
-from training.image_tower import phrase_loss
+from training.image_tower import phrase_loss, ragged
 from training.objects import catalogue, matches
 from training.scenes import FIRST_OBJECT_ID, TABLE_ID, View, load_scenes
+from training.widen import widen
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -98,7 +99,8 @@ class FakeScene:
         return tabletop()
 
 
-TINY = EncoderConfig(in_channels=3, out_channels=4, stem=4, planes=(4, 4, 8, 8, 8, 8, 4, 4))
+TINY = EncoderConfig(in_channels=3, out_channels=4, stem=4, planes=(4, 4, 8, 8, 8, 8, 4, 4), offsets=True)
+TEXT = torch.eye(4)
 FUSED = FusedScene([FIRST_OBJECT_ID, FIRST_OBJECT_ID + 1], torch.eye(4)[:2], 0)
 
 
@@ -111,18 +113,43 @@ def test_object_cloud_stands_on_the_table_frame():
 
 def test_distillation_learns_and_resumes_exactly(tmp_path):
     torch.set_num_threads(1)
-    config = DistillConfig(encoder=TINY, batch_size=1, steps=60, base_lr=1e-2, save_every=8, blob_chance=0)
-    whole = distill([FakeScene()], [FUSED], config)
+    config = DistillConfig(encoder=TINY, batch_size=1, steps=90, base_lr=1e-2, save_every=8, blob_chance=0)
+    whole = distill([FakeScene()], [FUSED], TEXT, config)
     with pytest.raises(KeyboardInterrupt):
-        distill([FakeScene(fail_at=30)], [FUSED], config, tmp_path / "c.ckpt")
-    resumed = distill([FakeScene()], [FUSED], config, tmp_path / "c.ckpt")
+        distill([FakeScene(fail_at=30)], [FUSED], TEXT, config, tmp_path / "c.ckpt")
+    resumed = distill([FakeScene()], [FUSED], TEXT, config, tmp_path / "c.ckpt")
     for name, tensor in whole.state_dict().items():
         assert torch.equal(tensor, resumed.state_dict()[name]), name
     coords, feats, row = training_sample(tabletop(), FUSED, config, np.random.default_rng(5))
     with torch.no_grad():
-        predicted = whole(torch.from_numpy(coords), torch.from_numpy(feats))
+        decoded = whole.decode(torch.from_numpy(coords), torch.from_numpy(feats))
+        predicted, offset = whole.head(decoded), OFFSET_UNIT * whole.offset(decoded).numpy()
     right = (predicted[:, :2].argmax(1).numpy() == row).mean()
-    assert right > 0.95, right
+    assert right > 0.9, right
+    middles = np.stack([coords[row == k].mean(0) for k in (0, 1)])
+    error = np.linalg.norm(coords + offset - middles[row], axis=1)
+    assert np.median(error) < 0.5 * np.median(np.linalg.norm(coords - middles[row], axis=1))
+
+
+def test_a_widened_encoder_says_what_the_narrow_one_said():
+    torch.manual_seed(0)
+    narrow = MinkUNet14D(TINY)
+    wide = MinkUNet14D(EncoderConfig(3, 4, stem=6, planes=(6, 6, 12, 12, 8, 16, 7, 6), offsets=True))
+    coords = torch.unique(torch.randint(0, 30, (300, 3)), dim=0)
+    feats = torch.rand(len(coords), 3)
+    narrow(coords, feats), widen(wide, narrow)
+    narrow.eval(), wide.eval()
+    assert torch.allclose(narrow(coords, feats), wide(coords, feats), atol=1e-5)
+    with pytest.raises(ValueError, match="at least the narrow"):
+        widen(narrow, wide)
+
+
+def test_ragged_masks_stay_on_the_object():
+    masks = np.zeros((64, 32, 32), bool)
+    masks[:, 8:24, 8:24] = True
+    found = ragged(masks, np.random.default_rng(0))
+    area = found.sum((1, 2)) / masks.sum((1, 2))
+    assert (found != masks).any((1, 2)).mean() > 0.4 and area.min() >= 0.35 and area.max() <= (20 / 16) ** 2
 
 
 def test_a_voxel_takes_the_label_of_most_of_its_points():

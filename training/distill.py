@@ -7,6 +7,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,6 +24,9 @@ from dropclip_ros.voxels import VoxelConfig, voxelize
 from training.checkpoint import load_checkpoint, save_checkpoint
 from training.fusion import FusedScene
 from training.scenes import FIRST_OBJECT_ID, Scene, View
+from training.widen import widen
+
+OFFSET_UNIT = 16  # voxels
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class DistillConfig:
 
     encoder: EncoderConfig = field(
         default_factory=lambda: EncoderConfig(
-            in_channels=3, out_channels=384, stem=24, planes=(24, 32, 48, 64, 96, 64, 48, 48)
+            in_channels=3, out_channels=384, stem=24, planes=(24, 64, 128, 192, 192, 128, 64, 48), offsets=True
         )
     )
     voxels: VoxelConfig = field(default_factory=VoxelConfig)
@@ -48,12 +52,19 @@ class DistillConfig:
     depth_noise: float = 0.0012
     base_cut: float = 0.010  # RANSAC takes up to this much of an object's base with the table
     blob_chance: float = 0.5
+    supervised_share: float = 0.4  # of the voxels, drawn anew at each step: neighbours say the same
+    phrase_weight: float = 0.5
+    phrase_scale: float = 20.0  # logit over cosine, about what the image tower learns
+    phrases: int = 512  # of the vocabulary, drawn anew at each step
+    offset_weight: float = 1.0
     save_every: int = 100
     seed: int = 0
 
     def __post_init__(self) -> None:
         if self.batch_size < 1 or self.steps < 1:
             raise ValueError(f"batch_size {self.batch_size}, steps {self.steps}: expected at least 1 each")
+        if not 0 < self.supervised_share <= 1:
+            raise ValueError(f"supervised_share {self.supervised_share}: expected a share in (0, 1]")
 
 
 @dataclass
@@ -128,10 +139,24 @@ def training_sample(
     return voxels.coords, voxels.feats, row_of_label[labels]
 
 
-def _batch(scenes: list[Scene], fused: list[FusedScene], config: DistillConfig, step: int, rank: int) -> tuple:
-    """Seeded by step and rank: coords (M,4), feats (M,3), targets (M,C), weights (M,) by the object's size."""
+class Batch(NamedTuple):
+    """Some views: coords (M,4), feats (M,3); of the m supervised voxels: row in coords, index of the object, its weight
+    and the offset to the object's middle (m,3); targets (K,C) of the objects."""
+
+    coords: torch.Tensor
+    feats: torch.Tensor
+    rows: torch.Tensor
+    objects: torch.Tensor
+    weights: torch.Tensor
+    offsets: torch.Tensor
+    targets: torch.Tensor
+
+
+def make_batch(scenes: list[Scene], fused: list[FusedScene], config: DistillConfig, step: int, rank: int = 0) -> Batch:
+    """`batch_size` augmented views, seeded by step and rank."""
     rng = np.random.default_rng([config.seed, step, rank])
-    coords, feats, targets, weights = [], [], [], []
+    coords, feats, objects, offsets, weights, targets = [], [], [], [], [], []
+    count = 0
     while len(coords) < config.batch_size:
         s = rng.integers(len(scenes))
         sample = training_sample(scenes[s].view(rng.integers(len(scenes[s]))), fused[s], config, rng)
@@ -140,16 +165,62 @@ def _batch(scenes: list[Scene], fused: list[FusedScene], config: DistillConfig, 
         xyz, rgb, row = sample
         coords.append(np.concatenate([np.full((len(xyz), 1), len(coords), np.int32), xyz], 1))
         feats.append(rgb)
-        targets.append(fused[s].features[row.clip(0)])
-        count = np.bincount(row[row >= 0], minlength=len(fused[s].labels))
+        size = np.bincount(row[row >= 0], minlength=len(fused[s].labels))
+        middle = np.stack([np.bincount(row[row >= 0], xyz[row >= 0, k], len(size)) for k in range(3)], 1)
+        middle /= np.maximum(size, 1)[:, None]
+        offsets.append((middle[row.clip(0)] - xyz) / OFFSET_UNIT)
         # Between "every voxel alike" (big objects rule) and "every object alike" (specks rule): by root of the size.
-        weights.append(torch.from_numpy(np.where(row >= 0, 1 / np.sqrt(np.maximum(count[row.clip(0)], 20)), 0)).float())
-    return (
+        weights.append(1 / np.sqrt(np.maximum(size, 20))[row.clip(0)])
+        objects.append(np.where(row >= 0, row + count, -1))
+        targets.append(fused[s].features)
+        count += len(size)
+    objects = np.concatenate(objects)
+    rows = np.flatnonzero(objects >= 0)
+    rows = np.sort(rng.permutation(rows)[: max(1, round(config.supervised_share * len(rows)))])
+    return Batch(
         torch.from_numpy(np.concatenate(coords)),
         torch.from_numpy(np.concatenate(feats)),
+        torch.from_numpy(rows),
+        torch.from_numpy(objects[rows]),
+        torch.from_numpy(np.concatenate(weights)[rows]).float(),
+        torch.from_numpy(np.concatenate(offsets)[rows]).float(),
         torch.cat(targets),
-        torch.cat(weights),
     )
+
+
+class Student(nn.Module):
+    """The encoder with its losses, in one `forward`, as DistributedDataParallel wants it.
+
+    text (P,C): the training phrases, unit rows.
+    """
+
+    def __init__(self, encoder: MinkUNet14D, text: torch.Tensor, config: DistillConfig) -> None:
+        super().__init__()
+        self.encoder, self.text, self.config = encoder, text, config
+
+    def forward(self, batch: Batch, columns: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Mean losses of a batch; columns (p,): which phrases to compare on.
+
+        cosine: distance of each voxel from its object's target (eq. 6). phrases: KL divergence from what the target
+        says about the phrases to what the object's mean feature says: directions that phrases do not tell apart
+        count for little. offset: distance of the predicted middle of the object, in 16 voxels.
+        """
+        config, decoded = self.config, self.encoder.decode(batch.coords, batch.feats)[batch.rows]
+        total = batch.weights.sum()
+        features = F.normalize(self.encoder.head(decoded), dim=-1)
+        distance = 1 - (features * batch.targets[batch.objects]).sum(-1)
+        losses = {"cosine": (distance * batch.weights).sum() / total}
+        if config.offset_weight and self.encoder.offset is not None:
+            error = (self.encoder.offset(decoded) - batch.offsets).norm(dim=-1)
+            losses["offset"] = config.offset_weight * (error * batch.weights).sum() / total
+        if config.phrase_weight:
+            pooled = features.new_zeros(len(batch.targets), features.shape[1]).index_add(0, batch.objects, features)
+            seen = torch.bincount(batch.objects, minlength=len(batch.targets)) > 0
+            text = self.text[columns].T * config.phrase_scale
+            said = F.log_softmax(F.normalize(pooled[seen], dim=-1) @ text, dim=-1)
+            wanted = F.log_softmax(batch.targets[seen] @ text, dim=-1)
+            losses["phrases"] = config.phrase_weight * F.kl_div(said, wanted, reduction="batchmean", log_target=True)
+        return losses
 
 
 def _join_processes() -> int | None:
@@ -162,17 +233,26 @@ def _join_processes() -> int | None:
 
 
 def distill(
-    scenes: list[Scene], fused: list[FusedScene], config: DistillConfig, checkpoint: Path | None = None
+    scenes: list[Scene],
+    fused: list[FusedScene],
+    text: torch.Tensor,
+    config: DistillConfig,
+    checkpoint: Path | None = None,
+    start_from: MinkUNet14D | None = None,
 ) -> MinkUNet14D:
-    """Trains the encoder (eq. 6); goes on from `checkpoint` where it exists, and saves there as it goes.
+    """Trains the encoder (eq. 6 and more, see `Student`); goes on from `checkpoint` where it exists, and saves there.
 
+    text (P,C): unit rows of the training phrases. start_from: a trained encoder, as wide or narrower, to begin with.
     Under torchrun every process takes batches of its own and gradients are averaged (gloo): one thread each is faster
     than many threads in one process, since most of a sparse network's products are small.
     """
     rank = _join_processes()
     torch.manual_seed(config.seed)
     encoder = MinkUNet14D(config.encoder)
-    network = DistributedDataParallel(encoder) if rank is not None else encoder
+    if start_from is not None:
+        widen(encoder, start_from)
+    student = Student(encoder, text, config)
+    network = DistributedDataParallel(student) if rank is not None else student
     optimizer = torch.optim.AdamW(encoder.parameters(), lr=config.base_lr, weight_decay=config.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer,
@@ -182,24 +262,25 @@ def distill(
         final_div_factor=config.base_lr / 25 / config.min_lr,
     )
     state = {"encoder": encoder, "optimizer": optimizer, "schedule": schedule}
-    start, running = load_checkpoint(checkpoint, **state), None
+    start, running = load_checkpoint(checkpoint, **state), {}
     encoder.train()
     with ThreadPoolExecutor(1) as pool:
-        ahead = pool.submit(_batch, scenes, fused, config, start, rank or 0)
+        ahead = pool.submit(make_batch, scenes, fused, config, start, rank or 0)
         steps = range(start, config.steps)
         bar = tqdm(steps, "distill", initial=start, total=config.steps, mininterval=5, disable=bool(rank))
         for step in bar:
-            coords, feats, targets, weights = ahead.result()
-            ahead = pool.submit(_batch, scenes, fused, config, step + 1, rank or 0)
-            distance = 1 - F.cosine_similarity(network(coords, feats), targets, dim=-1)
-            loss = (distance * weights).sum() / weights.sum()
+            batch = ahead.result()
+            ahead = pool.submit(make_batch, scenes, fused, config, step + 1, rank or 0)
+            columns = np.random.default_rng([config.seed, step]).permutation(len(text))[: config.phrases]
+            losses = network(batch, torch.from_numpy(columns))
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            sum(losses.values()).backward()
             nn.utils.clip_grad_norm_(encoder.parameters(), config.max_norm)
             optimizer.step()
             schedule.step()
-            running = loss.item() if running is None else 0.98 * running + 0.02 * loss.item()
-            bar.set_postfix(loss=f"{running:.4f}", voxels=len(coords), refresh=False)
+            for name, loss in losses.items():
+                running[name] = 0.98 * running.get(name, loss.item()) + 0.02 * loss.item()
+            bar.set_postfix({name: f"{loss:.4f}" for name, loss in running.items()}, refresh=False)
             if checkpoint is not None and not rank and (step + 1) % config.save_every == 0:
                 save_checkpoint(checkpoint, step + 1, **state)
     return encoder.eval()

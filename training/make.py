@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 from dropclip_ros.encoder import MinkUNet14D
 from dropclip_ros.pipeline import MODEL_FOLDER
 from dropclip_ros.text import TextConfig, TextEncoder
-from dropclip_ros.weights import ModelConfig, save_model
+from dropclip_ros.weights import ModelConfig, load_model, save_model
 from training.calibrate import calibrate
 from training.crops import collect_crops
 from training.distill import DistillConfig, distill
@@ -138,11 +138,17 @@ def load_fused(path: Path, scenes: list[Scene]) -> list[FusedScene]:
     return [FusedScene(labels[scene.folder.name], features[scene.folder.name], 0) for scene in scenes]
 
 
-def make_encoder(out: Path, recipe: Recipe) -> None:
-    """Distils the fused features into the sparse encoder; the first of torchrun's processes writes it."""
+def make_encoder(out: Path, recipe: Recipe, start_from: Path | None = None) -> None:
+    """Distils the fused features into the sparse encoder; the first of torchrun's processes writes it.
+
+    start_from: a model folder whose encoder, as wide or narrower, to begin with.
+    """
     scenes = load_scenes(out / "scenes" / "train")
     fused = load_fused(out / "fused" / "train.safetensors", scenes)
-    encoder = distill(scenes, fused, recipe.distill, out / "encoder.ckpt")
+    text = TextEncoder(TextConfig(), "cpu", adapter=out / "text_adapter.safetensors")
+    phrases = text.encode(training_vocabulary(catalogue()).phrases)
+    start = load_model(start_from, fuse=False)[0] if start_from else None
+    encoder = distill(scenes, fused, phrases, recipe.distill, out / "encoder.ckpt", start)
     if int(os.environ.get("RANK", 0)) == 0:
         part = out / "encoder.part"
         save_file({k: v.contiguous() for k, v in encoder.state_dict().items()}, part)
@@ -170,8 +176,9 @@ def main(
     model: Path = MODEL_FOLDER,
     recipe: Recipe = Recipe(),
     threads: int = 0,
+    start_from: Path | None = None,
 ) -> None:
-    """Runs one stage, or all that have not left their result yet."""
+    """Runs one stage, or all that have not left their result yet; `start_from`: a model folder to distil on from."""
     if threads:
         torch.set_num_threads(threads)
     out.mkdir(parents=True, exist_ok=True)
@@ -179,7 +186,7 @@ def main(
         "scenes": lambda: make_scenes(out, recipe),
         "tower": lambda: make_tower(out, recipe),
         "fuse": lambda: make_fused(out, recipe),
-        "distill": lambda: make_encoder(out, recipe),
+        "distill": lambda: make_encoder(out, recipe, start_from),
         "export": lambda: make_model(out, recipe, model),
     }
     results = {
