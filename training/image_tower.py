@@ -128,6 +128,25 @@ def augment(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     return images.clamp(-1, 1)
 
 
+def ragged(masks: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Masks (N,S,S) bool as a segmentation would give them: half grown or shrunk, a third with a piece off."""
+    n, size, _ = masks.shape
+    soft = torch.from_numpy(masks).float()[:, None]
+    change, missing = rng.integers(-1, 3, n) * (rng.uniform(size=n) < 0.5), rng.uniform(size=n) < 0.33
+    for pixels in (-1, 1, 2):
+        chosen = torch.from_numpy(change == pixels)
+        window, sign = 2 * abs(pixels) + 1, 1 if pixels > 0 else -1
+        soft[chosen] = sign * F.max_pool2d(sign * soft[chosen], window, stride=1, padding=window // 2)
+    found = soft[:, 0].numpy() > 0
+    for k in np.flatnonzero(missing):
+        (top, left), (height, width) = rng.integers(0, size, 2), rng.integers(size // 8, size // 2, 2)
+        cut = found[k].copy()
+        cut[top : top + height, left : left + width] = False
+        if cut.sum() > 0.5 * found[k].sum():
+            found[k] = cut
+    return found
+
+
 def _optimizer(tower: nn.Module, text: nn.Module, head: nn.Module, config: TowerConfig) -> tuple:
     adapter = getattr(text, "adapter", None)  # decay would pull the identity to zero
     parameters = [p for module in (tower, text) for p in module.parameters() if p.requires_grad]
@@ -171,6 +190,7 @@ def train_tower(
         torch.manual_seed(step)
         pick = np.sort(rng.integers(0, len(crops), config.batch_size))
         pixels, masks = crops.pixels[pick], np.array(crops.masks[pick])
+        masks = ragged(masks, rng)
         masks[rng.uniform(size=len(pick)) > config.masked_share] = True
         columns = torch.from_numpy(np.sort(rng.permutation(len(vocabulary.phrases))[: config.phrases]))
         row = object_of_crop[pick]
