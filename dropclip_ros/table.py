@@ -19,6 +19,9 @@ _GROW_CELL = 0.005  # m, raster in which objects grow down to their base
 _FIT_POINTS = 20000  # enough for anything statistical
 _NOISE_BINS = 12
 _MIN_SIGMA = 0.0005  # m; a depth image counts in millimetres at best, however flat the table looks
+_SCORED = 1000  # points that score a hypothesis of RANSAC
+_BATCH = 200  # hypotheses that are scored in one product
+_MISSED = 1e-6  # RANSAC ends when the largest plane was missed with this probability
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,6 @@ class TableConfig:
     """How the table is found. Lengths in metres, angles in radians."""
 
     distance: float = 0.01  # RANSAC inlier distance
-    ransac_n: int = 3
     iterations: int = 1000
     seed: int = 0
     sample: int = 4000  # points that RANSAC sees, drawn uniformly; the plane is then refined on all
@@ -42,7 +44,7 @@ class TableConfig:
 
     def __post_init__(self):
         limits = {
-            "distance": (1e-4, 0.2), "ransac_n": (3, 100), "iterations": (1, 10**6), "seed": (0, 2**31 - 1),
+            "distance": (1e-4, 0.2), "iterations": (1, 10**6), "seed": (0, 2**31 - 1),
             "sample": (100, 10**7), "max_planes": (1, 20), "min_points": (3, 10**7), "max_tilt": (0.0, 1.57),
             "max_height": (0.01, 10.0), "edge_margin": (0.0, 1.0), "clearance": (0.0, 20.0),
             "certainty": (self.clearance, 50.0), "outlier_neighbors": (1, 1000), "outlier_std": (0.0, 20.0),
@@ -108,9 +110,9 @@ def find_table(points: np.ndarray, config: TableConfig = TableConfig(), up: np.n
         up = _unit(up)
     rng = np.random.default_rng(config.seed)
     sample = _at_most(points, config.sample, rng).astype(np.float64)
-    min_points = max(config.min_points * len(sample) // max(len(points), 1), config.ransac_n)
+    min_points = max(config.min_points * len(sample) // max(len(points), 1), 3)
     best, best_score, tilts = None, 0.0, []
-    for plane in _planes(sample, config, min_points):
+    for plane in _planes(sample, config, min_points, rng):
         if up is not None:
             tilt = float(np.arccos(np.clip(plane[:3] @ up, -1.0, 1.0)))
             if tilt > config.max_tilt:
@@ -161,23 +163,73 @@ def _at_most(points: np.ndarray, count: int, rng: np.random.Generator) -> np.nda
     return points if len(points) <= count else points[rng.choice(len(points), count, replace=False)]
 
 
-def _planes(sample: np.ndarray, config: TableConfig, min_points: int):
+def _planes(sample: np.ndarray, config: TableConfig, min_points: int, rng: np.random.Generator):
     """Planes (4,) of the sample, largest first, facing the camera; each is looked for in what the former left."""
-    import open3d as o3d
-
     rest = sample
-    o3d.utility.random.seed(config.seed)
     for _ in range(config.max_planes):
         if len(rest) < min_points:
             return
-        cloud = o3d.geometry.PointCloud(o3d.utility.Vector3dVector(rest))
-        # probability 1: open3d's threads agree on when to stop early only by chance, and the seed would not decide
-        plane, inliers = cloud.segment_plane(config.distance, config.ransac_n, config.iterations, probability=1.0)
-        if len(inliers) < min_points:
+        plane = ransac_plane(rest, config.distance, config.iterations, rng)
+        lies = np.abs(_height(rest, plane)) < config.distance
+        if np.count_nonzero(lies) < min_points:
             return
-        plane = np.asarray(plane)
-        yield plane if plane[3] >= 0 else -plane
-        rest = np.delete(rest, inliers, axis=0)
+        yield plane
+        rest = rest[~lies]
+
+
+def ransac_plane(points: np.ndarray, distance: float, iterations: int, rng: np.random.Generator) -> np.ndarray:
+    """The plane (4,) that most of the points (N, 3) are within `distance` of, metres; it faces the origin, the camera.
+
+    Hypotheses through three points each, at most `iterations`, are scored by the batch on a subset (MSAC: the least
+    mean of truncated squares wins); the best of a batch is refined by least squares before it is compared. Ends early
+    once a larger plane would have been seen.
+    """
+    some = _at_most(points, _SCORED, rng)
+    best, least, tried, missed = np.zeros(4), np.inf, 0, 1.0
+    while tried < iterations and missed > _MISSED:
+        a, b, c = points[rng.integers(len(points), size=(3, min(_BATCH, iterations - tried)))]
+        tried += len(a)
+        normals = np.cross(b - a, c - a)
+        lengths = np.linalg.norm(normals, axis=1)
+        spread = lengths > 1e-9  # the others are three points on a line
+        if not spread.any():
+            continue
+        normals = normals[spread] / lengths[spread, None]
+        planes = np.column_stack([normals, -(normals * a[spread]).sum(axis=1)])
+        plane = _settle(planes[np.argmin(_costs(some, planes, distance))], some, distance, rounds=2)
+        cost = _costs(some, plane[None], distance)[0]
+        if cost < least:
+            best, least = plane, cost
+        share = np.mean(np.abs(_height(some, best)) < distance)
+        missed = (1 - share**3) ** tried
+    return _settle(best, points, distance, rounds=4)
+
+
+def _costs(points: np.ndarray, planes: np.ndarray, distance: float) -> np.ndarray:
+    """Mean squared distance of the points (N, 3), truncated at `distance`, from each plane (K, 4): (K,)."""
+    squares = points.astype(np.float32) @ planes[:, :3].T.astype(np.float32)
+    squares += planes[:, 3].astype(np.float32)
+    squares *= squares
+    return np.minimum(squares, np.float32(distance**2), out=squares).mean(axis=0)
+
+
+def _settle(plane: np.ndarray, points: np.ndarray, distance: float, rounds: int) -> np.ndarray:
+    """The plane after rounds of least squares on its inliers, facing the camera."""
+    for _ in range(rounds):
+        slab = points[np.abs(_height(points, plane)) < distance]
+        if len(slab) < 3:
+            break
+        plane = _fit(slab)
+    return plane if plane[3] >= 0 else -plane
+
+
+def _fit(slab: np.ndarray) -> np.ndarray:
+    """The plane (4,) of least squares through points (N, 3), facing the camera, which is the origin."""
+    centre = np.array([column.mean(dtype=np.float64) for column in slab.T])
+    offsets = slab - centre.astype(slab.dtype)
+    normal = np.linalg.eigh((offsets.T @ offsets).astype(np.float64))[1][:, 0]
+    normal = -normal if normal @ centre > 0 else normal
+    return np.append(normal, -normal @ centre)
 
 
 def _carried(sample: np.ndarray, plane: np.ndarray, config: TableConfig) -> float:
@@ -219,12 +271,7 @@ def _why_none(count: int, tilts: list[float], config: TableConfig) -> str:
 def _refine(points: np.ndarray, sample: np.ndarray, plane: np.ndarray, config: TableConfig) -> Table:
     """Least squares on the inliers, in thinner and thinner slabs, which hold less of the objects' bases."""
     for cloud, share in ((sample, 1.0), (sample, 0.6), (points, 0.6)):
-        slab = cloud[np.abs(_height(cloud, plane)) < share * config.distance]
-        centre = np.array([column.mean(dtype=np.float64) for column in slab.T])
-        offsets = slab - centre.astype(slab.dtype)
-        normal = np.linalg.eigh((offsets.T @ offsets).astype(np.float64))[1][:, 0]
-        normal = -normal if normal @ centre > 0 else normal  # the camera, at the origin, is above
-        plane = np.append(normal, -normal @ centre)
+        plane = _fit(cloud[np.abs(_height(cloud, plane)) < share * config.distance])
     height = _height(points, plane)
     inliers = np.abs(height) < config.distance
     step = max(np.count_nonzero(inliers) // _FIT_POINTS, 1)

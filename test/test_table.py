@@ -3,11 +3,13 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from dropclip_ros.errors import DropclipError, Status
 from dropclip_ros.geometry import Intrinsics, backproject, decode_depth, is_rigid
-from dropclip_ros.table import TableConfig, crop_above, find_table
+from dropclip_ros.table import TableConfig, crop_above, find_table, ransac_plane
 
 
 def run(scene, up=None):
@@ -103,6 +105,26 @@ def test_no_plane_is_no_table(points):
     assert error.value.status is Status.NO_TABLE
 
 
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2**31), st.floats(0.15, 0.9), st.floats(0.0, 0.003))
+def test_ransac_finds_the_plane_that_most_points_are_in(seed, share, noise):
+    rng = np.random.default_rng(seed)
+    normal = rng.normal(size=3)
+    normal /= np.linalg.norm(normal)
+    middle = np.array([0.0, 0.0, 1.0])
+    points = rng.uniform(-0.5, 0.5, (4000, 3)) + middle
+    count = int(share * len(points))
+    points[:count] -= np.outer((points[:count] - middle) @ normal + noise * rng.normal(size=count), normal)
+    plane = ransac_plane(points, 0.01, 1000, np.random.default_rng(0))
+    assert abs(plane[:3] @ normal) > np.cos(np.radians(0.6)) and plane[3] >= 0
+    assert abs(plane[:3] @ middle + plane[3]) < 0.002
+
+
+@pytest.mark.parametrize("points", [np.ones((600, 3)), np.linspace(0, 1, 600)[:, None] * (1, 2, 3)])
+def test_points_on_a_line_break_nothing(points):
+    assert np.isfinite(ransac_plane(points, 0.01, 1000, np.random.default_rng(0))).all()
+
+
 def test_bad_up_direction_is_refused(make_tabletop):
     with pytest.raises(DropclipError, match="up direction") as error:
         run(make_tabletop(), up=np.zeros(3))
@@ -120,7 +142,7 @@ def test_table_frame(make_tabletop, pitch):
     assert frame[1, 1] < 0 or frame[2, 1] > 0  # y away from the camera, up in the image
 
 
-@pytest.mark.parametrize(("field", "value"), [("distance", 0.0), ("ransac_n", 2), ("iterations", 0), ("max_tilt", -1),
+@pytest.mark.parametrize(("field", "value"), [("distance", 0.0), ("iterations", 0), ("max_tilt", -1),
                                               ("edge_margin", np.nan), ("certainty", 1.0)])
 def test_bad_config_is_refused(field, value):
     with pytest.raises(ValueError, match=f"{field} is {value}"):

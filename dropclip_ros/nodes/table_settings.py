@@ -8,7 +8,6 @@ from dropclip_ros.table import TableConfig
 _DEFAULT = TableConfig()
 SETTINGS = (
     Setting("table.distance", _DEFAULT.distance, "RANSAC inlier distance, m", 1e-4, 0.2),
-    Setting("table.ransac_n", _DEFAULT.ransac_n, "Points that make a plane in RANSAC", 3, 100),
     Setting("table.iterations", _DEFAULT.iterations, "RANSAC iterations", 1, 100_000),
     Setting("table.seed", _DEFAULT.seed, "Seed of RANSAC", 0, 2**31 - 1),
     Setting("table.min_points", _DEFAULT.min_points, "Fewest points of a table", 3, 10**7),
