@@ -149,6 +149,24 @@ class Grounder:
             table = find_table(points, self.table, up)
             above = crop_above(points, table, self.table)
             points, pixels = points[above], pixels[above]
+        return self.encode_points(frame, table, points, pixels, timing=timing)
+
+    @torch.inference_mode()
+    def encode_points(
+        self,
+        frame: RgbdFrame,
+        table: Table,
+        points: np.ndarray,
+        pixels: np.ndarray,
+        objects: np.ndarray | None = None,
+        timing: dict[str, float] | None = None,
+    ) -> Scene:
+        """The second half of `encode`: points (N,3) above the table, camera frame, and their flat pixels (N,).
+
+        objects (N,): which object each point shows, 0 for none, where that is known from elsewhere; the instances are
+        then these, cut at voxels. Raises EMPTY_SCENE or MODEL_ERROR.
+        """
+        timing = {} if timing is None else timing
         if len(points) < MIN_POINTS:
             raise _empty_scene(f"only {len(points)} points stand on the table, expected at least {MIN_POINTS}")
         with _timed(timing, "voxels"):
@@ -158,7 +176,11 @@ class Grounder:
         with _timed(timing, "encoder"):
             features = self._features(voxels)
         with _timed(timing, "instances"):
-            instances = instance_labels(voxels.centers, features, self.objects)
+            if objects is None:
+                instances = instance_labels(voxels.centers, features, self.objects)
+            else:
+                instances = np.zeros(len(voxels), np.int64)
+                instances[voxels.point_to_voxel] = np.unique(np.append(0, objects), return_inverse=True)[1][1:]
             if not instances.any():
                 raise _empty_scene(f"only specks stand on the table, none of {self.objects.min_voxels} voxels")
             pooled = pool_features(features, instances)
