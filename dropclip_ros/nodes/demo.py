@@ -10,9 +10,10 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import rclpy
@@ -42,19 +43,22 @@ from dropclip_ros.srv import Ground, MatchGrasps
 DEMO = Path(__file__).resolve().parents[2] / "demo"
 SIMILARITY_TOPIC = "grounding_node/similarity"
 WORLD = "world"
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+Client = TypeVar("Client", bound=Node)
 
 
 class Children:
-    """The demo's nodes, each a process with a log file; all end when the demo does, however it does."""
+    """Nodes, each a process with a log file, which a signal to their parent does not reach: `stop` ends them."""
 
     def __init__(self, folder: Path):
         self._folder = folder
         self._processes: dict[str, subprocess.Popen] = {}
 
     def start(self, name: str, *parameters: str) -> None:
+        """Run a node of this package with parameters, each "name:=value"."""
         command = [sys.executable, "-m", f"dropclip_ros.nodes.{name}", "--ros-args"]
         command += [word for parameter in parameters for word in ("-p", parameter)]
-        with open(self._log(name), "w") as log:
+        with open(self.log(name), "w") as log:
             # a session of its own: Ctrl-C reaches the demo alone, which then ends its children in order
             self._processes[name] = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
 
@@ -62,21 +66,27 @@ class Children:
         """Raises where a process has ended, with the end of its log."""
         for name, process in self._processes.items():
             if process.poll() is not None:
-                tail = "\n".join(self._log(name).read_text(errors="replace").splitlines()[-20:])
+                tail = "\n".join(self.log(name).read_text(errors="replace").splitlines()[-20:])
                 raise DropclipError(Status.MODEL_ERROR, f"{name} ended with code {process.returncode}; its log ends:\n"
                                                         f"{tail}")
 
-    def stop(self) -> None:
+    def stop(self, timeout: float = 1.5) -> dict[str, int]:
+        """Ends them all, by force after `timeout` s; the exit codes by name."""
         for process in self._processes.values():
             process.send_signal(signal.SIGINT)
+        end = time.monotonic() + timeout
         for name, process in self._processes.items():
             try:
-                process.wait(5)
+                process.wait(max(end - time.monotonic(), 0.0))
             except subprocess.TimeoutExpired:
                 print(f"{name} does not end: killed", file=sys.stderr)
                 process.kill()
+        return {name: process.wait() for name, process in self._processes.items()}
 
-    def _log(self, name: str) -> Path:
+    def pid(self, name: str) -> int:
+        return self._processes[name].pid
+
+    def log(self, name: str) -> Path:
         return self._folder / f"{name}.log"
 
 
@@ -190,26 +200,31 @@ def describe(query: str, found: Ground.Response, matched: MatchGrasps.Response, 
 
 
 @contextmanager
-def _running(bag: Path, model: str) -> Iterator[DemoClient]:
-    """The nodes as processes in a ROS domain of their own, and the client, served by a thread."""
+def running(nodes: Mapping[str, Sequence[str]],
+            make_client: Callable[[Children], Client]) -> Iterator[tuple[Children, Client]]:
+    """Nodes of this package (name: parameters) as processes in a ROS domain of their own, and a client of them, served
+    by a thread. All end with the block, also when a signal ends it, as a KeyboardInterrupt."""
+    before = {number: signal.signal(number, signal.default_int_handler) for number in SIGNALS}
     os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-    with tempfile.TemporaryDirectory(prefix="dropclip_demo_") as logs:
+    with tempfile.TemporaryDirectory(prefix="dropclip_") as logs:
         children = Children(Path(logs))
         rclpy.init(signal_handler_options=SignalHandlerOptions.NO)      # Ctrl-C must first end the children
         try:
-            children.start("bag_player", f"bag:={bag}")
-            children.start("grounding_node", f"world_frame:={WORLD}", "reliable:=true", f"model:='{model}'")
-            children.start("proposal_node", "reliable:=true", "max_rate:=0.5")
-            children.start("grasp_matcher_node", f"world_frame:={WORLD}")
-            client = DemoClient(children.check)
+            for name, parameters in nodes.items():
+                children.start(name, *parameters)
+            client = make_client(children)
             executor = MultiThreadedExecutor(num_threads=3)
             executor.add_node(client)
             threading.Thread(target=_spin, args=[executor], daemon=True).start()
-            yield client
+            yield children, client
         finally:
+            for number in SIGNALS:
+                signal.signal(number, signal.SIG_IGN)   # impatience must not leave anybody behind
             children.stop()
             rclpy.try_shutdown()
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def _spin(executor: MultiThreadedExecutor) -> None:
@@ -230,14 +245,18 @@ def main() -> int:
     parser.add_argument("--model", default="", help="model folder (default: the shipped one)")
     parser.add_argument("--out", type=Path, default=Path("out/demo"), help="folder for pictures and clouds")
     args = parser.parse_args()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
+    nodes = {
+        "bag_player": [f"bag:={args.bag}"],
+        "grounding_node": [f"world_frame:={WORLD}", "reliable:=true", f"model:='{args.model}'"],
+        "proposal_node": ["reliable:=true", "max_rate:=0.5"],
+        "grasp_matcher_node": [f"world_frame:={WORLD}"],
+    }
     failed = 0
     try:
         queries = _queries(args.query)
         args.out.mkdir(parents=True, exist_ok=True)
         print("starting the nodes ...", flush=True)
-        with _running(args.bag, args.model) as client:
+        with running(nodes, lambda children: DemoClient(children.check)) as (_, client):
             client.wait_until_ready()
             print("loading the model ...", flush=True)
             client.ask(queries[0])      # so that the times below are those of a running system
@@ -252,7 +271,7 @@ def main() -> int:
         print(f"pictures and clouds are in {args.out}/")
     except KeyboardInterrupt:
         print("stopped")
-        return 130
+        return 0
     except (DropclipError, OSError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
