@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,10 +32,11 @@ from dropclip_ros.grounding import (
     semantic_labels,
     similarities,
 )
+from dropclip_ros.image import ImageTower
 from dropclip_ros.table import Table, TableConfig, crop_above, find_table
 from dropclip_ros.text import TextEncoder, clean_phrase
 from dropclip_ros.voxels import Voxels, voxelize
-from dropclip_ros.weights import ModelConfig, load_model
+from dropclip_ros.weights import ADAPTER, IMAGE, ModelConfig, load_model
 
 MODEL_FOLDER = Path(__file__).with_name("model")
 NEGATIVE_MODES = ("none", "canonical", "custom", "scene")
@@ -55,7 +56,7 @@ class Scene:
     voxels: Voxels  # centres in the table frame
     features: torch.Tensor
     instances: np.ndarray  # (M,) of each voxel, 1..K, 0 for specks
-    instance_features: torch.Tensor  # (K,C)
+    instance_features: torch.Tensor  # (K,C), unit unless the image has its say (`Grounder`)
     timing_ms: dict[str, float]
 
     def image(self, values: np.ndarray, fill: float = 0) -> np.ndarray:
@@ -96,12 +97,45 @@ def _timed(timing: dict[str, float], stage: str) -> Iterator[None]:
     timing[stage] = 1e3 * (time.perf_counter() - start)
 
 
+@contextmanager
+def _enough_memory(device: torch.device) -> Iterator[None]:
+    """MODEL_ERROR where the memory does not suffice. Nothing falls back on the CPU: that would be slow unasked."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise DropclipError(
+            Status.MODEL_ERROR,
+            f"{device} ran out of memory; end what else uses it, crop the camera's view to the workspace, or choose "
+            "another device, as cpu",
+        ) from error
+
+
+def _usable(name: str) -> torch.device:
+    """The device of that name, once it has held something. MODEL_ERROR where it cannot be used."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        with _enough_memory(device):
+            torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError) as error:  # which of them depends on how torch was built
+        reason = str(error).partition("\n")[0].partition(". ")[0]
+        raise DropclipError(
+            Status.MODEL_ERROR, f"device {name!r} cannot be used ({reason:.150}); expected auto, cpu, cuda or cuda:N"
+        ) from error
+    return device
+
+
 def _empty_scene(what: str) -> DropclipError:
     return DropclipError(Status.EMPTY_SCENE, f"{what}: is something on it, within the camera's view and range?")
 
 
 class Grounder:
-    """The encoder, the text tower and the calibration of one model folder."""
+    """The encoder, the text tower and the calibration of one model folder.
+
+    image: the tower that looks at the crop of every instance, as well; None for the encoder alone, as in the paper's
+    tables. Cosines of both are averaged by `config.image.weight` (figure 20), which the mean of the features does.
+    """
 
     def __init__(
         self,
@@ -111,8 +145,13 @@ class Grounder:
         device: str = "cpu",
         table: TableConfig | None = None,
         objects: ObjectConfig | None = None,
+        image: ImageTower | None = None,
     ) -> None:
+        if image is not None:  # mixed cosines have a calibration of their own
+            mixed = {"temperature": image.config.temperature, "null_similarity": image.config.null_similarity}
+            config = replace(config, **mixed)
         self.encoder, self.text, self.config, self.device = encoder, text, config, torch.device(device)
+        self.image = image
         self.table = table or TableConfig()
         self.objects = objects or ObjectConfig()
         self.scene_phrases: tuple[str, ...] = ()  # the negatives of mode "scene"
@@ -124,14 +163,24 @@ class Grounder:
         device: str = "auto",
         table: TableConfig | None = None,
         objects: ObjectConfig | None = None,
+        image: bool = True,
     ) -> Grounder:
-        """Loads a model folder (the shipped one by default). Raises MODEL_ERROR where it is not whole and true."""
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        folder = Path(path) if path else MODEL_FOLDER
-        encoder, config = load_model(folder, device)
-        text = TextEncoder(config.text, device, adapter=folder / "text_adapter.safetensors")
-        return cls(encoder, text, config, device, table, objects)
+        """Loads a model folder (the shipped one by default). Raises MODEL_ERROR where it is not whole and true.
+
+        image: whether its image tower, where it has one, looks at the frame too.
+        """
+        device, folder = _usable(device), Path(path) if path else MODEL_FOLDER
+        with _enough_memory(device):
+            encoder, config = load_model(folder, device)
+            text = TextEncoder(config.text, device, adapter=folder / ADAPTER)
+            tower = ImageTower(config.image, folder / IMAGE, device) if image and config.image else None
+        if text.channels != config.encoder.out_channels:
+            raise DropclipError(
+                Status.MODEL_ERROR,
+                f"{folder}: features have {config.encoder.out_channels} channels and phrases {text.channels}; encoder "
+                "and text model must be of one training. Fetch the model again",
+            )
+        return cls(encoder, text, config, device, table, objects, tower)
 
     @torch.inference_mode()
     def encode(self, frame: RgbdFrame, up: np.ndarray | None = None) -> Scene:
@@ -173,31 +222,31 @@ class Grounder:
             colors = frame.rgb.reshape(-1, 3)[pixels]
             local = transform_points(invert_pose(table.frame), points).astype(np.float32)
             voxels = voxelize(local, colors.astype(np.float32) / 255, self.config.voxels)
-        with _timed(timing, "encoder"):
+        with _timed(timing, "encoder"), _enough_memory(self.device):
             features = self._features(voxels)
-        with _timed(timing, "instances"):
+        with _timed(timing, "instances"), _enough_memory(self.device):
             if objects is None:
-                instances = instance_labels(voxels.centers, features, self.objects)
+                eye = invert_pose(table.frame)[:3, 3]
+                instances = instance_labels(voxels.centers, voxels.feats, features, eye, self.objects)
             else:
-                instances = np.zeros(len(voxels), np.int64)
-                instances[voxels.point_to_voxel] = np.unique(np.append(0, objects), return_inverse=True)[1][1:]
+                shown = np.zeros(len(voxels), np.int64)
+                shown[voxels.point_to_voxel] = objects
+                instances = np.unique(np.append(0, shown), return_inverse=True)[1][1:]
             if not instances.any():
                 raise _empty_scene(f"only specks stand on the table, none of {self.objects.min_voxels} voxels")
             pooled = pool_features(features, instances)
+        if self.image is not None:
+            with _timed(timing, "image"), _enough_memory(self.device):
+                labels = np.zeros(frame.depth.size, np.int64)
+                labels[pixels] = instances[voxels.point_to_voxel]
+                seen, weight = self.image.embed(frame.rgb, labels.reshape(frame.depth.shape)), self.image.config.weight
+                pooled = (1 - weight) * pooled + weight * seen
         return Scene(frame, table, points, pixels, colors, voxels, features, instances, pooled, timing)
 
     def _features(self, voxels: Voxels) -> torch.Tensor:
-        try:
-            features = self.encoder(
-                torch.from_numpy(voxels.coords).to(self.device),
-                torch.from_numpy(voxels.feats).to(self.device),
-            )
-        except torch.OutOfMemoryError as error:
-            raise DropclipError(
-                Status.MODEL_ERROR,
-                f"{self.device} ran out of memory on {len(voxels.coords)} voxels; "
-                "crop the workspace, use larger voxels or another device",
-            ) from error
+        features = self.encoder(
+            torch.from_numpy(voxels.coords).to(self.device), torch.from_numpy(voxels.feats).to(self.device)
+        )
         return F.normalize(features, dim=-1)
 
     def _negatives(self, query: str, negatives: Sequence[str], mode: str) -> list[str]:
@@ -206,15 +255,15 @@ class Grounder:
             raise DropclipError(
                 Status.BAD_REQUEST, f"negatives mode {mode!r}: expected one of {', '.join(NEGATIVE_MODES)}"
             )
-        if len(negatives) > MAX_NEGATIVES:
-            raise DropclipError(Status.BAD_REQUEST, f"{len(negatives)} negatives: expected at most {MAX_NEGATIVES}")
         phrases = {
             "none": (),
             "canonical": self.config.canonical_negatives,
             "custom": negatives,
             "scene": self.scene_phrases,
         }[mode]
-        cleaned = dict.fromkeys(clean_phrase(phrase) for phrase in phrases)
+        if len(phrases) > MAX_NEGATIVES:
+            raise DropclipError(Status.BAD_REQUEST, f"{len(phrases)} negatives: expected at most {MAX_NEGATIVES}")
+        cleaned = dict.fromkeys(clean_phrase(phrase, f"negative {i}") for i, phrase in enumerate(phrases, 1))
         return [phrase for phrase in cleaned if phrase.casefold() != query.casefold()]
 
     @torch.inference_mode()
@@ -238,11 +287,11 @@ class Grounder:
                 f"threshold {threshold}: expected a number in (0, 1), or 0 for the default",
             )
         threshold = threshold or self.config.threshold
-        query = clean_phrase(query)
+        query = clean_phrase(query, "query")
         others = self._negatives(query, negatives, mode or ("custom" if negatives else "canonical"))
-        with _timed(timing, "text"):
+        with _timed(timing, "text"), _enough_memory(self.device):
             text = self.text.encode([query, *others]).to(self.device)
-        with _timed(timing, "similarity"):
+        with _timed(timing, "similarity"), _enough_memory(self.device):
             similarity = similarities(scene.instance_features, text, self.text.mean_object)
             rho = referring_scores(similarity, self.config.temperature, self.config.null_similarity)
             rho = np.append(0.0, rho.cpu().numpy())[scene.instances]
@@ -274,7 +323,7 @@ class Grounder:
     @torch.inference_mode()
     def segment(self, scene: Scene, classes: Sequence[str]) -> np.ndarray:
         """Semantic segmentation (section 3.4): class of each point, (N,) in 1..K, 0 where no class fits."""
-        text = self.text.encode([clean_phrase(name) for name in classes]).to(self.device)
+        text = self.text.encode([clean_phrase(name, "name of a class") for name in classes]).to(self.device)
         similarity = similarities(scene.instance_features, text, self.text.mean_object)
         labels = semantic_labels(similarity, self.config.null_similarity).cpu().numpy()
         return np.append(0, labels)[self.instances(scene)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A model folder: config.json, encoder.safetensors and, optionally, text_adapter.safetensors.
+"""A model folder: config.json, encoder.safetensors and, optionally, text_adapter and image_tower.safetensors.
 
 Kernels are stored in fp16 and computed in fp32. Every tensor file's SHA-256 stands in config.json.
 """
@@ -20,12 +20,14 @@ from torch import Tensor
 from dropclip_ros.encoder import EncoderConfig, MinkUNet14D
 from dropclip_ros.errors import DropclipError, Status
 from dropclip_ros.files import check_sha256, load_tensors, sha256_of
+from dropclip_ros.image import ImageConfig
 from dropclip_ros.text import TextConfig, is_sha256
 from dropclip_ros.voxels import VoxelConfig
 
 CONFIG = "config.json"
 ENCODER = "encoder.safetensors"
 ADAPTER = "text_adapter.safetensors"
+IMAGE = "image_tower.safetensors"
 NEGATIVES = ("object", "thing", "texture", "stuff")  # the paper's canonical ones
 
 
@@ -34,14 +36,15 @@ class ModelConfig:
     """Everything a model folder needs besides its tensors.
 
     temperature: gamma of section 3.4. null_similarity: the constant cosine of "none of these", which lets a scene
-    hold nothing that a phrase means. threshold: of the score, in (0, 1). sha256: hex digest of each tensor file,
-    filled in by `save_model`.
+    hold nothing that a phrase means. threshold: of the score, in (0, 1). image: the tower for the frame's own crops,
+    None for the encoder alone. sha256: hex digest of each tensor file, filled in by `save_model`.
     """
 
     name: str
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     voxels: VoxelConfig = field(default_factory=VoxelConfig)
     text: TextConfig = field(default_factory=TextConfig)
+    image: ImageConfig | None = None
     temperature: float = 0.1
     null_similarity: float = 0.0
     threshold: float = 0.5
@@ -61,8 +64,10 @@ class ModelConfig:
         if not isinstance(self.sha256, Mapping):
             raise ValueError(f"sha256 must map file names to digests; got {self.sha256!r}")
         for file, digest in self.sha256.items():
-            if file not in (ENCODER, ADAPTER) or not is_sha256(digest):
-                raise ValueError(f"sha256 maps {ENCODER} and {ADAPTER} to 64 hex digits; got {file!r}: {digest!r}")
+            if file not in (ENCODER, ADAPTER, IMAGE) or not is_sha256(digest):
+                raise ValueError(
+                    f"sha256 maps {ENCODER}, {ADAPTER} and {IMAGE} to 64 hex digits; got {file!r}: {digest!r}"
+                )
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
@@ -71,8 +76,9 @@ class ModelConfig:
     def from_json(cls, text: str) -> ModelConfig:
         """ValueError where the text is no JSON, a key is unknown or missing, or a value is out of range."""
         data = _fields_of(cls, json.loads(text), "")
-        for name, part in (("encoder", EncoderConfig), ("voxels", VoxelConfig), ("text", TextConfig)):
-            if name in data:
+        parts = {"encoder": EncoderConfig, "voxels": VoxelConfig, "text": TextConfig, "image": ImageConfig}
+        for name, part in parts.items():
+            if name in data and not (name == "image" and data[name] is None):
                 data[name] = _build(part, data[name], name)
         return _build(cls, data, "")
 
@@ -104,12 +110,14 @@ def save_model(
     config: ModelConfig,
     text_adapter: Tensor | None = None,
     mean_object: Tensor | None = None,
+    image_tower: Mapping[str, Tensor] | None = None,
 ) -> ModelConfig:
     """Writes a model folder and returns the config as written, digests filled in.
 
     Each file is written beside its place and renamed, the config last: a folder cut off half-way is refused by
-    `load_model`, never half used. text_adapter (C, C) and, beside it, mean_object (C,): see `TextEncoder`. ValueError
-    where the encoder is not what config.encoder says (a fused one is not), or a value does not fit fp16.
+    `load_model`, never half used. text_adapter (C, C) and, beside it, mean_object (C,): see `TextEncoder`. image_tower:
+    the state dict of config.image, where that is a "vit". ValueError where the encoder is not what config.encoder says
+    (a fused one is not), or a value does not fit fp16.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -122,9 +130,11 @@ def save_model(
         files[ADAPTER] = {"adapter": _stored("adapter", text_adapter.detach().cpu())}
         if mean_object is not None:
             files[ADAPTER]["mean_object"] = mean_object.detach().cpu().contiguous()
+    if image_tower is not None:
+        files[IMAGE] = {name: _stored(name, tensor.detach().cpu()) for name, tensor in image_tower.items()}
     digests = {name: _write_tensors(folder / name, tensors) for name, tensors in files.items()}
-    if text_adapter is None:
-        (folder / ADAPTER).unlink(missing_ok=True)
+    for name in {ADAPTER, IMAGE} - set(files):
+        (folder / name).unlink(missing_ok=True)
     config = dataclasses.replace(config, sha256=digests)
     part = folder / (CONFIG + ".part")
     part.write_text(config.to_json(), encoding="utf-8")
@@ -157,10 +167,11 @@ def load_model(
     config = load_config(folder)
     if ENCODER not in config.sha256:
         raise DropclipError(Status.MODEL_ERROR, f"{folder / CONFIG} holds no sha256 of {ENCODER}; save the model again")
-    if (folder / ADAPTER).exists() and ADAPTER not in config.sha256:
-        raise DropclipError(
-            Status.MODEL_ERROR, f"{folder / ADAPTER} is not listed in {CONFIG}; remove it or save the model again"
-        )
+    for name in (ADAPTER, IMAGE):
+        if (folder / name).exists() and name not in config.sha256:
+            raise DropclipError(
+                Status.MODEL_ERROR, f"{folder / name} is not listed in {CONFIG}; remove it or save the model again"
+            )
     for name, digest in config.sha256.items():
         check_sha256(folder / name, digest)
     state = load_tensors(folder / ENCODER)

@@ -1,24 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training: equations against plain loops, exact resume, a network that learns, truthful questions, true geometry."""
 
+import dataclasses
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from dropclip_ros.encoder import EncoderConfig, MinkUNet14D
-from training.crops import CROP_SIZE, square_box, to_images, view_crops
-from training.distill import OFFSET_UNIT, DistillConfig, distill, object_cloud, training_sample, voxel_labels
-from training.evaluate import intersection_over_union, questions
+from dropclip_ros.image import square_box, to_images
+from training.crops import CROP_SIZE, view_crops
+from training.distill import (
+    OFFSET_UNIT,
+    DistillConfig,
+    distill,
+    make_batch,
+    object_cloud,
+    training_sample,
+    voxel_labels,
+)
 from training.fusion import FusedScene, fuse_objects, informativeness
 from training.image_tower import phrase_loss, ragged
-from training.objects import catalogue, matches
+from training.objects import catalogue
 from training.scenes import FIRST_OBJECT_ID, TABLE_ID, View, load_scenes
 from training.widen import widen
 
@@ -113,7 +121,7 @@ def test_object_cloud_stands_on_the_table_frame():
 
 def test_distillation_learns_and_resumes_exactly(tmp_path):
     torch.set_num_threads(1)
-    config = DistillConfig(encoder=TINY, batch_size=1, steps=90, base_lr=1e-2, save_every=8, blob_chance=0)
+    config = DistillConfig(encoder=TINY, batch_size=1, steps=60, base_lr=1e-2, save_every=8, blob_chance=0)
     whole = distill([FakeScene()], [FUSED], TEXT, config)
     with pytest.raises(KeyboardInterrupt):
         distill([FakeScene(fail_at=30)], [FUSED], TEXT, config, tmp_path / "c.ckpt")
@@ -122,13 +130,22 @@ def test_distillation_learns_and_resumes_exactly(tmp_path):
         assert torch.equal(tensor, resumed.state_dict()[name]), name
     coords, feats, row = training_sample(tabletop(), FUSED, config, np.random.default_rng(5))
     with torch.no_grad():
-        decoded = whole.decode(torch.from_numpy(coords), torch.from_numpy(feats))
-        predicted, offset = whole.head(decoded), OFFSET_UNIT * whole.offset(decoded).numpy()
+        predicted = whole(torch.from_numpy(coords), torch.from_numpy(feats))
     right = (predicted[:, :2].argmax(1).numpy() == row).mean()
     assert right > 0.9, right
-    middles = np.stack([coords[row == k].mean(0) for k in (0, 1)])
-    error = np.linalg.norm(coords + offset - middles[row], axis=1)
-    assert np.median(error) < 0.5 * np.median(np.linalg.norm(coords - middles[row], axis=1))
+
+
+def test_a_batch_points_from_every_voxel_to_the_middle_of_its_object():
+    config = DistillConfig(encoder=TINY, batch_size=2, supervised_share=1)
+    batch = make_batch([FakeScene()], [FUSED], config, step=0)
+    assert batch.targets.shape == (4, 4) and len(batch.rows) == len(batch.coords)
+    middles = batch.coords[batch.rows, 1:] + OFFSET_UNIT * batch.offsets
+    for k in range(4):
+        of_object = batch.objects == k
+        expected = batch.coords[batch.rows][of_object, 1:].float().mean(0)
+        assert torch.allclose(middles[of_object], expected.expand(int(of_object.sum()), 3), atol=1e-3)
+    half = make_batch([FakeScene()], [FUSED], dataclasses.replace(config, supervised_share=0.5), step=0)
+    assert len(half.rows) == round(0.5 * len(batch.rows)) and torch.equal(half.coords, batch.coords)
 
 
 def test_a_widened_encoder_says_what_the_narrow_one_said():
@@ -170,25 +187,6 @@ def test_square_box_is_square_and_centred():
     mask[10:20, 30:34] = True
     left, top, right, bottom = square_box(mask, 1.0)
     assert (left, top, right, bottom) == (27, 10, 37, 20)
-
-
-def test_questions_are_true_and_absent_ones_fit_nothing(monkeypatch):
-    monkeypatch.setattr("training.evaluate.MIN_VISIBLE", 50)
-    specs = {spec.name: spec for spec in catalogue()}
-    names = ["mug_00", "hammer_00"]
-
-    scene = SimpleNamespace(objects={FIRST_OBJECT_ID + i: {"name": name} for i, name in enumerate(names)})
-    asked = questions(scene, tabletop(), specs, "heldout", np.random.default_rng(0))
-    assert {q.family for q in asked} >= {"class", "attribute", "affordance", "absent", "other"}
-    for q in asked:
-        fits = [FIRST_OBJECT_ID + i for i, name in enumerate(names) if matches(specs[name], q.phrase)]
-        assert fits == q.labels and bool(fits) == (q.family not in ("absent", "other"))
-
-
-def test_iou():
-    a, b = np.array([1, 1, 0, 0], bool), np.array([0, 1, 1, 0], bool)
-    assert intersection_over_union(a, b) == pytest.approx(1 / 3)
-    assert intersection_over_union(a, ~a) == 0
 
 
 def test_generated_scene_is_metric_and_consistent(tmp_path):

@@ -16,34 +16,57 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from dropclip_ros.grounding import similarities
+from dropclip_ros.image import ImageTower
 from dropclip_ros.pipeline import Grounder
 from dropclip_ros.text import TextEncoder
 from dropclip_ros.weights import ModelConfig
-from training.evaluate import encoded_views, questions
+from training.methods import Method, drawn_views, single_view
 from training.objects import catalogue
 from training.phrases import ABSENT_PHRASES
+from training.questions import questions
 from training.scenes import Scene
 
 
-def best_similarities(grounder: Grounder, scenes: list[Scene], seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def best_similarities(
+    method: Method, text: TextEncoder, scenes: list[Scene], seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
     """Best similarity in view (n,) of phrases that fit something there and of absent ones; which fit (n,)."""
     specs = {spec.name: spec for spec in catalogue()}
     rng = np.random.default_rng(seed)
     best, fits = [], []
-    for scene, view, encoded in encoded_views(grounder, scenes, seed):
-        asked = [question.phrase for question in questions(scene, view, specs, "training", rng, absent=0)]
+    for _, scene, v in drawn_views(scenes, seed, "calibrate"):
+        features = method(scene, v).features
+        if not len(features):
+            continue
+        asked = [question.phrase for question in questions(scene, scene.view(v), specs, "training", rng, absent=0)]
         absent = [str(phrase) for phrase in rng.choice(ABSENT_PHRASES["calibration"], 8, replace=False)]
-        text = grounder.text.encode(asked + absent).to(encoded.features.device)
-        similarity = similarities(encoded.instance_features, text, grounder.text.mean_object)
+        similarity = similarities(features, text.encode(asked + absent).to(features.device), text.mean_object)
         best.append(similarity.max(dim=0).values.cpu().numpy())
         fits.append([True] * len(asked) + [False] * len(absent))
     return np.concatenate(best), np.concatenate(fits)
 
 
-def calibrate(encoder: torch.nn.Module, text: TextEncoder, config: ModelConfig, scenes: list[Scene]) -> ModelConfig:
+def calibrate_method(method: Method, text: TextEncoder, config: ModelConfig, scenes: list[Scene]) -> ModelConfig:
     """`config` with temperature and null similarity such that a score of 0.5 means "as likely as not"."""
-    best, fits = best_similarities(Grounder(encoder, text, config), scenes)
+    best, fits = best_similarities(method, text, scenes)
     fit = LogisticRegression(C=1e6, class_weight="balanced").fit(best[:, None], fits)
     slope, offset = float(fit.coef_[0, 0]), float(fit.intercept_[0])
-    print(f"calibration: {len(fits)} phrases; temperature {1 / slope:.4f}, null {-offset / slope:.4f}")
     return replace(config, temperature=round(1 / slope, 5), null_similarity=round(-offset / slope, 5), threshold=0.5)
+
+
+def calibrate(
+    encoder: torch.nn.Module,
+    text: TextEncoder,
+    config: ModelConfig,
+    scenes: list[Scene],
+    image: ImageTower | None = None,
+) -> ModelConfig:
+    """The same for the whole path with a trained encoder; with `image`, for its mixed cosines too."""
+    config = calibrate_method(single_view(Grounder(encoder, text, config)), text, config, scenes)
+    print(f"calibration: temperature {config.temperature:.4f}, null {config.null_similarity:.4f}")
+    if image is not None:
+        mixed = calibrate_method(single_view(Grounder(encoder, text, config, image=image)), text, config, scenes)
+        print(f"with the image: temperature {mixed.temperature:.4f}, null {mixed.null_similarity:.4f}")
+        tuned = replace(image.config, temperature=mixed.temperature, null_similarity=mixed.null_similarity)
+        config = replace(config, image=tuned)
+    return config

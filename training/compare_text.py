@@ -23,9 +23,10 @@ import torch.nn.functional as F
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
+from dropclip_ros.image import load_vit
 from dropclip_ros.text import TextConfig, TextEncoder
 from training.crops import Crops, collect_crops
-from training.image_tower import FrozenText, TowerConfig, embed_crops, load_tower, train_tower
+from training.image_tower import FrozenText, TowerConfig, embed_crops, train_tower
 from training.language import Embed, prompts, training_vocabulary
 from training.objects import ObjectSpec, catalogue, matches
 from training.phrases import ABSENT_PHRASES, FAMILIES, describe
@@ -110,9 +111,8 @@ def main(
     heldout = {split: collect_crops(load_scenes(scenes / split)) for split in ("unseen_instance", "unseen_category")}
     if trained is not None:
         encoder = TextEncoder(TextConfig(), "cpu", adapter=trained / "text_adapter.safetensors", cache_size=20000)
-        report(
-            "trained", load_tower(trained / "image_tower.safetensors", TowerConfig()), encoder.encode, heldout, specs
-        )
+        tower = load_vit(trained / "image_tower.safetensors", TowerConfig().image)
+        report("trained", tower, encoder.encode, heldout, specs)
         return
     train = collect_crops(load_scenes(scenes / "train")[:limit])
     encoder = TextEncoder(TextConfig(), "cpu", cache_size=20000)
@@ -122,7 +122,7 @@ def main(
     sides: dict[str, Callable[[], nn.Module]] = {
         "frozen": lambda: FrozenText(embedded, adapt=False),
         "adapter": lambda: FrozenText(embedded, adapt=True),
-        "own": lambda: OwnText(texts, TowerConfig().embed_dim),
+        "own": lambda: OwnText(texts, TowerConfig().image.channels),
     }
     for name, make in sides.items():
         if only and name not in only.split(","):

@@ -9,16 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 from tqdm import tqdm
 
+from dropclip_ros.image import cut_crop
 from training.scenes import FIRST_OBJECT_ID, Scene, View
 
 CROP_SIZE = 64
-EXPANSION = 1.2  # side of the square crop over the longer side of the mask's box
 MIN_PIXELS = 120  # a smaller visible part is not embedded
-BACKGROUND = 0.5  # grey of the masked-out pixels of a crop-mask, in [0, 1]
 
 
 @dataclass
@@ -51,15 +49,6 @@ class Crops:
         return Crops(**arrays, names=json.loads((folder / "names.json").read_text()))
 
 
-def square_box(mask: np.ndarray, expansion: float = EXPANSION) -> tuple[int, int, int, int]:
-    """Square box (left, top, right, bottom) around the true pixels of `mask` (H,W), possibly beyond the image."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
-    half = max(bottom - top, right - left) * expansion / 2
-    cy, cx = (top + bottom) / 2, (left + right) / 2
-    return round(cx - half), round(cy - half), round(cx + half), round(cy + half)
-
-
 def view_crops(view: View, min_pixels: int = MIN_PIXELS) -> list[tuple[int, int, np.ndarray, np.ndarray]]:
     """(label, visible pixels, crop (S,S,3) uint8, mask (S,S) bool) of each object that shows at least `min_pixels`."""
     image, found = Image.fromarray(view.rgb), []
@@ -67,11 +56,7 @@ def view_crops(view: View, min_pixels: int = MIN_PIXELS) -> list[tuple[int, int,
     for label in range(FIRST_OBJECT_ID, len(areas)):
         if areas[label] < min_pixels:
             continue
-        mask = view.mask == label
-        box = square_box(mask)
-        crop = image.crop(box).resize((CROP_SIZE, CROP_SIZE), Image.Resampling.BILINEAR)
-        small = Image.fromarray(mask).crop(box).resize((CROP_SIZE, CROP_SIZE), Image.Resampling.NEAREST)
-        found.append((label, int(areas[label]), np.asarray(crop), np.asarray(small)))
+        found.append((label, int(areas[label]), *cut_crop(image, view.mask == label, CROP_SIZE)))
     return found
 
 
@@ -106,12 +91,3 @@ def collect_crops(scenes: list[Scene], cache: Path | None = None, views: int | N
     if cache is not None:
         crops.save(cache)
     return crops
-
-
-def to_images(pixels: np.ndarray, masks: np.ndarray | None) -> torch.Tensor:
-    """Crops as network input (N,3,S,S) in [-1, 1]; with `masks` everything but the object is grey (crop-mask, A.3)."""
-    images = torch.tensor(pixels).permute(0, 3, 1, 2).float().div_(255)
-    if masks is not None:
-        keep = torch.tensor(masks).unsqueeze(1)
-        images = torch.where(keep, images, torch.tensor(BACKGROUND))
-    return images.mul_(2).sub_(1)

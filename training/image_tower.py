@@ -9,19 +9,19 @@ SigLIP (arXiv 2303.15343) over the whole vocabulary, with all phrases that truth
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import open_clip
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 from tqdm import tqdm
 
+from dropclip_ros.image import ImageConfig, make_vit, to_images
 from training.checkpoint import load_checkpoint, save_checkpoint
-from training.crops import CROP_SIZE, Crops, to_images
+from training.crops import Crops
 from training.language import Vocabulary
 
 NEGATIVE_SHARE = 20.0
@@ -32,12 +32,8 @@ RANKING = 0.5
 class TowerConfig:
     """Shape and schedule of the image tower."""
 
-    width: int = 192
-    layers: int = 5
-    head_width: int = 64
-    patch_size: int = 8
+    image: ImageConfig = field(default_factory=ImageConfig)
     patch_dropout: float = 0.5
-    embed_dim: int = 384
     batch_size: int = 128
     steps: int = 1600
     lr: float = 1e-3
@@ -53,20 +49,6 @@ class TowerConfig:
             raise ValueError(f"patch_dropout {self.patch_dropout}: expected [0, 1)")
         if self.steps < 1:
             raise ValueError(f"steps {self.steps}: expected at least 1")
-
-
-def make_tower(config: TowerConfig) -> nn.Module:
-    """open_clip's VisionTransformer in the shape of `config`: images (N,3,64,64) in [-1, 1] -> (N, embed_dim)."""
-    return open_clip.transformer.VisionTransformer(
-        image_size=CROP_SIZE,
-        patch_size=config.patch_size,
-        width=config.width,
-        layers=config.layers,
-        heads=config.width // config.head_width,
-        mlp_ratio=4.0,
-        patch_dropout=config.patch_dropout,
-        output_dim=config.embed_dim,
-    )
 
 
 class FrozenText(nn.Module):
@@ -172,7 +154,7 @@ def train_tower(
 ) -> nn.Module:
     """Trains tower and text side (in place); goes on from `checkpoint` where it exists."""
     torch.manual_seed(config.seed)
-    parts = nn.ModuleDict({"tower": make_tower(config), "text": text, "head": TowerHead()})
+    parts = nn.ModuleDict({"tower": make_vit(config.image, config.patch_dropout), "text": text, "head": TowerHead()})
     tower, head = parts["tower"], parts["head"]
     optimizer, schedule = _optimizer(tower, text, head, config)
     names = sorted(set(crops.names))
@@ -218,19 +200,8 @@ def embed_crops(tower: nn.Module, crops: Crops, masked: bool = True, batch: int 
     return torch.cat(parts)
 
 
-def save_tower(path: Path, tower: nn.Module, config: TowerConfig) -> None:
-    """fp16 safetensors with the config as metadata, written beside and renamed."""
+def save_tower(path: Path, tower: nn.Module) -> None:
+    """fp16 safetensors, written beside and renamed; `dropclip_ros.image.load_vit` reads them."""
     part = path.with_suffix(".part")
-    save_file(
-        {k: v.half().contiguous() for k, v in tower.state_dict().items()},
-        part,
-        metadata={k: str(v) for k, v in asdict(config).items()},
-    )
+    save_file({k: v.half().contiguous() for k, v in tower.state_dict().items()}, part)
     part.replace(path)
-
-
-def load_tower(path: Path, config: TowerConfig) -> nn.Module:
-    """Reads what `save_tower` wrote, fp32, eval mode."""
-    tower = make_tower(config)
-    tower.load_state_dict({k: v.float() for k, v in load_file(path).items()})
-    return tower.eval()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from dropclip_ros.encoder import MinkUNet14D
+from dropclip_ros.image import ImageTower, load_vit
 from dropclip_ros.pipeline import MODEL_FOLDER
 from dropclip_ros.text import TextConfig, TextEncoder
 from dropclip_ros.weights import ModelConfig, load_model, save_model
@@ -28,7 +28,7 @@ from training.calibrate import calibrate
 from training.crops import collect_crops
 from training.distill import DistillConfig, distill
 from training.fusion import FusedScene, fuse_objects
-from training.image_tower import FrozenText, TowerConfig, embed_crops, load_tower, save_tower, train_tower
+from training.image_tower import FrozenText, TowerConfig, embed_crops, save_tower, train_tower
 from training.language import object_prompts, prompts, training_vocabulary
 from training.objects import catalogue
 from training.scenes import Scene, load_scenes
@@ -89,32 +89,30 @@ def make_tower(out: Path, recipe: Recipe) -> None:
     text = FrozenText(torch.stack([encoder.encode(texts) for texts in prompts(vocabulary.phrases)]), recipe.adapt_text)
     tower = train_tower(crops, vocabulary, text, recipe.tower, out / "tower.ckpt")
     save_file({"adapter": text.adapter.detach().half().contiguous()}, out / "text_adapter.safetensors")
-    save_tower(out / "image_tower.safetensors", tower, recipe.tower)
+    save_tower(out / "image_tower.safetensors", tower)
 
 
 def make_fused(out: Path, recipe: Recipe) -> None:
-    """Fused object features (eq. 4 and 5) of every split."""
-    tower = load_tower(out / "image_tower.safetensors", recipe.tower)
+    """Fused object features (eq. 4 and 5) of the training scenes, and their mean beside the text adapter."""
+    tower = load_vit(out / "image_tower.safetensors", recipe.tower.image)
     text = TextEncoder(TextConfig(), "cpu", adapter=out / "text_adapter.safetensors")
     wanted = object_prompts(catalogue(), text.encode)
-    for split in SPLITS:
-        scenes = load_scenes(out / "scenes" / split)
-        crops = collect_crops(scenes, out / "crops" / split)
-        features = embed_crops(tower, crops)
-        fused = []
-        for s, scene in enumerate(scenes):
-            of_scene = torch.from_numpy(crops.scene == s)
-            labels = torch.from_numpy(crops.label)[of_scene]
-            fused.append(
-                fuse_objects(features[of_scene], labels, {k: wanted[o["name"]] for k, o in scene.objects.items()})
-            )
-        lost, count = sum(f.uninformative for f in fused), sum(len(f.labels) for f in fused)
-        print(f"{split}: {lost} of {count} objects had no informative view")
-        save_fused(out / "fused" / f"{split}.safetensors", scenes, fused)
-        if split == "train":
-            mean = torch.cat([f.features for f in fused]).mean(0)
-            adapter = load_file(out / "text_adapter.safetensors")["adapter"]
-            save_file({"adapter": adapter, "mean_object": mean}, out / "text_adapter.safetensors")
+    scenes = load_scenes(out / "scenes" / "train")
+    crops = collect_crops(scenes, out / "crops" / "train")
+    features = embed_crops(tower, crops)
+    fused = []
+    for s, scene in enumerate(scenes):
+        of_scene = torch.from_numpy(crops.scene == s)
+        labels = torch.from_numpy(crops.label)[of_scene]
+        fused.append(
+            fuse_objects(features[of_scene], labels, {k: wanted[o["name"]] for k, o in scene.objects.items()})
+        )
+    lost, count = sum(f.uninformative for f in fused), sum(len(f.labels) for f in fused)
+    print(f"{lost} of {count} objects had no informative view")
+    save_fused(out / "fused" / "train.safetensors", scenes, fused)
+    mean = torch.cat([f.features for f in fused]).mean(0)
+    adapter = load_file(out / "text_adapter.safetensors")["adapter"]
+    save_file({"adapter": adapter, "mean_object": mean}, out / "text_adapter.safetensors")
 
 
 def save_fused(path: Path, scenes: list[Scene], fused: list[FusedScene]) -> None:
@@ -164,10 +162,18 @@ def make_model(out: Path, recipe: Recipe, model: Path) -> None:
         name="dropclip-small", encoder=recipe.distill.encoder, voxels=recipe.distill.voxels, text=TextConfig()
     )
     text = TextEncoder(config.text, "cpu", adapter=out / "text_adapter.safetensors")
-    config = calibrate(encoder, text, config, load_scenes(out / "scenes" / "validation"))
+    tower = out / "image_tower.safetensors"
+    image = ImageTower(recipe.tower.image, tower)
+    config = calibrate(encoder, text, config, load_scenes(out / "scenes" / "validation"), image)
     extras = load_file(out / "text_adapter.safetensors")
-    save_model(model, encoder, config, text_adapter=extras["adapter"], mean_object=extras["mean_object"])
-    shutil.copy(out / "image_tower.safetensors", model)
+    save_model(
+        model,
+        encoder,
+        config,
+        text_adapter=extras["adapter"],
+        mean_object=extras["mean_object"],
+        image_tower=load_file(tower),
+    )
 
 
 def main(
@@ -191,7 +197,7 @@ def main(
     }
     results = {
         "tower": out / "image_tower.safetensors",
-        "fuse": out / "fused" / "unseen_category.safetensors",
+        "fuse": out / "fused" / "train.safetensors",
         "distill": out / "encoder.safetensors",
     }
     for name in steps if stage == "all" else (stage,):
