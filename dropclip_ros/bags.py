@@ -16,15 +16,18 @@ INFO_TOPIC = "/camera/color/camera_info"
 
 
 def load_bag_frame(bag: str | Path) -> RgbdFrame:
-    """First colour and depth image and CameraInfo of `bag`. BAD_FRAME where one is missing."""
-    from rosbags.highlevel import AnyReader
+    """First colour and depth image and CameraInfo of `bag`. BAD_FRAME where one is missing or the bag is damaged."""
+    from rosbags.highlevel import AnyReader, AnyReaderError
     from rosbags.typesys import Stores, get_typestore
 
     messages: dict = {}
-    with AnyReader([Path(bag)], default_typestore=get_typestore(Stores.ROS2_HUMBLE)) as reader:
-        wanted = [c for c in reader.connections if c.topic in (COLOR_TOPIC, DEPTH_TOPIC, INFO_TOPIC)]
-        for connection, _, raw in reader.messages(connections=wanted):
-            messages.setdefault(connection.topic, reader.deserialize(raw, connection.msgtype))
+    try:
+        with AnyReader([Path(bag)], default_typestore=get_typestore(Stores.ROS2_HUMBLE)) as reader:
+            wanted = [c for c in reader.connections if c.topic in (COLOR_TOPIC, DEPTH_TOPIC, INFO_TOPIC)]
+            for connection, _, raw in reader.messages(connections=wanted):
+                messages.setdefault(connection.topic, reader.deserialize(raw, connection.msgtype))
+    except (AnyReaderError, OSError) as error:
+        raise DropclipError(Status.BAD_FRAME, f"{bag} cannot be read as a rosbag2 ({error})") from error
     for topic in (COLOR_TOPIC, DEPTH_TOPIC, INFO_TOPIC):
         if topic not in messages:
             raise DropclipError(Status.BAD_FRAME, f"{bag} holds no {topic}; record it with the camera's own topics")

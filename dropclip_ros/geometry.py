@@ -110,7 +110,7 @@ class Intrinsics:
             raise _bad_frame(f"CameraInfo.k has {k.size} numbers; expected 9.")
         if k[0] == 0.0:
             raise _bad_frame("CameraInfo.k is all zeros: the camera is not calibrated. Calibrate it.")
-        if abs(k[1]) > 1e-9 * k[0]:
+        if abs(k[1]) > 1e-9 * abs(k[0]):
             raise _bad_frame(f"CameraInfo.k has skew {k[1]}, not supported. Use the rectified image.")
         if any(d) and len(d) not in _DISTORTION_LENGTHS.get(distortion_model, ()):
             raise _bad_frame(f"distortion model '{distortion_model}' with {len(d)} coefficients unsupported "
@@ -156,6 +156,9 @@ def decode_depth(image: np.ndarray, unit: str) -> np.ndarray:
         raise _bad_frame(f"depth unit is '{unit}'; expected one of {', '.join(DEPTH_UNITS)}.")
     if image.ndim != 2 or image.dtype.kind not in "iuf":
         raise _bad_frame(f"the depth image is {image.dtype} {image.shape}; expected one channel (H, W).")
+    if image.dtype.itemsize == 1:
+        raise _bad_frame("the depth image has 8 bits a pixel: a picture of depth, not depth. Use the 16-bit image, or "
+                         "a .npy of metres.")
     if unit == "m" and image.dtype.kind != "f":
         raise _bad_frame(f"the depth image holds whole numbers ({image.dtype}) but its unit is said to be m; "
                          "it is surely in mm or 0.1mm.")
@@ -185,18 +188,28 @@ def backproject(depth: np.ndarray, intrinsics: Intrinsics, near: float = 0.1,
                 far: float = 3.0) -> tuple[np.ndarray, np.ndarray]:
     """Depth (H, W) metres to camera-frame points (N, 3) float32 and their pixels (N,) int64 (row-major).
 
-    Only depths within [near, far] metres are kept; 0, NaN and inf never are.
+    Only depths within [near, far] metres are kept; 0, NaN and inf never are. BAD_FRAME where none is left.
     """
     if depth.shape != (intrinsics.height, intrinsics.width):
         raise _bad_frame(f"depth is {depth.shape[::-1]} (width, height) but the intrinsics are for "
                          f"{intrinsics.width}x{intrinsics.height}. Use Intrinsics.scaled_to.")
     flat = depth.reshape(-1)
     pixels = np.flatnonzero((flat >= max(near, np.finfo(np.float32).tiny)) & (flat <= far))
+    if len(pixels) == 0:
+        raise _bad_frame(f"no pixel has a depth between {near:g} and {far:g} m: {_why_no_depth(flat)}.")
     z = flat[pixels].astype(np.float32, copy=False)
     points = np.empty((len(pixels), 3), dtype=np.float32)
     points[:, :2] = _rays(intrinsics)[pixels] * z[:, None]
     points[:, 2] = z
     return points, pixels
+
+
+def _why_no_depth(depth: np.ndarray) -> str:
+    valid = depth[np.isfinite(depth) & (depth > 0)]
+    if len(valid) == 0:
+        return "all are unknown (0, NaN or inf). Is the sensor covered, or its emitter off?"
+    return (f"their median is {np.median(valid):.3g} m. Check the unit of the depth (32FC1 is in metres, 16UC1 in mm "
+            "or 0.1mm), then how far the camera is")
 
 
 def project(points: np.ndarray, intrinsics: Intrinsics) -> tuple[np.ndarray, np.ndarray]:
@@ -290,7 +303,7 @@ def _read_image(path: str | Path, mode: str | None = None) -> np.ndarray:
     try:
         with Image.open(path) as image:
             return np.array(image.convert(mode) if mode else image)
-    except (OSError, SyntaxError) as error:  # PIL reports some broken PNGs as SyntaxError
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:  # SyntaxError: some broken PNGs
         raise _bad_frame(f"cannot read the image {path}: {error}.") from error
 
 

@@ -57,26 +57,26 @@ def is_sha256(text: object) -> bool:
     return isinstance(text, str) and len(text) == 64 and set(text) <= set("0123456789abcdef")
 
 
-def clean_phrase(phrase: str) -> str:
-    """The phrase without white space around it.
+def clean_phrase(phrase: str, name: str = "phrase") -> str:
+    """The phrase without white space around it; `name` is what errors call it.
 
     BAD_REQUEST where nothing is left, it is longer than 256 characters, or it holds control characters.
     """
     if not isinstance(phrase, str):
-        raise DropclipError(Status.BAD_REQUEST, f"a phrase must be text; got {type(phrase).__name__}")
+        raise DropclipError(Status.BAD_REQUEST, f"the {name} must be text; got {type(phrase).__name__}")
     phrase = phrase.strip()
     categories = [unicodedata.category(character) for character in phrase]
     if all(category[0] in "CZ" for category in categories):
-        raise DropclipError(Status.BAD_REQUEST, "the phrase is empty; name the object, as in 'the red mug'")
+        raise DropclipError(Status.BAD_REQUEST, f"the {name} is empty; name the object, as in 'the red mug'")
     if len(phrase) > MAX_CHARACTERS:
         raise DropclipError(
             Status.BAD_REQUEST,
-            f"the phrase has {len(phrase)} characters, at most {MAX_CHARACTERS} are allowed; shorten it",
+            f"the {name} has {len(phrase)} characters, at most {MAX_CHARACTERS} are allowed; shorten it",
         )
     bad = next((c for c, category in zip(phrase, categories, strict=True) if category in ("Cc", "Cs")), None)
     if bad is not None:
         raise DropclipError(
-            Status.BAD_REQUEST, f"the phrase holds the control character U+{ord(bad):04X}; send plain text on one line"
+            Status.BAD_REQUEST, f"the {name} holds the control character U+{ord(bad):04X}; send plain text on one line"
         )
     return phrase
 
@@ -117,7 +117,8 @@ class TextEncoder:
         step = max(1, BATCH // len(self.config.templates))
         for start in range(0, len(new), step):
             batch = new[start : start + step]
-            rows.update(zip(batch, self._encode_batch(batch), strict=True))
+            # copies, since a view would keep its whole batch in the cache
+            rows.update((phrase, row.clone()) for phrase, row in zip(batch, self._encode_batch(batch), strict=True))
         for phrase in phrases:
             self._cache[phrase] = rows[phrase]
             self._cache.move_to_end(phrase)

@@ -77,6 +77,13 @@ class BagPlayer(Node):
         return self.create_publisher(kind, connection.topic, qos), kind
 
     def _play(self) -> None:
+        try:
+            self._play_all()
+        except Exception as error:      # of many kinds, from reading what is damaged
+            if not self._stopped.is_set():
+                self.get_logger().error(f"the bag cannot be played on, it is damaged: {type(error).__name__}: {error}")
+
+    def _play_all(self) -> None:
         while not self._stopped.is_set():
             began = time.monotonic()
             played = self._play_once(began, self._settings["rate"])

@@ -134,6 +134,9 @@ class GraspMatcherNode(Node):
         if len(grasps) < len(proposals.grasps):
             self.get_logger().warning(f"{len(proposals.grasps) - len(grasps)} of {len(proposals.grasps)} proposals "
                                       "are not finite or not orthonormal: dropped")
+            if not len(grasps):
+                raise DropclipError(Status.NO_GRASPS, f"all {len(proposals.grasps)} proposals on {GRASPS_TOPIC} are "
+                                    "broken (not finite, no unit quaternion or a negative width); mend the proposer")
         world = self._settings["world_frame"]
         if world:
             world_from_grasps = self._lookup(world, proposals.header)

@@ -50,6 +50,9 @@ class ImageFolderNode(Node):
         self._settings = s = Settings(self, SETTINGS)
         self._pairs = image_pairs(Path(s["folder"]), s["color_pattern"], s["depth_pattern"])
         self._next = 0
+        if not s["intrinsics"]:
+            raise DropclipError(Status.BAD_REQUEST, "parameter intrinsics is not set; name a JSON file with fx, fy, "
+                                "cx, cy, width, height in pixels")
         Intrinsics.from_json(s["intrinsics"])       # a missing file should end the node, not every frame
         self._color = self.create_publisher(Image, COLOR_TOPIC, CAMERA_QOS)
         self._depth = self.create_publisher(Image, DEPTH_TOPIC, CAMERA_QOS)

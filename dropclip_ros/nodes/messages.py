@@ -52,23 +52,27 @@ def time_message(ns: int) -> Time:
 
 # --- images -------------------------------------------------------------------------------------------------
 
-def image_to_numpy(msg: Image) -> np.ndarray:
-    """Pixels as (H, W) or (H, W, C), a view of the message where its byte order allows.
+def image_to_numpy(msg: Image, what: str = "image", encodings: Sequence[str] = tuple(_ENCODINGS)) -> np.ndarray:
+    """Pixels as (H, W) or (H, W, C), a view of the message where its byte order allows; `what` is its name in errors.
 
-    Raises BAD_FRAME for an unknown encoding and for sizes that the data does not bear out.
+    Raises BAD_FRAME for an encoding that is not one of `encodings` and for sizes that the data does not bear out.
     """
-    encoding = _ENCODINGS.get(msg.encoding)
-    if encoding is None:
-        raise DropclipError(Status.BAD_FRAME, f"image encoding {msg.encoding!r:.40} is not supported; "
-                            f"publish one of {', '.join(_ENCODINGS)}")
+    if msg.encoding not in encodings:
+        raise DropclipError(
+            Status.BAD_FRAME, f"the {what} has encoding {msg.encoding!r:.40}; publish one of {', '.join(encodings)}"
+            + ("; are the colour and the depth topic swapped?" if msg.encoding in _ENCODINGS else ""))
+    encoding = _ENCODINGS[msg.encoding]
     dtype = np.dtype(encoding.dtype).newbyteorder(">" if msg.is_bigendian else "<")
     row = msg.width * encoding.channels * dtype.itemsize
     if msg.height == 0 or msg.width == 0:
-        raise DropclipError(Status.BAD_FRAME, f"the {msg.encoding} image is empty ({msg.width}x{msg.height})")
-    if msg.step < row or msg.step * msg.height > len(msg.data):
+        raise DropclipError(Status.BAD_FRAME, f"the {what} is empty ({msg.width}x{msg.height}); is the camera set up?")
+    if msg.step < row:
+        raise DropclipError(Status.BAD_FRAME, f"the {what} has rows (step) of {msg.step} bytes, but {msg.width} pixels "
+                            f"of {msg.encoding} need {row}; its driver or a converter fills in the message wrongly")
+    if msg.step * msg.height > len(msg.data):
         raise DropclipError(
-            Status.BAD_FRAME, f"the {msg.encoding} image says {msg.width}x{msg.height} with rows of {msg.step} bytes: "
-            f"rows need {row} bytes and the data {msg.step * msg.height}, but it has {len(msg.data)}; it is truncated")
+            Status.BAD_FRAME, f"the {what} is truncated: {msg.height} rows of {msg.step} bytes are "
+            f"{msg.step * msg.height} bytes, but it has {len(msg.data)}; its driver or a converter loses the rest")
     pixels = np.ndarray((msg.height, msg.width, encoding.channels), dtype, buffer=msg.data,
                         strides=(msg.step, encoding.channels * dtype.itemsize, dtype.itemsize))
     return pixels if encoding.channels > 1 else pixels[:, :, 0]
@@ -76,20 +80,13 @@ def image_to_numpy(msg: Image) -> np.ndarray:
 
 def color_image(msg: Image) -> np.ndarray:
     """A colour or grey image as contiguous uint8 (H, W, 3), red first."""
-    pixels = image_to_numpy(msg)
-    channels = _ENCODINGS[msg.encoding].to_rgb
-    if channels is None:
-        raise DropclipError(Status.BAD_FRAME, f"the colour image has encoding {msg.encoding}: are the colour and the "
-                            "depth topic swapped?")
-    return np.ascontiguousarray(np.atleast_3d(pixels)[:, :, channels])
+    pixels = image_to_numpy(msg, "colour image", [name for name, e in _ENCODINGS.items() if e.to_rgb])
+    return np.ascontiguousarray(np.atleast_3d(pixels)[:, :, _ENCODINGS[msg.encoding].to_rgb])
 
 
 def depth_image(msg: Image, unit: str = "mm") -> np.ndarray:
     """A depth image as float32 (H, W) metres, 0 where invalid. 32FC1 is in metres, whole numbers in `unit`."""
-    pixels = image_to_numpy(msg)
-    if _ENCODINGS[msg.encoding].to_rgb is not None:
-        raise DropclipError(Status.BAD_FRAME, f"the depth image has encoding {msg.encoding}: expected 16UC1 or 32FC1; "
-                            "are the colour and the depth topic swapped?")
+    pixels = image_to_numpy(msg, "depth image", [name for name, e in _ENCODINGS.items() if not e.to_rgb])
     return decode_depth(pixels, "m" if msg.encoding == "32FC1" else unit)
 
 
