@@ -71,7 +71,7 @@ class Setting:
 class Settings:
     """Declares a node's parameters, refuses bad values at start and while running, and reads the current ones.
 
-    `check` gets the values, by name, that would then hold and raises ValueError to refuse them.
+    `check` gets the values, by name, that would then hold and raises ValueError or DropclipError to refuse them.
     """
 
     def __init__(self, node: Node, settings: Sequence[Setting], check: Callable[[dict], object] | None = None):
@@ -89,7 +89,7 @@ class Settings:
                       for name, s in self._settings.items()} | {p.name: p.value for p in parameters}
             try:
                 self._cross_check(values)
-            except ValueError as error:
+            except (ValueError, DropclipError) as error:
                 complaints = [str(error)]
         return SetParametersResult(successful=not complaints, reason="; ".join(complaints))
 

@@ -6,7 +6,9 @@ decoded and encoded when somebody asks about it, once.
 """
 from __future__ import annotations
 
+import re
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -58,6 +60,17 @@ SETTINGS = (
 )
 
 
+def _check_settings(values: Mapping[str, object]) -> None:
+    """ValueError or DropclipError where parameter values by name make no sense together or in themselves."""
+    from dropclip_ros.text import clean_phrase
+
+    table_config(values)
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", values["device"]):
+        raise ValueError(f"device is {values['device']!r}: expected auto, cpu, cuda or cuda:N")
+    for phrase in filter(None, values["scene_negatives"]):
+        clean_phrase(phrase, "name in scene_negatives")
+
+
 @dataclass(frozen=True)
 class _Encoded:
     """The scene encoded last, with all that its encoding depended on."""
@@ -70,7 +83,7 @@ class _Encoded:
 class GroundingNode(Node):
     def __init__(self, **options):
         super().__init__("grounding_node", **options)
-        self._settings = Settings(self, SETTINGS, check=table_config)
+        self._settings = Settings(self, SETTINGS, check=_check_settings)
         self._frames = Frames(self)
         self._camera = Camera(self, self._settings)
         self._cloud_publisher = self.create_publisher(PointCloud2, "~/similarity", 1)
@@ -99,7 +112,7 @@ class GroundingNode(Node):
         from dropclip_ros.text import clean_phrase
 
         start = time.perf_counter()
-        clean_phrase(request.query)     # a request that makes no sense should cost nothing
+        clean_phrase(request.query, "query")        # a request that makes no sense should cost nothing
         mode = self._mode(request)
         captured = self._captured(request)
         header = captured.header
