@@ -44,12 +44,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     ground.add_argument("--threshold", type=float, default=0.0, help="in (0, 1); default: the model's")
     ground.add_argument("--gripper", choices=sorted(GRIPPERS), default="robotiq_2f_140")
-    ground.add_argument("--top-k", type=int, default=3, help="grasps an object (default 3)")
+    ground.add_argument("--top-k", type=_at_least_one, default=3, help="grasps an object (default 3)")
     segment = commands.add_parser("segment", parents=[frame], help="label every point, by class or by instance")
     what = segment.add_mutually_exclusive_group(required=True)
     what.add_argument("--classes", help="comma-separated class names")
     what.add_argument("--instances", action="store_true", help="separate objects without naming them")
     return parser
+
+
+def _at_least_one(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{number}: expected 1 or more")
+    return number
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -58,8 +64,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if args.out:
             args.out.mkdir(parents=True, exist_ok=True)
-        grounder = Grounder.from_pretrained(args.model, args.device)
         frame = load_frame(args.rgb, args.depth, args.depth_unit, args.intrinsics, args.camera_pose)
+        grounder = Grounder.from_pretrained(args.model, args.device)
         scene = grounder.encode(frame)
         return _ground(grounder, scene, args) if args.command == "ground" else _segment(grounder, scene, args)
     except DropclipError as error:
