@@ -1,16 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The main path on the recorded tabletop with the shipped model: Python API and command line, good and bad input."""
+"""The main path on the recorded tabletop with the shipped model, from Python: good and bad input."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from dropclip_ros.bags import load_bag_frame
-from dropclip_ros.cli import main
 from dropclip_ros.errors import DropclipError, Status
 from dropclip_ros.geometry import invert_pose, is_rigid, transform_points
 from dropclip_ros.pipeline import Grounder
@@ -106,48 +103,3 @@ def test_an_empty_table_is_an_empty_scene(grounder, make_tabletop):
     with pytest.raises(DropclipError) as error:
         grounder.encode(make_tabletop(boxes=(), spheres=()).frame)
     assert error.value.status == Status.EMPTY_SCENE
-
-
-@pytest.fixture
-def files(tmp_path, frame):
-    Image.fromarray(frame.rgb).save(tmp_path / "a.png")
-    Image.fromarray(np.round(1000 * frame.depth).astype(np.uint16)).save(tmp_path / "b.png")
-    (tmp_path / "k.json").write_text(json.dumps(frame.intrinsics.to_dict()))
-    return ["--rgb", f"{tmp_path}/a.png", "--depth", f"{tmp_path}/b.png", "--intrinsics", f"{tmp_path}/k.json"]
-
-
-def test_ground_command_prints_what_the_readme_says(files, tmp_path, capsys):
-    queries = ["--query", "the red mug", "--query", "a giraffe", "--query", ""]
-    code = main(["ground", *files, *queries, "--json", "--out", str(tmp_path / "out")])
-    mug, giraffe, empty = json.loads(capsys.readouterr().out)
-    assert code == 1  # the empty phrase
-    assert (mug["status"], giraffe["status"], empty["status"]) == ("OK", "NOT_FOUND", "BAD_REQUEST")
-    best = mug["instances"][0]
-    mask = np.asarray(Image.open(best["mask"]))
-    assert mask.dtype == np.uint8 and mask.shape == (480, 640) and (mask > 0).sum() == best["points"]
-    assert len(best["centre"]) == len(best["size"]) == 3 and 0 < best["score"] <= 1
-    assert all(np.array(grasp["pose"]).shape == (4, 4) for grasp in mug["grasps"]) and mug["grasps"]
-    assert {"backproject", "table", "voxels", "encoder", "text", "similarity"} <= set(mug["timing_ms"])
-    assert giraffe["instances"] == [] and giraffe["grasps"] == []
-    assert len(list((tmp_path / "out").glob("*.ply"))) == 2
-
-
-@pytest.mark.parametrize("what", [["--instances"], ["--classes", "mug, banana,hammer"]])
-def test_segment_command_writes_labels_and_legend(files, tmp_path, capsys, what):
-    assert main(["segment", *files, *what, "--out", str(tmp_path)]) == 0
-    labels = np.asarray(Image.open(tmp_path / "label.png"))
-    legend = json.loads((tmp_path / "legend.json").read_text())
-    assert labels.dtype == np.uint16 and set(np.unique(labels)) <= {0, *map(int, legend)} and labels.max() > 0
-
-
-def test_broken_files_end_in_one_line(files, tmp_path, capsys):
-    (tmp_path / "k.json").write_text("{}")
-    assert main(["ground", *files, "--query", "mug"]) == 1
-    error = capsys.readouterr().err.strip()
-    assert error.startswith("dropclip: BAD_FRAME") and "\n" not in error
-    (tmp_path / "a.png").unlink()
-    assert main(["ground", *files, "--query", "mug", "--json"]) == 1
-    captured = capsys.readouterr()
-    assert json.loads(captured.out)[0]["status"] != "OK" and "a.png" in captured.err
-    assert main(["ground", *files, "--query", "mug", "--model", str(tmp_path)]) == 1
-    assert "MODEL_ERROR" in capsys.readouterr().err
