@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,10 +32,11 @@ from dropclip_ros.grounding import (
     semantic_labels,
     similarities,
 )
+from dropclip_ros.image import ImageTower
 from dropclip_ros.table import Table, TableConfig, crop_above, find_table
 from dropclip_ros.text import TextEncoder, clean_phrase
 from dropclip_ros.voxels import Voxels, voxelize
-from dropclip_ros.weights import ModelConfig, load_model
+from dropclip_ros.weights import ADAPTER, IMAGE, ModelConfig, load_model
 
 MODEL_FOLDER = Path(__file__).with_name("model")
 NEGATIVE_MODES = ("none", "canonical", "custom", "scene")
@@ -55,7 +56,7 @@ class Scene:
     voxels: Voxels  # centres in the table frame
     features: torch.Tensor
     instances: np.ndarray  # (M,) of each voxel, 1..K, 0 for specks
-    instance_features: torch.Tensor  # (K,C)
+    instance_features: torch.Tensor  # (K,C), unit unless the image has its say (`Grounder`)
     timing_ms: dict[str, float]
 
     def image(self, values: np.ndarray, fill: float = 0) -> np.ndarray:
@@ -130,7 +131,11 @@ def _empty_scene(what: str) -> DropclipError:
 
 
 class Grounder:
-    """The encoder, the text tower and the calibration of one model folder."""
+    """The encoder, the text tower and the calibration of one model folder.
+
+    image: the tower that looks at the crop of every instance, as well; None for the encoder alone, as in the paper's
+    tables. Cosines of both are averaged by `config.image.weight` (figure 20), which the mean of the features does.
+    """
 
     def __init__(
         self,
@@ -140,8 +145,13 @@ class Grounder:
         device: str = "cpu",
         table: TableConfig | None = None,
         objects: ObjectConfig | None = None,
+        image: ImageTower | None = None,
     ) -> None:
+        if image is not None:  # mixed cosines have a calibration of their own
+            mixed = {"temperature": image.config.temperature, "null_similarity": image.config.null_similarity}
+            config = replace(config, **mixed)
         self.encoder, self.text, self.config, self.device = encoder, text, config, torch.device(device)
+        self.image = image
         self.table = table or TableConfig()
         self.objects = objects or ObjectConfig()
         self.scene_phrases: tuple[str, ...] = ()  # the negatives of mode "scene"
@@ -153,19 +163,24 @@ class Grounder:
         device: str = "auto",
         table: TableConfig | None = None,
         objects: ObjectConfig | None = None,
+        image: bool = True,
     ) -> Grounder:
-        """Loads a model folder (the shipped one by default). Raises MODEL_ERROR where it is not whole and true."""
+        """Loads a model folder (the shipped one by default). Raises MODEL_ERROR where it is not whole and true.
+
+        image: whether its image tower, where it has one, looks at the frame too.
+        """
         device, folder = _usable(device), Path(path) if path else MODEL_FOLDER
         with _enough_memory(device):
             encoder, config = load_model(folder, device)
-            text = TextEncoder(config.text, device, adapter=folder / "text_adapter.safetensors")
+            text = TextEncoder(config.text, device, adapter=folder / ADAPTER)
+            tower = ImageTower(config.image, folder / IMAGE, device) if image and config.image else None
         if text.channels != config.encoder.out_channels:
             raise DropclipError(
                 Status.MODEL_ERROR,
                 f"{folder}: features have {config.encoder.out_channels} channels and phrases {text.channels}; encoder "
                 "and text model must be of one training. Fetch the model again",
             )
-        return cls(encoder, text, config, device, table, objects)
+        return cls(encoder, text, config, device, table, objects, tower)
 
     @torch.inference_mode()
     def encode(self, frame: RgbdFrame, up: np.ndarray | None = None) -> Scene:
@@ -211,13 +226,21 @@ class Grounder:
             features = self._features(voxels)
         with _timed(timing, "instances"), _enough_memory(self.device):
             if objects is None:
-                instances = instance_labels(voxels.centers, features, self.objects)
+                eye = invert_pose(table.frame)[:3, 3]
+                instances = instance_labels(voxels.centers, voxels.feats, features, eye, self.objects)
             else:
-                instances = np.zeros(len(voxels), np.int64)
-                instances[voxels.point_to_voxel] = np.unique(np.append(0, objects), return_inverse=True)[1][1:]
+                shown = np.zeros(len(voxels), np.int64)
+                shown[voxels.point_to_voxel] = objects
+                instances = np.unique(np.append(0, shown), return_inverse=True)[1][1:]
             if not instances.any():
                 raise _empty_scene(f"only specks stand on the table, none of {self.objects.min_voxels} voxels")
             pooled = pool_features(features, instances)
+        if self.image is not None:
+            with _timed(timing, "image"), _enough_memory(self.device):
+                labels = np.zeros(frame.depth.size, np.int64)
+                labels[pixels] = instances[voxels.point_to_voxel]
+                seen, weight = self.image.embed(frame.rgb, labels.reshape(frame.depth.shape)), self.image.config.weight
+                pooled = (1 - weight) * pooled + weight * seen
         return Scene(frame, table, points, pixels, colors, voxels, features, instances, pooled, timing)
 
     def _features(self, voxels: Voxels) -> torch.Tensor:
