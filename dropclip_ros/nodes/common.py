@@ -36,6 +36,8 @@ TABLE_FRAME = "dropclip_table"
 # A camera's subscribers take what comes. Its publishers here deliver reliably, which serves both kinds of subscriber.
 SENSOR_QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
 CAMERA_QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
+# Requests that wait while one is served: of more than this, the oldest are never answered.
+SERVICE_QOS = QoSProfile(depth=200)
 
 
 @dataclass(frozen=True)
@@ -119,25 +121,36 @@ def run(make_node: Callable[[], Node], imports: Sequence[str] = ()) -> None:
     imports: modules that take seconds, imported before any thread runs (SciPy fails beside a half-imported torch).
     The process ends without joining its threads: one may be deep in the model, which nothing interrupts.
     """
-    code, node = 0, None
+    code, node, started = 0, None, False
+
+    def end_early(*_) -> None:
+        if not started:     # until rclpy takes over there is nothing to tidy up
+            os._exit(0)
+
+    def stopped() -> bool:      # then whatever failed did so because a signal took ROS away
+        return started and not rclpy.ok()
+
     try:
-        for number in (signal.SIGINT, signal.SIGTERM):      # until rclpy takes over
-            signal.signal(number, signal.default_int_handler)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, end_early)
         for module in imports:
             import_module(module)
         rclpy.init()
+        started = True
         node = make_node()
         executor = MultiThreadedExecutor(num_threads=6)
         executor.add_node(node)
         executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
+    except ExternalShutdownException:
         pass
     except (DropclipError, NameValidationException, ParameterException, RCLError) as error:
-        print(f"{Path(sys.argv[0]).name}: cannot start: {error}", file=sys.stderr)
-        code = 2
+        if not stopped():
+            print(f"{Path(sys.argv[0]).name}: cannot start: {error}", file=sys.stderr)
+            code = 2
     except Exception:
-        traceback.print_exc()
-        code = 1
+        if not stopped():
+            traceback.print_exc()
+            code = 1
     if node is not None:
         node.destroy_node()
     rclpy.try_shutdown()

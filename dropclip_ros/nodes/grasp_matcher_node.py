@@ -19,7 +19,16 @@ from dropclip_ros.geometry import transform_points
 from dropclip_ros.grasps import GRIPPERS, Grasps
 from dropclip_ros.matching import MatchConfig, match_grasps
 from dropclip_ros.msg import GraspArray, StageTime
-from dropclip_ros.nodes.common import GRASPS_TOPIC, GROUND_SERVICE, MATCH_SERVICE, Setting, Settings, answer_errors, run
+from dropclip_ros.nodes.common import (
+    GRASPS_TOPIC,
+    GROUND_SERVICE,
+    MATCH_SERVICE,
+    SERVICE_QOS,
+    Setting,
+    Settings,
+    answer_errors,
+    run,
+)
 from dropclip_ros.nodes.grasp_messages import grasp_array_message, grasps_from_message
 from dropclip_ros.nodes.markers import grasp_markers
 from dropclip_ros.nodes.messages import cloud_points, nanoseconds, point_message
@@ -53,7 +62,8 @@ class GraspMatcherNode(Node):
                                  callback_group=MutuallyExclusiveCallbackGroup())
         self._ground = self.create_client(Ground, GROUND_SERVICE, callback_group=MutuallyExclusiveCallbackGroup())
         self._marker_publisher = self.create_publisher(MarkerArray, "~/markers", 1)
-        self.create_service(MatchGrasps, MATCH_SERVICE, self._match, callback_group=MutuallyExclusiveCallbackGroup())
+        self.create_service(MatchGrasps, MATCH_SERVICE, self._match, qos_profile=SERVICE_QOS,
+                            callback_group=MutuallyExclusiveCallbackGroup())
 
     def _take(self, msg: GraspArray) -> None:
         with self._changed:

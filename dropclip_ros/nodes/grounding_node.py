@@ -25,7 +25,15 @@ from dropclip_ros.geometry import invert_pose, transform_points
 from dropclip_ros.msg import FoundObject, StageTime
 from dropclip_ros.nodes import camera, table_settings
 from dropclip_ros.nodes.camera import Camera, CapturedFrame
-from dropclip_ros.nodes.common import GROUND_SERVICE, TABLE_FRAME, Setting, Settings, answer_errors, run
+from dropclip_ros.nodes.common import (
+    GROUND_SERVICE,
+    SERVICE_QOS,
+    TABLE_FRAME,
+    Setting,
+    Settings,
+    answer_errors,
+    run,
+)
 from dropclip_ros.nodes.markers import object_markers
 from dropclip_ros.nodes.messages import (
     cloud_message,
@@ -93,7 +101,8 @@ class GroundingNode(Node):
         self._grounder: Grounder | None = None
         self._model = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
         self._model.submit(self._load)
-        self.create_service(Ground, GROUND_SERVICE, self._ground, callback_group=MutuallyExclusiveCallbackGroup())
+        self.create_service(Ground, GROUND_SERVICE, self._ground, qos_profile=SERVICE_QOS,
+                            callback_group=MutuallyExclusiveCallbackGroup())
 
     def _load(self) -> None:
         """In the model's thread, so that the node is there at once. Where it fails, each request tries again."""
