@@ -1,108 +1,172 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How scored voxels become answers: the choices behind `ObjectConfig` and the null class, one at a time.
+"""What limits the answers: stages replaced by truth, one after the other, and choices of inference, one at a time.
 
-`python -m training.compare_scoring --scenes runs/small/scenes/validation`
+`python -m training.compare_scoring stages --scenes runs/large/scenes --split unseen_instance`
 
-Each row changes one thing about the shipped model's inference, over the same encoded views and phrases, without
-negatives. "Ranked right" is whether the best instance is mostly one that the phrase fits.
+Every row answers the same questions about the same views. "Ranked right": the best instance is mostly one that the
+phrase fits. Absent phrases are half outside the catalogue, half just not in view.
+
+stages: each row is calibrated for itself on the validation scenes, with the shipped negatives. choices: of the encoder
+alone, with the model's own calibration and without negatives.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
 import tyro
 from sklearn.metrics import roc_auc_score
 
-from dropclip_ros.grounding import ObjectConfig, instance_labels, pool_features, rival_threshold, similarities
+from dropclip_ros.geometry import invert_pose
+from dropclip_ros.grounding import ObjectConfig, instance_labels, pool_features
 from dropclip_ros.pipeline import Grounder
 from dropclip_ros.pipeline import Scene as EncodedScene
-from training.evaluate import Question, encoded_views, questions
+from dropclip_ros.weights import ModelConfig
+from training.calibrate import calibrate_method
+from training.evaluate import Answers, ask, best, load_grounder, pixel_counts
+from training.methods import (
+    Instances,
+    Method,
+    TrueFeatures,
+    drawn_views,
+    encode_with_truth,
+    of_encoded,
+    single_view,
+    true_labels,
+    view_frame,
+)
+from training.metrics import summary
 from training.objects import catalogue
-from training.scenes import load_scenes
+from training.questions import questions
+from training.scenes import Scene, load_scenes
 
 
-def true_instances(encoded: EncodedScene, labels: np.ndarray) -> np.ndarray:
-    """Voxels grouped by the object that they show, (M,) in 1..N."""
-    of_voxel = np.zeros(len(encoded.voxels), np.int64)
-    of_voxel[encoded.voxels.point_to_voxel] = labels[encoded.pixels]
-    return np.unique(of_voxel, return_inverse=True)[1] + 1
+def outcome(answers: list[Answers], config: ModelConfig, rival: float) -> dict[str, float]:
+    """mIoU with its interval, refused shares, ranking in percent; AUROC of present against absent phrases."""
+    ious, bests, there, right = [], [], [], []
+    for view in answers:
+        scores, present = view.scores(config), [bool(question.labels) for question in view.questions]
+        ious.append(view.ious(scores, rival, config.threshold)[present])
+        bests.append(best(scores))
+        there += present
+        for score, question in zip(scores.T, view.questions, strict=True):
+            if question.labels:
+                counts = view.counts[:, score.argmax()] if len(score) else np.zeros(256)
+                right.append(counts[question.labels].sum() > counts.sum() / 2)
+    highest, there = np.concatenate(bests), np.array(there)
+    none = highest <= config.threshold
+    return {key: value for key, value in summary(ious).items() if key in ("mIoU", "low", "high")} | {
+        "wrongly refused": 100 * none[there].mean(),
+        "absent refused": 100 * none[~there].mean(),
+        "ranked right": 100 * np.mean(right),
+        "AUROC": 100 * roc_auc_score(there, highest),
+    }
 
 
-def outcome(
-    grounder: Grounder,
-    encoded: EncodedScene,
-    labels: np.ndarray,
-    instances: np.ndarray,
-    rival: float,
-    asked: list[Question],
-    centre: torch.Tensor | None,
-) -> list[tuple[bool, float, bool, bool, float]]:
-    """For each question: is it present, IoU, is it refused, is the best instance a right one, its similarity."""
-    config = grounder.config
-    text = grounder.text.encode([question.phrase for question in asked])
-    similarity = similarities(pool_features(encoded.features, instances), text, centre).numpy()
-    scores = 1 / (1 + np.exp((config.null_similarity - similarity) / config.temperature))
-    counts = np.zeros((256, int(instances.max()) + 1))
-    np.add.at(counts, (labels[encoded.pixels], instances[encoded.voxels.point_to_voxel]), 1)
-    counts, totals, rows = counts[:, 1:], np.bincount(labels, minlength=256), []
-    for score, near, question in zip(scores.T, similarity.T, asked, strict=True):
-        on = score > rival_threshold(score, config.threshold, rival)
-        right, best = counts[question.labels], near.argmax()
-        union = counts[:, on].sum() + totals[question.labels].sum() - right[:, on].sum()
-        ranked = right[:, best].sum() > counts[:, best].sum() / 2
-        rows.append((bool(question.labels), right[:, on].sum() / max(union, 1), not on.any(), ranked, near[best]))
-    return rows
+def with_features(method: Method, truth: TrueFeatures, mean_object: torch.Tensor) -> Method:
+    """The instances of `method` with the true features of what they show; what is no object is an average one."""
+
+    def replaced(scene: Scene, v: int) -> Instances:
+        seen, fused = method(scene, v), truth.fused(scene, v)
+        counts = pixel_counts(true_labels(scene.view(v)).astype(np.int64), seen.of_pixel, len(seen.features))
+        share = torch.from_numpy(counts / np.maximum(counts.sum(0), 1)).float()
+        of_label = mean_object.repeat(256, 1)
+        of_label[fused.labels] = fused.features
+        return Instances(seen.of_pixel, torch.nn.functional.normalize(share.T @ of_label, dim=-1))
+
+    return replaced
 
 
-def report(name: str, results: list[tuple]) -> None:
-    """One line: referring mIoU, refused shares, ranking in percent; AUROC of present against absent phrases."""
-    present, iou, refused, right, best = (np.array(column, float) for column in zip(*results, strict=True))
-    there = present > 0
-    print(
-        f"{name:22} mIoU {100 * iou[there].mean():5.1f}   wrongly refused {100 * refused[there].mean():5.1f}   "
-        f"absent refused {100 * refused[~there].mean():5.1f}   ranked right {100 * right[there].mean():5.1f}   "
-        f"AUROC {roc_auc_score(there, best):.3f}",
-        flush=True,
-    )
+def stages(grounder: Grounder, model: Path | None) -> dict[str, Method]:
+    """Truth in the place of table removal, instances and features; the last row is the fused upper bound."""
+    found, fused = single_view(grounder), TrueFeatures.of_model(model, grounder)
+
+    def true_table(scene: Scene, v: int) -> Instances:
+        return of_encoded(encode_with_truth(grounder, scene.view(v), instances=False))
+
+    def true_instances(scene: Scene, v: int) -> Instances:
+        return of_encoded(encode_with_truth(grounder, scene.view(v), instances=True))
+
+    return {
+        "as shipped": found,
+        "true table": true_table,
+        "true table and instances": true_instances,
+        "true features (fused) of the instances found": with_features(found, fused, grounder.text.mean_object),
+        "all true, features of the one view": TrueFeatures.of_model(model, grounder, one_view=True),
+        "all true (fused)": fused,
+    }
+
+
+def regrouped(grounder: Grounder, encoded: EncodedScene, name: str, config: ObjectConfig) -> Instances:
+    """The encoder's features, without the image's, under other instances than the shipped ones."""
+    if name == "every voxel by itself":
+        instances = np.arange(1, len(encoded.voxels) + 1)
+    else:
+        voxels, eye = encoded.voxels, invert_pose(encoded.table.frame)[:3, 3]
+        instances = instance_labels(voxels.centers, voxels.feats, encoded.features, eye, config)
+    of_pixel = encoded.image(instances[encoded.voxels.point_to_voxel]).ravel()
+    return Instances(of_pixel, pool_features(encoded.features, instances))
+
+
+def choices(grounder: Grounder) -> dict[str, ObjectConfig]:
+    """Configurations that differ from the shipped one in one thing; the name tells where it is not in them."""
+    base = grounder.objects
+    rows = {"as shipped": base, "without mean object": base, "every voxel by itself": base}
+    borders = (("concave", 0.0), ("offset", 0.0), ("unlike", 0.0), ("unlike", 6.0), ("recoloured", 0.0))
+    rows |= {f"{name} {v}": replace(base, **{name: v}) for name, v in borders}
+    rows |= {"gap 0.012": replace(base, gap=0.012)}
+    rows |= {f"fragment {v}": replace(base, fragment=v) for v in (8, 25)}
+    return rows | {f"rival {v}": replace(base, rival=v) for v in (0.0, 0.3, 0.7)}
 
 
 def main(
+    what: Annotated[Literal["stages", "choices"], tyro.conf.Positional],
     scenes: Path,
+    split: str = "unseen_instance",
     model: Path | None = None,
     which: Literal["training", "heldout"] = "training",
+    image_weight: float | None = None,
     limit: int | None = None,
     seed: int = 0,
 ) -> None:
-    """Prints a row for each choice; absent phrases are half outside the catalogue, half just not in view."""
+    """Prints a row for each replaced stage or choice. scenes: folder with a folder of scenes for each split."""
     torch.set_grad_enabled(False)
-    grounder, specs = Grounder.from_pretrained(model), {spec.name: spec for spec in catalogue()}
-    views = []
-    for s, (scene, view, encoded) in enumerate(encoded_views(grounder, load_scenes(scenes)[:limit], seed)):
-        labels = np.where(view.depth < 3, view.mask, 0).ravel()
-        views.append((encoded, labels, questions(scene, view, specs, which, np.random.default_rng([seed, s]))))
-    base = ObjectConfig()
-    rows = {"as shipped": base, "without mean object": base}
-    rows |= {f"same_object {v}": replace(base, same_object=v) for v in (0.9, 0.95, 0.98, 0.99)}
-    rows |= {"gap 0.012": replace(base, gap=0.012)}
-    rows |= {f"fragment {v}": replace(base, fragment=v) for v in (8, 25)}
-    rows |= {f"rival {v}": replace(base, rival=v) for v in (0.0, 0.3, 0.7)}
-    rows |= {"every voxel by itself": base, "true instances": base}
-    for name, config in rows.items():
-        centre, results = None if name == "without mean object" else grounder.text.mean_object, []
-        for encoded, labels, asked in views:
-            if name == "every voxel by itself":
-                instances = np.arange(1, len(encoded.voxels) + 1)
-            elif name == "true instances":
-                instances = true_instances(encoded, labels)
-            else:
-                instances = instance_labels(encoded.voxels.centers, encoded.features, config)
-            results += outcome(grounder, encoded, labels, instances, config.rival, asked, centre)
-        report(name, results)
+    known, asked_scenes = (load_scenes(scenes / name)[:limit] for name in ("validation", split))
+    grounder = load_grounder(model, image_weight if what == "stages" else 0, known)
+    specs = {spec.name: spec for spec in catalogue()}
+
+    def answers(s: int, scene: Scene, v: int, seen: Instances, config: ModelConfig) -> Answers:
+        view = scene.view(v)
+        asked = questions(scene, view, specs, which, np.random.default_rng([seed, s]))
+        return ask(asked, seen, true_labels(view), grounder.text, config)
+
+    def report(name: str, of_views: list[Answers], config: ModelConfig, rival: float) -> None:
+        row = outcome(of_views, config, rival)
+        print(f"{name:46} " + "   ".join(f"{key} {value:5.1f}" for key, value in row.items()), flush=True)
+
+    if what == "stages":
+        for name, method in stages(grounder, model).items():
+            config = calibrate_method(method, grounder.text, grounder.config, known)
+            drawn = drawn_views(asked_scenes, seed, name)
+            report(
+                name,
+                [answers(s, scene, v, method(scene, v), config) for s, scene, v in drawn],
+                config,
+                grounder.objects.rival,
+            )
+        return
+    config, mean = replace(grounder.config, canonical_negatives=()), grounder.text.mean_object
+    encoded = [
+        (s, scene, v, grounder.encode(view_frame(scene.view(v)))) for s, scene, v in drawn_views(asked_scenes, seed)
+    ]
+    for name, objects in choices(grounder).items():
+        grounder.text.mean_object = None if name == "without mean object" else mean
+        rows = [answers(s, scene, v, regrouped(grounder, e, name, objects), config) for s, scene, v, e in encoded]
+        report(name, rows, config, objects.rival)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is asked about a view: phrases that fit something there, in four families (section 4), and absent ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from training.objects import ObjectSpec, matches
+from training.phrases import ABSENT_PHRASES, FAMILIES, describe
+from training.scenes import Scene, View
+
+MIN_VISIBLE = 300  # pixels: an object that shows less is not asked for
+ABSENT_FAMILIES = ("absent", "other")
+
+
+@dataclass
+class Question:
+    """A phrase about a view, its family, and the labels of the objects it fits (empty: absent)."""
+
+    phrase: str
+    family: str
+    labels: list[int]
+
+
+def questions(
+    scene: Scene,
+    view: View,
+    specs: dict[str, ObjectSpec],
+    which: str,
+    rng: np.random.Generator,
+    per_object: int = 1,
+    absent: int = 4,
+) -> list[Question]:
+    """For each visible object a phrase of each family, and phrases that fit nothing; `which`: training or heldout.
+
+    Half of the absent phrases name things outside the catalogue ('absent'), half what is just not here ('other').
+    """
+    areas = np.bincount(view.mask.ravel(), minlength=256)
+    present = {label: specs[o["name"]] for label, o in scene.objects.items() if areas[label] > 0}
+    visible = {label: spec for label, spec in present.items() if areas[label] >= MIN_VISIBLE}
+    asked = []
+    for spec in visible.values():
+        said = getattr(describe(spec.category, spec.attributes), which)
+        for family in FAMILIES:
+            for phrase in rng.permutation(said[family])[:per_object]:
+                fits = [label for label, other in visible.items() if matches(other, phrase)]
+                asked.append(Question(str(phrase), family, fits))
+    asked += [Question(str(p), "absent", []) for p in rng.choice(ABSENT_PHRASES["test"], absent, replace=False)]
+    others = [s for s in specs.values() if s.category not in {p.category for p in present.values()}]
+    for spec in rng.choice(np.array(others, object), absent, replace=False):
+        phrase = str(rng.choice(getattr(describe(spec.category, spec.attributes), which)["class"]))
+        if not any(matches(p, phrase) for p in present.values()):
+            asked.append(Question(phrase, "other", []))
+    return asked
+
+
+def categories(scene: Scene, labels: np.ndarray) -> dict[str, list[int]]:
+    """The categories in view, `labels` being the mask label of each pixel: name -> labels of its objects."""
+    seen = set(np.unique(labels).tolist())
+    found: dict[str, list[int]] = {}
+    for label, entry in scene.objects.items():
+        if label in seen:
+            found.setdefault(entry["category"], []).append(label)
+    return dict(sorted(found.items()))
