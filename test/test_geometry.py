@@ -130,7 +130,9 @@ def test_camera_info():
 @pytest.mark.parametrize(("k", "d", "model", "message"), [
     ([0.0] * 9, [], "plumb_bob", "not calibrated"), (K9[:4], [], "", "expected 9"),
     (K9, [0.1] * 4, "equidistant", "equidistant"), ([60.0, 1, *K9[2:]], [], "", "skew"),
-    ([60.0, 0, 31.5, 0, np.nan, *K9[5:]], [], "", "fy is nan")])
+    ([60.0, 0, 31.5, 0, np.nan, *K9[5:]], [], "", "fy is nan"),
+    ([0.9, 0, 0.5, 0, 0.9, 0.5, 0, 0, 1], [], "", "89.2 degrees to the side"),  # in image widths instead of pixels
+    ([60.0, 0, -3e17, 0, *K9[4:]], [], "", "no pinhole camera"), ([1e30, *K9[1:]], [], "", "no pinhole camera")])
 def test_camera_info_that_cannot_be_used_is_refused(k, d, model, message):
     with bad_frame(message):
         Intrinsics.from_camera_info_arrays(k, d, 64, 48, model)

@@ -10,11 +10,13 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
+from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Point
 from PIL import Image as PillowImage
 from rclpy.node import Node
-from ros_support import OPTICAL_FRAME, FakeCamera, ros, wait_until  # noqa: F401
+from ros_support import OPTICAL_FRAME, FakeCamera, model_folder, ros, wait_until  # noqa: F401
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, Writer
 from rosbags.typesys import Stores, get_typestore
 from sensor_msgs.msg import CameraInfo, Image
@@ -24,17 +26,20 @@ from tf2_msgs.msg import TFMessage
 from dropclip_ros.errors import DropclipError, Status
 from dropclip_ros.grasps import height_above
 from dropclip_ros.msg import GraspArray
+from dropclip_ros.nodes import proposal_node
 from dropclip_ros.nodes.bag_player import BagPlayer
 from dropclip_ros.nodes.common import (
     CAMERA_QOS,
     COLOR_TOPIC,
     DEPTH_TOPIC,
     GRASPS_TOPIC,
+    GROUND_SERVICE,
     INFO_TOPIC,
     MATCH_SERVICE,
 )
 from dropclip_ros.nodes.grasp_matcher_node import GraspMatcherNode
 from dropclip_ros.nodes.grasp_messages import grasps_from_message
+from dropclip_ros.nodes.grounding_node import GroundingNode
 from dropclip_ros.nodes.image_folder_node import ImageFolderNode
 from dropclip_ros.nodes.messages import (
     cloud_message,
@@ -45,7 +50,7 @@ from dropclip_ros.nodes.messages import (
     time_message,
 )
 from dropclip_ros.nodes.proposal_node import ProposalNode
-from dropclip_ros.srv import MatchGrasps
+from dropclip_ros.srv import Ground, MatchGrasps
 
 STREAMS = {COLOR_TOPIC: Image, DEPTH_TOPIC: Image, INFO_TOPIC: CameraInfo}
 
@@ -207,40 +212,148 @@ def test_the_matcher_says_what_is_wrong(matcher):
         assert answer.status == expected and answer.message, (expected, answer.message)
 
 
-COMMANDS = {
-    "bag_player": ["-p", "bag:={bag}"],
-    "image_folder_node": ["-p", "folder:={folder}", "-p", "intrinsics:={folder}/k.json"],
-    "grounding_node": ["-p", "model:=/nowhere"],
-    "proposal_node": [],
-    "grasp_matcher_node": [],
-}
+def test_a_bug_in_one_proposal_does_not_end_the_proposer(ros, make_tabletop, monkeypatch):  # noqa: F811
+    def fail(*_, **__):
+        monkeypatch.undo()
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(proposal_node, "sample_antipodal", fail)
+    proposed, camera = [], FakeCamera(ros.node)
+    subscription = ros.node.create_subscription(GraspArray, GRASPS_TOPIC, proposed.append, 1)
+    proposer = ros.start(ProposalNode, reliable=True, max_rate=10.0, max_frame_age=300.0)
+    camera.wait_for(streams=("depth", "info"))
+    frame = make_tabletop().frame
+    camera.send(camera.messages(frame))
+    wait_until(lambda: proposal_node.sample_antipodal is not fail)
+    camera.send(camera.messages(frame))
+    wait_until(lambda: bool(proposed))
+    ros.stop(proposer)
+    ros.node.destroy_subscription(subscription)
 
 
-def test_every_node_ends_at_once_and_well_on_either_signal(ros, make_tabletop, tmp_path):  # noqa: F811
+def test_requests_that_wait_for_others_are_all_answered(ros):  # noqa: F811
+    node = ros.start(GroundingNode, model="/nowhere", frame_timeout=0.02)
+    client = ros.node.create_client(Ground, GROUND_SERVICE)
+    assert client.wait_for_service(60.0)
+    futures = [client.call_async(Ground.Request(query=f"mug {i}")) for i in range(40)]
+    wait_until(lambda: all(future.done() for future in futures))
+    ros.stop(node)
+    ros.node.destroy_client(client)
+    assert {future.result().status for future in futures} == {Status.NO_FRAME}
+
+
+def test_a_frame_from_the_future_is_refused(ros, make_tabletop):  # noqa: F811
+    """Its transform would make TF drop all that comes after it."""
+    node, camera = ros.start(GroundingNode, model="/nowhere", reliable=True), FakeCamera(ros.node)
+    camera.wait_for()
+    header = camera.send(camera.messages(make_tabletop(size=(64, 48)).frame, age=-1000.0))
+    client = ros.node.create_client(Ground, GROUND_SERVICE)
+    answers = [ros.call(client, Ground.Request(query="a mug", stamp=stamp)) for stamp in (header.stamp, Time())]
+    ros.stop(node)
+    ros.node.destroy_client(client)
+    for answer in answers:
+        assert answer.status == Status.BAD_FRAME and "ahead of this node's clock" in answer.message, answer.message
+
+
+@pytest.fixture
+def start(tmp_path, make_tabletop):
+    """Starts nodes of the package as CMakeLists.txt installs them, with all that they need; kills what is left."""
     frame = make_tabletop(size=(64, 48)).frame
     write_bag(tmp_path / "bag", frame, [1000.0], False)
     PillowImage.fromarray(frame.rgb).save(tmp_path / "a_color.png")
     PillowImage.fromarray(np.round(frame.depth * 1e3).astype(np.uint16)).save(tmp_path / "a_depth.png")
     (tmp_path / "k.json").write_text(json.dumps(frame.intrinsics.to_dict()))
-    program = Path(__file__).resolve().parents[1] / "scripts/node"
-    processes = {}
-    for i, (name, arguments) in enumerate(COMMANDS.items()):
-        copy = tmp_path / name          # as CMakeLists.txt installs it
-        shutil.copy(program, copy)
-        arguments = [a.format(bag=tmp_path / "bag", folder=tmp_path) for a in arguments]
-        processes[name] = subprocess.Popen(
-            [sys.executable, str(copy), "--ros-args", "-r", f"__node:=process_{i}", *arguments],
-            env=dict(os.environ, PYTHONPATH=str(program.parents[1])), stderr=subprocess.PIPE, text=True)
+    program, processes = Path(__file__).resolve().parents[1] / "scripts/node", []
+
+    def start(name: str, *parameters: str) -> subprocess.Popen:
+        shutil.copy(program, tmp_path / name)
+        words = [word.format(folder=tmp_path) for parameter in parameters for word in ("-p", parameter)]
+        processes.append(subprocess.Popen(
+            [sys.executable, str(tmp_path / name), "--ros-args", "-r", f"__node:=process_{name}", *words],
+            env=dict(os.environ, PYTHONPATH=str(program.parents[1])), stderr=subprocess.PIPE, text=True))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.kill()
+
+
+def wait_for_nodes(ros, *names: str) -> None:  # noqa: F811
+    wait_until(lambda: {f"process_{name}" for name in names} <= set(ros.node.get_node_names()))
+
+
+def assert_ends(process: subprocess.Popen, number: signal.Signals) -> None:
+    """Within 2 s, with code 0, and without a word."""
+    began = time.monotonic()
+    process.send_signal(number)
+    code = process.wait(20)
+    seconds, said = time.monotonic() - began, process.stderr.read()
+    assert code == 0 and "Traceback" not in said and "cannot start" not in said, said
+    assert seconds < 2.0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda n: n.name)
+def test_every_node_ends_at_once_and_well(ros, start, number):  # noqa: F811
+    commands = {"bag_player": ["bag:={folder}/bag"], "grounding_node": ["model:=/nowhere"], "proposal_node": [],
+                "image_folder_node": ["folder:={folder}", "intrinsics:={folder}/k.json"], "grasp_matcher_node": []}
+    processes = [start(name, *parameters) for name, parameters in commands.items()]
+    wait_for_nodes(ros, *commands)
+    for process in processes:
+        assert_ends(process, number)
+
+
+@pytest.mark.parametrize("state", ["loading", "waiting for a frame", "encoding"])
+def test_a_signal_ends_grounding_whatever_it_does(ros, start, make_tabletop, model_folder, state):  # noqa: F811
+    grounding = start("grounding_node", f"model:={model_folder}", "reliable:=true", "device:=cpu",
+                      "frame_timeout:=60.0", "max_frame_age:=300.0")
+    wait_for_nodes(ros, "grounding_node")
+    client = ros.node.create_client(Ground, GROUND_SERVICE)
+    assert client.wait_for_service(60.0)
+    if state == "waiting for a frame":
+        client.call_async(Ground.Request(query="a mug"))
+        time.sleep(0.5)
+    if state == "encoding":
+        camera = FakeCamera(ros.node)
+        camera.wait_for()
+        frame = make_tabletop(size=(640, 480)).frame
+        for ask in (lambda request: ros.call(client, request), client.call_async):
+            ask(Ground.Request(query="a mug", stamp=camera.send(camera.messages(frame)).stamp))
+        time.sleep(0.1)
+    assert_ends(grounding, signal.SIGINT)
+    ros.node.destroy_client(client)
+
+
+def test_a_signal_ends_the_proposer_and_the_matcher_at_work(ros, start, make_tabletop):  # noqa: F811
+    """The one samples grasps, the other waits for an answer, and its own client for it."""
+    proposer = start("proposal_node", "reliable:=true", "max_rate:=100.0", "max_frame_age:=300.0")
+    matcher = start("grasp_matcher_node", "proposals_timeout:=60.0", "ground_timeout:=60.0")
+    wait_for_nodes(ros, "proposal_node", "grasp_matcher_node")
+    client, camera = ros.node.create_client(MatchGrasps, MATCH_SERVICE), FakeCamera(ros.node)
+    assert client.wait_for_service(60.0)
+    camera.wait_for(streams=("depth", "info"))
+    header = camera.send(camera.messages(make_tabletop(size=(640, 480)).frame))
+    late = Header(stamp=time_message(nanoseconds(header.stamp) + 100 * 10**9), frame_id=header.frame_id)
+    client.call_async(MatchGrasps.Request(cloud=target(late, Point())))
+    time.sleep(0.3)
+    assert_ends(proposer, signal.SIGINT)
+    assert_ends(matcher, signal.SIGTERM)
+    ros.node.destroy_client(client)
+
+
+@pytest.mark.parametrize("line, number", [("starting the nodes", signal.SIGTERM), ("loading the model", signal.SIGINT)])
+def test_a_signal_ends_the_demo_and_its_nodes(tmp_path, line, number):
+    demo = subprocess.Popen([sys.executable, "-u", "-m", "dropclip_ros.nodes.demo", "--out", str(tmp_path)],
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
-        wait_until(lambda: {f"process_{i}" for i in range(len(COMMANDS))} <= set(ros.node.get_node_names()))
-        for i, (name, process) in enumerate(processes.items()):
-            began = time.monotonic()
-            process.send_signal((signal.SIGINT, signal.SIGTERM)[i % 2])
-            assert process.wait(10) == 0, f"{name}: {process.stderr.read()}"
-            assert time.monotonic() - began < 2.0, name
+        for said in demo.stdout:
+            if line in said:
+                break
+        wait_until(lambda: len(psutil.Process(demo.pid).children()) == 4)
+        children = psutil.Process(demo.pid).children()
+        assert_ends(demo, number)
+        assert not any(child.is_running() for child in children)
     finally:
-        for process in processes.values():
-            process.kill()
+        demo.kill()
 
 
 @pytest.mark.parametrize("arguments, complaint", [
