@@ -6,11 +6,12 @@ Everything here works on plain arrays: features (M,C) of M voxels as unit rows, 
 
 from __future__ import annotations
 
+import heapq
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.sparse import coo_matrix
+from scipy.sparse import coo_matrix, identity
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 from scipy.special import expit, logit
@@ -24,21 +25,27 @@ class ObjectConfig:
     min_voxels: int = 8  # of an object
     fragment: int = 50  # voxels: a smaller piece belongs to what is near it
     near: float = 0.02
-    same_object: float = 0.97  # least cosine between neighbouring voxels of one instance
+    patch: float = 0.02  # size of the patches that instances are put together from
+    concave: float = 1.8  # what parts neighbouring patches, 1 being enough: sine of the angle of a concave edge,
+    offset: float = 6.0  # metres from one's middle to the other's plane,
+    unlike: float = 2.5  # 1 - cosine of their features,
+    recoloured: float = 0.4  # distance of their colours, rgb in [0, 1]
     rival: float = 0.5  # see `rival_threshold`
 
     def __post_init__(self) -> None:
         if not 0 <= self.rival <= 1:
             raise ValueError(f"rival {self.rival}: expected a share in [0, 1]")
-        if self.gap <= 0:
-            raise ValueError(f"gap {self.gap}: expected a length over 0 m")
+        for name in ("gap", "patch"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} {getattr(self, name)}: expected a length over 0 m")
         for name in ("min_voxels", "fragment"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} {getattr(self, name)}: expected at least 1")
         if self.near < 0:
             raise ValueError(f"near {self.near}: expected a length of 0 m or more")
-        if not -1 <= self.same_object <= 1:
-            raise ValueError(f"same_object {self.same_object}: expected a cosine in [-1, 1]")
+        for name in ("concave", "offset", "unlike", "recoloured"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} {getattr(self, name)}: expected a weight of 0 or more")
 
 
 def similarities(features: torch.Tensor, text: torch.Tensor, mean_object: torch.Tensor | None = None) -> torch.Tensor:
@@ -100,15 +107,117 @@ def group_voxels(centers: np.ndarray, scores: np.ndarray, threshold: float, conf
     return sorted(groups, key=lambda group: -scores[group].mean())
 
 
-def instance_labels(centers: np.ndarray, features: torch.Tensor, config: ObjectConfig) -> np.ndarray:
-    """Instance of each voxel, (M,) in 1..N, largest first: neighbours whose features agree are one object.
+def _normals(centers: np.ndarray, edges: np.ndarray, eye: np.ndarray) -> np.ndarray:
+    """Unit normals (M,3) of the surface at each voxel, towards the eye, from neighbours and theirs (1 to 2 cm)."""
+    count = len(centers)
+    near = coo_matrix((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(count, count)).tocsr()
+    near = near + near.T + identity(count, format="csr")
+    rows, columns = np.triu_indices(3)
+    local = (centers - centers.mean(0)).astype(np.float64) if count else np.zeros((0, 3))
+    sums = near @ (near @ np.column_stack([np.ones(count), local, local[:, rows] * local[:, columns]]))
+    mean, squares = sums[:, 1:4] / sums[:, :1], sums[:, 4:] / sums[:, :1]
+    covariance = np.empty((count, 3, 3))
+    covariance[:, rows, columns] = covariance[:, columns, rows] = squares
+    covariance -= mean[:, :, None] * mean[:, None, :]
+    normals = np.linalg.eigh(covariance)[1][:, :, 0]
+    return normals * np.where(((eye - centers) * normals).sum(axis=1) < 0, -1.0, 1.0)[:, None]
 
+
+def _patches(centers: np.ndarray, normals: np.ndarray, colors: np.ndarray, size: float) -> np.ndarray:
+    """Patch of each voxel, (M,) in 0..K-1: cells of `size` metres, moved by two rounds of k-means to follow edges."""
+    described = np.column_stack([centers / size, normals, 2 * colors])
+    patch = np.unique(np.floor(centers / size).astype(np.int64), axis=0, return_inverse=True)[1].ravel()
+    for _ in range(2):
+        patch = cKDTree(_means(described, patch)).query(described)[1]
+        patch = np.unique(patch, return_inverse=True)[1]
+    return patch
+
+
+def _means(values: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """Mean row of values (M,C) of each index (M,) in 0..K-1: (K,C)."""
+    return np.stack([np.bincount(index, column) for column in values.T], axis=1) / np.bincount(index)[:, None]
+
+
+def _shared_borders(patch: np.ndarray, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of patches that touch, (E,2), and how many pairs of voxels touch there, (E,)."""
+    pairs = np.sort(patch[edges], axis=1)
+    return np.unique(pairs[pairs[:, 0] < pairs[:, 1]], axis=0, return_counts=True)
+
+
+def _border_strengths(
+    pairs: np.ndarray,
+    patch: np.ndarray,
+    centers: np.ndarray,
+    normals: np.ndarray,
+    colors: np.ndarray,
+    features: torch.Tensor,
+    config: ObjectConfig,
+) -> np.ndarray:
+    """How much parts each of the pairs (E,2) of patches: 0 nothing, 1 enough."""
+    a, b = pairs.T
+    means = _means(np.column_stack([centers, normals, colors]), patch)
+    middle, normal, color = means[:, :3], means[:, 3:6], means[:, 6:]
+    normal = normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
+    apart = middle[b] - middle[a]
+    along = apart / np.maximum(np.linalg.norm(apart, axis=1, keepdims=True), 1e-9)
+    concave = np.maximum(((normal[a] - normal[b]) * along).sum(axis=1), 0)
+    offset = np.minimum(*(np.abs((normal[end] * apart).sum(axis=1)) for end in (a, b)))
+    feature = pool_features(features, patch + 1)
+    unlike = 1 - (feature[a] * feature[b]).sum(dim=1).cpu().numpy()
+    recoloured = np.linalg.norm(color[a] - color[b], axis=1)
+    return (
+        config.concave * concave + config.offset * offset + config.unlike * unlike + config.recoloured * recoloured
+    )
+
+
+def _merge(count: int, pairs: np.ndarray, lengths: np.ndarray, borders: np.ndarray) -> np.ndarray:
+    """Region of each of `count` patches: the weakest border under 1 falls first.
+
+    Where regions meet along several borders (E,), the mean counts, weighted by their lengths: a leak does not matter.
+    """
+    region = np.arange(count)
+    beside: list[dict[int, tuple[float, float]]] = [{} for _ in range(count)]  # neighbour: length, sum along it
+    weakest = []
+    for (a, b), length, border in zip(pairs.tolist(), lengths.tolist(), borders.tolist(), strict=True):
+        beside[a][b] = beside[b][a] = (length, length * border)
+        weakest.append((border, a, b, length))
+    heapq.heapify(weakest)
+    while weakest:
+        border, a, b, length = heapq.heappop(weakest)
+        if border >= 1:
+            break
+        if beside[a].get(b, (0,))[0] != length:  # one of them has merged since
+            continue
+        if len(beside[a]) < len(beside[b]):
+            a, b = b, a
+        region[region == b] = a
+        del beside[a][b], beside[b][a]
+        for c, (more, total) in beside[b].items():
+            length, strength = beside[a].get(c, (0, 0.0))
+            length, strength = length + more, strength + total
+            beside[a][c] = beside[c][a] = (length, strength)
+            del beside[c][b]
+            heapq.heappush(weakest, (strength / length, a, c, length))
+        beside[b] = {}
+    return region
+
+
+def instance_labels(
+    centers: np.ndarray, colors: np.ndarray, features: torch.Tensor, eye: np.ndarray, config: ObjectConfig
+) -> np.ndarray:
+    """Instance of each voxel, (M,) in 1..N, largest first: patches without a border between them are one object.
+
+    centers (M,3) m and colors (M,3) in [0, 1] of the voxels, eye (3,): the camera, in the frame of the centres. Objects
+    are convex more often than not, so a concave edge is a border, and so is a step, another colour or another feature.
     Pieces under `fragment` voxels join the nearest large one where it is `near`; the others are objects of their own,
     but 0, no object, under `min_voxels`.
     """
     edges = _neighbours(centers, config.gap)
-    agree = (features[edges[:, 0]] * features[edges[:, 1]]).sum(dim=1) > config.same_object
-    part = _components(len(centers), edges[agree.cpu().numpy()])
+    normals = _normals(centers, edges, eye)
+    patch = _patches(centers, normals, colors, config.patch)
+    pairs, lengths = _shared_borders(patch, edges)
+    borders = _border_strengths(pairs, patch, centers, normals, colors, features, config)
+    part = _merge(int(patch.max(initial=-1)) + 1, pairs, lengths, borders)[patch]
     sizes = np.bincount(part)
     large, small = np.flatnonzero(sizes[part] >= config.fragment), np.flatnonzero(sizes[part] < config.fragment)
     if len(large) and len(small):

@@ -25,6 +25,22 @@ def block(corner, cells=(4, 4, 4), edge=0.005):
     return (np.indices(cells).reshape(3, -1).T + 0.5) * edge + corner
 
 
+EYE = np.array([0.0, -0.5, 0.8])
+
+
+def instances(centers, features, **settings):
+    """Labels under these settings, all voxels of one colour."""
+    return instance_labels(centers, np.full(centers.shape, 0.5), features, EYE, ObjectConfig(**settings))
+
+
+def surface(low, high, edge=0.005):
+    """Centres (n,3) of the voxels of a box's top and front, which the eye sees."""
+    cells = np.round((np.array(high) - low) / edge).astype(int)
+    index = np.indices(cells).reshape(3, -1).T
+    seen = (index[:, 1] == 0) | (index[:, 2] == cells[2] - 1)
+    return (index[seen] + 0.5) * edge + low
+
+
 def axis(i, channels=8):
     return torch.eye(channels)[i]
 
@@ -85,7 +101,7 @@ def test_semantic_labels_leave_what_fits_no_class():
 def test_touching_objects_part_by_feature_and_far_twins_by_distance():
     centers = np.concatenate([block((0, 0, 0)), block((0.02, 0, 0)), block((0.3, 0, 0), (3, 3, 3))])
     features = torch.cat([axis(0).repeat(64, 1), axis(1).repeat(64, 1), axis(0).repeat(27, 1)])
-    labels = instance_labels(centers, features, ObjectConfig())
+    labels = instances(centers, features)
     parts = [set(labels[:64]), set(labels[64:128]), set(labels[128:])]
     assert all(len(part) == 1 for part in parts) and len(set.union(*parts)) == 3
     assert parts[2] == {3}  # largest first
@@ -94,11 +110,28 @@ def test_touching_objects_part_by_feature_and_far_twins_by_distance():
 def test_a_fragment_joins_what_is_near_and_a_small_object_stays():
     centers = np.concatenate([block((0, 0, 0)), block((0.02, 0, 0), (1, 2, 2)), block((0.3, 0, 0), (2, 2, 3))])
     features = torch.cat([axis(0).repeat(64, 1), axis(1).repeat(4, 1), axis(2).repeat(12, 1)])
-    labels = instance_labels(centers, features, ObjectConfig(fragment=20))
+    labels = instances(centers, features, fragment=20)
     assert set(labels[:68]) == {1} and set(labels[68:]) == {2}
-    labels = instance_labels(centers, features, ObjectConfig(fragment=20, min_voxels=15))
+    labels = instances(centers, features, fragment=20, min_voxels=15)
     assert set(labels[68:]) == {0}  # a speck is no object
     assert len(pool_features(features, labels)) == 1
+
+
+@pytest.mark.parametrize("x, y", [(0.0, 0.0), (0.015, -0.2), (-0.31, 0.12)])
+def test_boxes_part_where_they_meet_in_a_concave_edge(x, y):
+    """Wherever the grid of patches lies, and though features and colours tell nothing."""
+    low = surface((x, y, 0.0), (x + 0.16, y + 0.14, 0.05))
+    high = surface((x + 0.04, y + 0.035, 0.05), (x + 0.12, y + 0.105, 0.13))
+    centers = np.concatenate([low, high])
+    labels = instances(centers, axis(0).repeat(len(centers), 1))
+    first, second = labels[: len(low)], labels[len(low) :]
+    assert np.mean(first == np.bincount(first).argmax()) > 0.9 and np.mean(second == np.bincount(second).argmax()) > 0.9
+    assert np.bincount(first).argmax() != np.bincount(second).argmax()
+    assert len(set(instances(low, axis(0).repeat(len(low), 1)))) == 1
+
+
+def test_no_voxels_have_no_instances():
+    assert len(instances(np.zeros((0, 3)), torch.zeros(0, 8))) == 0
 
 
 def test_pooling_averages_within_instances():
@@ -126,7 +159,7 @@ def test_box_holds_its_points_and_stands_on_the_table(yaw, tilt, seed):
 
 
 NONSENSE = [
-    ("gap", 0.0), ("min_voxels", 0), ("fragment", 0), ("near", -1.0), ("same_object", 1.5), ("rival", 2.0)
+    ("gap", 0.0), ("min_voxels", 0), ("fragment", 0), ("near", -1.0), ("concave", -1.0), ("rival", 2.0)
 ]  # fmt: skip
 
 
