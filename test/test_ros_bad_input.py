@@ -393,7 +393,7 @@ def test_models_that_cannot_be_used(ros, setup, model_folder, tmp_path, name):  
     spoil(folder)
     remaps = [word for topic in (COLOR_TOPIC, DEPTH_TOPIC, INFO_TOPIC) for word in ("-r", f"{topic}:=/{topic}")]
     node = ros.start(GroundingNode, {"namespace": "elsewhere", "cli_args": ["--ros-args", *remaps]},
-                     model=str(folder), device="cpu", reliable=True, frame_timeout=10.0)
+                     model=str(folder), device="cpu", reliable=True, frame_timeout=10.0, max_frame_age=300.0)
     client = ros.node.create_client(Ground, f"elsewhere/{GROUND_SERVICE}")
     setup.camera.wait_for(2)
     setup.still_serves()
