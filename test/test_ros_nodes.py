@@ -196,14 +196,20 @@ def test_the_nearest_grasps_are_matched_in_any_frame(matcher):
 
 
 def test_the_matcher_says_what_is_wrong(matcher):
-    _, _, header, proposed, ask = matcher
+    _, camera, header, proposed, ask = matcher
     tip = proposed.grasps[0].tip.position
     far = Point(x=tip.x, y=tip.y, z=tip.z + 3.0)
     late = Header(stamp=time_message(nanoseconds(header.stamp) + 100 * 10**9), frame_id=header.frame_id)
     broken = target(header, tip)
     broken.width = 10**6
+    doubled = target(header, tip)
+    doubled.fields[0].count = 2
+    away = np.eye(4)
+    away[0, 3] = 1e300
+    camera.send_transform(header.stamp, "far_away", OPTICAL_FRAME, away)
     cases = [({}, Status.BAD_REQUEST), ({"cloud": broken}, Status.BAD_REQUEST),
-             ({"cloud": target(header, far)}, Status.NO_GRASPS),
+             ({"cloud": doubled}, Status.BAD_REQUEST), ({"cloud": target(header, far)}, Status.NO_GRASPS),
+             ({"cloud": target(header, tip), "target_frame": "far_away"}, Status.TF_ERROR),
              ({"cloud": target(header, tip), "target_frame": "nowhere"}, Status.TF_ERROR),
              ({"cloud": target(header, tip, "nowhere")}, Status.TF_ERROR),
              ({"cloud": target(late, tip)}, Status.STALE_FRAME), ({"query": "a mug"}, Status.TIMEOUT)]

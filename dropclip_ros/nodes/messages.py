@@ -170,6 +170,8 @@ def cloud_points(msg: PointCloud2) -> np.ndarray:
     cloud = cloud_to_numpy(msg).ravel()
     if not {"x", "y", "z"} <= set(cloud.dtype.names or ()):
         raise DropclipError(Status.BAD_REQUEST, "the cloud needs the fields x, y and z")
+    if any(cloud[name].ndim > 1 for name in "xyz"):
+        raise DropclipError(Status.BAD_REQUEST, "the cloud's fields x, y and z must have count 1: one number a point")
     points = np.stack([cloud[name].astype(np.float32) for name in "xyz"], axis=1)
     return points[np.isfinite(points).all(axis=1)]
 

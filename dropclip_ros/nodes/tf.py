@@ -14,6 +14,8 @@ try:
 except ImportError:
     from dropclip_ros.nodes.tf_buffer import Buffer, TransformException, TransformListener
 
+_FARTHEST = 1e5     # m; points are float32, beyond this their steps are a centimetre
+
 
 class Frames:
     """Where one frame is in another at a stamp. The node must run in a MultiThreadedExecutor."""
@@ -33,7 +35,11 @@ class Frames:
             raise DropclipError(
                 Status.TF_ERROR, f"no transform from {source!r} to {target!r} at {nanoseconds(stamp) / 1e9:.3f} s "
                 f"within {timeout:.2f} s: {error}; is somebody publishing it, with the camera's clock?") from error
-        return pose_matrix(found.translation, found.rotation)
+        matrix = pose_matrix(found.translation, found.rotation)
+        if not np.abs(matrix[:3, 3]).max() < _FARTHEST:     # false for NaN
+            raise DropclipError(Status.TF_ERROR, f"{source!r} is at {matrix[:3, 3].tolist()} m in {target!r}: expected "
+                                f"less than {_FARTHEST:g} m; who publishes that?")
+        return matrix
 
     def publish(self, stamp: Time, parent: str, child: str, parent_from_child: np.ndarray) -> None:
         """Send one transform on /tf."""
