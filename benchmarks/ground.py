@@ -1,34 +1,194 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Milliseconds of a new frame and of a repeated query, by stage, without ROS: `python benchmarks/ground.py`."""
+"""Milliseconds of a new frame and of a repeated query, by stage, beside what this machine could do at best.
+
+    python benchmarks/ground.py [--runs 50] [--no-ros]
+
+Floors are measured on the spot. Encoder: every convolution as one dense product with as many rows as its kernel maps
+hold pairs, without gathering them; image and new phrase: the network's multiplications at the rate of a large dense
+product; all other stages: bytes that must be read and written once, at the speed of a copy. No stage can be faster than
+its floor; those that search or sort (table, voxels, instances) cannot reach it.
+
+With ROS 2: a client of the real node over DDS, as a camera and as the caller. `transport` is what the caller waited
+beyond the stages that the node names.
+"""
 
 from __future__ import annotations
 
+import resource
+import time
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import torch
 import tyro
+from torch.utils.flop_counter import FlopCounterMode
 
 from dropclip_ros.bags import load_bag_frame
-from dropclip_ros.pipeline import Grounder
+from dropclip_ros.encoder import SparseConv
+from dropclip_ros.geometry import RgbdFrame
+from dropclip_ros.image import to_images
+from dropclip_ros.pipeline import Grounder, Scene
+from dropclip_ros.sparse import SparseGrid, kernel_size
+
+Times = dict[str, list[float]]
+COLORS = ("red", "blue", "green", "yellow", "black", "white")
 
 
-def main(bag: Path = Path("demo/tabletop"), runs: int = 20, query: str = "the red mug") -> None:
-    """Encodes the bag's first frame `runs` times and asks each encoding once; prints p50 and p95."""
-    grounder, frame = Grounder.from_pretrained(), load_bag_frame(bag)
-    grounder.ground(grounder.encode(frame), query)  # warm-up: imports, text cache
-    times = defaultdict(list)
-    for _ in range(runs):
+def best_of(call: Callable[[], object], repeats: int = 7) -> float:
+    """The least time of a call, ms: what else runs on the machine only adds."""
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return 1e3 * min(times)
+
+
+def product_ms(rows: int, inputs: int, outputs: int) -> float:
+    """A dense product (rows, inputs) x (inputs, outputs)."""
+    a, b = torch.rand(rows, inputs), torch.rand(inputs, outputs)
+    out = torch.empty(rows, outputs)
+    return best_of(lambda: torch.mm(a, b, out=out))
+
+
+def encoder_floor(grounder: Grounder, scene: Scene) -> tuple[float, float]:
+    """Milliseconds of the encoder's products alone, and its useful GFLOP."""
+    grid, shapes = SparseGrid(torch.from_numpy(scene.voxels.coords)), []
+
+    def note(conv: SparseConv, args: tuple, _) -> None:
+        kernel, rows = conv.kernel, len(args[0])
+        if kernel.ndim == 3:
+            level, to_level = args[2], args[-1]
+            rows = grid.pairs(level, to_level, kernel_size(len(kernel)))
+        shapes.append((rows, *kernel.shape[-2:]))
+
+    convs = [module for module in grounder.encoder.modules() if isinstance(module, SparseConv)]
+    hooks = [conv.register_forward_hook(note) for conv in convs]
+    grounder.encoder(grid, torch.from_numpy(scene.voxels.feats))
+    for hook in hooks:
+        hook.remove()
+    timed = {shape: product_ms(*shape) for shape in set(shapes)}
+    return sum(timed[shape] for shape in shapes), sum(2e-9 * n * i * o for n, i, o in shapes)
+
+
+def floors(grounder: Grounder, scene: Scene) -> dict[str, float]:
+    """Least ms of each stage."""
+    block = np.ones(1 << 25, np.float32)
+    copy = np.empty_like(block)
+    bytes_per_ms = 2 * block.nbytes / best_of(lambda: np.copyto(copy, block))
+    gflop_per_ms = 2e-9 * 2048**3 / product_ms(2048, 2048, 2048)
+    encoder_ms, gflop = encoder_floor(grounder, scene)
+    print(
+        f"this machine, {torch.get_num_threads()} threads: copies {bytes_per_ms / 1e6:.1f} GB/s, multiplies "
+        f"{1e3 * gflop_per_ms:.0f} GFLOP/s (2048^3); the encoder needs {gflop:.2f} GFLOP, at its shapes "
+        f"{gflop / encoder_ms * 1e3:.0f} GFLOP/s"
+    )
+
+    def network_ms(call: Callable[[], object]) -> float:
+        with FlopCounterMode(display=False) as counter:
+            call()
+        return 1e-9 * counter.get_total_flops() / gflop_per_ms
+
+    seen, above, voxels = int((scene.frame.depth > 0).sum()), len(scene.points), len(scene.voxels)
+    features = scene.features.numel() * 4
+    moved = {
+        "backproject": scene.frame.depth.nbytes + seen * (12 + 8),  # depth; points and pixels
+        "table": seen * (12 + 1) + above * (12 + 8),  # points, mask; what is kept
+        "voxels": above * (12 + 3 + 8) + voxels * (12 + 12 + 12),  # points, colours, way back; voxels
+        "instances": features + voxels * (12 + 8),
+        "similarity": scene.instance_features.numel() * 4,
+        "objects": voxels * (4 + 12) + above * (8 + 12),  # scores, centres; what points are of an object
+    }
+    least = {stage: count / bytes_per_ms for stage, count in moved.items()} | {"encoder": encoder_ms}
+    if grounder.image is not None:
+        size = grounder.image.size
+        crops = np.zeros((len(scene.instance_features), size, size, 3), np.uint8)
+        least["image"] = network_ms(lambda: grounder.image.network(to_images(crops, None)))
+    least["text, new phrase"] = network_ms(lambda: grounder.text.encode(["a phrase never said before"]))
+    return least
+
+
+def bare(grounder: Grounder, frame: RgbdFrame, runs: int, query: str) -> tuple[Times, Scene]:
+    """A new frame, a phrase said before and a new phrase, `runs` times each, without ROS."""
+    times: Times = defaultdict(list)
+    for run in range(-3, runs):  # the first ones warm up
+        start = time.perf_counter()
         scene = grounder.encode(frame)
-        result = grounder.ground(scene, query)
-        for stage, ms in result.timing_ms.items():
+        encoded = time.perf_counter()
+        again = grounder.ground(scene, query)
+        asked = time.perf_counter()
+        other = grounder.ground(scene, f"a {COLORS[run % len(COLORS)]} thing that is called {run}")
+        end = time.perf_counter()
+        if run < 0:
+            continue
+        for stage, ms in again.timing_ms.items():
             times[stage].append(ms)
-        times["new frame, all"].append(sum(result.timing_ms.values()))
-        asked = sum(ms for stage, ms in result.timing_ms.items() if stage not in scene.timing_ms)
-        times["repeated query, all"].append(asked)
-    print(f"{frame.rgb.shape[1]}x{frame.rgb.shape[0]}, {len(scene.points)} points, {len(scene.voxels)} voxels, ms:")
+        times["text, new phrase"].append(other.timing_ms["text"])
+        times["NEW FRAME"].append(1e3 * (asked - start))
+        times["REPEATED QUERY"].append(1e3 * (asked - encoded))
+        times["NEW PHRASE"].append(1e3 * (end - asked))
+    return times, scene
+
+
+def over_dds(frame: RgbdFrame, runs: int, query: str) -> Times:
+    """The same through the node: what the caller waits, and the part of it that the node does not name."""
+    from live import Live
+
+    from dropclip_ros.nodes.demo import running
+    from dropclip_ros.srv import Ground
+
+    times: Times = defaultdict(list)
+    with running({"grounding_node": ["reliable:=true"]}, lambda _: Live()) as (_, live):
+        live.wait_for({"color": 1, "depth": 1, "info": 1}, [live.ground_client])
+        for run in range(-3, runs):
+            messages = live.frame_messages(frame)
+            start = time.perf_counter()
+            live.send(messages)
+            request = Ground.Request(query=query, stamp=messages["color"].header.stamp)
+            for name in ("new frame", "repeated query"):
+                answer, _ = live.call(live.ground_client, request, timeout=600.0)  # the first one loads the model
+                if answer is None or answer.status:
+                    raise SystemExit(f"the node answered {answer and answer.message!r}")
+                end = time.perf_counter()
+                if run >= 0:
+                    stages = {stage.stage: stage.milliseconds for stage in answer.timing}
+                    times[f"DDS {name}"].append(1e3 * (end - start))
+                    times[f"DDS {name}: transport"].append(1e3 * (end - start) - sum(stages.values()))
+                    for stage in ("frame", "decode", "messages"):
+                        if stage in stages:
+                            times[f"DDS {name}: {stage}"].append(stages[stage])
+                start = time.perf_counter()
+    return times
+
+
+def main(bag: Path = Path("demo/tabletop"), runs: int = 50, query: str = "the red mug", ros: bool = True) -> None:
+    """Prints p50 and p95 of every stage, its floor, the peak memory and the time to load the model.
+
+    ros: over DDS too, which needs rclpy (extra `ros`) and the built interfaces.
+    """
+    frame, start = load_bag_frame(bag), time.perf_counter()
+    grounder = Grounder.from_pretrained(device="cpu")
+    loaded = time.perf_counter() - start
+    times, scene = bare(grounder, frame, runs, query)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    with torch.inference_mode():
+        least = floors(grounder, scene)
+    height, width = frame.depth.shape
+    print(f"{width}x{height}, {len(scene.points)} points above the table, {len(scene.voxels)} voxels, {runs} runs")
+    print(f"model loaded in {loaded:.1f} s, peak memory of the process {peak:.0f} MB (RSS)")
+    report(times, least)
+    if ros:
+        report(over_dds(frame, runs, query), {})
+
+
+def report(times: Times, least: dict[str, float]) -> None:
+    """Markdown: a row for each stage."""
+    print("\n| ms | p50 | p95 | floor |\n| --- | --- | --- | --- |")
     for stage, values in times.items():
-        print(f"{stage:20} p50 {np.percentile(values, 50):8.2f}   p95 {np.percentile(values, 95):8.2f}")
+        floor = f"{least[stage]:.2f}" if stage in least else ""
+        print(f"| {stage} | {np.percentile(values, 50):.2f} | {np.percentile(values, 95):.2f} | {floor} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -187,6 +187,10 @@ class SparseGrid:
         dual = self._map(to_level, level, size)
         return _SparseConvolution.apply(features, kernel, bias, maps, dual, level == to_level)
 
+    def pairs(self, level: int, to_level: int, size: int) -> int:
+        """How many (input, output) pairs of voxels a convolution multiplies: its useful work."""
+        return sum(len(tile.source) for tile in self._map(level, to_level, size).tiles)
+
     def _map(self, level: int, to_level: int, size: int) -> KernelMap:
         if (level, to_level, size) not in self._maps:
             while len(self._keys) <= max(level, to_level):

@@ -37,7 +37,7 @@ from training.scenes import Scene, load_scenes
 
 SPLITS = ("validation", "unseen_instance", "unseen_category")
 WHICH = ("training", "heldout")  # phrases that training knew, and other words that it never saw
-THRESHOLDS = tuple(expit(np.linspace(-8, 8, 41)).tolist())  # of the curve, even in log-odds
+THRESHOLDS = tuple(expit(np.linspace(-12, 12, 49)).tolist())  # of the curve, even in log-odds
 
 
 @dataclass
@@ -271,7 +271,8 @@ def main(
             for which in WHICH:
                 head = {"split": split, "scenes": len(of_split), "phrases": which, "method": name}
                 row = head | {"referring": referring(answers[which], config, rival, config.threshold)}
-                row |= {"semantic": summary([np.array([ious.mean()]) for ious in semantic])}
+                of_scenes = summary([np.array([ious.mean()]) for ious in semantic])
+                row |= {"semantic": {key: of_scenes[key] for key in ("n", "mIoU", "low", "high")}}
                 row |= refusals(answers[which], config, config.threshold)
                 rows.append(row)
                 curves += [head | point for point in curve(answers[which], config, rival)]
