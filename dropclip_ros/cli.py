@@ -34,6 +34,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     frame.add_argument("--model", help="model folder (default: the shipped one)")
     frame.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    frame.add_argument(
+        "--no-image", dest="image", action="store_false", help="judge by the 3D encoder alone, without image crops"
+    )
     frame.add_argument("--out", type=Path, help="folder for pictures, masks and clouds")
     frame.add_argument("--json", action="store_true", help="print JSON only")
     ground = commands.add_parser("ground", parents=[frame], help="find what phrases mean, and how to grasp it")
@@ -65,7 +68,7 @@ def main(argv: list[str] | None = None) -> int:
         if args.out:
             args.out.mkdir(parents=True, exist_ok=True)
         frame = load_frame(args.rgb, args.depth, args.depth_unit, args.intrinsics, args.camera_pose)
-        grounder = Grounder.from_pretrained(args.model, args.device)
+        grounder = Grounder.from_pretrained(args.model, args.device, image=args.image)
         scene = grounder.encode(frame)
         return _ground(grounder, scene, args) if args.command == "ground" else _segment(grounder, scene, args)
     except DropclipError as error:
