@@ -15,6 +15,7 @@ from torch.nn.functional import relu_
 from dropclip_ros.sparse import Grid, SparseGrid
 
 PLANES = 8  # four blocks on the way down, four on the way up
+OFFSET_UNIT = 16
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class EncoderConfig:
     in_channels: of the input (rgb: 3); out_channels: of the text space; stem: of the first convolution;
     planes: of the four blocks down (at 2, 4, 8, 16 voxels) and the four up (at 8, 4, 2, 1 voxels).
     offsets: a second head, beside the paper's: from each voxel to the middle of what is seen of its object, in units of
-        16 voxels.
+        OFFSET_UNIT voxels.
     """
 
     in_channels: int = 3

@@ -29,7 +29,8 @@ class ObjectConfig:
     concave: float = 1.8  # what parts neighbouring patches, 1 being enough: sine of the angle of a concave edge,
     offset: float = 6.0  # metres from one's middle to the other's plane,
     unlike: float = 2.5  # 1 - cosine of their features,
-    recoloured: float = 0.4  # distance of their colours, rgb in [0, 1]
+    recoloured: float = 0.4  # distance of their colours, rgb in [0, 1],
+    apart: float = 12.0  # metres between where the encoder sees the middles of their objects
     rival: float = 0.5  # see `rival_threshold`
 
     def __post_init__(self) -> None:
@@ -43,7 +44,7 @@ class ObjectConfig:
                 raise ValueError(f"{name} {getattr(self, name)}: expected at least 1")
         if self.near < 0:
             raise ValueError(f"near {self.near}: expected a length of 0 m or more")
-        for name in ("concave", "offset", "unlike", "recoloured"):
+        for name in ("concave", "offset", "unlike", "recoloured", "apart"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} {getattr(self, name)}: expected a weight of 0 or more")
 
@@ -151,6 +152,7 @@ def _border_strengths(
     normals: np.ndarray,
     colors: np.ndarray,
     features: torch.Tensor,
+    middles: np.ndarray | None,
     config: ObjectConfig,
 ) -> np.ndarray:
     """How much parts each of the pairs (E,2) of patches: 0 nothing, 1 enough."""
@@ -165,9 +167,12 @@ def _border_strengths(
     feature = pool_features(features, patch + 1)
     unlike = 1 - (feature[a] * feature[b]).sum(dim=1).cpu().numpy()
     recoloured = np.linalg.norm(color[a] - color[b], axis=1)
-    return (
-        config.concave * concave + config.offset * offset + config.unlike * unlike + config.recoloured * recoloured
-    )
+    parting = config.concave * concave + config.offset * offset
+    parting += config.unlike * unlike + config.recoloured * recoloured
+    if middles is not None:
+        of_object = _means(middles, patch)
+        parting += config.apart * np.linalg.norm(of_object[a] - of_object[b], axis=1)
+    return parting
 
 
 def _merge(count: int, pairs: np.ndarray, lengths: np.ndarray, borders: np.ndarray) -> np.ndarray:
@@ -203,12 +208,18 @@ def _merge(count: int, pairs: np.ndarray, lengths: np.ndarray, borders: np.ndarr
 
 
 def instance_labels(
-    centers: np.ndarray, colors: np.ndarray, features: torch.Tensor, eye: np.ndarray, config: ObjectConfig
+    centers: np.ndarray,
+    colors: np.ndarray,
+    features: torch.Tensor,
+    eye: np.ndarray,
+    config: ObjectConfig,
+    middles: np.ndarray | None = None,
 ) -> np.ndarray:
     """Instance of each voxel, (M,) in 1..N, largest first: patches without a border between them are one object.
 
     centers (M,3) m and colors (M,3) in [0, 1] of the voxels, eye (3,): the camera, in the frame of the centres. Objects
     are convex more often than not, so a concave edge is a border, and so is a step, another colour or another feature.
+    middles (M,3) m: where each voxel's object has its middle, from an encoder that says so.
     Pieces under `fragment` voxels join the nearest large one where it is `near`; the others are objects of their own,
     but 0, no object, under `min_voxels`.
     """
@@ -216,7 +227,7 @@ def instance_labels(
     normals = _normals(centers, edges, eye)
     patch = _patches(centers, normals, colors, config.patch)
     pairs, lengths = _shared_borders(patch, edges)
-    borders = _border_strengths(pairs, patch, centers, normals, colors, features, config)
+    borders = _border_strengths(pairs, patch, centers, normals, colors, features, middles, config)
     part = _merge(int(patch.max(initial=-1)) + 1, pairs, lengths, borders)[patch]
     sizes = np.bincount(part)
     large, small = np.flatnonzero(sizes[part] >= config.fragment), np.flatnonzero(sizes[part] < config.fragment)

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from dropclip_ros.encoder import OFFSET_UNIT
 from dropclip_ros.errors import DropclipError, Status
 from dropclip_ros.geometry import RgbdFrame, backproject, invert_pose, transform_points
 from dropclip_ros.grounding import (
@@ -55,6 +56,7 @@ class Scene:
     colors: np.ndarray  # (N,3) uint8
     voxels: Voxels  # centres in the table frame
     features: torch.Tensor
+    middles: np.ndarray | None  # (M,3) m, of each voxel's object, in the table frame, as the encoder sees it
     instances: np.ndarray  # (M,) of each voxel, 1..K, 0 for specks
     instance_features: torch.Tensor  # (K,C), unit unless the image has its say (`Grounder`)
     timing_ms: dict[str, float]
@@ -223,11 +225,11 @@ class Grounder:
             local = transform_points(invert_pose(table.frame), points).astype(np.float32)
             voxels = voxelize(local, colors.astype(np.float32) / 255, self.config.voxels)
         with _timed(timing, "encoder"), _enough_memory(self.device):
-            features = self._features(voxels)
+            features, middles = self._features(voxels)
         with _timed(timing, "instances"), _enough_memory(self.device):
             if objects is None:
                 eye = invert_pose(table.frame)[:3, 3]
-                instances = instance_labels(voxels.centers, voxels.feats, features, eye, self.objects)
+                instances = instance_labels(voxels.centers, voxels.feats, features, eye, self.objects, middles)
             else:
                 shown = np.zeros(len(voxels), np.int64)
                 shown[voxels.point_to_voxel] = objects
@@ -241,13 +243,18 @@ class Grounder:
                 labels[pixels] = instances[voxels.point_to_voxel]
                 seen, weight = self.image.embed(frame.rgb, labels.reshape(frame.depth.shape)), self.image.config.weight
                 pooled = (1 - weight) * pooled + weight * seen
-        return Scene(frame, table, points, pixels, colors, voxels, features, instances, pooled, timing)
+        return Scene(frame, table, points, pixels, colors, voxels, features, middles, instances, pooled, timing)
 
-    def _features(self, voxels: Voxels) -> torch.Tensor:
-        features = self.encoder(
+    def _features(self, voxels: Voxels) -> tuple[torch.Tensor, np.ndarray | None]:
+        """Unit features (M,C), and the middle (M,3) m of each voxel's object where the encoder has a head for it."""
+        decoded = self.encoder.decode(
             torch.from_numpy(voxels.coords).to(self.device), torch.from_numpy(voxels.feats).to(self.device)
         )
-        return F.normalize(features, dim=-1)
+        middles = None
+        if self.encoder.offset is not None:
+            step = OFFSET_UNIT * self.config.voxels.edge
+            middles = voxels.centers + step * self.encoder.offset(decoded).cpu().numpy()
+        return F.normalize(self.encoder.head(decoded), dim=-1), middles
 
     def _negatives(self, query: str, negatives: Sequence[str], mode: str) -> list[str]:
         """The phrases of a mode, cleaned, without the query itself (a negative equal to it would cancel it)."""

@@ -12,11 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from dropclip_ros.encoder import EncoderConfig, MinkUNet14D
+from dropclip_ros.encoder import OFFSET_UNIT, EncoderConfig, MinkUNet14D
 from dropclip_ros.image import square_box, to_images
 from training.crops import CROP_SIZE, view_crops
 from training.distill import (
-    OFFSET_UNIT,
     DistillConfig,
     distill,
     make_batch,

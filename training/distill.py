@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
-from dropclip_ros.encoder import EncoderConfig, MinkUNet14D
+from dropclip_ros.encoder import OFFSET_UNIT, EncoderConfig, MinkUNet14D
 from dropclip_ros.geometry import Intrinsics, backproject, transform_points
 from dropclip_ros.table import table_frame
 from dropclip_ros.voxels import VoxelConfig, voxelize
@@ -25,8 +25,6 @@ from training.checkpoint import load_checkpoint, save_checkpoint
 from training.fusion import FusedScene
 from training.scenes import FIRST_OBJECT_ID, Scene, View
 from training.widen import widen
-
-OFFSET_UNIT = 16  # voxels
 
 
 @dataclass(frozen=True)
