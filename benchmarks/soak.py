@@ -101,7 +101,10 @@ def main(calls: int = 20_000, distinct: bool = False, rate: float = 2.0, seed: i
         live.wait_for({"color": 1, "depth": 1, "info": 1}, [live.ground_client])
         camera = threading.Thread(target=publish, args=(live, rate, over), daemon=True)
         camera.start()
-        live.call(live.ground_client, request(r, 0, distinct), timeout=600.0)  # loads the model
+        for _ in range(10):  # until there is a frame; then loads the model
+            answer, _ = live.call(live.ground_client, request(r, 0, distinct), timeout=600.0)
+            if answer and answer.status in (Status.OK, Status.NOT_FOUND):
+                break
         node, start = psutil.Process(children.pid(NODE)), time.perf_counter()
         with suppress(KeyboardInterrupt):  # then the calls so far are reported
             for number in trange(calls, unit="call", file=sys.stderr):
