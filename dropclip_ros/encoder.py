@@ -56,7 +56,8 @@ class SparseConv(nn.Module):
         self.register_parameter("bias", nn.Parameter(torch.zeros(1, outputs)) if bias else None)
         nn.init.normal_(self.kernel, std=(2 / (outputs * size**3)) ** 0.5)  # He, fan out: as the reference
 
-    def forward(self, x: Tensor, grid: Grid, level: int, to_level: int | None = None) -> Tensor:
+    def forward(self, x: Tensor, grid: Grid | None, level: int, to_level: int | None = None) -> Tensor:
+        """Rows (n, Ci) of `level` to rows (m, Co) of `to_level`; a kernel of size 1 needs no grid."""
         if self.kernel.ndim == 2:
             return x @ self.kernel if self.bias is None else torch.addmm(self.bias, x, self.kernel)
         return grid.convolve(x, self.kernel, self.bias, level, level if to_level is None else to_level)
@@ -133,7 +134,7 @@ class MinkUNet14D(nn.Module):
 
     def head(self, decoded: Tensor) -> Tensor:
         """Features (n, out_channels) of any rows (n, planes[-1]) of `decode`."""
-        return torch.addmm(self.final.bias, decoded, self.final.kernel)
+        return self.final(decoded, None, 0)
 
     def decode(self, coords: Tensor | Grid, feats: Tensor) -> Tensor:
         """What the heads work on, (N, planes[-1]), in the caller's row order."""
