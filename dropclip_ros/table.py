@@ -5,7 +5,7 @@ RANSAC only proposes planes. Which of them is the table is decided by what it ca
 of it, and how close to it an object begins by the noise of the table's own points, so that objects keep their base.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy import ndimage
@@ -16,6 +16,8 @@ from dropclip_ros.voxels import VoxelConfig, voxelize
 
 _CELL = 0.02  # m, raster of the table's extent
 _GROW_CELL = 0.005  # m, raster in which objects grow down to their base
+_THING_CELL = 0.01  # m, raster in which things beside the table hang together
+_BESIDE = 0.15  # m, how far beyond the table's rim such things are looked at
 _FIT_POINTS = 20000  # enough for anything statistical
 _NOISE_BINS = 12
 _MIN_SIGMA = 0.0005  # m; a depth image counts in millimetres at best, however flat the table looks
@@ -62,13 +64,15 @@ class Table:
     plane (4,): unit normal n towards the camera's side and offset d, so that n.p + d is the height of p in metres.
     inliers bool (N,) of the points it was found in. bow (6,): the surface as the camera sees it, as height over the
     coordinates x, y along the plane: 1, x, y, xx, xy, yy; depth cameras bend planes by some millimetres. noise
-    (2, bins): depths z and the standard deviation of the table's points about that surface, metres.
+    (2, bins): depths z and the standard deviation of the table's points about that surface, metres. others (K, 4): the
+    planes that were found beside it, walls perhaps.
     """
 
     plane: np.ndarray
     inliers: np.ndarray
     bow: np.ndarray
     noise: np.ndarray
+    others: np.ndarray = field(default_factory=lambda: np.zeros((0, 4)))
 
     def height(self, points: np.ndarray) -> np.ndarray:
         """Signed height (N,) of camera-frame points (N, 3) above the plane, metres."""
@@ -112,7 +116,8 @@ def find_table(points: np.ndarray, config: TableConfig = TableConfig(), up: np.n
     sample = _at_most(points, config.sample, rng).astype(np.float64)
     min_points = max(config.min_points * len(sample) // max(len(points), 1), 3)
     best, best_score, tilts = None, 0.0, []
-    for plane in _planes(sample, config, min_points, rng):
+    planes = list(_planes(sample, config, min_points, rng))
+    for plane in planes:
         if up is not None:
             tilt = float(np.arccos(np.clip(plane[:3] @ up, -1.0, 1.0)))
             if tilt > config.max_tilt:
@@ -123,7 +128,8 @@ def find_table(points: np.ndarray, config: TableConfig = TableConfig(), up: np.n
             best, best_score = plane, score
     if best is None:
         raise DropclipError(Status.NO_TABLE, _why_none(len(points), tilts, config))
-    return _refine(points, sample, best, config)
+    others = np.array([plane for plane in planes if plane is not best]).reshape(-1, 4)
+    return _refine(points, sample, best, others, config)
 
 
 def crop_above(points: np.ndarray, table: Table, config: TableConfig = TableConfig()) -> np.ndarray:
@@ -132,7 +138,8 @@ def crop_above(points: np.ndarray, table: Table, config: TableConfig = TableConf
     Above the plane on the camera's side, at most `max_height` high, over the table's extent, without statistical
     outliers (taken on 5 mm voxels). What is `certainty` sigmas above the table and no outlier surely is an object;
     what is less, down to `clearance` sigmas, or an outlier is kept only where it is under or beside such points: that
-    is the base of an object, or its rim. `points` must be those of `find_table`.
+    is the base of an object, or its rim. Walls behind the table, and things that are mostly beside it (a chair, another
+    table), are none. `points` must be those of `find_table`.
     """
     height = table.height(points)
     mask = (height > -config.distance) & (height < config.max_height)  # the seen surface may lie below the plane
@@ -140,8 +147,13 @@ def crop_above(points: np.ndarray, table: Table, config: TableConfig = TableConf
     level = table.significance(points[near])
     flat = _on_plane(points[near], table.plane)
     outline = _extent(points[table.inliers], table.plane, _CELL)
-    candidate = (level > config.clearance) & _over(flat, outline, config.edge_margin)
+    candidate = (level > config.clearance) & _over(flat, outline, config.edge_margin + _BESIDE)
+    for wall in _walls(points, table, outline, config):
+        candidate &= _height(points[near], wall) > 2 * config.distance  # nothing is seen behind a wall
     near, level, flat = near[candidate], level[candidate], flat[candidate]
+    over = _over(flat, outline, config.edge_margin)
+    over &= _mostly(over, np.column_stack([flat, height[near]]))
+    near, level, flat = near[over], level[over], flat[over]
     sure = level > config.certainty
     sure[sure] = _without_outliers(points[near[sure]], config)
     mask[:] = False
@@ -268,7 +280,9 @@ def _why_none(count: int, tilts: list[float], config: TableConfig) -> str:
             "at a table, and check the depth unit and the depth limits.")
 
 
-def _refine(points: np.ndarray, sample: np.ndarray, plane: np.ndarray, config: TableConfig) -> Table:
+def _refine(
+    points: np.ndarray, sample: np.ndarray, plane: np.ndarray, others: np.ndarray, config: TableConfig
+) -> Table:
     """Least squares on the inliers, in thinner and thinner slabs, which hold less of the objects' bases."""
     for cloud, share in ((sample, 1.0), (sample, 0.6), (points, 0.6)):
         plane = _fit(cloud[np.abs(_height(cloud, plane)) < share * config.distance])
@@ -283,7 +297,7 @@ def _refine(points: np.ndarray, sample: np.ndarray, plane: np.ndarray, config: T
         residual = height - terms @ bow
         close = np.abs(residual) <= 2.5 * _deviation(residual)
     meant = lying[:, 2] * plane[3] / (plane[3] - height)  # where the rays meet the plane: free of the noise itself
-    return Table(plane, inliers, bow, _noise(meant[close], residual[close]))
+    return Table(plane, inliers, bow, _noise(meant[close], residual[close]), others)
 
 
 def _noise(depth: np.ndarray, residual: np.ndarray) -> np.ndarray:
@@ -335,9 +349,9 @@ def _extent(lying: np.ndarray, plane: np.ndarray, cell: float) -> np.ndarray:
     return ConvexHull(corners).equations
 
 
-def _raster(flat: np.ndarray, cell: float, border: int) -> tuple[tuple, np.ndarray, tuple[int, int]]:
-    """Cells of plane coordinates (N, 2) in a raster that just holds them and a border: rows and columns, the cell
-    number of its corner (2,), and its shape."""
+def _raster(flat: np.ndarray, cell: float, border: int) -> tuple[tuple, np.ndarray, tuple[int, ...]]:
+    """Cells of coordinates (N, D) in a raster that just holds them and a border: index along each axis, the cell
+    number of its corner (D,), and its shape."""
     cells = [np.floor(column / cell).astype(np.int64) for column in flat.T]
     origin = np.array([column.min() - border for column in cells])
     cells = tuple(column - start for column, start in zip(cells, origin, strict=True))
@@ -350,6 +364,32 @@ def _over(flat: np.ndarray, outline: np.ndarray, margin: float) -> np.ndarray:
     for a, b, c in outline:
         inside &= flat[:, 0] * flat.dtype.type(a) + flat[:, 1] * flat.dtype.type(b) <= margin - c
     return inside
+
+
+def _walls(points: np.ndarray, table: Table, outline: np.ndarray, config: TableConfig) -> list[np.ndarray]:
+    """The other planes (4,) that the whole table is before, and that are mostly beside it or below, or at its rim."""
+    some = points[:: max(len(points) // _FIT_POINTS, 1)]
+    flat, height = _on_plane(some, table.plane), table.height(some)
+    lying = _over(flat, outline, 0.0) & (np.abs(height) < config.distance)
+    inside = _over(flat, outline, -2 * _CELL) & (height > -config.distance)
+    walls = []
+    for plane in table.others:
+        before = _height(some, plane)
+        of_plane = np.abs(before) < config.distance
+        if np.mean(before[lying] > -config.distance) > 0.98 and np.mean(inside[of_plane]) < 0.5:
+            walls.append(plane)
+    return walls
+
+
+def _mostly(over: np.ndarray, local: np.ndarray) -> np.ndarray:
+    """Which of the points (N, 3), metres, hang together with more that are `over` the table (N,) than are not."""
+    if len(local) == 0:
+        return over
+    cells, _, shape = _raster(local, _THING_CELL, border=1)
+    occupied = np.zeros(shape, dtype=bool)
+    occupied[cells] = True
+    thing = ndimage.label(occupied, np.ones((3, 3, 3)))[0][cells]
+    return (np.bincount(thing, over) > 0.5 * np.bincount(thing))[thing]
 
 
 def _without_outliers(points: np.ndarray, config: TableConfig) -> np.ndarray:

@@ -66,6 +66,13 @@ def test_neither_floor_nor_wall_is_the_table(make_tabletop, surroundings, gravit
     assert (above & (labels == 0)).sum() < 0.03 * (labels == 0).sum()
 
 
+@pytest.mark.parametrize("gap", [0.002, 0.02])
+def test_a_wall_at_the_tables_edge_is_no_object(make_tabletop, gap):
+    scene = make_tabletop(table=(0.5, 0.3), wall=0.3 + gap, floor=-0.7, pitch=0.5, noise=0.001)
+    labels, _, above = run(scene)
+    assert iou(above, labels >= 2) > 0.93
+
+
 def test_what_stands_beside_the_table_is_not_on_it(make_tabletop):
     shelf = (0.0, 0.75, 0.8, 0.1, 0.9, -0.7)  # reaches from the floor to 0.2 m above the table, 0.3 m behind it
     scene = make_tabletop(boxes=[(0, 0, 0.1, 0.1, 0.1), shelf], spheres=[], floor=-0.7, pitch=0.5, noise=0.001)
