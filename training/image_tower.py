@@ -35,7 +35,7 @@ class TowerConfig:
     image: ImageConfig = field(default_factory=ImageConfig)
     patch_dropout: float = 0.5
     batch_size: int = 128
-    steps: int = 1600
+    steps: int = 2600
     lr: float = 1e-3
     weight_decay: float = 0.05
     warmup: int = 100

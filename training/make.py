@@ -2,7 +2,7 @@
 """All stages from nothing to a model folder: scenes, image tower, fusion, distillation, calibration, export.
 
 `python -m training.make --out runs/small` runs what is missing; a stage that was killed resumes. `--stage NAME` runs
-one. The numbers of `Recipe` fit 90 minutes on two cores (docs/decisions.md says how they were derived).
+one. docs/decisions.md says how the numbers of `Recipe` were derived and how long each stage takes.
 """
 
 from __future__ import annotations
@@ -38,10 +38,9 @@ from training.scenes import Scene, load_scenes
 class Recipe:
     """Scenes of each split (validation: known instances, other scenes), views of a scene, and the two trainings."""
 
-    scenes: int = 500
+    scenes: int = 1400
     views: int = 8
-    heldout_scenes: int = 50
-    heldout_views: int = 4
+    heldout_scenes: int = 200
     seed: int = 0
     tower: TowerConfig = field(default_factory=TowerConfig)
     distill: DistillConfig = field(default_factory=DistillConfig)
@@ -60,7 +59,7 @@ def make_scenes(out: Path, recipe: Recipe) -> None:
     """Renders every split, in processes of their own: the LLVMs of OSMesa and of Triton do not share one."""
     for folder, split in SPLITS.items():
         train = folder == "train"
-        count, views = (recipe.scenes, recipe.views) if train else (recipe.heldout_scenes, recipe.heldout_views)
+        count = recipe.scenes if train else recipe.heldout_scenes
         seed = recipe.seed + (1 if folder == "validation" else 0)
         subprocess.run(
             [
@@ -74,7 +73,7 @@ def make_scenes(out: Path, recipe: Recipe) -> None:
                 "--scenes",
                 str(count),
                 "--views",
-                str(views),
+                str(recipe.views),
                 "--seed",
                 str(seed),
             ],
@@ -153,6 +152,13 @@ def make_encoder(out: Path, recipe: Recipe, start_from: Path | None = None) -> N
         part.replace(out / "encoder.safetensors")
 
 
+def make_encoder_by(processes: int) -> None:
+    """`make_encoder` under torchrun, with the arguments of this command."""
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    stage = ["-m", "training.make", *sys.argv[1:], "--stage", "distill"]
+    subprocess.run([sys.executable, *torchrun, *stage], check=True, env={"OMP_NUM_THREADS": "1"} | os.environ)
+
+
 def make_model(out: Path, recipe: Recipe, model: Path) -> None:
     """Calibrates on the validation scenes and writes the model folder."""
     encoder = MinkUNet14D(recipe.distill.encoder)
@@ -182,9 +188,13 @@ def main(
     model: Path = MODEL_FOLDER,
     recipe: Recipe = Recipe(),
     threads: int = 0,
+    processes: int = 2,
     start_from: Path | None = None,
 ) -> None:
-    """Runs one stage, or all that have not left their result yet; `start_from`: a model folder to distil on from."""
+    """Runs one stage, or all that have not left their result yet.
+
+    threads: of each process, 0 for all cores. processes: that distil. start_from: a model folder to distil on from.
+    """
     if threads:
         torch.set_num_threads(threads)
     out.mkdir(parents=True, exist_ok=True)
@@ -192,7 +202,11 @@ def main(
         "scenes": lambda: make_scenes(out, recipe),
         "tower": lambda: make_tower(out, recipe),
         "fuse": lambda: make_fused(out, recipe),
-        "distill": lambda: make_encoder(out, recipe, start_from),
+        "distill": lambda: (
+            make_encoder(out, recipe, start_from)
+            if processes == 1 or "RANK" in os.environ
+            else make_encoder_by(processes)
+        ),
         "export": lambda: make_model(out, recipe, model),
     }
     results = {
