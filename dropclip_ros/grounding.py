@@ -30,7 +30,8 @@ class ObjectConfig:
     offset: float = 6.0  # metres from one's middle to the other's plane,
     unlike: float = 2.5  # 1 - cosine of their features,
     recoloured: float = 0.4  # distance of their colours, rgb in [0, 1],
-    apart: float = 12.0  # metres between where the encoder sees the middles of their objects
+    apart: float = 12.0  # metres between where the encoder sees the middles of their objects;
+    aided: float = 0.5  # share of concave, offset and recoloured that counts where it sees them
     rival: float = 0.5  # see `rival_threshold`
 
     def __post_init__(self) -> None:
@@ -44,7 +45,7 @@ class ObjectConfig:
                 raise ValueError(f"{name} {getattr(self, name)}: expected at least 1")
         if self.near < 0:
             raise ValueError(f"near {self.near}: expected a length of 0 m or more")
-        for name in ("concave", "offset", "unlike", "recoloured", "apart"):
+        for name in ("concave", "offset", "unlike", "recoloured", "apart", "aided"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} {getattr(self, name)}: expected a weight of 0 or more")
 
@@ -167,12 +168,12 @@ def _border_strengths(
     feature = pool_features(features, patch + 1)
     unlike = 1 - (feature[a] * feature[b]).sum(dim=1).cpu().numpy()
     recoloured = np.linalg.norm(color[a] - color[b], axis=1)
-    parting = config.concave * concave + config.offset * offset
-    parting += config.unlike * unlike + config.recoloured * recoloured
-    if middles is not None:
-        of_object = _means(middles, patch)
-        parting += config.apart * np.linalg.norm(of_object[a] - of_object[b], axis=1)
-    return parting
+    shape = config.concave * concave + config.offset * offset + config.recoloured * recoloured
+    parting = config.unlike * unlike
+    if middles is None:
+        return parting + shape
+    of_object = _means(middles, patch)
+    return parting + config.aided * shape + config.apart * np.linalg.norm(of_object[a] - of_object[b], axis=1)
 
 
 def _merge(count: int, pairs: np.ndarray, lengths: np.ndarray, borders: np.ndarray) -> np.ndarray:

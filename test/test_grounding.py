@@ -167,3 +167,15 @@ NONSENSE = [
 def test_nonsense_configuration_is_named(field, value):
     with pytest.raises(ValueError, match=field):
         ObjectConfig(**{field: value})
+
+
+def test_middles_that_lie_apart_part_what_looks_alike():
+    centers = np.stack(np.meshgrid(np.arange(30), np.arange(10), [0], indexing="ij"), -1).reshape(-1, 3) * 0.005
+    features, colors = torch.ones(len(centers), 1), np.full(centers.shape, 0.5)
+    left = centers[:, 0] < 0.075
+    middles = np.where(left[:, None], centers[left].mean(0), centers[~left].mean(0))
+    args = (colors, features, EYE, ObjectConfig())
+    assert instance_labels(centers, *args).max() == 1
+    found = instance_labels(centers, *args, middles)
+    assert found.max() == 2
+    assert (found[left] == found[0]).mean() > 0.9 and (found[~left] == found[-1]).mean() > 0.9
