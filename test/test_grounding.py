@@ -170,9 +170,9 @@ def test_nonsense_configuration_is_named(field, value):
 
 
 def test_middles_that_lie_apart_part_what_looks_alike():
-    centers = np.stack(np.meshgrid(np.arange(30), np.arange(10), [0], indexing="ij"), -1).reshape(-1, 3) * 0.005
+    centers = np.stack(np.meshgrid(np.arange(40), np.arange(10), [0], indexing="ij"), -1).reshape(-1, 3) * 0.005
     features, colors = torch.ones(len(centers), 1), np.full(centers.shape, 0.5)
-    left = centers[:, 0] < 0.075
+    left = centers[:, 0] < 0.0999
     middles = np.where(left[:, None], centers[left].mean(0), centers[~left].mean(0))
     args = (colors, features, EYE, ObjectConfig())
     assert instance_labels(centers, *args).max() == 1
