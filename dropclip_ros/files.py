@@ -35,14 +35,17 @@ def check_sha256(path: Path, expected: str) -> None:
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
-    """Tensors of a safetensors file, on the CPU. MODEL_ERROR where it is missing, truncated or of another format."""
+    """Tensors of a safetensors file, on the CPU. MODEL_ERROR where it is missing, truncated or of another format.
+
+    The file is read, not mapped: a model that is replaced in place must not change, or kill, a running node.
+    """
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors.torch import load
 
     try:
-        return load_file(path)
+        return load(Path(path).read_bytes())
     except OSError as error:
-        raise DropclipError(Status.MODEL_ERROR, f"cannot read the model file {path}: {error}") from error
+        raise DropclipError(Status.MODEL_ERROR, f"cannot read the model file {path}: {error.strerror}") from error
     except SafetensorError as error:
         raise DropclipError(
             Status.MODEL_ERROR, f"{path} is no whole safetensors file ({error}); fetch the model again"

@@ -121,6 +121,14 @@ def test_changed_file_is_another_digest(folder):
     assert "SHA-256" in refusal(folder)
 
 
+def test_a_file_replaced_in_place_does_not_reach_a_loaded_model(folder):
+    model, _ = load_model(folder, fuse=False)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with open(folder / ENCODER, "r+b") as file:  # as `cp` does
+        file.write(bytes((folder / ENCODER).stat().st_size))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
 def test_truncated_file(folder):
     path = folder / ENCODER
     path.write_bytes(path.read_bytes()[:-100])
