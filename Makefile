@@ -36,7 +36,7 @@ test: $(READY)
 	$(BIN)/python -m pytest
 
 train: $(READY)
-	$(BIN)/python -m training.make --out runs/small
+	$(BIN)/python -m training.make --out runs/large
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Does a small image tower ground phrases, and against which text tower? (docs/decisions.md, the first question.)
 
-`python -m training.compare_text --scenes runs/small/scenes --steps 300`
+`python -m training.compare_text --scenes runs/large/scenes --steps 300`
 
 Trains the same image tower against three text sides: all-MiniLM-L6-v2 frozen, the same with a trained linear adapter,
 and a small transformer of our own (open_clip's, BPE tokens). Then, on crops of held-out scenes: is the best of the

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """All stages from nothing to a model folder: scenes, image tower, fusion, distillation, calibration, export.
 
-`python -m training.make --out runs/small` runs what is missing; a stage that was killed resumes. `--stage NAME` runs
+`python -m training.make --out runs/large` runs what is missing; a stage that was killed resumes. `--stage NAME` runs
 one. docs/decisions.md says how the numbers of `Recipe` were derived and how long each stage takes.
 """
 
@@ -183,7 +183,7 @@ def make_model(out: Path, recipe: Recipe, model: Path) -> None:
 
 
 def main(
-    out: Path = Path("runs/small"),
+    out: Path = Path("runs/large"),
     stage: Literal["all", "scenes", "tower", "fuse", "distill", "export"] = "all",
     model: Path = MODEL_FOLDER,
     recipe: Recipe = Recipe(),
