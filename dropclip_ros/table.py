@@ -80,7 +80,9 @@ class Table:
 
     def significance(self, points: np.ndarray) -> np.ndarray:
         """Height (N,) of points (N, 3) above the table as the camera sees it, in sigmas of its noise there."""
-        above = _height(points, self.plane) - _parabola(_on_plane(points, self.plane)) @ self.bow
+        x, y = _on_plane(points, self.plane).T
+        one, a, b, aa, ab, bb = self.bow.astype(points.dtype)  # `_parabola` without its table of terms: twice as fast
+        above = _height(points, self.plane) - (one + x * (a + aa * x + ab * y) + y * (b + bb * y))
         return above / np.interp(points[:, 2], *self.noise)
 
     @property
