@@ -35,7 +35,7 @@ def _parser() -> argparse.ArgumentParser:
     frame.add_argument("--model", help="model folder (default: the shipped one)")
     frame.add_argument("--device", default="auto", help="auto, cpu or cuda")
     frame.add_argument(
-        "--no-image", dest="image", action="store_false", help="judge by the 3D encoder alone, without image crops"
+        "--image", action="store_true", help="let the image tower look at each object's crop as well as the 3D encoder"
     )
     frame.add_argument("--out", type=Path, help="folder for pictures, masks and clouds")
     frame.add_argument("--json", action="store_true", help="print JSON only")

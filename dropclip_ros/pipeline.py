@@ -165,7 +165,7 @@ class Grounder:
         device: str = "auto",
         table: TableConfig | None = None,
         objects: ObjectConfig | None = None,
-        image: bool = True,
+        image: bool = False,
     ) -> Grounder:
         """Loads a model folder (the shipped one by default). Raises MODEL_ERROR where it is not whole and true.
 

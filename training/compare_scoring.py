@@ -130,14 +130,14 @@ def main(
     split: str = "unseen_instance",
     model: Path | None = None,
     which: Literal["training", "heldout"] = "training",
-    image_weight: float | None = None,
+    image_weight: float = 0.0,
     limit: int | None = None,
     seed: int = 0,
 ) -> None:
     """Prints a row for each replaced stage or choice. scenes: folder with a folder of scenes for each split."""
     torch.set_grad_enabled(False)
     known, asked_scenes = (load_scenes(scenes / name)[:limit] for name in ("validation", split))
-    grounder = load_grounder(model, image_weight if what == "stages" else 0, known)
+    grounder = load_grounder(model, image_weight if what == "stages" else 0.0, known)
     specs = {spec.name: spec for spec in catalogue()}
 
     def answers(s: int, scene: Scene, v: int, seen: Instances, config: ModelConfig) -> Answers:

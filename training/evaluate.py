@@ -228,10 +228,10 @@ def plot_curves(curves: list[dict], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-def load_grounder(model: Path | None, image_weight: float | None, known: list[Scene]) -> Grounder:
-    """The model with another weight of the frame's own crops, calibrated on the scenes `known`; None: as it is."""
-    grounder = Grounder.from_pretrained(model, image=image_weight != 0)
-    if image_weight and grounder.image is not None:
+def load_grounder(model: Path | None, image_weight: float, known: list[Scene]) -> Grounder:
+    """The model, with the frame's crops at `image_weight`; calibrated on the scenes `known` where it is not for that."""
+    grounder = Grounder.from_pretrained(model, image=image_weight > 0)
+    if grounder.image is not None and grounder.image.config.weight != image_weight:
         grounder.image.config = replace(grounder.image.config, weight=image_weight)
         grounder.config = calibrate_method(single_view(grounder), grounder.text, grounder.config, known)
     return grounder
@@ -244,15 +244,15 @@ def main(
     model: Path | None = None,
     fused: bool = True,
     threshold: float = 0.0,
-    image_weight: float | None = None,
+    image_weight: float = 0.0,
     limit: int | None = None,
     seed: int = 0,
 ) -> None:
     """Prints a JSON line for each split, kind of phrases and method; writes tables, curves and their plot.
 
     scenes: folder with a folder of scenes for each split, "validation" among them. fused: the upper bound too.
-    threshold: in (0, 1), 0 for the model's own. image_weight: of the frame's own crops, 0 for the encoder alone,
-    nothing for the model's own; another weight is calibrated for itself. limit: scenes of each split.
+    threshold: in (0, 1), 0 for the model's own. image_weight: of the frame's own crops, 0 for the encoder alone;
+    one that the model is not calibrated for is calibrated here. limit: scenes of each split.
     """
     torch.set_grad_enabled(False)
     known = load_scenes(scenes / "validation")[:limit]

@@ -57,7 +57,7 @@ MODES = {Ground.Request.NEGATIVES_NONE: "none", Ground.Request.NEGATIVES_CANONIC
 SETTINGS = (
     Setting("model", "", "Folder of the model; '' for the one shipped", read_only=True),
     Setting("device", "auto", "Where the model runs: auto, cpu, cuda or cuda:N", read_only=True),
-    Setting("use_image", True, "Let the image tower look at each object's crop as well as the encoder", read_only=True),
+    Setting("use_image", False, "Let the image tower look at each object too, not the encoder alone", read_only=True),
     Setting("world_frame", "", "Frame of the answers, z up; '' for the table's own, which needs no TF"),
     Setting("threshold", 0.0, "Least score of a point that answers, in (0, 1); 0 for the model's own", 0.0, 0.999),
     Setting("negatives_mode", "canonical", "What a query is told apart from, where the request does not say",
