@@ -229,7 +229,7 @@ def plot_curves(curves: list[dict], path: Path) -> None:
 
 
 def load_grounder(model: Path | None, image_weight: float, known: list[Scene]) -> Grounder:
-    """The model, with the frame's crops at `image_weight`; calibrated on the scenes `known` where it is not for that."""
+    """The model, with the frame's crops at `image_weight`, and calibrated for it on the scenes `known` if need be."""
     grounder = Grounder.from_pretrained(model, image=image_weight > 0)
     if grounder.image is not None and grounder.image.config.weight != image_weight:
         grounder.image.config = replace(grounder.image.config, weight=image_weight)
