@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from dropclip_ros.errors import DropclipError, Status
-from dropclip_ros.files import check_sha256, load_tensors
+from dropclip_ros.files import load_tensors
+from dropclip_ros.text import load_open_clip
 
 EXPANSION = 1.2  # side of the square crop over the longer side of the mask's box
 BACKGROUND = 0.5  # grey of the masked-out pixels of a crop-mask, in [0, 1]
@@ -160,15 +161,10 @@ class ImageTower:
 
 def _open_clip_visual(config: ImageConfig) -> nn.Module:
     """The image tower of any model of open_clip."""
-    import open_clip
-
-    name, local = config.model, Path(config.model)
-    if (local / "open_clip_config.json").is_file():
-        name = f"local-dir:{local}"
-    if config.sha256 and config.pretrained and Path(config.pretrained).is_file():
-        check_sha256(Path(config.pretrained), config.sha256)
     try:
-        model = open_clip.create_model(name, config.pretrained, require_pretrained=True)
+        _, model = load_open_clip(config.model, config.pretrained, config.sha256)
+    except DropclipError:
+        raise
     except Exception as error:  # the library raises many kinds; to the caller they mean one thing
         raise DropclipError(
             Status.MODEL_ERROR,

@@ -217,13 +217,19 @@ def _open_clip_tower(config: TextConfig, device: torch.device) -> Callable[[list
     """Any model of open_clip; the image tower is dropped once loaded."""
     import open_clip
 
-    name, local = config.model, Path(config.model)
-    if (local / "open_clip_config.json").is_file():
-        name = f"local-dir:{local}"
-    if config.sha256 and config.pretrained and Path(config.pretrained).is_file():
-        check_sha256(Path(config.pretrained), config.sha256)
-    model = open_clip.create_model(name, config.pretrained, require_pretrained=True)
+    name, model = load_open_clip(config.model, config.pretrained, config.sha256)
     tokenizer = open_clip.get_tokenizer(name)
     del model.visual
     model = model.eval().requires_grad_(False).to(device)
     return lambda texts: model.encode_text(tokenizer(texts).to(device))
+
+
+def load_open_clip(model: str, pretrained: str | None, sha256: str | None) -> tuple[str, torch.nn.Module]:
+    """open_clip's name of a model and the model itself, both towers; the arguments as in `TextConfig`."""
+    import open_clip
+
+    if (Path(model) / "open_clip_config.json").is_file():
+        model = f"local-dir:{model}"
+    if sha256 and pretrained and Path(pretrained).is_file():
+        check_sha256(Path(pretrained), sha256)
+    return model, open_clip.create_model(model, pretrained, require_pretrained=True)
