@@ -16,7 +16,8 @@ from dropclip_ros.weights import ModelConfig
 from training.evaluate import ask, best, pixel_counts, referring, refusals, semantic_ious
 from training.methods import Instances, of_encoded
 from training.metrics import overlap, refusal, refused, summary
-from training.objects import catalogue, matches
+from training.mvtod.catalogue import matches
+from training.mvtod.procedural.objects import catalogue
 from training.questions import Question, categories, questions
 
 CONFIG = ModelConfig("test", temperature=0.05, null_similarity=0.4, canonical_negatives=("thing",))

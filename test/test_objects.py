@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 from scipy.spatial import ConvexHull
 
-from training import objects, phrases
-from training.objects import HELDOUT_CATEGORIES, KINDS, ObjectSpec, build, catalogue, matches
+from training.mvtod import phrases
+from training.mvtod.catalogue import TRAIN, ObjectSpec, matches
+from training.mvtod.procedural.objects import HELDOUT_CATEGORIES, KINDS, build, catalogue
 
 SPECS = catalogue(seed=0)
 CATEGORIES = list(KINDS)
 
 
 def spec(category: str, **attributes: str) -> ObjectSpec:
-    return ObjectSpec("x", category, objects.TRAIN, {"material": "plastic"} | attributes, 0)
+    return ObjectSpec("x", category, TRAIN, {"material": "plastic"} | attributes, 0)
 
 
 def test_catalogue_is_deterministic():

@@ -25,8 +25,8 @@ from training.distill import (
 )
 from training.fusion import FusedScene, fuse_objects, informativeness
 from training.image_tower import phrase_loss, ragged
-from training.objects import catalogue
-from training.scenes import FIRST_OBJECT_ID, TABLE_ID, View, load_scenes
+from training.mvtod.procedural.objects import catalogue
+from training.mvtod.scenes import FIRST_OBJECT_ID, TABLE_ID, View, load_scenes
 from training.widen import widen
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -194,9 +194,9 @@ def test_generated_scene_is_metric_and_consistent(tmp_path):
     probe = "import os, mujoco; mujoco.Renderer(mujoco.MjModel.from_xml_string('<mujoco/>'), 8, 8).render()"
     if subprocess.run([sys.executable, "-c", probe], env=env, capture_output=True).returncode:
         pytest.skip("MuJoCo cannot render here: apt-get install libosmesa6, or set MUJOCO_GL=egl on a GPU")
-    from training.objects import build
+    from training.mvtod.procedural.objects import build
 
-    command = [sys.executable, "-m", "training.generate", "--out", str(tmp_path), "--scenes", "1", "--views", "2"]
+    command = [sys.executable, "-m", "training.mvtod.generate", "--out", str(tmp_path), "--scenes", "1", "--views", "2"]
     subprocess.run([*command, "--workers", "1"], cwd=ROOT, env=env, check=True, capture_output=True)
     (scene,) = load_scenes(tmp_path)
     specs = {spec.name: spec for spec in catalogue()}

@@ -21,10 +21,10 @@ from dropclip_ros.pipeline import Grounder
 from dropclip_ros.text import TextEncoder
 from dropclip_ros.weights import ModelConfig
 from training.methods import Method, drawn_views, single_view
-from training.objects import catalogue
-from training.phrases import ABSENT_PHRASES
+from training.mvtod.phrases import ABSENT_PHRASES
+from training.mvtod.procedural.objects import catalogue
+from training.mvtod.scenes import Scene
 from training.questions import questions
-from training.scenes import Scene
 
 
 def best_similarities(

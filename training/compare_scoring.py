@@ -40,9 +40,9 @@ from training.methods import (
     view_frame,
 )
 from training.metrics import summary
-from training.objects import catalogue
+from training.mvtod.procedural.objects import catalogue
+from training.mvtod.scenes import Scene, load_scenes
 from training.questions import questions
-from training.scenes import Scene, load_scenes
 
 
 def outcome(answers: list[Answers], config: ModelConfig, rival: float) -> dict[str, float]:

@@ -28,9 +28,10 @@ from dropclip_ros.text import TextConfig, TextEncoder
 from training.crops import Crops, collect_crops
 from training.image_tower import FrozenText, TowerConfig, embed_crops, train_tower
 from training.language import Embed, prompts, training_vocabulary
-from training.objects import ObjectSpec, catalogue, matches
-from training.phrases import ABSENT_PHRASES, FAMILIES, describe
-from training.scenes import load_scenes
+from training.mvtod.catalogue import ObjectSpec, matches
+from training.mvtod.phrases import ABSENT_PHRASES, FAMILIES, describe
+from training.mvtod.procedural.objects import catalogue
+from training.mvtod.scenes import load_scenes
 
 
 class OwnText(nn.Module):

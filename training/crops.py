@@ -13,7 +13,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from dropclip_ros.image import cut_crop
-from training.scenes import FIRST_OBJECT_ID, Scene, View
+from training.mvtod.scenes import FIRST_OBJECT_ID, Scene, View
 
 CROP_SIZE = 64
 MIN_PIXELS = 120  # a smaller visible part is not embedded

@@ -30,10 +30,10 @@ from dropclip_ros.weights import ModelConfig
 from training.calibrate import calibrate_method
 from training.methods import Instances, Method, TrueFeatures, drawn_views, single_view, true_labels
 from training.metrics import overlap, refusal, refused, summary
-from training.objects import catalogue
-from training.phrases import FAMILIES
+from training.mvtod.phrases import FAMILIES
+from training.mvtod.procedural.objects import catalogue
+from training.mvtod.scenes import Scene, load_scenes
 from training.questions import ABSENT_FAMILIES, Question, categories, questions
-from training.scenes import Scene, load_scenes
 
 SPLITS = ("validation", "unseen_instance", "unseen_category")
 WHICH = ("training", "heldout")  # phrases that training knew, and other words that it never saw

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from training.objects import ObjectSpec, matches
-from training.phrases import ABSENT_PHRASES, CANONICAL_NEGATIVES, FAMILIES, all_training_phrases, describe
+from training.mvtod.catalogue import ObjectSpec, matches
+from training.mvtod.phrases import ABSENT_PHRASES, CANONICAL_NEGATIVES, FAMILIES, all_training_phrases, describe
 
 FAMILY_SHARE = dict(zip(FAMILIES, (0.3, 0.4, 0.15, 0.15), strict=True))
 

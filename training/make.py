@@ -30,8 +30,8 @@ from training.distill import DistillConfig, distill
 from training.fusion import FusedScene, fuse_objects
 from training.image_tower import FrozenText, TowerConfig, embed_crops, save_tower, train_tower
 from training.language import object_prompts, prompts, training_vocabulary
-from training.objects import catalogue
-from training.scenes import Scene, load_scenes
+from training.mvtod.procedural.objects import catalogue
+from training.mvtod.scenes import Scene, load_scenes
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def make_scenes(out: Path, recipe: Recipe) -> None:
             [
                 sys.executable,
                 "-m",
-                "training.generate",
+                "training.mvtod.generate",
                 "--out",
                 str(out / "scenes" / folder),
                 "--split",

@@ -25,8 +25,8 @@ from dropclip_ros.weights import IMAGE
 from training.crops import view_crops
 from training.fusion import FusedScene, fuse_objects
 from training.language import object_prompts
-from training.objects import catalogue
-from training.scenes import FIRST_OBJECT_ID, Scene, View
+from training.mvtod.procedural.objects import catalogue
+from training.mvtod.scenes import FIRST_OBJECT_ID, Scene, View
 
 MAX_DEPTH = 3.0  # m; further away is not the tabletop
 

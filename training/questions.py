@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.objects import ObjectSpec, matches
-from training.phrases import ABSENT_PHRASES, FAMILIES, describe
-from training.scenes import Scene, View
+from training.mvtod.catalogue import ObjectSpec, matches
+from training.mvtod.phrases import ABSENT_PHRASES, FAMILIES, describe
+from training.mvtod.scenes import Scene, View
 
 MIN_VISIBLE = 300  # pixels: an object that shows less is not asked for
 ABSENT_FAMILIES = ("absent", "other")

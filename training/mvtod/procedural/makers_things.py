@@ -5,9 +5,22 @@ from __future__ import annotations
 
 import numpy as np
 
-from training.makers_kitchen import FLAVOURS, Attributes, ink_on
-from training.shapes import Part, arc, box, circle, cylinder, ellipsoid, loft, prism, revolve, rounded, sweep, torus
-from training.textures import BODY, DARK, MAIN, METAL, SECOND, Canvas
+from training.mvtod.procedural.makers_kitchen import FLAVOURS, Attributes, ink_on
+from training.mvtod.procedural.shapes import (
+    Part,
+    arc,
+    box,
+    circle,
+    cylinder,
+    ellipsoid,
+    loft,
+    prism,
+    revolve,
+    rounded,
+    sweep,
+    torus,
+)
+from training.mvtod.procedural.textures import BODY, DARK, MAIN, METAL, SECOND, Canvas
 
 Rng = np.random.Generator
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cluttered tabletop scenes (MV-TOD, section 2 and A.1): spawn, settle in MuJoCo, render many views, write COCO JSON.
 
-`python -m training.generate --out runs/scenes/train --split train --scenes 600 --views 12`
+`python -m training.mvtod.generate --out runs/scenes/train --split train --scenes 600 --views 12`
 
-A scene folder (`training.scenes` says what is in it) is written beside and renamed when whole, so a killed run resumes
+A scene folder (`training.mvtod.scenes` says what is in it) is written beside and renamed when whole: a killed run resumes
 without half scenes; scene `i` depends on (seed, split, i) alone.
 """
 
@@ -24,9 +24,10 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 from tqdm import tqdm
 
-from training.objects import SPLITS, ObjectModel, build, catalogue
-from training.scenes import FIRST_OBJECT_ID, TABLE_ID, View, write_view
-from training.surfaces import random_surface
+from training.mvtod.catalogue import SPLITS, ObjectModel
+from training.mvtod.procedural.objects import build, catalogue
+from training.mvtod.procedural.surfaces import random_surface
+from training.mvtod.scenes import FIRST_OBJECT_ID, TABLE_ID, View, write_view
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from functools import cache
 from string import Formatter
 
-from training import vocabulary as words
-from training import vocabulary_uses as uses
+from training.mvtod.procedural import vocabulary as words
+from training.mvtod.procedural import vocabulary_uses as uses
 
 FAMILIES = ("class", "attribute", "affordance", "open")
 CANONICAL_NEGATIVES = ("object", "thing", "texture", "stuff")

@@ -3,7 +3,6 @@
 
 specs = catalogue(seed=0)
 model = build(specs[0])          # mesh, texture, physics, phrases
-matches(specs[0], "a red mug")   # does the phrase describe it?
 """
 
 from __future__ import annotations
@@ -15,14 +14,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.spatial import ConvexHull
 
-from training import makers_food as food
-from training import makers_kitchen as kitchen
-from training import makers_things as things
-from training.phrases import describe, normal
-from training.shapes import Part, centre, join
-from training.textures import COLORS, MATERIALS, Canvas
+from training.mvtod.catalogue import TRAIN, UNSEEN_CATEGORY, UNSEEN_INSTANCE, ObjectModel, ObjectSpec
+from training.mvtod.phrases import describe
+from training.mvtod.procedural import makers_food as food
+from training.mvtod.procedural import makers_kitchen as kitchen
+from training.mvtod.procedural import makers_things as things
+from training.mvtod.procedural.shapes import Part, centre, join
+from training.mvtod.procedural.textures import COLORS, MATERIALS, Canvas
 
-TRAIN, UNSEEN_INSTANCE, UNSEEN_CATEGORY = SPLITS = ("train", "unseen_instance", "unseen_category")
 ANY = tuple(name for name in COLORS if name != "silver")
 BRIGHT = tuple(name for name in ANY if name not in ("black", "gray", "brown"))
 PATTERNS = ("plain", "plain", "striped", "dotted", "banded", "checked")
@@ -207,43 +206,6 @@ HELDOUT_CATEGORIES = ("teapot", "wine glass", "spatula", "jam jar", "pear", "cuc
 NATURAL = {"metal": "silver", "wood": "brown"}  # the colour that a bare material has
 
 
-@dataclass(frozen=True)
-class ObjectSpec:
-    """An object before its mesh: everything that `build`, phrases and splits need."""
-
-    name: str
-    category: str
-    split: str
-    attributes: dict[str, str]
-    seed: int
-
-
-@dataclass(frozen=True)
-class ObjectModel:
-    """A textured object, upright (z up), origin in the middle of its bounding box.
-
-    vertices (V,3) float32 m; faces (F,3) int32 wound outward; uv (V,2) float32, OpenGL convention (v up: row 0 of the
-    texture is v = 1); texture (256,256,3) uint8; specular and shininess in [0, 1]; mass kg; friction of sliding;
-    hull_parts: vertices (v,3) float32 m of convex parts for collision, None: the convex hull of the mesh serves.
-    """
-
-    name: str
-    category: str
-    split: str
-    attributes: dict[str, str]
-    vertices: np.ndarray
-    faces: np.ndarray
-    uv: np.ndarray
-    texture: np.ndarray
-    specular: float
-    shininess: float
-    mass: float
-    friction: float
-    hull_parts: list[np.ndarray] | None
-    phrases: dict[str, tuple[str, ...]]
-    heldout_phrases: dict[str, tuple[str, ...]]
-
-
 def catalogue(
     seed: int = 0, per_category: int = 15, unseen_instances: int = 3, per_heldout: int = 6, rounds: int = 3
 ) -> list[ObjectSpec]:
@@ -330,8 +292,3 @@ def _hull_parts(parts: Sequence[Part]) -> list[np.ndarray] | None:
             wall[np.abs(off) < sector / 2 + 0.12]
         )  # a little overlap: the mesh's columns need not fall on the cuts
     return [(hull - middle).astype(np.float32) for hull in hulls]
-
-
-def matches(spec: ObjectSpec, phrase: str) -> bool:
-    """Does the phrase truthfully describe the object? Knows every phrase of the vocabulary, training or held out."""
-    return normal(phrase) in describe(spec.category, spec.attributes).accepted

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from training.textures import BODY, PANELS, to_atlas
+from training.mvtod.procedural.textures import BODY, PANELS, to_atlas
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scenes on disk: what `training.generate` writes and everything else reads.
+"""Scenes on disk: what `training.mvtod.generate` writes and everything else reads.
 
 A scene is a folder: `scene.json` (COCO, with K, world_from_camera and object poses), `rgb_*.jpg`, `depth_*.png`
 (uint16, 0.1 mm, 0 invalid) and `mask_*.png` (uint8, 0 none, 1 table, 2.. object instances). Reading needs no MuJoCo:
@@ -103,6 +103,6 @@ def load_scenes(root: Path) -> list[Scene]:
     ]
     if not scenes:
         raise FileNotFoundError(
-            f"{root}: no scene_*/scene.json; make some with `python -m training.generate --out {root}`"
+            f"{root}: no scene_*/scene.json; make some with `python -m training.mvtod.generate --out {root}`"
         )
     return scenes

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from training.shapes import Part, arc, box, cylinder, loft, prism, revolve, rounded, sweep
-from training.textures import BODY, DARK, MAIN, METAL, SECOND, Canvas
+from training.mvtod.procedural.shapes import Part, arc, box, cylinder, loft, prism, revolve, rounded, sweep
+from training.mvtod.procedural.textures import BODY, DARK, MAIN, METAL, SECOND, Canvas
 
 Attributes = dict[str, str]
 INK = {"white": "blue", "yellow": "ink", "pink": "purple", "silver": "ink", "orange": "ink"}  # readable on a ground

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Records the demo's tabletop as a rosbag2: RGB, depth, CameraInfo and TF of a fixed camera over a settled scene.
 
-`python -m training.record_bag --out demo/tabletop`
+`python -m training.mvtod.record_bag --out demo/tabletop`
 
 The objects are instances that training never saw. The depth is what a structured-light camera would give: quantised
 to millimetres, noise growing with the square of the distance, holes at depth edges.
@@ -20,9 +20,10 @@ from scipy.ndimage import maximum_filter, minimum_filter
 from scipy.spatial.transform import Rotation
 
 from dropclip_ros.bags import COLOR_TOPIC, DEPTH_TOPIC, INFO_TOPIC
-from training.generate import SceneConfig, World, free_camera
-from training.objects import UNSEEN_INSTANCE, ObjectSpec, build, catalogue
-from training.scenes import View
+from training.mvtod.catalogue import UNSEEN_INSTANCE, ObjectSpec
+from training.mvtod.generate import SceneConfig, World, free_camera
+from training.mvtod.procedural.objects import build, catalogue
+from training.mvtod.scenes import View
 
 TOPICS = {"color": COLOR_TOPIC, "depth": DEPTH_TOPIC, "info": INFO_TOPIC, "tf": "/tf_static"}
 CAMERA_FRAME = "camera_color_optical_frame"

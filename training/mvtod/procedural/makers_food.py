@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from training.makers_kitchen import Attributes
-from training.shapes import Part, arc, ellipsoid, revolve, sweep, torus
-from training.textures import DARK, MAIN, SECOND, Canvas
+from training.mvtod.procedural.makers_kitchen import Attributes
+from training.mvtod.procedural.shapes import Part, arc, ellipsoid, revolve, sweep, torus
+from training.mvtod.procedural.textures import DARK, MAIN, SECOND, Canvas
 
 Rng = np.random.Generator
 

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Household objects made of code: their shapes, textures and words."""
