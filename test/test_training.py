@@ -26,7 +26,8 @@ from training.distill import (
 from training.fusion import FusedScene, fuse_objects, informativeness
 from training.image_tower import phrase_loss, ragged
 from training.mvtod.procedural.objects import catalogue
-from training.mvtod.scenes import FIRST_OBJECT_ID, TABLE_ID, View, load_scenes
+from training.mvtod.scene import FIRST_OBJECT_ID, TABLE_ID
+from training.mvtod.scenes import View, load_scenes
 from training.widen import widen
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -13,7 +13,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from dropclip_ros.image import cut_crop
-from training.mvtod.scenes import FIRST_OBJECT_ID, Scene, View
+from training.mvtod.scene import FIRST_OBJECT_ID
+from training.mvtod.scenes import Scene, View
 
 CROP_SIZE = 64
 MIN_PIXELS = 120  # a smaller visible part is not embedded

@@ -23,7 +23,8 @@ from dropclip_ros.table import table_frame
 from dropclip_ros.voxels import VoxelConfig, voxelize
 from training.checkpoint import load_checkpoint, save_checkpoint
 from training.fusion import FusedScene
-from training.mvtod.scenes import FIRST_OBJECT_ID, Scene, View
+from training.mvtod.scene import FIRST_OBJECT_ID
+from training.mvtod.scenes import Scene, View
 from training.widen import widen
 
 

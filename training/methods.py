@@ -26,7 +26,8 @@ from training.crops import view_crops
 from training.fusion import FusedScene, fuse_objects
 from training.language import object_prompts
 from training.mvtod.procedural.objects import catalogue
-from training.mvtod.scenes import FIRST_OBJECT_ID, Scene, View
+from training.mvtod.scene import FIRST_OBJECT_ID
+from training.mvtod.scenes import Scene, View
 
 MAX_DEPTH = 3.0  # m; further away is not the tabletop
 

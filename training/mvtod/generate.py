@@ -3,7 +3,7 @@
 
 `python -m training.mvtod.generate --out runs/scenes/train --split train --scenes 600 --views 12`
 
-A scene folder (`training.mvtod.scenes` says what is in it) is written beside and renamed when whole: a killed run resumes
+A scene folder (see `training.mvtod.scenes`) is written beside and renamed when whole: a killed run resumes
 without half scenes; scene `i` depends on (seed, split, i) alone.
 """
 
@@ -27,7 +27,8 @@ from tqdm import tqdm
 from training.mvtod.catalogue import SPLITS, ObjectModel
 from training.mvtod.procedural.objects import build, catalogue
 from training.mvtod.procedural.surfaces import random_surface
-from training.mvtod.scenes import FIRST_OBJECT_ID, TABLE_ID, View, write_view
+from training.mvtod.scene import FIRST_OBJECT_ID, TABLE_ID
+from training.mvtod.scenes import View, write_view
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from training.mvtod.scene import FIRST_OBJECT_ID
+
 DEPTH_UNIT = 1e-4  # metres per count of the depth PNG
-TABLE_ID = 1
-FIRST_OBJECT_ID = 2
 
 
 @dataclass
