@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The service `ground` over real DDS: what a good request gets (for bad ones see test_ros_bad_input.py)."""
+import threading
 import time
 
 import numpy as np
@@ -76,6 +77,18 @@ def test_before_any_frame_and_then_found(setup, tabletop):
     assert (points[:, 2] > -0.01).all() and (points[:, 2] < 0.2).all()      # above the table, which is z = 0
     assert best.box_size.z > 0 and abs(best.box_pose.position.z - points[:, 2].mean()) < 0.1
     assert 0 < answer.threshold < 1
+
+
+def test_a_frame_asked_for_by_its_stamp_is_waited_for_though_its_neighbour_is_there(setup, tabletop):
+    """Two frames within pair_tolerance, as a fast camera sends them: the first does not answer for the second."""
+    camera, ask = setup
+    first, second = (camera.messages(tabletop.frame, age=age) for age in (0.011, 0.001))
+    show(camera, ask, first)
+    later = threading.Timer(0.1, camera.send, [second])
+    later.start()
+    answer = ask(stamp=second["color"].header.stamp)
+    later.join()
+    assert answer.status == R.OK and answer.header.stamp == second["color"].header.stamp, answer.message
 
 
 def test_a_frame_is_encoded_once(scene):

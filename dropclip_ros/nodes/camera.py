@@ -40,6 +40,10 @@ class CapturedFrame:
         """Of the image that gives the frame its stamp and frame_id."""
         return (self.color or self.depth).header
 
+    def bears(self, stamp: int) -> bool:
+        """Whether one of the messages has this stamp, ns."""
+        return any(nanoseconds(m.header.stamp) == stamp for m in (self.color, self.depth, self.info) if m)
+
 
 class Camera:
     """The newest frames of a camera, paired by stamp within `pair_tolerance`; the newest wins."""
@@ -93,14 +97,17 @@ class Camera:
             return self._refuse_future(self._last())
 
     def at(self, stamp: Time) -> CapturedFrame:
-        """The frame of a stamp (within `pair_tolerance`); waits for it. NO_FRAME, STALE_FRAME if gone, or BAD_FRAME."""
+        """The frame of a stamp, or the nearest within `pair_tolerance`. NO_FRAME, STALE_FRAME if gone, or BAD_FRAME.
+
+        Waits for the stamp itself, or a later one: the frame before may lie within the tolerance too.
+        """
         wanted, tolerance = nanoseconds(stamp), self._settings["pair_tolerance"] * 1e9
 
         def nearest() -> int | None:
             return min(self._frames, key=lambda t: abs(t - wanted), default=None)
 
         with self._changed:
-            self._wait(lambda: self._frames and (nearest() - wanted >= -tolerance))
+            self._wait(lambda: any(t >= wanted or frame.bears(wanted) for t, frame in self._frames.items()))
             if not self._frames:
                 raise DropclipError(Status.NO_FRAME, self._why_none())
             if abs(nearest() - wanted) <= tolerance:
