@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a scene may look like, and what one does: a description that any renderer can draw, as plain JSON.
 
-A description names its objects; their meshes come from the catalogue (`Catalogue.build`). The world's z is up, its origin
+A description names its objects; their meshes come from the catalogue (`Catalogue.build`). z is up, the world's origin
 lies on the table's surface, in the middle.
 """
 
@@ -21,7 +21,7 @@ CLUTTER = ("scattered", "packed", "mixed")
 class SceneConfig:
     """Ranges that scenes are drawn from. Lengths in metres, angles in radians, times in seconds.
 
-    min_objects, max_objects: how many fall onto the table; clutter: scattered, packed or mixed, or "any": drawn a scene.
+    min_objects, max_objects: that fall onto the table; clutter: scattered, packed or mixed, or "any": drawn a scene.
     views: the first from above, the others uniform on the upper hemisphere between the two `elevation`s; radius: of the
     views, from the middle of the table; focal: of 640 pixels of width. area: half of the extents where things fall.
     scale, brightness: factors on objects' size and texture; settle_time: at most, until all rest.
@@ -107,7 +107,7 @@ class Camera:
 class PlacedObject:
     """An object of the catalogue at rest. `scale` and `brightness` are factors on its mesh and texture.
 
-    world_from_mesh: 4x4, rigid; a vertex v of the catalogue's mesh lies at world_from_mesh @ (scale v). label: in masks.
+    world_from_mesh: 4x4, rigid; vertex v of the catalogue's mesh lies at world_from_mesh @ (scale v). label: in masks.
     """
 
     label: int
