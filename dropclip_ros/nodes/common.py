@@ -140,7 +140,8 @@ def run(make_node: Callable[[], Node], imports: Sequence[str] = ()) -> None:
         node = make_node()
         executor = MultiThreadedExecutor(num_threads=6)
         executor.add_node(node)
-        executor.spin()
+        while rclpy.ok():
+            executor.spin_once(timeout_sec=0.5)     # bounded: a signal just before rclpy waits does not wake it
     except ExternalShutdownException:
         pass
     except (DropclipError, NameValidationException, ParameterException, RCLError) as error:
