@@ -125,13 +125,17 @@ class PlacedObject:
 
 @dataclass(frozen=True)
 class SceneDescription:
-    """A settled scene and the cameras that look at it. ambient: light from everywhere, in [0, 1]."""
+    """A settled scene and the cameras that look at it.
+
+    ambient: light from everywhere, in [0, 1]; backdrop: colour (3,) in [0, 1] of what lies behind the floor.
+    """
 
     clutter: str
     objects: tuple[PlacedObject, ...]
     table: Surface
     floor: Surface
     ambient: float
+    backdrop: tuple[float, float, float]
     lights: tuple[Light, ...]
     cameras: tuple[Camera, ...]
 
@@ -146,6 +150,7 @@ class SceneDescription:
             tuple(PlacedObject(**{**o, "world_from_mesh": rows(o["world_from_mesh"])}) for o in data["objects"]),
             *(Surface(**{**data[name], "half": tuple(data[name]["half"])}) for name in ("table", "floor")),
             data["ambient"],
+            tuple(data["backdrop"]),
             tuple(Light(tuple(light["position"]), tuple(light["color"])) for light in data["lights"]),
             tuple(Camera(**{**c, "world_from_camera": rows(c["world_from_camera"])}) for c in data["cameras"]),
         )
