@@ -3,12 +3,17 @@
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+with suppress(ImportError):
+    import triton  # noqa: F401 (its LLVM and OSMesa's live in one process only if it comes first)
+
+import training.mvtod  # noqa: F401 (chooses how MuJoCo draws, before anything imports it)
 from dropclip_ros.geometry import Intrinsics, RgbdFrame, invert_pose
 
 COLORS = np.array([[90, 90, 90], [150, 110, 70], [200, 40, 40], [40, 160, 60], [50, 70, 200], [220, 200, 40]], np.uint8)
@@ -22,6 +27,16 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"real data is not at {folder} (set DROPCLIP_SHARED)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def off_screen() -> None:
+    """Skips the test where MuJoCo cannot draw."""
+    mujoco = pytest.importorskip("mujoco", reason="mujoco is not installed (make setup)")
+    try:
+        mujoco.GLContext(8, 8).free()
+    except Exception as error:
+        pytest.skip(f"no off-screen OpenGL (apt-get install libosmesa6): {error}")
 
 
 @dataclass

@@ -21,7 +21,7 @@ choose_python() {
   fail "Python 3.10 to 3.13 is needed: install it (Debian, Ubuntu: apt-get install python3), or name one with PYTHON=..."
 }
 
-# Debian packages that are missing: venv and headers of this Python, a compiler for the interfaces, open3d's libraries.
+# Debian packages that are missing: venv and headers of this Python, a compiler for the interfaces, open3d's libraries, MuJoCo's renderer.
 missing_packages() {
   local version have_library
   version=$("$python" -c 'import sys; print("python%d.%d" % sys.version_info[:2])')
@@ -34,6 +34,7 @@ sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.
   "$python" -c "$have_library" libusb-1.0.so.0 2>/dev/null || echo libusb-1.0-0
   "$python" -c "$have_library" libGL.so.1 2>/dev/null || echo libgl1
   "$python" -c "$have_library" libgomp.so.1 2>/dev/null || echo libgomp1
+  "$python" -c "$have_library" libOSMesa.so.8 2>/dev/null || echo libosmesa6
 }
 
 install_packages() {
