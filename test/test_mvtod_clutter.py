@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scenes of clutter: things lie on the table and not in each other, cameras see them, renders are where they should be."""
+"""Scenes of clutter: things lie on the table and not in each other; views show them where they are."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import pytest
 
 pytest.importorskip("mujoco", reason="mujoco is not installed (make setup)")
 
-import open3d as o3d  # noqa: E402
+import open3d as o3d
 
-from training.mvtod.catalogue import TRAIN, Catalogue  # noqa: E402
-from training.mvtod.clutter import DROPPED, draw_cameras, look_at, make_scene, settle, spawn  # noqa: E402
-from training.mvtod.render_mujoco import render  # noqa: E402
-from training.mvtod.scene import (  # noqa: E402
+from training.mvtod.catalogue import TRAIN, Catalogue
+from training.mvtod.clutter import DROPPED, draw_cameras, look_at, make_scene, settle, spawn
+from training.mvtod.render_mujoco import render
+from training.mvtod.scene import (
     CLUTTER,
     FIRST_OBJECT_ID,
     TABLE_ID,
@@ -26,7 +26,7 @@ from training.mvtod.scene import (  # noqa: E402
     Surface,
     rows,
 )
-from training.mvtod.visibility import Visibility  # noqa: E402
+from training.mvtod.visibility import Visibility
 
 CONFIG = SceneConfig(views=4, width=160, height=120)
 CATALOGUE = Catalogue.procedural()
@@ -190,7 +190,8 @@ def test_a_description_survives_json(scene):
 
 @pytest.mark.parametrize("fields", [
     {"min_objects": 0}, {"min_objects": 9, "max_objects": 4}, {"max_objects": 300}, {"clutter": "heap"}, {"views": 0},
-    {"radius": (0.9, 0.6)}, {"elevation": (0.5, 80.0)}, {"focal": (0.0, 1.0)}, {"area": (0.0, 0.1)}, {"settle_time": 0}])
+    {"radius": (0.9, 0.6)}, {"elevation": (0.5, 80.0)}, {"focal": (0.0, 1.0)}, {"area": (0.0, 0.1)},
+    {"settle_time": 0}])
 def test_a_config_that_makes_no_sense_is_refused(fields):
     with pytest.raises(ValueError, match=next(iter(fields)).split("_")[0]):
         SceneConfig(**fields)

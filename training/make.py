@@ -65,7 +65,8 @@ def make_scenes(out: Path, recipe: Recipe) -> None:
             [
                 sys.executable,
                 "-m",
-                "training.mvtod.generate",
+                "training.mvtod.cli",
+                "generate",
                 "--out",
                 str(out / "scenes" / folder),
                 "--split",

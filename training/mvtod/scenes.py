@@ -9,6 +9,7 @@ OSMesa's LLVM and Triton's do not live in one process.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from PIL import Image
 
 from training.mvtod.scene import FIRST_OBJECT_ID
 
+SCENE_FILE = "scene.json"
 DEPTH_UNIT = 1e-4  # metres per count of the depth PNG
 
 
@@ -31,8 +33,11 @@ class View:
     world_from_camera: np.ndarray
 
 
-def write_view(folder: Path, v: int, view: View, coco: dict) -> None:
-    """Writes view `v` into `folder` and enters it into the scene's COCO tables."""
+def write_view(folder: Path, v: int, view: View, coco: dict, visible: Mapping[int, float] | None = None) -> None:
+    """Writes view `v` into `folder` and enters it into the scene's COCO tables.
+
+    visible: fraction of each object, by label, that the view shows.
+    """
     names = {
         "file_name": f"rgb_{v:02d}.jpg",
         "depth_file": f"depth_{v:02d}.png",
@@ -50,6 +55,7 @@ def write_view(folder: Path, v: int, view: View, coco: dict) -> None:
             "height": view.mask.shape[0],
             "K": view.intrinsics.tolist(),
             "world_from_camera": view.world_from_camera.tolist(),
+            "visible_fraction": {str(label): round(fraction, 3) for label, fraction in (visible or {}).items()},
         }
     )
     for label in np.unique(view.mask[view.mask >= FIRST_OBJECT_ID]):
@@ -98,11 +104,11 @@ def load_scenes(root: Path) -> list[Scene]:
     """All whole scenes below `root`, in order of name."""
     scenes = [
         Scene(path.parent, json.loads(path.read_text()))
-        for path in sorted(root.glob("scene_*/scene.json"))
+        for path in sorted(root.glob(f"scene_*/{SCENE_FILE}"))
         if not path.parent.name.endswith(".part")
     ]
     if not scenes:
         raise FileNotFoundError(
-            f"{root}: no scene_*/scene.json; make some with `python -m training.mvtod.generate --out {root}`"
+            f"{root}: no scene_*/scene.json; make some with `dropclip-mvtod generate --out {root}`"
         )
     return scenes

@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command `dropclip-mvtod`: annotates objects; generates scenes, adds grasps, shows, counts and exports them."""
+
+from __future__ import annotations
+
+import sys
+
+import tyro
+
+from training.mvtod.errors import MvtodError
+from training.mvtod.generate import generate
+
+COMMANDS = {"generate": generate}
+
+
+def main() -> None:
+    try:
+        tyro.extras.subcommand_cli_from_dict(
+            COMMANDS, prog="dropclip-mvtod", description=__doc__, config=(tyro.conf.OmitArgPrefixes,)
+        )
+    except MvtodError as error:
+        print(f"dropclip-mvtod: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

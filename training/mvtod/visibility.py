@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How much of each object a view shows: its pixels over those it would have with nothing in front."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import open3d as o3d
+
+from training.mvtod.catalogue import ObjectModel
+from training.mvtod.scene import SceneDescription
+from training.mvtod.scenes import View
+
+RAYS = 1600  # for each object and view, about
+
+
+class Visibility:
+    """Casts rays at each object of a scene alone. models: of the objects, by name."""
+
+    def __init__(self, description: SceneDescription, models: Mapping[str, ObjectModel]) -> None:
+        self._objects: dict[int, tuple[np.ndarray, o3d.t.geometry.RaycastingScene]] = {}
+        for placed in description.objects:
+            model, pose = models[placed.name], placed.pose
+            vertices = (placed.scale * model.vertices) @ pose[:3, :3].T + pose[:3, 3]
+            alone = o3d.t.geometry.RaycastingScene()
+            alone.add_triangles(vertices.astype(np.float32), model.faces.astype(np.uint32))
+            self._objects[placed.label] = (vertices, alone)
+
+    def of(self, view: View) -> dict[int, float]:
+        """Visible fraction, in [0, 1], of each object that lies at least partly within the image."""
+        fractions = {label: self._fraction(view, label) for label in self._objects}
+        return {label: fraction for label, fraction in fractions.items() if fraction is not None}
+
+    def _fraction(self, view: View, label: int) -> float | None:
+        vertices, alone = self._objects[label]
+        rotation, eye = view.world_from_camera[:3, :3], view.world_from_camera[:3, 3]
+        local = (vertices - eye) @ rotation
+        if local[:, 2].min() <= 0:  # it reaches behind the camera: no box to search
+            return None
+        pixels = local @ view.intrinsics.T
+        pixels = pixels[:, :2] / pixels[:, 2:]
+        height, width = view.mask.shape
+        low = np.clip(np.floor(pixels.min(0)), 0, (width, height)).astype(int)
+        high = np.clip(np.ceil(pixels.max(0)) + 1, 0, (width, height)).astype(int)
+        if (high <= low).any():
+            return None
+        step = max(1, int(np.sqrt(np.prod(high - low) / RAYS)))
+        rows, columns = np.mgrid[low[1] : high[1] : step, low[0] : high[0] : step].reshape(2, -1)
+        rays = np.column_stack([columns, rows, np.ones(len(rows))]) @ np.linalg.inv(view.intrinsics).T @ rotation.T
+        rays = np.column_stack([np.broadcast_to(eye, rays.shape), rays]).astype(np.float32)
+        hit = np.isfinite(alone.cast_rays(rays, nthreads=1)["t_hit"].numpy())
+        if not hit.any():
+            return None
+        return float((view.mask[rows[hit], columns[hit]] == label).mean())
