@@ -3,27 +3,30 @@
 
 `python -m training.mvtod.record_bag --out demo/tabletop`
 
-The objects are instances that training never saw. The depth is what a structured-light camera would give: quantised
-to millimetres, noise growing with the square of the distance, holes at depth edges.
+The objects are instances that training never saw. The depth is what a structured-light camera would give.
 """
 
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.rosbag2.enums import CompressionFormat, CompressionMode
 from rosbags.typesys import Stores, get_typestore
-from scipy.ndimage import maximum_filter, minimum_filter
 from scipy.spatial.transform import Rotation
 
 from dropclip_ros.bags import COLOR_TOPIC, DEPTH_TOPIC, INFO_TOPIC
 from training.mvtod.catalogue import UNSEEN_INSTANCE, ObjectSpec
-from training.mvtod.generate import SceneConfig, World, free_camera
+from training.mvtod.clutter import look_at, make_scene
+from training.mvtod.errors import MvtodError
 from training.mvtod.procedural.objects import build, catalogue
+from training.mvtod.render_mujoco import render
+from training.mvtod.scene import SceneConfig, rows
 from training.mvtod.scenes import View
+from training.mvtod.sensor import KINECT, sense
 
 TOPICS = {"color": COLOR_TOPIC, "depth": DEPTH_TOPIC, "info": INFO_TOPIC, "tf": "/tf_static"}
 CAMERA_FRAME = "camera_color_optical_frame"
@@ -31,22 +34,17 @@ OBJECTS = ("juice_carton_12", "banana_13", "hammer_12", "toy_car_12", "tumbler_1
 RED_MUG = ObjectSpec("demo_mug", "mug", UNSEEN_INSTANCE, {"color": "red", "material": "ceramic", "pattern": "plain"}, 7)
 
 
-def sensor_depth(depth: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Depth (H,W) m as uint16 mm with noise of 1.2 mm at 1 m, growing with z^2, and holes where depth jumps by 2 cm."""
-    noisy = depth + rng.normal(0, 1, depth.shape) * 0.0012 * depth**2
-    edge = maximum_filter(depth, 3) - minimum_filter(depth, 3) > 0.02
-    invalid = (edge & (rng.uniform(size=depth.shape) < 0.5)) | (depth > 4)
-    return np.where(invalid, 0, np.round(noisy * 1000)).astype(np.uint16)
-
-
 def demo_view(seed: int) -> View:
     """The demo scene from 45 degrees above."""
     specs = {spec.name: spec for spec in catalogue()}
     models = [build(RED_MUG)] + [build(specs[name]) for name in OBJECTS]
-    world = World(models, SceneConfig(area=(0.24, 0.16)), np.random.default_rng(seed))
-    if dropped := world.settle():
-        raise RuntimeError(f"seed {seed}: {dropped} objects fell off the table; take another seed")
-    return next(world.render([free_camera((0, 0, 0.03), 0.85, 90, -48)]))
+    config = SceneConfig(area=(0.24, 0.16), clutter="scattered", scale=(1.0, 1.0), brightness=(1.0, 1.0), views=1)
+    scene, dropped = make_scene(models, config, np.random.default_rng(seed))
+    if sum(dropped.values()):
+        raise MvtodError(f"seed {seed}: {dropped}: expected all objects to stay on the table; take another seed")
+    pose = look_at((0, 0, 0.03), 0.85, -np.pi / 2, np.radians(48))
+    scene = replace(scene, cameras=(replace(scene.cameras[0], world_from_camera=rows(pose)),))
+    return next(render(scene, {model.name: model for model in models}))
 
 
 def write_bag(out: Path, view: View, frames: int, rate: float, rng: np.random.Generator) -> None:
@@ -84,7 +82,7 @@ def write_bag(out: Path, view: View, frames: int, rate: float, rng: np.random.Ge
             write("info", info, nanoseconds)
             image = t["sensor_msgs/msg/Image"]
             write("color", image(header, height, width, "rgb8", 0, 3 * width, view.rgb.reshape(-1)), nanoseconds)
-            depth = sensor_depth(view.depth, rng).view(np.uint8).reshape(-1)
+            depth = np.rint(1000 * sense(view.depth, k, KINECT, rng)).astype(np.uint16).view(np.uint8).reshape(-1)
             write("depth", image(header, height, width, "16UC1", 0, 2 * width, depth), nanoseconds)
 
 

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a depth camera makes of a rendered depth image, applied when scenes are read.
+
+A camera that finds depth by triangulation (structured light or active stereo) measures disparities d = f b / z: their
+noise and steps grow with z^2 in depth (Khoshelham and Elberink, Sensors 2012, eq. 10). What only one of its two eyes
+sees has no depth: the shadow on one side of every object. Edges wander sideways, steep and shiny surfaces drop out
+(Nguyen, Izadi and Lovell, 3DIMPVT 2012; Mallick, Das and Majumdar, IEEE Sensors 2014).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import gaussian_filter, maximum_filter, minimum_filter
+
+
+@dataclass(frozen=True)
+class SensorConfig:
+    """A depth camera. The default is of the class of a Kinect v1; `REALSENSE` of a D435.
+
+    baseline: between its eyes, m. disparity_noise: standard deviation, pixels; disparity_step: quantisation, pixels;
+    lateral_noise: standard deviation of where a pixel looks, pixels. steep: incidence, rad, from which more and more is
+    lost, all at pi / 2. edge: a jump between neighbours, m, at which half of the pixels are lost. shine: share that is
+    lost of a mirror, in patches of a few pixels. near, far: range, m. unit: of the image that it publishes, m.
+    """
+
+    baseline: float = 0.075
+    disparity_noise: float = 0.06
+    disparity_step: float = 0.125
+    lateral_noise: float = 0.4
+    steep: float = 1.2
+    edge: float = 0.02
+    shine: float = 0.6
+    near: float = 0.4
+    far: float = 4.0
+    unit: float = 0.001
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("baseline", "disparity_step", "edge", "near", "unit"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} {getattr(self, name)}: expected more than 0")
+        for name in ("disparity_noise", "lateral_noise"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} {getattr(self, name)}: expected at least 0")
+        if not self.near < self.far:
+            raise ValueError(f"near {self.near}, far {self.far}: expected near < far")
+        if not 0 < self.steep < np.pi / 2 or not 0 <= self.shine <= 1:
+            raise ValueError(f"steep {self.steep}, shine {self.shine}: expected radians under pi / 2, a share up to 1")
+
+
+KINECT = SensorConfig()
+REALSENSE = SensorConfig(baseline=0.05, disparity_noise=0.08, disparity_step=1 / 32, lateral_noise=0.6, near=0.2)
+
+
+def sense(
+    depth: np.ndarray,
+    intrinsics: np.ndarray,
+    config: SensorConfig,
+    rng: np.random.Generator,
+    shininess: np.ndarray | None = None,
+) -> np.ndarray:
+    """Depth (H,W) m as the camera would give it: float32 m in steps of its unit, 0 where it gives none.
+
+    depth: true, along the optical axis, 0 where there is nothing. intrinsics: K (3,3), pixels. shininess (H,W): of the
+    surface at each pixel, 0 dull to 1 a mirror.
+    """
+    height, width = depth.shape
+    rows, columns = np.mgrid[:height, :width]
+    jitter = np.rint(rng.normal(0, config.lateral_noise, (2, height, width))).astype(int)
+    looked = (rows + jitter[0]).clip(0, height - 1), (columns + jitter[1]).clip(0, width - 1)
+    known = depth[looked] > 0
+    scale = intrinsics[0, 0] * config.baseline  # pixels m: disparity times depth
+    disparity = scale / np.where(known, depth[looked], np.inf) + rng.normal(0, config.disparity_noise, depth.shape)
+    disparity = np.rint(disparity / config.disparity_step) * config.disparity_step
+    found = scale / np.where(disparity > 0, disparity, np.inf)
+
+    lost = ~known | _shadow(depth, scale, config.edge) | (found < config.near) | (found > config.far)
+    chance = 0.5 * _jumps(depth, config.edge)
+    incidence = _incidence(depth, intrinsics)
+    chance = np.maximum(chance, ((incidence - config.steep) / (np.pi / 2 - config.steep)).clip(0, 1))
+    if shininess is not None:  # highlights come in patches
+        patches = gaussian_filter(rng.normal(size=depth.shape), 2.0)
+        order = np.argsort(np.argsort(patches, axis=None)).reshape(depth.shape) / depth.size
+        lost |= order < config.shine * shininess
+    lost |= rng.uniform(size=depth.shape) < chance
+    return np.where(lost, 0, np.rint(found / config.unit) * config.unit).astype(np.float32)
+
+
+def _shadow(depth: np.ndarray, scale: float, edge: float) -> np.ndarray:
+    """What the eye to the right (`scale` = f b) does not see, because something before it is in its way."""
+    height, width = depth.shape
+    far = np.where(depth > 0, depth, np.inf)
+    column = np.rint(np.arange(width) - scale / far).astype(int) + width
+    place = np.arange(height)[:, None] * 2 * width + column
+    nearest = np.full(height * 2 * width, np.inf)
+    np.minimum.at(nearest, place, far)
+    nearest = minimum_filter(nearest.reshape(height, 2 * width), (1, 3)).ravel()  # slanted surfaces leave gaps
+    return far > nearest[place] + edge
+
+
+def _jumps(depth: np.ndarray, edge: float) -> np.ndarray:
+    return maximum_filter(depth, 3) - minimum_filter(depth, 3) > edge
+
+
+def _incidence(depth: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
+    """Angle (H,W) rad between the ray and the surface's normal, from differences of neighbours."""
+    rows, columns = np.mgrid[: depth.shape[0], : depth.shape[1]]
+    rays = np.stack([columns, rows, np.ones(depth.shape)], axis=2) @ np.linalg.inv(intrinsics).T
+    points = rays * depth[..., None]
+    normal = np.cross(np.gradient(points, axis=1), np.gradient(points, axis=0))
+    cosine = np.abs((normal * rays).sum(axis=2))
+    length = np.linalg.norm(normal, axis=2) * np.linalg.norm(rays, axis=2)
+    return np.arccos(np.clip(cosine / np.maximum(length, 1e-12), 0, 1))
