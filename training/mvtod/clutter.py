@@ -64,9 +64,9 @@ def _draw_room(rng: np.random.Generator) -> dict:
     lights = []
     for _ in range(rng.integers(2, 4)):
         position = (*rng.uniform(-1, 1, 2).tolist(), float(rng.uniform(1.2, 2.2)))
-        lights.append(Light(position, tuple((rng.uniform(0.2, 0.45) * (1 + rng.uniform(-0.08, 0.08, 3))).tolist())))
+        lights.append(Light(position, tuple((rng.uniform(0.15, 0.35) * (1 + rng.uniform(-0.08, 0.08, 3))).tolist())))
     backdrop = tuple((rng.uniform(0.2, 0.9) * (1 + rng.uniform(-0.1, 0.1, 3))).clip(0, 1).tolist())
-    ambient = float(rng.uniform(0.3, 0.5))
+    ambient = float(rng.uniform(0.25, 0.45))
     return {"table": table, "floor": floor, "ambient": ambient, "backdrop": backdrop, "lights": tuple(lights)}
 
 
