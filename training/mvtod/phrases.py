@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
 from string import Formatter
 
 from training.mvtod.procedural import vocabulary as words
@@ -63,25 +64,25 @@ def _describe(category: str, items: tuple[tuple[str, str], ...]) -> Description:
     fields = _fields(category, attributes)
     training = {
         "class": (*nouns, *groups),
-        "attribute": (*_fill(NOUN, fields, nouns), *_fill(COLOR, fields)),
+        "attribute": (*fill(NOUN, fields, nouns), *fill(COLOR, fields)),
         "affordance": _of(uses.AFFORDANCES, category),
-        "open": (*_fill(labels, fields), *_of(words.FACTS, category)),
+        "open": (*fill(labels, fields), *_of(words.FACTS, category)),
     }
     heldout = {
         "class": (*other_nouns, *other_groups),
         "attribute": (
-            *_fill(NOUN, fields, other_nouns),
-            *_fill(HELDOUT_NOUN, fields, nouns),
-            *_fill(HELDOUT_COLOR, fields),
+            *fill(NOUN, fields, other_nouns),
+            *fill(HELDOUT_NOUN, fields, nouns),
+            *fill(HELDOUT_COLOR, fields),
         ),
         "affordance": _of(uses.HELDOUT_AFFORDANCES, category),
-        "open": (*_fill(other_labels, fields), *_of(words.HELDOUT_FACTS, category)),
+        "open": (*fill(other_labels, fields), *_of(words.HELDOUT_FACTS, category)),
     }
     every = [phrase for table in (training, heldout) for family in table.values() for phrase in family]
-    every += _fill((*NOUN, *HELDOUT_NOUN), fields, (*groups, *other_nouns, *other_groups))
-    if attributes["color"] == "silver":  # bright metal also passes for gray; nobody is taught to say so
-        gray = fields | {"color": "gray"}
-        every += _fill((*COLOR, *HELDOUT_COLOR), gray) + _fill((*NOUN, *HELDOUT_NOUN), gray, (*nouns, *other_nouns))
+    every += fill((*NOUN, *HELDOUT_NOUN), fields, (*groups, *other_nouns, *other_groups))
+    if attributes.get("color") == "silver":  # bright metal also passes for gray; nobody is taught to say so
+        gray = fields | {"color": ("gray",)}
+        every += fill((*COLOR, *HELDOUT_COLOR), gray) + fill((*NOUN, *HELDOUT_NOUN), gray, (*nouns, *other_nouns))
     return Description(training, heldout, frozenset(normal(phrase) for phrase in every))
 
 
@@ -89,14 +90,18 @@ def _of(table: Mapping[str, Iterable[str]], category: str) -> tuple[str, ...]:
     return tuple(phrase for phrase, categories in table.items() if category in categories)
 
 
-def _fields(category: str, attributes: Mapping[str, str]) -> dict[str, str]:
-    """Words for the templates; a template whose word is missing says nothing about this object."""
+def _fields(category: str, attributes: Mapping[str, str]) -> dict[str, tuple[str]]:
+    """A word for each field of the templates; one whose word is missing says nothing about this object."""
+    return {name: (word,) for name, word in _words(category, attributes).items()}
+
+
+def _words(category: str, attributes: Mapping[str, str]) -> dict[str, str]:
     fields = dict(attributes)
-    stuff = fields.pop("material")
+    stuff = fields.pop("material", "")
     adjective = words.MATERIAL_WORDS.get(stuff, stuff)
     if category in words.HANDLED:
-        handle = adjective if stuff == "wood" else fields["color"]
-        return fields | {"detail": f"{_article(handle)} {handle} handle"}
+        handle = adjective if stuff == "wood" else fields.get("color")
+        return fields | {"detail": f"{_article(handle)} {handle} handle"} if handle else fields
     if adjective:
         fields |= {"material": adjective, "stuff": stuff}
     if "color2" in fields:
@@ -111,21 +116,22 @@ def _article(word: str) -> str:
     return "an" if word[0] in "aeiou" else "a"
 
 
-def _fill(templates: Iterable[str], fields: Mapping[str, str], nouns: Iterable[str] = ("",)) -> tuple[str, ...]:
-    """Every template with every noun, left out where a field is missing or a word would be said twice."""
+def fill(
+    templates: Iterable[str], words_of: Mapping[str, Iterable[str]], nouns: Iterable[str] = ("",)
+) -> tuple[str, ...]:
+    """Every template with every noun and all its fields' words, left out where it would say a word twice."""
     filled = {}
     for noun in nouns:
-        known = dict(fields, noun=noun)
+        known = {**words_of, "noun": (noun,)}
         if noun in words.CONTENTS:
-            known.pop("material", None)
-            known.pop("stuff", None)
+            known.update(material=(), stuff=())
         for template in templates:
-            if any(name not in known for _, name, _, _ in Formatter().parse(template) if name):
-                continue
-            phrase = template.format(**known)
-            said = [word for word in phrase.split() if word not in ("a", "an", "of")]
-            if len(said) == len(set(said)):
-                filled[phrase] = None
+            names = [name for _, name, _, _ in Formatter().parse(template) if name]
+            for chosen in product(*(known.get(name, ()) for name in names)):
+                phrase = template.format(**dict(zip(names, chosen, strict=True)))
+                said = [word for word in phrase.split() if word not in ("a", "an", "of")]
+                if len(said) == len(set(said)):
+                    filled[phrase] = None
     return tuple(filled)
 
 
