@@ -22,7 +22,7 @@ from training.mvtod.catalogue import Catalogue
 from training.mvtod.errors import MvtodError
 from training.mvtod.generate import Recipe, generate, generate_scene
 from training.mvtod.scene import SceneConfig
-from training.mvtod.scenes import load_scenes
+from training.mvtod.shards import load_scenes
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = SceneConfig(min_objects=2, max_objects=3, views=2, width=64, height=48)

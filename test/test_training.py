@@ -25,7 +25,8 @@ from training.mvtod.catalogue import matches
 from training.mvtod.generate import Recipe, generate_scene
 from training.mvtod.procedural.objects import build, catalogue
 from training.mvtod.scene import FIRST_OBJECT_ID, TABLE_ID, SceneConfig
-from training.mvtod.scenes import View, load_scenes
+from training.mvtod.scenes import View
+from training.mvtod.shards import load_scenes
 from training.widen import widen
 
 ROOT = Path(__file__).resolve().parents[1]

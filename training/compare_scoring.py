@@ -41,7 +41,8 @@ from training.methods import (
 )
 from training.metrics import summary
 from training.mvtod.procedural.objects import catalogue
-from training.mvtod.scenes import Scene, load_scenes
+from training.mvtod.scenes import Scene
+from training.mvtod.shards import load_scenes
 from training.questions import questions
 
 

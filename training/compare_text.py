@@ -31,7 +31,7 @@ from training.language import Embed, prompts, training_vocabulary
 from training.mvtod.catalogue import ObjectSpec, matches
 from training.mvtod.phrases import ABSENT_PHRASES, FAMILIES, describe
 from training.mvtod.procedural.objects import catalogue
-from training.mvtod.scenes import load_scenes
+from training.mvtod.shards import load_scenes
 
 
 class OwnText(nn.Module):

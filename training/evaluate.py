@@ -32,7 +32,8 @@ from training.methods import Instances, Method, TrueFeatures, drawn_views, singl
 from training.metrics import overlap, refusal, refused, summary
 from training.mvtod.phrases import FAMILIES
 from training.mvtod.procedural.objects import catalogue
-from training.mvtod.scenes import Scene, load_scenes
+from training.mvtod.scenes import Scene
+from training.mvtod.shards import load_scenes
 from training.questions import ABSENT_FAMILIES, Question, categories, questions
 
 SPLITS = ("validation", "unseen_instance", "unseen_category")

@@ -31,7 +31,8 @@ from training.fusion import FusedScene, fuse_objects
 from training.image_tower import FrozenText, TowerConfig, embed_crops, save_tower, train_tower
 from training.language import object_prompts, prompts, training_vocabulary
 from training.mvtod.procedural.objects import catalogue
-from training.mvtod.scenes import Scene, load_scenes
+from training.mvtod.scenes import Scene
+from training.mvtod.shards import load_scenes
 
 
 @dataclass(frozen=True)
@@ -118,10 +119,10 @@ def make_fused(out: Path, recipe: Recipe) -> None:
 def save_fused(path: Path, scenes: list[Scene], fused: list[FusedScene]) -> None:
     """Features of each scene under its folder's name; labels in the metadata."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    labels = {scene.folder.name: f.labels for scene, f in zip(scenes, fused, strict=True)}
+    labels = {scene.name: f.labels for scene, f in zip(scenes, fused, strict=True)}
     part = path.with_suffix(".part")
     save_file(
-        {scene.folder.name: f.features for scene, f in zip(scenes, fused, strict=True)},
+        {scene.name: f.features for scene, f in zip(scenes, fused, strict=True)},
         part,
         metadata={"labels": json.dumps(labels)},
     )
@@ -133,7 +134,7 @@ def load_fused(path: Path, scenes: list[Scene]) -> list[FusedScene]:
     features = load_file(path)
     with safe_open(path, "pt") as file:
         labels = json.loads(file.metadata()["labels"])
-    return [FusedScene(labels[scene.folder.name], features[scene.folder.name], 0) for scene in scenes]
+    return [FusedScene(labels[scene.name], features[scene.name], 0) for scene in scenes]
 
 
 def make_encoder(out: Path, recipe: Recipe, start_from: Path | None = None) -> None:

@@ -71,7 +71,7 @@ def single_view(grounder: Grounder) -> Method:
         try:
             return of_encoded(grounder.encode(view_frame(view)))
         except DropclipError as error:
-            tqdm.write(f"{scene.folder.name}, view {v}: {error.status.name}: {error.message}")
+            tqdm.write(f"{scene.name}, view {v}: {error.status.name}: {error.message}")
             return nothing(view.mask.size, grounder.text.channels)
 
     return method

@@ -1,25 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scenes on disk: what `training.mvtod.generate` writes and everything else reads.
+"""Scenes on disk: what `dropclip-mvtod generate` writes and everything else reads, from folders or from shards.
 
-A scene is a folder: `scene.json` (COCO, with K, world_from_camera and object poses), `rgb_*.jpg`, `depth_*.png`
-(uint16, 0.1 mm, 0 invalid) and `mask_*.png` (uint8, 0 none, 1 table, 2.. object instances). Reading needs no MuJoCo:
-OSMesa's LLVM and Triton's do not live in one process.
+A scene is a folder: scene.json (COCO tables, with K and world_from_camera of each image; objects with poses, attributes
+and phrases; queries; the description that renderers draw) and for each view `.rgb.jpg`, `.depth.png` (uint16, 0.1 mm, 0
+unknown, up to 6 m) and `.mask.png` (uint8: 0 none, 1 table, 2.. objects). A shard is a tar of such folders
+(`training.mvtod.shards`). Reading needs no MuJoCo: OSMesa's LLVM and Triton's do not live in one process.
 """
 
 from __future__ import annotations
 
+import io
 import json
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
-from training.mvtod.scene import FIRST_OBJECT_ID
+from training.mvtod.errors import MvtodError
+from training.mvtod.scene import FIRST_OBJECT_ID, SceneDescription
+from training.mvtod.sensor import SensorConfig, sense
 
 SCENE_FILE = "scene.json"
 DEPTH_UNIT = 1e-4  # metres per count of the depth PNG
+MAX_DEPTH = 6.0  # m; beyond it depth is stored as unknown
 
 
 @dataclass
@@ -39,14 +47,15 @@ def write_view(folder: Path, v: int, view: View, coco: dict, visible: Mapping[in
     visible: fraction of each object, by label, that the view shows.
     """
     names = {
-        "file_name": f"rgb_{v:02d}.jpg",
-        "depth_file": f"depth_{v:02d}.png",
-        "mask_file": f"mask_{v:02d}.png",
+        "file_name": f"view_{v:02d}.rgb.jpg",
+        "depth_file": f"view_{v:02d}.depth.png",
+        "mask_file": f"view_{v:02d}.mask.png",
     }
     Image.fromarray(view.rgb).save(folder / names["file_name"], quality=92)
-    depth = np.where(view.depth < 6.0, np.round(view.depth / DEPTH_UNIT), 0).astype(np.uint16)
+    depth = np.where(view.depth < MAX_DEPTH, np.round(view.depth / DEPTH_UNIT), 0).astype(np.uint16)
     Image.fromarray(depth).save(folder / names["depth_file"], compress_level=1)
     Image.fromarray(view.mask).save(folder / names["mask_file"], compress_level=1)
+    visible = visible or {}
     coco["images"].append(
         {
             "id": v,
@@ -55,60 +64,114 @@ def write_view(folder: Path, v: int, view: View, coco: dict, visible: Mapping[in
             "height": view.mask.shape[0],
             "K": view.intrinsics.tolist(),
             "world_from_camera": view.world_from_camera.tolist(),
-            "visible_fraction": {str(label): round(fraction, 3) for label, fraction in (visible or {}).items()},
+            "visible_fraction": {str(label): round(fraction, 3) for label, fraction in visible.items()},
         }
     )
-    for label in np.unique(view.mask[view.mask >= FIRST_OBJECT_ID]):
-        rows, columns = np.nonzero(view.mask == label)
-        box = [int(columns.min()), int(rows.min()), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1]
+    for label in np.unique(view.mask[view.mask >= FIRST_OBJECT_ID]).tolist():
+        shown = view.mask == label
+        rows, columns = np.flatnonzero(shown.any(axis=1)), np.flatnonzero(shown.any(axis=0))
+        box = [columns[0], rows[0], columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1]
         coco["annotations"].append(
             {
                 "id": len(coco["annotations"]),
                 "image_id": v,
-                "category_id": int(label),
-                "bbox": box,
-                "area": len(rows),
+                "category_id": label,
+                "bbox": [int(value) for value in box],
+                "area": int(shown.sum()),
+                "segmentation": run_lengths(shown),
                 "iscrowd": 0,
             }
         )
 
 
+def run_lengths(mask: np.ndarray) -> dict:
+    """COCO's uncompressed run lengths of a mask (H,W) bool: column by column, zeros first."""
+    flat = np.concatenate([[False], mask.ravel(order="F"), [not mask[-1, -1]]])
+    ends = np.flatnonzero(flat[1:] != flat[:-1])
+    return {"size": list(mask.shape), "counts": np.diff(ends, prepend=0).tolist()}
+
+
+class Source(Protocol):
+    """Where the files of scenes are; hashable. `read` raises OSError or KeyError where there is none of that name."""
+
+    def read(self, name: str) -> bytes: ...
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder of scene folders."""
+
+    path: Path
+
+    def read(self, name: str) -> bytes:
+        return (self.path / name).read_bytes()
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+
+@lru_cache(maxsize=256)  # thousands of scenes of 73 views would fill the memory
+def _read_tables(source: Source, name: str) -> dict:
+    file = f"{name}/{SCENE_FILE}"
+    try:
+        return json.loads(source.read(file))
+    except (OSError, KeyError, ValueError) as error:
+        raise MvtodError(f"{source}: {file} cannot be read ({error}); generate the scene again") from error
+
+
 @dataclass(frozen=True)
 class Scene:
-    """A scene read back from its folder."""
+    """A scene of a folder or a shard, read when asked for."""
 
-    folder: Path
-    coco: dict
+    source: Source
+    name: str
+
+    @property
+    def coco(self) -> dict:
+        """The tables of scene.json. Raises MvtodError where they are not to be read."""
+        return _read_tables(self.source, self.name)
 
     @property
     def objects(self) -> dict[int, dict]:
-        """Mask label -> {'name', 'category', 'split', 'world_from_mesh'}."""
+        """Mask label -> {'name', 'category', 'split', 'world_from_mesh', ...}."""
         return {o["id"]: o for o in self.coco["objects"]}
+
+    @property
+    def description(self) -> SceneDescription | None:
+        """What renderers draw; None for scenes of before there was one."""
+        data = self.coco.get("description")
+        return SceneDescription.from_json(data) if data else None
 
     def __len__(self) -> int:
         return len(self.coco["images"])
 
-    def view(self, v: int) -> View:
-        """Decodes view `v`."""
+    def view(self, v: int, sensor: SensorConfig | None = None) -> View:
+        """Decodes view `v`; its depth as `sensor` would give it, the same each time. Raises MvtodError."""
         image = self.coco["images"][v]
-        return View(
-            np.asarray(Image.open(self.folder / image["file_name"])),
-            np.asarray(Image.open(self.folder / image["depth_file"])).astype(np.float32) * np.float32(DEPTH_UNIT),
-            np.asarray(Image.open(self.folder / image["mask_file"])),
+        view = View(
+            self._image(image["file_name"]),
+            self._image(image["depth_file"]).astype(np.float32) * np.float32(DEPTH_UNIT),
+            self._image(image["mask_file"]),
             np.array(image["K"]),
             np.array(image["world_from_camera"]),
         )
+        if sensor is not None:
+            rng = np.random.default_rng([sensor.seed, zlib.crc32(self.name.encode()), v])
+            view.depth = sense(view.depth, view.intrinsics, sensor, rng, self._shininess(view.mask))
+        return view
 
+    def _shininess(self, mask: np.ndarray) -> np.ndarray | None:
+        """Of the surface at each pixel, 0 to 1."""
+        if self.description is None:
+            return None
+        of_label = np.zeros(256)
+        for placed in self.description.objects:
+            of_label[placed.label] = placed.specular * placed.shininess
+        return of_label[mask]
 
-def load_scenes(root: Path) -> list[Scene]:
-    """All whole scenes below `root`, in order of name."""
-    scenes = [
-        Scene(path.parent, json.loads(path.read_text()))
-        for path in sorted(root.glob(f"scene_*/{SCENE_FILE}"))
-        if not path.parent.name.endswith(".part")
-    ]
-    if not scenes:
-        raise FileNotFoundError(
-            f"{root}: no scene_*/scene.json; make some with `dropclip-mvtod generate --out {root}`"
-        )
-    return scenes
+    def _image(self, name: str) -> np.ndarray:
+        file = f"{self.name}/{name}"
+        try:
+            return np.asarray(Image.open(io.BytesIO(self.source.read(file))))
+        except (OSError, KeyError, UnidentifiedImageError, SyntaxError) as error:
+            raise MvtodError(f"{self.source}: {file} cannot be read ({error}); generate the scene again") from error
