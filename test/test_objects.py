@@ -101,7 +101,7 @@ def test_models_are_valid(category):
     assert 0.01 <= size.max() <= 0.35 and size.min() >= 0.003
     np.testing.assert_allclose(model.vertices.min(axis=0), -model.vertices.max(axis=0), atol=1e-5)
     assert ConvexHull(model.vertices).volume > 0 and 0.005 <= model.mass <= 2.0
-    assert all(ConvexHull(hull).volume > 0 for hull in model.hull_parts or [])
+    assert all(ConvexHull(hull).volume > 0 for hull in model.hull_parts)
     assert model.texture.shape == (256, 256, 3) and model.texture.dtype == np.uint8
 
 

@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from training.mvtod.errors import MvtodError
-from training.mvtod.phrases import describe, normal
+from training.mvtod.phrases import normal
+from training.mvtod.wording import describe_object
 
 TRAIN, UNSEEN_INSTANCE, UNSEEN_CATEGORY = SPLITS = ("train", "unseen_instance", "unseen_category")
 
@@ -51,8 +52,9 @@ class ObjectModel:
     """A textured object, upright (z up), origin in the middle of its bounding box.
 
     vertices (V,3) float32 m; faces (F,3) int32 wound outward; uv (V,2) float32, OpenGL convention (v up: row 0 of the
-    texture is v = 1); texture (H,W,3) uint8; specular and shininess in [0, 1]; mass kg; friction of sliding;
-    hull_parts: vertices (v,3) float32 m of convex parts for collision, None: the convex hull of the mesh serves.
+    texture is v = 1); texture (H,W,3) uint8; specular and shininess in [0, 1]; friction of sliding.
+    hull_parts: vertices (v,3) float32 m of convex parts for collision; together they cover the mesh.
+    mass kg; density kg/m3: of the parts, so that together they weigh `mass`.
     model_from_file: rigid 4x4 from the mesh file's frame (in metres, after `scale`) to the model's: moves grasps.
     """
 
@@ -67,8 +69,9 @@ class ObjectModel:
     specular: float
     shininess: float
     mass: float
+    density: float
     friction: float
-    hull_parts: list[np.ndarray] | None
+    hull_parts: list[np.ndarray]
     phrases: dict[str, tuple[str, ...]]
     heldout_phrases: dict[str, tuple[str, ...]]
     model_from_file: np.ndarray = field(default_factory=lambda: np.eye(4))
@@ -108,4 +111,4 @@ class Catalogue:
 
 def matches(spec: ObjectSpec, phrase: str) -> bool:
     """Does the phrase truthfully describe the object? Knows every phrase of the vocabulary, training or held out."""
-    return normal(phrase) in describe(spec.category, spec.attributes).accepted
+    return normal(phrase) in describe_object(spec).accepted

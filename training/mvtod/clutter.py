@@ -172,16 +172,14 @@ class _World:
             quaternion = Rotation.from_matrix(pose[:3, :3]).as_quat(scalar_first=True)
             body = spec.worldbody.add_body(name=str(k), pos=pose[:3, 3], quat=quaternion)
             body.add_freejoint()
-            hulls = [model.vertices] if model.hull_parts is None else model.hull_parts
-            for part, hull in enumerate(hulls):
+            for part, hull in enumerate(model.hull_parts):
                 spec.add_mesh(
                     name=f"{k}_{part}",
                     inertia=mujoco.mjtMeshInertia.mjMESH_INERTIA_CONVEX,
                     uservert=(one.scale * hull).ravel().astype(float),
                 )
-                mass = one.scale**3 * model.mass / len(hulls)
                 body.add_geom(
-                    type=mujoco.mjtGeom.mjGEOM_MESH, meshname=f"{k}_{part}", mass=mass,
+                    type=mujoco.mjtGeom.mjGEOM_MESH, meshname=f"{k}_{part}", density=model.density,
                     friction=[model.friction, 0.01, 0.003], condim=6, solref=[0.01, 1.0],
                 )  # fmt: skip
         self._model = spec.compile()

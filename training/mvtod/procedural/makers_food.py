@@ -78,7 +78,7 @@ def donut(canvas: Canvas, a: Attributes, rng: Rng) -> list[Part]:
     for _ in range(110):  # sprinkles
         x, y = rng.uniform(0, 256), rng.uniform(0, 192)
         canvas.draw.rectangle((x, y, x + 7, y + 4), fill=canvas.rgb(a["color2"]))
-    icing = revolve(arc(tube * 1.06, -12, 192, 12, (radius, 0.001)), n=28)
+    icing = revolve(arc(tube * 1.06, -12, 192, 12, (radius, 0.001)), n=28, hollow=True)
     return [torus(radius, tube, SECOND), icing]
 
 

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from training.mvtod.procedural.shapes import Part, arc, box, cylinder, loft, prism, revolve, rounded, sweep
@@ -224,7 +226,7 @@ def spoon(canvas: Canvas, a: Attributes, rng: np.random.Generator) -> list[Part]
     # a spoon's head is dished: the rim lies higher than the middle
     v = head.vertices.copy()
     v[:, 2] += 0.006 * (np.abs(v[:, 1]) / w) ** 2
-    return [_cutlery_handle(length, 0.0075, MAIN), Part(v, head.faces, head.uv, head.slot)]
+    return [_cutlery_handle(length, 0.0075, MAIN), replace(head, vertices=v)]
 
 
 def fork(canvas: Canvas, a: Attributes, rng: np.random.Generator) -> list[Part]:

@@ -12,15 +12,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.spatial import ConvexHull
 
 from training.mvtod.catalogue import TRAIN, UNSEEN_CATEGORY, UNSEEN_INSTANCE, ObjectModel, ObjectSpec
+from training.mvtod.materials import mass_of, material_of
 from training.mvtod.phrases import describe
 from training.mvtod.procedural import makers_food as food
 from training.mvtod.procedural import makers_kitchen as kitchen
 from training.mvtod.procedural import makers_things as things
+from training.mvtod.procedural.collision import convex_parts
 from training.mvtod.procedural.shapes import Part, centre, join
-from training.mvtod.procedural.textures import COLORS, MATERIALS, Canvas
+from training.mvtod.procedural.textures import COLORS, Canvas
 
 ANY = tuple(name for name in COLORS if name != "silver")
 BRIGHT = tuple(name for name in ANY if name not in ("black", "gray", "brown"))
@@ -268,27 +269,27 @@ def build(spec: ObjectSpec) -> ObjectModel:
     canvas = Canvas(attributes, rng)
     parts = KINDS[spec.category].make(canvas, attributes, rng)
     vertices, faces, uv = join(parts)
-    specular, shininess, density, friction = MATERIALS[spec.attributes["material"]]
+    hulls = convex_parts(parts)
+    volume = sum(hull.volume for hull in hulls)
+    mass = mass_of(spec.category, spec.attributes, volume)
+    middle = centre(np.concatenate([part.vertices for part in parts]))
+    material = material_of(spec.attributes)
     description = describe(spec.category, spec.attributes)
     return ObjectModel(
-        spec.name, spec.category, spec.split, dict(spec.attributes), vertices, faces, uv, canvas.pixels(),
-        specular, shininess, float(np.clip(ConvexHull(vertices).volume * density, 0.01, 1.0)), friction,
-        _hull_parts(parts), description.training, description.heldout,
-    )  # fmt: skip
-
-
-def _hull_parts(parts: Sequence[Part]) -> list[np.ndarray] | None:
-    """Convex parts of a vessel, whose mouth must stay open: each hollow wall in eight sectors. Else None."""
-    if not any(part.hollow for part in parts):
-        return None
-    middle = centre(np.concatenate([part.vertices for part in parts]))
-    wall = np.concatenate([part.vertices for part in parts if part.hollow])
-    hulls = [part.vertices for part in parts if not part.hollow and np.ptp(part.vertices, axis=0).min() > 1e-4]
-    sector = 2 * np.pi / 8
-    angle = np.arctan2(wall[:, 1], wall[:, 0])
-    for k in range(8):
-        off = (angle - (k + 0.5) * sector + np.pi) % (2 * np.pi) - np.pi
-        hulls.append(
-            wall[np.abs(off) < sector / 2 + 0.12]
-        )  # a little overlap: the mesh's columns need not fall on the cuts
-    return [(hull - middle).astype(np.float32) for hull in hulls]
+        spec.name,
+        spec.category,
+        spec.split,
+        dict(spec.attributes),
+        vertices,
+        faces,
+        uv,
+        canvas.pixels(),
+        material.specular,
+        material.shininess,
+        mass,
+        mass / volume,
+        material.friction,
+        [(hull.points[hull.vertices] - middle).astype(np.float32) for hull in hulls],
+        description.training,
+        description.heldout,
+    )

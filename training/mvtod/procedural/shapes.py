@@ -24,7 +24,13 @@ class Part:
     faces: np.ndarray
     uv: np.ndarray
     slot: int
-    hollow: bool = False  # an open vessel: collision must not close its mouth
+    hollow: bool = False  # the wall of a vessel or a ring: collision must not close its mouth
+    grid: tuple[int, int] | None = None  # of a loft: how many rings, and points in each; None: convex
+
+    def rings(self) -> np.ndarray:
+        """(R,N,3) rings of a loft, without the seam."""
+        count, n = self.grid
+        return self.vertices[: count * (n + 1)].reshape(count, n + 1, 3)[:, :-1]
 
     def moved(self, x: float = 0.0, y: float = 0.0, z: float = 0.0) -> Part:
         return replace(self, vertices=self.vertices + np.array((x, y, z)))
@@ -63,7 +69,8 @@ def loft(rings: np.ndarray, slot: int = BODY, caps: bool = True, hollow: bool = 
             fan = np.stack([np.zeros(n, int), 1 + around, 1 + (around + 1) % n], axis=1) + start
             faces.append(fan[:, ::-1] if flip else fan)
             start += n + 1
-    return _clean(np.concatenate(vertices), np.concatenate(faces), np.concatenate(uvs), slot, hollow)
+    part = _clean(np.concatenate(vertices), np.concatenate(faces), np.concatenate(uvs), slot)
+    return replace(part, hollow=hollow, grid=(count, n))
 
 
 def _fan_uv(n: int) -> np.ndarray:
@@ -71,11 +78,11 @@ def _fan_uv(n: int) -> np.ndarray:
     return np.concatenate([[[0.5, 0.5]], 0.5 + 0.5 * np.stack([np.cos(angle), np.sin(angle)], axis=1)])
 
 
-def _clean(vertices: np.ndarray, faces: np.ndarray, uv: np.ndarray, slot: int, hollow: bool = False) -> Part:
+def _clean(vertices: np.ndarray, faces: np.ndarray, uv: np.ndarray, slot: int) -> Part:
     """Drop faces without area: poles of revolutions, rings that shrink to a point."""
     a, b, c = (vertices[faces[:, k]] for k in range(3))
     area = np.linalg.norm(np.cross(b - a, c - a), axis=1)
-    return Part(vertices, faces[area > 1e-10], uv, slot, hollow)
+    return Part(vertices, faces[area > 1e-10], uv, slot)
 
 
 def circle(n: int) -> np.ndarray:
@@ -126,7 +133,7 @@ def ellipsoid(x: float, y: float, z: float, slot: int = BODY, n: int = 24) -> Pa
 
 
 def torus(radius: float, tube: float, slot: int = BODY, n: int = 28, m: int = 12) -> Part:
-    return revolve(arc(tube, -180, 180, m + 1, (radius, 0.0)), slot, n)
+    return revolve(arc(tube, -180, 180, m + 1, (radius, 0.0)), slot, n, hollow=True)
 
 
 def prism(outline: np.ndarray, z0: float, z1: float, slot: int = BODY, bevel: float = 0.0) -> Part:

@@ -26,13 +26,6 @@ COLORS = {
 }  # fmt: skip
 PRINT = {"cream": (250, 240, 214), "leaf": (52, 128, 44), "ink": (20, 20, 24), "dough": (206, 152, 92),
          "sky": (150, 200, 228), "lcd": (168, 186, 160)}  # fmt: skip  # for drawings, never an attribute
-# material: (specular, shininess, density kg/m3 of the mesh's convex hull, friction)
-MATERIALS = {
-    "ceramic": (0.6, 0.7, 700.0, 0.6), "plastic": (0.35, 0.4, 450.0, 0.6), "metal": (0.9, 0.8, 900.0, 0.5),
-    "glass": (1.0, 0.95, 650.0, 0.5), "wood": (0.1, 0.1, 600.0, 0.7), "cardboard": (0.05, 0.05, 350.0, 0.7),
-    "rubber": (0.08, 0.05, 700.0, 1.0), "organic": (0.25, 0.3, 850.0, 0.8), "paper": (0.05, 0.05, 600.0, 0.7),
-    "wax": (0.3, 0.3, 800.0, 0.7), "foam": (0.0, 0.0, 120.0, 0.9),
-}  # fmt: skip
 
 
 def to_atlas(uv: np.ndarray, slot: int) -> np.ndarray:
