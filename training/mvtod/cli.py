@@ -8,9 +8,10 @@ import sys
 import tyro
 
 from training.mvtod.errors import MvtodError
+from training.mvtod.export import export
 from training.mvtod.generate import generate
 
-COMMANDS = {"generate": generate}
+COMMANDS = {"generate": generate, "export": export}
 
 
 def main() -> None:

@@ -29,27 +29,37 @@ class Visibility:
 
     def of(self, view: View) -> dict[int, float]:
         """Visible fraction, in [0, 1], of each object that lies at least partly within the image."""
-        fractions = {label: self._fraction(view, label) for label in self._objects}
-        return {label: fraction for label, fraction in fractions.items() if fraction is not None}
+        fractions = {}
+        for label in self._objects:
+            rows, columns = self._cast(view, label, RAYS)
+            if len(rows):
+                fractions[label] = float((view.mask[rows, columns] == label).mean())
+        return fractions
 
-    def _fraction(self, view: View, label: int) -> float | None:
+    def silhouette(self, view: View, label: int) -> np.ndarray:
+        """Where the object would be seen (H,W) with nothing in front."""
+        found = np.zeros(view.mask.shape, bool)
+        found[self._cast(view, label)] = True
+        return found
+
+    def _cast(self, view: View, label: int, rays: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Rows and columns of the pixels, or of about `rays` of them, that the object covers."""
         vertices, alone = self._objects[label]
+        none = np.zeros((2, 0), int)
         rotation, eye = view.world_from_camera[:3, :3], view.world_from_camera[:3, 3]
         local = (vertices - eye) @ rotation
         if local[:, 2].min() <= 0:  # it reaches behind the camera: no box to search
-            return None
+            return tuple(none)
         pixels = local @ view.intrinsics.T
         pixels = pixels[:, :2] / pixels[:, 2:]
         height, width = view.mask.shape
         low = np.clip(np.floor(pixels.min(0)), 0, (width, height)).astype(int)
         high = np.clip(np.ceil(pixels.max(0)) + 1, 0, (width, height)).astype(int)
         if (high <= low).any():
-            return None
-        step = max(1, int(np.sqrt(np.prod(high - low) / RAYS)))
+            return tuple(none)
+        step = max(1, int(np.sqrt(np.prod(high - low) / rays))) if rays else 1
         rows, columns = np.mgrid[low[1] : high[1] : step, low[0] : high[0] : step].reshape(2, -1)
-        rays = np.column_stack([columns, rows, np.ones(len(rows))]) @ np.linalg.inv(view.intrinsics).T @ rotation.T
-        rays = np.column_stack([np.broadcast_to(eye, rays.shape), rays]).astype(np.float32)
-        hit = np.isfinite(alone.cast_rays(rays, nthreads=1)["t_hit"].numpy())
-        if not hit.any():
-            return None
-        return float((view.mask[rows[hit], columns[hit]] == label).mean())
+        directions = np.column_stack([columns, rows, np.ones(len(rows))]) @ np.linalg.inv(view.intrinsics).T
+        lines = np.column_stack([np.broadcast_to(eye, directions.shape), directions @ rotation.T]).astype(np.float32)
+        hit = np.isfinite(alone.cast_rays(lines, nthreads=1)["t_hit"].numpy())
+        return rows[hit], columns[hit]
