@@ -27,6 +27,7 @@ from training.mvtod.sensor import SensorConfig, sense
 
 SCENE_FILE = "scene.json"
 DEPTH_UNIT = 1e-4  # metres per count of the depth PNG
+FILES = ("file_name", "depth_file", "mask_file")  # of an image, as named in its table
 MAX_DEPTH = 6.0  # m; beyond it depth is stored as unknown
 
 
@@ -114,9 +115,28 @@ class Folder:
 def _read_tables(source: Source, name: str) -> dict:
     file = f"{name}/{SCENE_FILE}"
     try:
-        return json.loads(source.read(file))
+        tables = json.loads(source.read(file))
     except (OSError, KeyError, ValueError) as error:
         raise MvtodError(f"{source}: {file} cannot be read ({error}); generate the scene again") from error
+    if complaint := _complaint(tables):
+        raise MvtodError(f"{source}: {file} is not the tables of a scene ({complaint}); generate the scene again")
+    return tables
+
+
+def _complaint(tables: object) -> str:
+    """What a foreign JSON lacks; nothing of a scene's."""
+    if not isinstance(tables, dict):
+        return "no object"
+    for table, keys in (("images", ()), ("annotations", ("image_id", "category_id")),
+                        ("objects", ("id", "name", "category"))):  # fmt: skip
+        rows = tables.get(table)
+        if not isinstance(rows, list) or any(not isinstance(row, dict) or not {*keys} <= row.keys() for row in rows):
+            return f"{table}: expected a list of objects with {', '.join(keys) or 'K and names of files'}"
+    for image in tables["images"]:
+        for key in FILES:
+            if Path(name := str(image.get(key, ""))).name != name:  # it must not lead out of the scene's folder
+                return f"{key} {name!r}: expected the name of a file"
+    return ""
 
 
 @dataclass(frozen=True)
