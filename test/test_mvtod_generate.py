@@ -96,6 +96,25 @@ def alive(pid: int) -> bool:
         return False
 
 
+def test_ray_loses_a_machine_and_no_scene(whole, tmp_path):
+    """Three nodes on this machine, one of them killed at work."""
+    cluster_utils = pytest.importorskip("ray.cluster_utils", reason="ray is not installed (pip install '.[ray]')")
+    cluster = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    try:
+        lost = [cluster.add_node(num_cpus=1) for _ in range(2)][0]
+        cluster.wait_for_nodes()
+        out = tmp_path / "out"
+        run = subprocess.Popen(command(out, 5, "--ray", cluster.address), cwd=ROOT, stderr=subprocess.DEVNULL)
+        end = time.monotonic() + 60
+        while not list(out.glob("scene_?????")) and time.monotonic() < end:
+            time.sleep(0.02)
+        cluster.remove_node(lost, allow_graceful=False)
+        assert run.wait(120) == 0
+        assert contents(out) == contents(whole)
+    finally:
+        cluster.shutdown()
+
+
 def test_scenes_can_be_counted_without_rendering_them(tmp_path):
     generate_scene(tmp_path / "scene_00000", Recipe(renderer="none", config=SMALL), 0)
     (scene,) = load_scenes(tmp_path)

@@ -83,6 +83,8 @@ class Outcome:
 
 def generate_scene(folder: Path, recipe: Recipe, index: int) -> Outcome:
     """Writes scene `index` of a recipe as `folder`, whole or not at all. Raises MvtodError, or OSError of the disk."""
+    if folder.exists():  # Ray does again what was done on a machine that it lost
+        return Outcome(folder, {}, {}, {})
     seconds: dict[str, float] = {}
     with _timed(seconds, "build"):
         rng = np.random.default_rng([recipe.seed, SPLITS.index(recipe.split), index])
