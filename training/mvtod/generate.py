@@ -89,7 +89,7 @@ def generate_scene(folder: Path, recipe: Recipe, index: int) -> Outcome:
     with _timed(seconds, "build"):
         rng = np.random.default_rng([recipe.seed, SPLITS.index(recipe.split), index])
         catalogue = open_catalogue(recipe.catalogue)
-        specs = _draw(catalogue.of_split(recipe.split), recipe.config, rng)
+        specs = draw_objects(catalogue.of_split(recipe.split), recipe.config, rng)
         models, broken = _build(catalogue, specs)
     with _timed(seconds, "settle"):
         description, dropped = make_scene(list(models.values()), recipe.config, rng)
@@ -112,7 +112,7 @@ def generate_scene(folder: Path, recipe: Recipe, index: int) -> Outcome:
     return Outcome(folder, dropped, broken, seconds)
 
 
-def _draw(specs: tuple[ObjectSpec, ...], config: SceneConfig, rng: np.random.Generator) -> list[ObjectSpec]:
+def draw_objects(specs: tuple[ObjectSpec, ...], config: SceneConfig, rng: np.random.Generator) -> list[ObjectSpec]:
     count = min(int(rng.integers(config.min_objects, config.max_objects + 1)), len(specs))
     return [specs[i] for i in rng.choice(len(specs), count, replace=False)]
 

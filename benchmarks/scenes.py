@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Scenes of the generator: `python benchmarks/scenes.py overlaps | kills | workers`.
+
+overlaps: how deep the visible meshes of settled scenes reach into each other and into the table.
+kills: kills a generator at random moments until it is done, and compares what it left with an undisturbed run.
+workers: scenes an hour with one worker and with two, by turns.
+"""
+
+from __future__ import annotations
+
+import filecmp
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import trimesh
+import tyro
+from scipy.spatial import ConvexHull
+from tqdm import tqdm
+
+from training.mvtod.catalogue import SPLITS
+from training.mvtod.clutter import make_scene
+from training.mvtod.generate import PROCEDURAL, draw_objects, open_catalogue
+from training.mvtod.scene import SceneConfig
+
+SAMPLES = 2000  # points on each mesh
+
+
+def overlaps(scenes: int = 200, split: str = "train", seed: int = 0, catalogue: str = PROCEDURAL) -> None:
+    """How deep points on the visible mesh of one object lie in the convex parts of another, or under the table."""
+    objects, config, worst, pairs = open_catalogue(catalogue), SceneConfig(views=1), [], {}
+    for index in tqdm(range(scenes)):
+        rng = np.random.default_rng([seed, SPLITS.index(split), index])
+        models = [objects.build(spec) for spec in draw_objects(objects.of_split(split), config, rng)]
+        by_name = {model.name: model for model in models}
+        description, _ = make_scene(models, config, rng)
+        clouds, hulls, names = [], [], []
+        for one in description.objects:
+            model, pose = by_name[one.name], one.pose
+            mesh = trimesh.Trimesh(model.vertices, model.faces, process=False)
+            points = trimesh.sample.sample_surface(mesh, SAMPLES, seed=0)[0]
+            clouds.append(one.scale * points @ pose[:3, :3].T + pose[:3, 3])
+            parts = [model.vertices] if model.hull_parts is None else model.hull_parts
+            hulls.append([ConvexHull(one.scale * part @ pose[:3, :3].T + pose[:3, 3]).equations for part in parts])
+            names.append(model.category)
+        deepest = 0.0
+        for i, cloud in enumerate(clouds):
+            depths = {"table": -cloud[:, 2].min()}
+            for j in set(range(len(hulls))) - {i}:
+                depths[names[j]] = max((-(cloud @ h[:, :3].T + h[:, 3]).max(axis=1)).max() for h in hulls[j])
+            for name, depth in depths.items():
+                pairs[names[i], name] = max(pairs.get((names[i], name), 0), depth)
+            deepest = max(deepest, *depths.values())
+        worst.append(deepest)
+    worst = 1000 * np.array(worst)
+    print(f"{scenes} scenes of {split}: deepest overlap, mm: median {np.median(worst):.2f}, 95 % "
+          f"{np.quantile(worst, 0.95):.2f}, worst {worst.max():.2f}; {(worst > 2).mean():.1%} of the scenes over 2 mm"
+          )  # fmt: skip
+    for (a, b), depth in sorted(pairs.items(), key=lambda item: -item[1])[:12]:
+        print(f"  {a} in {b}: {1000 * depth:.1f} mm")
+
+
+def _command(out: Path, scenes: int, workers: int, *more: str) -> list[str]:
+    return [sys.executable, "-m", "training.mvtod.cli", "generate", "--out", str(out), "--scenes", str(scenes),
+            "--workers", str(workers), *more]  # fmt: skip
+
+
+def kills(count: int = 100, scenes: int = 100, seed: int = 0) -> None:
+    """Small scenes; each run is killed (SIGKILL) after a random time, the last one is let through."""
+    small = ["--views", "3", "--width", "160", "--height", "120"]
+    root, rng = Path(tempfile.mkdtemp()), np.random.default_rng(seed)
+    subprocess.run(_command(root / "whole", scenes, 2, *small), check=True)
+    begun = 0
+    for _ in tqdm(range(count), desc="kills"):
+        before = len(list((root / "killed").glob("scene_?????")))
+        process = subprocess.Popen(_command(root / "killed", scenes, 2, *small), stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.DEVNULL)  # fmt: skip
+        time.sleep(rng.uniform(1.5, 6.0))
+        process.kill()
+        process.wait()
+        begun += len(list((root / "killed").glob("scene_?????"))) > before
+    subprocess.run(_command(root / "killed", scenes, 2, *small), check=True)
+    names = [str(p.relative_to(root / "whole")) for p in (root / "whole").rglob("scene_*/*")]
+    _, different, missing = filecmp.cmpfiles(root / "whole", root / "killed", names, shallow=False)
+    left = list((root / "killed").glob("*.part"))
+    print(f"{count} kills, {begun} of them after new scenes: of {len(names)} files {len(different)} differ, "
+          f"{len(missing)} are missing, {len(left)} half scenes are left")  # fmt: skip
+    shutil.rmtree(root)
+
+
+def workers(scenes: int = 8, views: int = 73, rounds: int = 3) -> None:
+    """Both by turns; what a worker needs to start is in the time."""
+    spent: dict[int, list[float]] = {1: [], 2: []}
+    for _ in range(rounds):
+        for count, times in spent.items():
+            out = Path(tempfile.mkdtemp())
+            start = time.perf_counter()
+            subprocess.run(_command(out, scenes, count, "--views", str(views)), check=True)
+            times.append(time.perf_counter() - start)
+            size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file()) / scenes
+            shutil.rmtree(out)
+    rate = {count: scenes / np.median(times) * 3600 for count, times in spent.items()}
+    print(f"{views} views: {rate[1]:.0f} scenes an hour with one worker, {rate[2]:.0f} with two: "
+          f"{rate[2] / rate[1]:.2f} times; {size / 1e6:.1f} MB a scene")  # fmt: skip
+
+
+if __name__ == "__main__":
+    tyro.extras.subcommand_cli_from_dict({"overlaps": overlaps, "kills": kills, "workers": workers})
