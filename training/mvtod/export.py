@@ -20,10 +20,9 @@ from training.mvtod.catalogue import ObjectModel
 from training.mvtod.errors import MvtodError
 from training.mvtod.generate import PROCEDURAL, open_catalogue
 from training.mvtod.scenes import Scene
-from training.mvtod.sensor import KINECT, REALSENSE, SensorConfig
+from training.mvtod.sensor import SENSORS, SensorConfig
 from training.mvtod.shards import load_scenes, pack
 
-SENSORS: dict[str, SensorConfig | None] = {"none": None, "kinect": KINECT, "realsense": REALSENSE}
 BOP_DEPTH_UNIT = 1e-4  # metres per count of the depth images
 
 

@@ -52,6 +52,7 @@ class SensorConfig:
 
 KINECT = SensorConfig()
 REALSENSE = SensorConfig(baseline=0.05, disparity_noise=0.08, disparity_step=1 / 32, lateral_noise=0.6, near=0.2)
+SENSORS: dict[str, SensorConfig | None] = {"none": None, "kinect": KINECT, "realsense": REALSENSE}  # none: as rendered
 
 
 def sense(
