@@ -10,8 +10,10 @@ import tyro
 from training.mvtod.errors import MvtodError
 from training.mvtod.export import export
 from training.mvtod.generate import generate
+from training.mvtod.inspect_scene import inspect
+from training.mvtod.stats import stats
 
-COMMANDS = {"generate": generate, "export": export}
+COMMANDS = {"generate": generate, "inspect": inspect, "stats": stats, "export": export}
 
 
 def main() -> None:

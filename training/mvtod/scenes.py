@@ -74,7 +74,7 @@ def write_view(folder: Path, v: int, view: View, coco: dict, visible: Mapping[in
         box = [columns[0], rows[0], columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1]
         coco["annotations"].append(
             {
-                "id": len(coco["annotations"]),
+                "id": len(coco["annotations"]) + 1,  # pycocotools takes 0 for "none"
                 "image_id": v,
                 "category_id": label,
                 "bbox": [int(value) for value in box],
