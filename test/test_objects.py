@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 
 import numpy as np
@@ -29,6 +30,26 @@ def test_catalogue_is_deterministic():
 def test_more_rounds_only_add():
     first = catalogue(rounds=1)
     assert len(first) < len(SPECS) and set(map(repr, first)) <= set(map(repr, SPECS))
+
+
+@pytest.mark.parametrize(
+    "category, specs, mesh",
+    [
+        ("mug", "749b4159256a", "b1849ce11cc3"),
+        ("juice carton", "6fa0916bc365", "60225581ff56"),
+        ("donut", "1a5e5b4777a6", "cbd0b63d8c5b"),
+        ("scissors", "63b04f330d38", "bd789821a008"),
+        ("calculator", "a4693c828f76", "1395a1b6f867"),
+    ],
+)
+def test_objects_of_earlier_scenes_stay_as_they_are(category, specs, mesh):
+    """Scenes on disk name their objects, so that queries, splits and meshes can be made again."""
+    chosen = [item for item in SPECS if item.category == category]
+    said = [repr((item.name, item.category, item.split, item.attributes, item.seed)) for item in chosen]
+    assert hashlib.sha256("".join(said).encode()).hexdigest().startswith(specs)
+    model = build(chosen[1])
+    arrays = (model.vertices, model.faces, model.uv, model.texture)
+    assert hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest().startswith(mesh)
 
 
 def test_names_are_unique():

@@ -44,6 +44,10 @@ BULK: dict[str, float] = {
     "calculator": 700.0, "battery": 2600.0, "light bulb": 300.0, "marker pen": 500.0, "tape roll": 1000.0,
     "stapler": 1300.0, "scissors": 2500.0, "knife": 2500.0, "hammer": 4500.0, "screwdriver": 1900.0,
     "toy car": 700.0, "building block": 500.0, "donut": 350.0, "tennis ball": 390.0, "ball": 400.0, "sponge": 60.0,
+    "whisk": 1500.0, "egg": 1050.0, "mushroom": 600.0, "eggplant": 650.0, "cupcake": 450.0, "flashlight": 1300.0,
+    "wrench": 7800.0, "pliers": 5000.0, "paint brush": 800.0, "rubber duck": 250.0, "puzzle cube": 500.0,
+    "stacking rings": 450.0, "pencil": 700.0, "toothpaste": 1200.0, "camera": 900.0, "game controller": 550.0,
+    "alarm clock": 700.0,
 }  # fmt: skip
 LIGHTEST, HEAVIEST = 0.004, 3.0  # kg of a thing on a table
 

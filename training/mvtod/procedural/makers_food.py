@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from training.mvtod.procedural.makers_kitchen import Attributes
-from training.mvtod.procedural.shapes import Part, arc, ellipsoid, revolve, sweep, torus
+from training.mvtod.procedural.shapes import Part, arc, circle, ellipsoid, loft, revolve, sweep, torus
 from training.mvtod.procedural.textures import DARK, MAIN, SECOND, Canvas
 
 Rng = np.random.Generator
@@ -99,3 +99,52 @@ def cucumber(canvas: Canvas, a: Attributes, rng: Rng) -> list[Part]:
     x = np.linspace(-length / 2, length / 2, 11)
     radii = r * np.array([0.3, 0.75, 0.93, 1, 1, 1, 1, 1, 0.93, 0.75, 0.3])
     return [sweep(np.stack([x, 0.008 * np.cos(x * 14), 0 * x], axis=1), radii, MAIN)]
+
+
+def egg(canvas: Canvas, a: Attributes, rng: Rng) -> list[Part]:
+    r, half = rng.uniform(0.021, 0.0245), rng.uniform(0.027, 0.031)
+    t = -np.cos(np.linspace(0, np.pi, 15))
+    radius = r * np.sqrt(np.clip(1 - t**2, 0, 1)) * (1 - 0.17 * t)
+    return [revolve(list(zip(radius, half * t, strict=True))).turned("y", 90)]
+
+
+def mushroom(canvas: Canvas, a: Attributes, rng: Rng) -> list[Part]:
+    r, h = rng.uniform(0.024, 0.034), rng.uniform(0.034, 0.046)
+    canvas.fill(SECOND, "cream", "organic")
+    canvas.fill(DARK, "brown", "organic")
+    stem = revolve([(0, 0), (r * 0.4, 0), (r * 0.34, h * 0.4), (r * 0.45, h * 0.62), (0, h * 0.62)], SECOND, 16)
+    low = h * 0.52
+    gills = revolve([(r * 0.4, low + 0.004), (r * 0.9, low + 0.001)], DARK)
+    cap = revolve([(r * 0.9, low), (r, low + 0.006), *[(x * r, low + 0.006 + z * r) for x, z in arc(0.98, 8, 90, 8)]])
+    return [stem, gills, cap.scaled(z=0.95)]
+
+
+def eggplant(canvas: Canvas, a: Attributes, rng: Rng) -> list[Part]:
+    length, r = rng.uniform(0.13, 0.17), rng.uniform(0.027, 0.034)
+    x = np.linspace(0, length, 11)
+    radii = r * np.array([0.36, 0.55, 0.62, 0.7, 0.8, 0.91, 0.98, 1.0, 0.94, 0.75, 0.3])
+    canvas.fill(SECOND, "leaf", "organic")
+    bend = np.stack([x, 0.012 * np.sin(x / length * np.pi), 0 * x], axis=1)
+    crown = sweep(bend[:3] - (0.003, 0, 0), r * np.array([0.5, 0.63, 0.5]), SECOND, n=12)
+    bent = np.array([(0.002, 0, 0), (-0.014, 0.002, 0), (-0.026, 0.008, 0)])
+    stalk = sweep(bent, [0.006, 0.0045, 0.005], SECOND, n=8)
+    return [sweep(bend, radii, MAIN, n=18), crown, stalk]
+
+
+def cupcake(canvas: Canvas, a: Attributes, rng: Rng) -> list[Part]:
+    r, h = rng.uniform(0.03, 0.036), rng.uniform(0.034, 0.042)
+    canvas.fill(SECOND, a["color2"], "paper")
+    canvas.fill(DARK, "red", "organic")
+    for _ in range(50):  # sprinkles
+        x, y = rng.uniform(0, 250), rng.uniform(0, 188)
+        color = str(rng.choice(["red", "blue", "yellow", "green"]))
+        canvas.draw.rectangle((x, y, x + 5, y + 3), fill=canvas.rgb(color))
+    ribs = 1 + 0.035 * np.cos(np.arange(32) * np.pi)
+    flutes = np.zeros((2, 32, 3))
+    for k, (radius, z) in enumerate(((r * 0.7, 0.0), (r, h))):
+        flutes[k, :, :2], flutes[k, :, 2] = circle(32) * (radius * ribs)[:, None], z
+    swirl = [(r * 1.0, h - 0.002)]
+    for k in range(3):
+        swirl += arc(0.007, -50, 60, 4, (r * (0.88 - 0.28 * k), h + 0.006 + 0.0095 * k))
+    cherry = ellipsoid(0.0075, 0.0075, 0.0075, DARK, 12).moved(0, 0, h + 0.037)
+    return [loft(flutes, SECOND), revolve([*swirl, (0, h + 0.034)]), *([cherry] if rng.random() < 0.6 else [])]
