@@ -8,7 +8,7 @@ endif
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
-SETUP_INPUTS := tools/setup.sh setup.py pyproject.toml CMakeLists.txt package.xml $(wildcard cmake/* msg/* srv/*) \
+SETUP_INPUTS := tools/setup.sh setup.py pyproject.toml CMakeLists.txt package.xml $(wildcard cmake/* msg/* native/* srv/*) \
   $(shell find support -type f)
 
 export QUERY

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu_
 
-from dropclip_ros.sparse import Grid, SparseGrid
+from dropclip_ros.sparse import Grid, make_grid
 
 PLANES = 8  # four blocks on the way down, four on the way up
 OFFSET_UNIT = 16
@@ -56,11 +56,21 @@ class SparseConv(nn.Module):
         self.register_parameter("bias", nn.Parameter(torch.zeros(1, outputs)) if bias else None)
         nn.init.normal_(self.kernel, std=(2 / (outputs * size**3)) ** 0.5)  # He, fan out: as the reference
 
-    def forward(self, x: Tensor, grid: Grid | None, level: int, to_level: int | None = None) -> Tensor:
-        """Rows (n, Ci) of `level` to rows (m, Co) of `to_level`; a kernel of size 1 needs no grid."""
-        if self.kernel.ndim == 2:
-            return x @ self.kernel if self.bias is None else torch.addmm(self.bias, x, self.kernel)
-        return grid.convolve(x, self.kernel, self.bias, level, level if to_level is None else to_level)
+    def forward(
+        self,
+        x: Tensor,
+        grid: Grid,
+        level: int,
+        to_level: int,
+        *,
+        residual: Tensor | None = None,
+        relu: bool = False,
+        rows: Tensor | None = None,
+    ) -> Tensor:
+        """Rows (n, Ci) of `level` to rows (m, Co) of `to_level`, or to some of these: see `SparseGrid.convolve`."""
+        if rows is not None:
+            return grid.convolve(x, self.kernel, self.bias, level, to_level, residual, relu, rows)
+        return grid.convolve(x, self.kernel, self.bias, level, to_level, residual, relu)
 
 
 class BatchNorm(nn.Module):
@@ -72,6 +82,23 @@ class BatchNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.bn(x)
+
+
+def convolve(
+    conv: SparseConv,
+    norm: nn.Module,
+    x: Tensor,
+    grid: Grid,
+    level: int,
+    to_level: int,
+    residual: Tensor | None = None,
+    rows: Tensor | None = None,
+) -> Tensor:
+    """Convolution, batch norm, residual, ReLU: in one pass where the norm is folded into the kernel (`fuse`)."""
+    if isinstance(norm, nn.Identity):
+        return conv(x, grid, level, to_level, residual=residual, relu=True, rows=rows)
+    x = norm(conv(x, grid, level, to_level, rows=rows))
+    return relu_(x if residual is None else x + residual)
 
 
 class BasicBlock(nn.Module):
@@ -87,14 +114,14 @@ class BasicBlock(nn.Module):
         if inputs != outputs:
             self.downsample = nn.Sequential(SparseConv(inputs, outputs, 1), BatchNorm(outputs))
 
-    def forward(self, x: Tensor, grid: Grid, level: int) -> Tensor:
-        shortcut = x
+    def forward(self, x: Tensor, grid: Grid, level: int, rows: Tensor | None = None) -> Tensor:
+        """Rows (n, Ci) of a level to (n, Co), or to those of `rows` alone: the second convolution skips the others."""
+        inner = convolve(self.conv1, self.norm1, x, grid, level, level)
+        shortcut = x if rows is None else x.index_select(0, rows)
         if self.downsample is not None:
             projection, norm = self.downsample
-            shortcut = norm(projection(x, grid, level))
-        x = relu_(self.norm1(self.conv1(x, grid, level)))
-        x = self.norm2(self.conv2(x, grid, level))
-        return relu_(x + shortcut)
+            shortcut = norm(shortcut @ projection.kernel)
+        return convolve(self.conv2, self.norm2, inner, grid, level, level, shortcut, rows)
 
 
 class MinkUNet14D(nn.Module):
@@ -102,9 +129,9 @@ class MinkUNet14D(nn.Module):
 
     forward(coords, feats): coords integer (N, 3) x, y, z or (N, 4) b, x, y, z in voxels, unique rows, or a grid
     built from them before (`SparseGrid`, `MinkowskiGrid`); feats float (N, in_channels). Returns (N, out_channels)
-    in the caller's row order. Raises ValueError for coordinates a grid refuses or a count that does not match.
-    `decode` is the same without the last layer; `head` and, where the configuration has it, `offset` (N, 3) go on its
-    rows, on all or on some.
+    in the caller's row order, or `rows` of it. Raises ValueError for coordinates a grid refuses or a count that does
+    not match. `decode` is the same without the last layer; `head` and, where the configuration has it, `offset` (N, 3)
+    go on its rows, on all or on some.
     """
 
     def __init__(self, config: EncoderConfig | None = None):
@@ -129,47 +156,76 @@ class MinkUNet14D(nn.Module):
         self.final = SparseConv(width, config.out_channels, 1, bias=True)
         self.offset = nn.Linear(width, 3) if config.offsets else None
 
-    def forward(self, coords: Tensor | Grid, feats: Tensor) -> Tensor:
-        return self.head(self.decode(coords, feats))
+    def forward(self, coords: Tensor | Grid, feats: Tensor, rows: Tensor | None = None) -> Tensor:
+        return self.head(self.decode(coords, feats, rows))
 
     def head(self, decoded: Tensor) -> Tensor:
         """Features (n, out_channels) of any rows (n, planes[-1]) of `decode`."""
-        return self.final(decoded, None, 0)
+        return torch.addmm(self.final.bias, decoded, self.final.kernel)
 
-    def decode(self, coords: Tensor | Grid, feats: Tensor) -> Tensor:
-        """What the heads work on, (N, planes[-1]), in the caller's row order."""
-        grid = SparseGrid(coords) if isinstance(coords, Tensor) else coords
+    @torch.no_grad()
+    def thin_head(self) -> tuple[nn.Linear, Tensor]:
+        """The head without what it cannot say: it maps into D = planes[-1] + 1 dimensions of the text space, at most.
+
+        Returns a layer (n, planes[-1]) to (n, D) and an orthonormal basis (out_channels, D) with head(x) equal to
+        thin(x) @ basis.T. Norms and cosines of features are those of thin(x), and phrases (K, out_channels) meet them
+        as phrases @ basis: pooling and comparing voxels costs D numbers each and stays exact.
+        """
+        weight = torch.cat([self.final.kernel, self.final.bias]).double()
+        basis, thin = torch.linalg.qr(weight.T)
+        layer = nn.Linear(thin.shape[1] - 1, len(thin), device=weight.device).requires_grad_(False)
+        layer.weight.copy_(thin[:, :-1])
+        layer.bias.copy_(thin[:, -1])
+        return layer, basis.float()
+
+    def decode(self, coords: Tensor | Grid, feats: Tensor, rows: Tensor | None = None) -> Tensor:
+        """What the heads work on, in their type, (N, planes[-1]), in the caller's row order.
+
+        rows, int64 (n,): the voxels that are asked for, as indices into `coords`; the last convolution is not computed
+        elsewhere. In training mode it is, since batch norm's statistics are those of all voxels.
+        """
+        grid = make_grid(coords) if isinstance(coords, Tensor) else coords
         if feats.ndim != 2 or feats.shape[1] != self.config.in_channels:
             raise ValueError(f"features must be (N, {self.config.in_channels}); got {tuple(feats.shape)}")
         if len(feats) != len(grid):
             raise ValueError(f"{len(grid)} voxels but {len(feats)} feature rows")
         stage = self.get_submodule
-        x = relu_(self.bn0(self.conv0p1s1(grid.permute(feats), grid, 0)))
+        x = grid.permute(feats).to(self.conv0p1s1.kernel.dtype)
+        x = convolve(self.conv0p1s1, self.bn0, x, grid, 0, 0)
         skips = [x]
         for i in range(1, 5):
-            x = relu_(stage(f"bn{i}")(stage(f"conv{i}p{1 << i - 1}s2")(x, grid, i - 1, i)))
+            x = convolve(stage(f"conv{i}p{1 << i - 1}s2"), stage(f"bn{i}"), x, grid, i - 1, i)
             x = stage(f"block{i}.0")(x, grid, i)
             skips.append(x)
         for i in range(4, 8):
             level = 7 - i
-            x = relu_(stage(f"bntr{i}")(stage(f"convtr{i}p{1 << 8 - i}s2")(x, grid, level + 1, level)))
+            x = convolve(stage(f"convtr{i}p{1 << 8 - i}s2"), stage(f"bntr{i}"), x, grid, level + 1, level)
             x = torch.cat([x, skips[level]], 1)  # the upsampled part stands first
+            if level == 0 and rows is not None and not self.training:
+                return stage("block8.0")(x, grid, 0, grid.locate(rows)).to(self.final.kernel.dtype)
             x = stage(f"block{i + 1}.0")(x, grid, level)
-        return grid.restore(x)
+        x = grid.restore(x).to(self.final.kernel.dtype)
+        return x if rows is None else x.index_select(0, rows)
 
     @torch.no_grad()
-    def fuse(self) -> MinkUNet14D:
+    def fuse(self, dtype: torch.dtype = torch.float32) -> MinkUNet14D:
         """Fold every batch norm into the kernel before it, in place, for inference: fewer passes over memory.
 
-        The state dict has other names afterwards, so save first. Returns self, in eval mode.
+        dtype: to convolve in; the heads stay fp32. The state dict has other names afterwards, so save first. Returns
+        self, in eval mode.
         """
         convs = [module for module in self.modules() if isinstance(module, SparseConv)]
         norms = [name for name, module in self.named_modules() if isinstance(module, BatchNorm)]
         for conv, name in zip(convs[:-1], norms, strict=True):  # each has its norm after it, but for `final`
             bn = self.get_submodule(name).bn
             scale = bn.weight * torch.rsqrt(bn.running_var + bn.eps)
-            conv.kernel.mul_(scale)
-            conv.bias = nn.Parameter((bn.bias - bn.running_mean * scale)[None])
+            conv.kernel = nn.Parameter((conv.kernel * scale).to(dtype), requires_grad=False)
+            conv.bias = nn.Parameter((bn.bias - bn.running_mean * scale)[None].to(dtype), requires_grad=False)
             parent, _, leaf = name.rpartition(".")
             setattr(self.get_submodule(parent), leaf, nn.Identity())
+        for block in self.modules():
+            if isinstance(block, BasicBlock) and block.downsample is not None:  # both biases are added to the same sum
+                projection = block.downsample[0]
+                block.conv2.bias += projection.bias
+                projection.bias = None
         return self.eval()

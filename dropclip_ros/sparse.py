@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sparse convolution on voxel grids: the border between the encoder and whatever computes it.
 
-The encoder asks only three things of a *grid*: ``permute`` (the caller's rows to the grid's), ``convolve``, and
-``restore`` (back again). `SparseGrid` does them in plain torch on CPU and CUDA; `MinkowskiGrid` hands them to
-MinkowskiEngine where that is installed, and serves as the reference.
+The encoder asks only this of a *grid*: ``permute`` (the caller's rows to the grid's), ``convolve``, and ``restore``
+(back again; ``locate`` where only some rows are asked for). `SparseGrid` does it in plain torch on CPU and CUDA, fp32 on
+CPU by the compiled kernels of `native` where the build made them; `MinkowskiGrid` hands it to MinkowskiEngine where that
+is installed, and serves as the reference.
 
 Conventions are MinkowskiEngine's, so that kernels can be exchanged: offsets are numbered x fastest
 (``kx + K ky + K^2 kz``), odd kernels are centred, even ones run over {0, 1}, and level ``l + 1`` holds
@@ -13,17 +14,22 @@ multiple of 16 voxels changes the features.
 
 from __future__ import annotations
 
+import functools
+import os
+import threading
+from importlib.util import find_spec
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
-from torch.nn.functional import embedding_bag
+from torch.nn.functional import embedding_bag, relu_
 
-BITS = 16  # of a packed key for each of batch, x, y, z
-OFFSET = 1 << (BITS - 1)
-MASK = (1 << BITS) - 1
-MARGIN = 16  # voxels kept free at the border of the key range, so that neighbours never wrap around
-CPU_TILE = 4096  # output rows convolved together on CPU: keeps the gathered rows in cache
+from dropclip_ros import native
+
+LIMIT = 1 << 15  # coordinates lie in (-LIMIT, LIMIT), batch indices in [0, LIMIT / 2): the cells of a box fit int64
+MARGIN = 2  # empty cells between the lines of a box, so that neighbours never wrap around: kernels up to size 5
+CELLS = 1 << 20, 512  # a box of at most so many cells, and so many more a voxel, is a dense table
+TILE = native.TILE  # output rows convolved together on CPU: keeps what is added up in cache
 CUDA_TILE = 1 << 15  # on CUDA few large launches are better
 
 
@@ -36,19 +42,75 @@ class Grid(Protocol):
 
     def restore(self, features: Tensor) -> Tensor: ...
 
-    def convolve(self, features: Tensor, kernel: Tensor, bias: Tensor | None, level: int, to_level: int) -> Tensor: ...
+    def locate(self, rows: Tensor) -> Tensor: ...
+
+    def convolve(
+        self,
+        features: Tensor,
+        kernel: Tensor,
+        bias: Tensor | None,
+        level: int,
+        to_level: int,
+        residual: Tensor | None = None,
+        relu: bool = False,
+        rows: Tensor | None = None,
+    ) -> Tensor: ...
 
 
-def pack(coords: Tensor) -> Tensor:
-    """Sortable int64 keys (N,) of int64 coordinates (N, 4) (b, x, y, z). ValueError beyond what fits."""
-    batch, xyz = coords[:, 0], coords[:, 1:]
-    if len(coords) and (xyz.abs().max() >= OFFSET - MARGIN or batch.min() < 0 or batch.max() >= OFFSET):
-        raise ValueError(
-            f"voxel coordinates must lie within +-{OFFSET - MARGIN - 1}, batch indices in [0, {OFFSET - 1}]; got "
-            f"[{int(xyz.min())}, {int(xyz.max())}] and [{int(batch.min())}, {int(batch.max())}]"
-        )
-    x, y, z = (xyz + OFFSET).unbind(1)
-    return batch << 3 * BITS | x << 2 * BITS | y << BITS | z
+class Box:
+    """A box around voxels (n, 4) (b, x, y, z), int64: each has a cell, and a neighbour is a constant of cells away."""
+
+    def __init__(self, coords: Tensor):
+        low, high = coords.aminmax(dim=0)
+        b, x, y, z = (extent + 1 + MARGIN for extent in (high - low).tolist())
+        self.strides = (x * y * z, y * z, z, 1)
+        border = MARGIN * sum(self.strides[1:])
+        self.size = b * self.strides[0] + 2 * border
+        self.cells = ((coords - low) * coords.new_tensor(self.strides)).sum(1) + border
+
+    def offsets(self, size: int) -> Tensor:
+        """How many cells away each voxel of a centred kernel lies, int64 (size^3,)."""
+        steps = torch.arange(size) - size // 2
+        _, x, y, z = self.strides
+        return (steps * x + (steps * y)[:, None] + (steps * z)[:, None, None]).flatten().to(self.cells.device)
+
+
+class Level:
+    """The voxels of one level, coords int64 (n, 4), in lexicographic order."""
+
+    def __init__(self, coords: Tensor, box: Box):
+        self.coords, self.box, self.cells = coords, box, box.cells
+
+    def __len__(self) -> int:
+        return len(self.coords)
+
+    def coarser(self) -> tuple[Level, Tensor]:
+        """The level of voxels twice as large, and the row there of each voxel's parent, (n,)."""
+        coords = self.coords.clone()
+        coords[:, 1:] >>= 1  # floor, below zero too
+        box = Box(coords)
+        box.cells, parent = torch.unique(box.cells, return_inverse=True)
+        coarse = coords.new_empty(len(box.cells), 4)
+        coarse[parent] = coords
+        return Level(coarse, box), parent
+
+    def neighbours(self, size: int) -> KernelMap:
+        """Map of a centred kernel of odd size."""
+        if size % 2 == 0 or size // 2 > MARGIN:
+            raise ValueError(f"kernels within a level must be of odd size up to {2 * MARGIN + 1}; got {size}")
+        offsets = self.box.offsets(size)
+        if self.box.size <= CELLS[0] + CELLS[1] * len(self):
+            return KernelMap(self._volume, self.cells, offsets, len(self))
+        wanted = self.cells + offsets[:, None]
+        row = torch.searchsorted(self.cells, wanted).clamp_(max=len(self) - 1)
+        return KernelMap.of_table(torch.where(self.cells[row] == wanted, row, -1).int())
+
+    @functools.cached_property
+    def _volume(self) -> Tensor:
+        """Row of the voxel in each cell of the box, int32, -1 where there is none."""
+        volume = torch.full((self.box.size,), -1, dtype=torch.int32, device=self.cells.device)
+        volume[self.cells] = torch.arange(len(self), dtype=torch.int32, device=self.cells.device)
+        return volume
 
 
 class Tile(NamedTuple):
@@ -64,54 +126,114 @@ class Tile(NamedTuple):
 
 
 class KernelMap:
-    """Which input row meets which output row under each kernel offset, cut into tiles of output rows.
+    """Which input row meets which output row under each kernel offset: pairs, by tiles of output rows, then by offset.
 
-    table: int64 (K, n_out), the input row that offset k brings to output row j; -1 where there is no voxel.
+    Output row j of `rows` meets input row volume[cells[j] + offset], int32, under each of the offsets (K,), unless that
+    is negative; where cells is None, j takes its place.
     """
 
-    def __init__(self, table: Tensor):
-        self.rows = table.shape[1]
-        step = CUDA_TILE if table.is_cuda else CPU_TILE
-        self.tiles = [self._tile(table, a, min(a + step, self.rows)) for a in range(0, self.rows, step)]
-        self.pairs = max(len(tile.source) for tile in self.tiles)  # of the fullest tile
+    def __init__(self, volume: Tensor, cells: Tensor | None, offsets: Tensor, rows: int):
+        self.volume, self.cells, self.offsets, self.rows = volume, cells, offsets, rows
 
-    @staticmethod
-    def _tile(table: Tensor, start: int, stop: int) -> Tile:
-        block = table[:, start:stop]
+    @classmethod
+    def of_table(cls, table: Tensor) -> KernelMap:
+        """Of a table int32 (K, rows): the input row that offset k brings to output row j, -1 where there is none."""
+        offsets, rows = table.shape
+        return cls(table.flatten(), None, torch.arange(offsets, device=table.device) * rows, rows)
+
+    @functools.cached_property
+    def pairs(self) -> tuple[Tensor, Tensor, Tensor]:
+        """For the compiled kernels: see `native.find_pairs`."""
+        return native.find_pairs(self.volume, self.cells, self.offsets, self.rows)
+
+    @functools.cached_property
+    def tiles(self) -> list[Tile]:
+        """For plain torch."""
+        step = CUDA_TILE if self.volume.is_cuda else TILE
+        return [self._tile(a, min(a + step, self.rows)) for a in range(0, self.rows, step)]
+
+    def _tile(self, start: int, stop: int) -> Tile:
+        cells = torch.arange(start, stop, device=self.volume.device) if self.cells is None else self.cells[start:stop]
+        block = self.volume.index_select(0, (cells + self.offsets[:, None]).flatten())
         hit = block >= 0
-        offset, row = hit.nonzero().unbind(1)
+        where, hit = hit.nonzero().squeeze(1), hit.view(-1, stop - start)
+        row = where % (stop - start)
         per_row = hit.sum(0)
         return Tile(
             start,
             stop,
-            source=block[offset, row],
+            source=block.index_select(0, where),
             target=row + start,
             counts=hit.sum(1).tolist(),
             by_target=torch.argsort(row.short(), stable=True),  # rows of a tile fit 16 bits, which sort fastest
             bounds=per_row.cumsum(0) - per_row,
         )
 
+    def of_rows(self, rows: Tensor) -> KernelMap:
+        """The map of some output rows (n,) only."""
+        cells = rows if self.cells is None else self.cells.index_select(0, rows)
+        return KernelMap(self.volume, cells, self.offsets, len(rows))
 
-def _convolve(x: Tensor, kernel: Tensor, bias: Tensor | None, maps: KernelMap) -> Tensor:
+    def count(self) -> int:
+        """How many pairs there are."""
+        if _compiled(self.volume):
+            return len(self.pairs[0])
+        return sum(len(tile.source) for tile in self.tiles)
+
+
+def _compiled(*tensors: Tensor | None) -> bool:
+    """Whether the compiled kernels serve these tensors."""
+    return native.available() and all(
+        t is None or (t.device.type == "cpu" and t.dtype in (torch.float32, torch.int32)) for t in tensors
+    )
+
+
+_buffers = threading.local()
+
+
+def _buffer(name: str, rows: int, columns: int, like: Tensor) -> Tensor:
+    """Uninitialised memory (rows, columns), the same at each call: gathered rows are many, and new pages are slow."""
+    kept = vars(_buffers).setdefault((name, like.dtype, like.device), like.new_empty(0))
+    if kept.numel() < rows * columns:
+        kept = vars(_buffers)[name, like.dtype, like.device] = like.new_empty(rows * columns)
+    return kept[: rows * columns].view(rows, columns)
+
+
+def finish(out: Tensor, residual: Tensor | None, relu: bool) -> Tensor:
+    out = out if residual is None else out + residual
+    return relu_(out) if relu else out
+
+
+def _convolve(
+    x: Tensor,
+    kernel: Tensor,
+    bias: Tensor | None,
+    maps: KernelMap,
+    residual: Tensor | None = None,
+    relu: bool = False,
+) -> Tensor:
     """Gather, one GEMM for each kernel offset, then sum what falls on each output row: no atomics, repeatable."""
+    if _compiled(x, kernel, bias, residual):
+        return native.convolve(x, kernel, bias, residual, relu, maps.rows, maps.pairs)
     out = x.new_empty(maps.rows, kernel.shape[2])
-    gathered = x.new_empty(maps.pairs, kernel.shape[1])
-    products = x.new_empty(maps.pairs, kernel.shape[2])
     for tile in maps.tiles:
-        source, product = gathered[: len(tile.source)], products[: len(tile.source)]
+        source = _buffer("source", len(tile.source), kernel.shape[1], x)
+        product = _buffer("product", len(tile.source), kernel.shape[2], x)
         torch.index_select(x, 0, tile.source, out=source)
         for rows, weight, result in zip(source.split(tile.counts), kernel, product.split(tile.counts), strict=True):
             torch.mm(rows, weight, out=result)
         part = embedding_bag(tile.by_target, product, tile.bounds, mode="sum")
         out[tile.start : tile.stop] = part if bias is None else part.add_(bias)
-    return out
+    return finish(out, residual, relu)
 
 
 def _kernel_gradient(x: Tensor, grad: Tensor, maps: KernelMap, shape: torch.Size) -> Tensor:
+    if _compiled(x, grad):
+        return native.kernel_gradient(x, grad, shape, maps.pairs)
     total = x.new_zeros(shape)
-    sources, targets = x.new_empty(maps.pairs, shape[1]), x.new_empty(maps.pairs, shape[2])
     for tile in maps.tiles:
-        source, target = sources[: len(tile.source)], targets[: len(tile.source)]
+        source = _buffer("source", len(tile.source), shape[1], x)
+        target = _buffer("target", len(tile.source), shape[2], x)
         torch.index_select(x, 0, tile.source, out=source)
         torch.index_select(grad, 0, tile.target, out=target)
         for weight, rows, gradient in zip(total, source.split(tile.counts), target.split(tile.counts), strict=True):
@@ -149,109 +271,98 @@ class SparseGrid:
 
     coords: integer (N, 3) (x, y, z) or (N, 4) (b, x, y, z), no voxel twice, any order, in units of voxels.
     The maps live on the device of `coords`. Reuse one grid for any number of passes over these voxels.
-    Raises ValueError for an empty or wrongly shaped array, a repeated voxel, coordinates beyond +-32751.
+    Raises ValueError for an empty or wrongly shaped array, a repeated voxel, coordinates beyond +-32767.
     """
 
     def __init__(self, coords: Tensor):
         coords = with_batch(coords)
-        key, self.order = torch.sort(pack(coords))
-        if (key[1:] == key[:-1]).any():
-            repeated = int((key[1:] == key[:-1]).sum())
+        check_range(*(bound.tolist() for bound in coords.aminmax(dim=0)))
+        box = Box(coords)
+        box.cells, order = torch.sort(box.cells)
+        repeated = int((box.cells[1:] == box.cells[:-1]).sum())
+        if repeated:
             raise ValueError(f"{repeated} voxels occur more than once; voxelise the points first")
-        self.inverse = torch.empty_like(self.order)
-        self.inverse[self.order] = torch.arange(len(key), device=key.device)
-        self._keys = [key]
+        rows = torch.arange(len(order), device=order.device)
+        self.order = None if torch.equal(order, rows) else order
+        self.inverse = None if self.order is None else torch.empty_like(order).index_copy_(0, order, rows)
+        self._levels = [Level(coords if self.order is None else coords[order], box)]
         self._parents: list[Tensor] = []
         self._maps: dict[tuple[int, int, int], KernelMap] = {}
 
     def __len__(self) -> int:
-        return len(self.order)
+        return len(self._levels[0])
 
     def permute(self, features: Tensor) -> Tensor:
         """Rows in the caller's order (N, C) to the grid's order."""
-        return features.index_select(0, self.order)
+        return features if self.order is None else features.index_select(0, self.order)
 
     def restore(self, features: Tensor) -> Tensor:
         """Rows in the grid's order (N, C) back to the caller's."""
-        return features.index_select(0, self.inverse)
+        return features if self.inverse is None else features.index_select(0, self.inverse)
 
-    def convolve(self, features: Tensor, kernel: Tensor, bias: Tensor | None, level: int, to_level: int) -> Tensor:
+    def locate(self, rows: Tensor) -> Tensor:
+        """The grid's rows of the caller's (n,)."""
+        return rows if self.inverse is None else self.inverse[rows]
+
+    def convolve(
+        self,
+        features: Tensor,
+        kernel: Tensor,
+        bias: Tensor | None,
+        level: int,
+        to_level: int,
+        residual: Tensor | None = None,
+        relu: bool = False,
+        rows: Tensor | None = None,
+    ) -> Tensor:
         """Convolve features (n, Ci) of `level` with kernel (K^3, Ci, Co) into rows (m, Co) of `to_level`.
 
         `to_level` equal to `level`: odd kernel, same voxels. One more: size 2, stride 2. One less: its transpose.
+        bias (1, Co) and residual (m, Co) are added and ReLU applied where they are given. rows, int64 (r,): which rows
+        of a convolution within a level to compute, of its m; the result and `residual` are then (r, Co).
         """
         size = kernel_size(kernel.shape[0])
         maps = self._map(level, to_level, size)
+        if rows is not None and not torch.is_grad_enabled():
+            return _convolve(features, kernel, bias, maps.of_rows(rows), residual, relu)
         if not torch.is_grad_enabled():
-            return _convolve(features, kernel, bias, maps)
+            return _convolve(features, kernel, bias, maps, residual, relu)
         dual = self._map(to_level, level, size)
-        return _SparseConvolution.apply(features, kernel, bias, maps, dual, level == to_level)
+        out = _SparseConvolution.apply(features, kernel, bias, maps, dual, level == to_level)
+        return finish(out if rows is None else out.index_select(0, rows), residual, relu)
 
     def pairs(self, level: int, to_level: int, size: int) -> int:
         """How many (input, output) pairs of voxels a convolution multiplies: its useful work."""
-        return sum(len(tile.source) for tile in self._map(level, to_level, size).tiles)
+        return self._map(level, to_level, size).count()
 
     def _map(self, level: int, to_level: int, size: int) -> KernelMap:
         if (level, to_level, size) not in self._maps:
-            while len(self._keys) <= max(level, to_level):
-                self._coarsen()
+            while len(self._levels) <= max(level, to_level):
+                coarse, parent = self._levels[-1].coarser()
+                self._levels.append(coarse)
+                self._parents.append(parent)
             if level == to_level:
-                table = self._neighbours(self._keys[level], size)
+                maps = self._levels[level].neighbours(size)
             elif to_level == level + 1 and size == 2:
-                table = self._children(level, down=True)
+                maps = self._children(level, down=True)
             elif to_level == level - 1 and size == 2:
-                table = self._children(to_level, down=False)
+                maps = self._children(to_level, down=False)
             else:
                 raise ValueError(f"no convolution of size {size} from level {level} to {to_level}")
-            self._maps[level, to_level, size] = KernelMap(table)
+            self._maps[level, to_level, size] = maps
         return self._maps[level, to_level, size]
 
-    def _coarsen(self) -> None:
-        key = self._keys[-1]
-        # OFFSET is even, so (c + OFFSET) >> 1 is floor(c / 2) + OFFSET / 2
-        halves = [((key >> s * BITS & MASK) >> 1) + OFFSET // 2 << s * BITS for s in range(3)]
-        coarse = key >> 3 * BITS << 3 * BITS | halves[0] | halves[1] | halves[2]
-        coarse, parent = torch.unique(coarse, return_inverse=True)
-        self._keys.append(coarse)
-        self._parents.append(parent)
-
-    def _children(self, level: int, down: bool) -> Tensor:
-        """Table (8, n) between a level and the next coarser one; n is of coarse rows going down, of fine ones up."""
-        key, parent = self._keys[level], self._parents[level]
-        child = (key >> 2 * BITS & 1) | (key >> BITS & 1) << 1 | (key & 1) << 2
-        fine = torch.arange(len(key), device=key.device)
-        table = key.new_full((8, len(self._keys[level + 1]) if down else len(key)), -1)
+    def _children(self, level: int, down: bool) -> KernelMap:
+        """Map between a level and the next coarser one, of coarse output rows going down, of fine ones going up."""
+        parent = self._parents[level]
+        child = ((self._levels[level].coords[:, 1:] & 1) * parent.new_tensor([1, 2, 4])).sum(1)
+        fine = torch.arange(len(parent), device=parent.device)
+        table = parent.new_full((8, len(self._levels[level + 1]) if down else len(parent)), -1, dtype=torch.int32)
         if down:
-            table[child, parent] = fine
+            table[child, parent] = fine.int()
         else:
-            table[child, fine] = parent
-        return table
-
-    @staticmethod
-    def _neighbours(key: Tensor, size: int) -> Tensor:
-        """Table (size^3, n) of a centred kernel.
-
-        Voxels of one column (same x, y) stand side by side in `key`: each column of the kernel needs one search.
-        """
-        if size % 2 == 0:
-            raise ValueError(f"kernels within a level must be of odd size; got {size}")
-        radius = size // 2
-        table = key.new_full((size**3, len(key)), -1)
-        padded = torch.cat([key, key.new_full((size,), torch.iinfo(key.dtype).max)])
-        columns = [(dx, dy) for dy in range(-radius, radius + 1) for dx in range(-radius, radius + 1)]
-        for dx, dy in columns[len(columns) // 2 :]:
-            wanted = key + (dx << 2 * BITS) + (dy << BITS) - radius
-            row = torch.searchsorted(key, wanted)
-            for dz in range(-radius, radius + 1):
-                hit = padded.index_select(0, row) == wanted
-                k = (dx + radius) + size * (dy + radius) + size**2 * (dz + radius)
-                table[k] = torch.where(hit, row, -1)
-                if (dx, dy) != (0, 0):  # if j lies at an offset from i, then i lies at the opposite one from j
-                    found = hit.nonzero().squeeze(1)
-                    table[-1 - k].index_copy_(0, row.index_select(0, found), found)
-                row = row + hit
-                wanted = wanted + 1
-        return table
+            table[child, fine] = parent.int()
+        return KernelMap.of_table(table)
 
 
 class MinkowskiGrid:
@@ -284,7 +395,20 @@ class MinkowskiGrid:
     def restore(self, features: Tensor) -> Tensor:
         return features
 
-    def convolve(self, features: Tensor, kernel: Tensor, bias: Tensor | None, level: int, to_level: int) -> Tensor:
+    def locate(self, rows: Tensor) -> Tensor:
+        return rows
+
+    def convolve(
+        self,
+        features: Tensor,
+        kernel: Tensor,
+        bias: Tensor | None,
+        level: int,
+        to_level: int,
+        residual: Tensor | None = None,
+        relu: bool = False,
+        rows: Tensor | None = None,
+    ) -> Tensor:
         """As `SparseGrid.convolve`; a coarser level must be reached by going down before going up to another."""
         conv = self._conv(kernel.shape, level, to_level)
         engine_input = self._engine.SparseTensor(
@@ -294,7 +418,8 @@ class MinkowskiGrid:
         out = torch.func.functional_call(conv, {"kernel": kernel}, (engine_input, target))
         if target is None:
             self._keys.append(out.coordinate_map_key)
-        return out.F if bias is None else out.F + bias
+        out = out.F if bias is None else out.F + bias
+        return finish(out if rows is None else out.index_select(0, rows), residual, relu)
 
     def _conv(self, shape: torch.Size, level: int, to_level: int) -> torch.nn.Module:
         wanted = (*shape, to_level - level)
@@ -305,6 +430,34 @@ class MinkowskiGrid:
                 shape[1], shape[2], kernel_size=kernel_size(shape[0]), stride=1 if level == to_level else 2, dimension=3
             )
         return self._convs[wanted]
+
+
+def make_grid(coords: Tensor) -> Grid:
+    """The grid that the encoder makes of voxels, (N, 3) or (N, 4) as for `SparseGrid`.
+
+    `TritonGrid` on a CUDA device where Triton is installed, else `SparseGrid`; DROPCLIP_GRID=torch, triton or spconv in
+    the environment asks for one of them. ValueError as `SparseGrid`, RuntimeError where the grid cannot run here.
+    """
+    wanted = os.environ.get("DROPCLIP_GRID") or ("triton" if coords.is_cuda and find_spec("triton") else "torch")
+    try:
+        if wanted == "torch":
+            return SparseGrid(coords)
+        if wanted == "triton":
+            from dropclip_ros.sparse_triton import TritonGrid
+
+            return TritonGrid(coords)
+        if wanted == "spconv":
+            from dropclip_ros.sparse_spconv import SpconvGrid
+
+            return SpconvGrid(coords)
+    except ValueError:
+        raise
+    except Exception as error:  # a compiler that is missing, a device that is too old: whatever it raises
+        raise RuntimeError(
+            f"sparse convolution with {wanted} does not run on {coords.device} ({error}); DROPCLIP_GRID=torch in the "
+            "environment does without it"
+        ) from error
+    raise ValueError(f"DROPCLIP_GRID must be torch, triton or spconv; got {wanted!r}")
 
 
 def kernel_size(volume: int) -> int:
@@ -324,3 +477,12 @@ def with_batch(coords: Tensor) -> Tensor:
         )
     coords = coords.long()
     return coords if coords.shape[1] == 4 else torch.nn.functional.pad(coords, (1, 0))
+
+
+def check_range(low: list[int], high: list[int]) -> None:
+    """ValueError unless the least and the largest b, x, y, z of a grid's voxels can be numbered."""
+    if min(low[1:]) <= -LIMIT or max(high[1:]) >= LIMIT or low[0] < 0 or high[0] >= LIMIT // 2:
+        raise ValueError(
+            f"voxel coordinates must lie within +-{LIMIT - 1}, batch indices in [0, {LIMIT // 2 - 1}]; got "
+            f"[{min(low[1:])}, {max(high[1:])}] and [{low[0]}, {high[0]}]"
+        )

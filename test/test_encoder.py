@@ -112,7 +112,9 @@ def test_output_does_not_depend_on_the_tile(monkeypatch):
     encoder = small_encoder()
     with torch.no_grad():
         whole = encoder(coords, feats)
-        monkeypatch.setattr("dropclip_ros.sparse.CPU_TILE", 37)
+        monkeypatch.setattr("dropclip_ros.native.available", lambda: False)
+        torch.testing.assert_close(encoder(coords, feats), whole, rtol=1e-5, atol=1e-6)
+        monkeypatch.setattr("dropclip_ros.sparse.TILE", 37)
         torch.testing.assert_close(encoder(coords, feats), whole, rtol=1e-5, atol=1e-6)
 
 
