@@ -24,13 +24,14 @@ def rolling_pin(canvas: Canvas, a: Attributes, rng: Rng) -> list[Part]:
 
 def ladle(canvas: Canvas, a: Attributes, rng: Rng) -> list[Part]:
     r, length = rng.uniform(0.031, 0.039), rng.uniform(0.17, 0.21)
-    side = [(r * (0.35 + 0.65 * np.sin(t)), r * 0.75 * (1 - np.cos(t))) for t in np.linspace(0.0, np.pi / 2, 6)]
+    shape = np.array([(0.55, 0.0), (0.7, 0.09), (0.87, 0.28), (0.97, 0.52), (1.0, 0.78)])
+    side = [(float(x), float(z)) for x, z in shape * r]
     canvas.fill(SECOND, a["color2"])
     lean = np.array([(0.0, 0.0), (0.008, 0.03), (0.03, 0.5), (0.052, 0.94), (0.054, 1.0)]) * (length / 0.2, length)
     path = np.column_stack([r * 0.96 + lean[:, 0], np.zeros(5), r * 0.6 + lean[:, 1]])
     stick = sweep(path[:3], [0.0045, 0.0045, 0.005], MAIN, n=8, normal=(0, 1, 0), flat=1.5)
     grip = sweep(path[2:], [0.006, 0.007, 0.005], SECOND, n=8, normal=(0, 1, 0), flat=1.5)
-    return [*vessel(side, 0.0025, 0.003), stick, grip]
+    return [*vessel(side, 0.0025, r * 0.085), stick, grip]
 
 
 def whisk(canvas: Canvas, a: Attributes, rng: Rng) -> list[Part]:
@@ -60,7 +61,14 @@ def jug(canvas: Canvas, a: Attributes, rng: Rng) -> list[Part]:
     r, h = rng.uniform(0.044, 0.054), rng.uniform(0.13, 0.175)
     neck = r * rng.uniform(0.68, 0.85)
     canvas.pattern(a["pattern"], a["color2"])
-    outer = [(r * 0.75, 0.0), (r * 0.95, h * 0.15), (r, h * 0.35), (r * 0.85, h * 0.65), (neck, h * 0.85)]
+    outer = [
+        (r * 0.75, 0.0),
+        (r * 0.8, 0.0065),
+        (r * 0.95, h * 0.15),
+        (r, h * 0.35),
+        (r * 0.85, h * 0.65),
+        (neck, h * 0.85),
+    ]
     outer.append((neck * 1.06, h))
     lip = np.array([(-neck * 0.86, 0, h * 0.82), (-neck * 1.05, 0, h * 0.9), (-neck * 1.32, 0, h * 0.985)])
     spout = sweep(lip, [0.004, 0.009, 0.007], MAIN, n=10, normal=(0, 1, 0), flat=1.7)
