@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import pickle
 import tarfile
 from pathlib import Path
 
@@ -14,7 +17,7 @@ from training.mvtod.errors import MvtodError
 from training.mvtod.scene import FIRST_OBJECT_ID
 from training.mvtod.scenes import Scene, View, run_lengths, write_view
 from training.mvtod.sensor import KINECT
-from training.mvtod.shards import Shard, load_scenes, pack
+from training.mvtod.shards import load_scenes, pack
 
 HEIGHT, WIDTH = 48, 64
 
@@ -28,19 +31,24 @@ def make_view(rng: np.random.Generator) -> View:
     return View(rgb, depth, mask, np.array([[60.0, 0, 31.5], [0, 60.0, 23.5], [0, 0, 1]]), np.eye(4))
 
 
-@pytest.fixture
-def scenes(tmp_path) -> Path:
-    """Five scenes of three views, without a renderer."""
-    root, rng = tmp_path / "scenes", np.random.default_rng(0)
-    for k in range(5):
-        folder = root / f"scene_{k:05d}"
+def write_scenes(root: Path, count: int) -> None:
+    """Scenes of three views, without a renderer; those that are there stay."""
+    for k in range(count):
+        folder, rng = root / f"scene_{k:05d}", np.random.default_rng(k)
+        if folder.exists():
+            continue
         folder.mkdir(parents=True)
         objects = [{"id": FIRST_OBJECT_ID, "name": f"mug_{k}", "category": "mug"}]
         coco: dict = {"images": [], "annotations": [], "objects": objects}
         for v in range(3):
             write_view(folder, v, make_view(rng), coco, {FIRST_OBJECT_ID: 1.0})
         (folder / "scene.json").write_text(json.dumps(coco))
-    return root
+
+
+@pytest.fixture
+def scenes(tmp_path) -> Path:
+    write_scenes(tmp_path / "scenes", 5)
+    return tmp_path / "scenes"
 
 
 @pytest.fixture
@@ -102,24 +110,84 @@ def test_shards_are_webdatasets(shards):
     assert len(views) == 6 and views[0]["rgb.jpg"].shape == (HEIGHT, WIDTH, 3)
 
 
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
 def test_packing_resumes_and_gives_the_same_bytes(scenes, shards):
-    before = {path.name: path.read_bytes() for path in shards.iterdir()}
-    (shards / "shard_00001.tar").unlink()
-    (shards / "shard_00001.part").write_bytes(b"half")
+    before = files_of(shards)
+    (shards / "shard_00001.tar").rename(shards / "shard_00001.tar.part")        # killed while it was written
+    (shards / "shard_00002.json").unlink()                                      # killed between the tar and its index
+    damaged = bytearray(before["shard_00000.tar"])
+    damaged[1000] ^= 1
+    (shards / "shard_00000.tar").write_bytes(damaged)
     pack(scenes, shards, per_shard=2)
-    assert {path.name: path.read_bytes() for path in shards.iterdir()} == before
+    assert files_of(shards) == before
     with pytest.raises(MvtodError, match=r"shard_00000.tar holds other scenes"):
-        pack(scenes, shards, per_shard=3)
+        pack(scenes, shards, per_shard=1)
 
 
+def test_the_last_shard_grows_and_keeps_all_files(scenes, shards):
+    write_scenes(scenes, 6)                                                     # one more than there were
+    (scenes / "scene_00005/grasps.json").write_text("[1]")
+    kept = (shards / "shard_00001.tar").stat().st_mtime_ns
+    pack(scenes, shards, per_shard=2)
+    assert len(load_scenes(shards)) == 6 and (shards / "shard_00001.tar").stat().st_mtime_ns == kept
+    assert load_scenes(shards)[5].read("grasps.json") == b"[1]"
+
+
+def test_shards_packed_from_shards_are_the_same(shards, tmp_path):
+    pack(shards, tmp_path / "again", per_shard=2)
+    assert files_of(tmp_path / "again") == files_of(shards)
+
+
+@pytest.mark.parametrize("with_index", [True, False])
 @pytest.mark.parametrize("keep", [0.99, 0.6, 0.3])
-def test_a_shard_cut_short_loses_only_what_was_cut(scenes, tmp_path, keep):
+def test_a_shard_cut_short_is_named_and_loses_only_what_was_cut(scenes, tmp_path, keep, with_index):
     pack(scenes, tmp_path / "one", per_shard=5)
     path = tmp_path / "one/shard_00000.tar"
     data = path.read_bytes().rstrip(b"\0")
     path.write_bytes(data[: int(keep * len(data))])
-    left, folders = load_scenes(tmp_path / "one"), load_scenes(scenes)
+    if not with_index:
+        path.with_suffix(".json").unlink()
+    with pytest.raises(MvtodError, match=r"shard_00000.tar: it is cut short, \d scenes before that are whole"):
+        load_scenes(tmp_path / "one")
+    with pytest.warns(UserWarning, match=r"shard_00000.tar: it is cut short"):
+        left, folders = load_scenes(tmp_path / "one", skip_broken=True), load_scenes(scenes)
     assert len(left) == int(5 * keep) and all(same(a, b) for a, b in zip(folders[: len(left)], left, strict=True))
+
+
+@pytest.mark.parametrize("index", ["", "[]", '{"bytes": 1}', '{"bytes": 1e9, "members": 3}'])
+def test_a_foreign_index_is_not_believed(shards, index):
+    before = load_scenes(shards)
+    (shards / "shard_00000.json").write_text(index)
+    found = load_scenes(shards)
+    assert len(found) == 5 and all(same(a, b) for a, b in zip(before, found, strict=True))
+
+
+def test_a_full_disk_while_packing_leaves_whole_shards(scenes, shards, monkeypatch):
+    (shards / "shard_00001.tar").unlink()
+    before, real = files_of(shards), tarfile.TarFile.addfile
+
+    def full(self, member, data):
+        if "scene_00003" in member.name:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(self, member, data)
+
+    monkeypatch.setattr(tarfile.TarFile, "addfile", full)
+    with pytest.raises(MvtodError, match=r"shard_00001.tar cannot be written: the disk is full"):
+        pack(scenes, shards, per_shard=2)
+    assert files_of(shards) == before
+
+
+def test_a_scene_that_lacks_an_image_is_not_packed(scenes, tmp_path):
+    (scenes / "scene_00002/view_00.mask.png").unlink()
+    with pytest.raises(MvtodError, match=r"scene_00002/view_00.mask.png is missing"):
+        pack(scenes, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    with pytest.warns(UserWarning, match=r"scene_00002/view_00.mask.png is missing"):
+        pack(scenes, tmp_path / "out", skip_broken=True)
+    assert [scene.name[-1] for scene in load_scenes(tmp_path / "out")] == ["0", "1", "3", "4"]
 
 
 def test_what_is_no_shard_is_named_then_refused_or_left_out(shards):
@@ -143,6 +211,24 @@ def test_broken_tables_and_images_are_named(scenes):
         with pytest.raises(MvtodError, match=f"{scene.name}/{file} cannot be read"):
             scene.view(v)
     assert found[2].view(0).mask.any()
+    with pytest.warns(UserWarning, match=r"left out: .*view_01.depth.png"):
+        assert [v for v, _ in found[2].views()] == [0, 2]
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    (lambda c: c["images"][0].update(file_name="../../etc/passwd"), "expected the name of a file"),
+    (lambda c: c["images"][0].pop("K"), r"image 0 in scene\.json is not whole \('K'\)"),
+    (lambda c: c["images"][0].update(width=65), "shapes of colour"),
+    (lambda c: c["images"][0].update(mask_file=c["images"][0]["file_name"]), "shapes of colour"),
+    (lambda c: c.update(objects=[{"id": 2}]), "objects: expected a list of objects with id, name, category"),
+    (lambda c: c.pop("annotations"), "annotations: expected a list")])
+def test_foreign_tables_are_refused(scenes, change, words):
+    file = scenes / "scene_00000/scene.json"
+    coco = json.loads(file.read_text())
+    change(coco)
+    file.write_text(json.dumps(coco))
+    with pytest.raises(MvtodError, match=words):
+        load_scenes(scenes)[0].view(0)
 
 
 def test_half_scenes_and_no_scenes(tmp_path):
@@ -161,5 +247,7 @@ def test_a_sensor_sees_the_same_each_time_but_not_in_each_view(scenes):
     assert (first == 0).mean() > (scene.view(0).depth == 0).mean()
 
 
-def test_a_shard_can_be_opened_and_compared(shards):
-    assert Shard.open(shards / "shard_00000.tar") == Shard.open(shards / "shard_00000.tar")
+def test_scenes_travel_to_other_processes(shards):
+    """As PyTorch's workers take them."""
+    scene = load_scenes(shards)[3]
+    assert same(pickle.loads(pickle.dumps(scene)), scene)

@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -75,12 +74,7 @@ def find_scene(scenes: Path, name: str = "") -> Scene:
 
 def readable_views(scene: Scene, numbers: Iterable[int], sensor: str = "none") -> dict[int, View]:
     """Views by number; a broken one is left out, with a warning. Raises MvtodError where all are broken."""
-    views = {}
-    for v in numbers:
-        try:
-            views[v] = scene.view(v, SENSORS[sensor])
-        except MvtodError as error:
-            warnings.warn(f"left out: {error}", stacklevel=2)
+    views = dict(scene.views(numbers, SENSORS[sensor]))
     if not views:
         raise MvtodError(f"{scene.source}: no view of {scene.name} can be read; generate the scene again")
     return views

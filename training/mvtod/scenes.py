@@ -11,15 +11,16 @@ from __future__ import annotations
 
 import io
 import json
+import warnings
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from training.mvtod.errors import MvtodError
 from training.mvtod.scene import FIRST_OBJECT_ID, SceneDescription
@@ -97,6 +98,8 @@ class Source(Protocol):
 
     def read(self, name: str) -> bytes: ...
 
+    def files(self, scene: str) -> list[str]: ...
+
 
 @dataclass(frozen=True)
 class Folder:
@@ -106,6 +109,9 @@ class Folder:
 
     def read(self, name: str) -> bytes:
         return (self.path / name).read_bytes()
+
+    def files(self, scene: str) -> list[str]:
+        return [file.name for file in (self.path / scene).iterdir() if file.is_file()]
 
     def __str__(self) -> str:
         return str(self.path)
@@ -165,20 +171,43 @@ class Scene:
     def __len__(self) -> int:
         return len(self.coco["images"])
 
+    def read(self, name: str) -> bytes:
+        """A file of the scene's folder. Raises MvtodError where there is none."""
+        try:
+            return self.source.read(f"{self.name}/{name}")
+        except (OSError, KeyError) as error:
+            raise self._broken(f"{name} cannot be read ({error})") from error
+
     def view(self, v: int, sensor: SensorConfig | None = None) -> View:
         """Decodes view `v`; its depth as `sensor` would give it, the same each time. Raises MvtodError."""
         image = self.coco["images"][v]
-        view = View(
-            self._image(image["file_name"]),
-            self._image(image["depth_file"]).astype(np.float32) * np.float32(DEPTH_UNIT),
-            self._image(image["mask_file"]),
-            np.array(image["K"]),
-            np.array(image["world_from_camera"]),
-        )
+        try:
+            names = [image[key] for key in FILES]
+            intrinsics, pose = np.array(image["K"], float), np.array(image["world_from_camera"], float)
+        except (KeyError, TypeError, ValueError) as error:
+            raise self._broken(f"image {v} in {SCENE_FILE} is not whole ({error})") from error
+        rgb, depth, mask = map(self._image, names)
+        size = image.get("height"), image.get("width")
+        shapes = (*size, 3), size, size, (3, 3), (4, 4)
+        if (found := tuple(array.shape for array in (rgb, depth, mask, intrinsics, pose))) != shapes:
+            raise self._broken(f"image {v}: the shapes of colour, depth, mask, K, pose are {found}, expected {shapes}")
+        view = View(rgb, depth.astype(np.float32) * np.float32(DEPTH_UNIT), mask, intrinsics, pose)
         if sensor is not None:
             rng = np.random.default_rng([sensor.seed, zlib.crc32(self.name.encode()), v])
             view.depth = sense(view.depth, view.intrinsics, sensor, rng, self._shininess(view.mask))
         return view
+
+    def views(
+        self, numbers: Iterable[int] | None = None, sensor: SensorConfig | None = None
+    ) -> Iterator[tuple[int, View]]:
+        """Views with their numbers (all by default), in turn; one that cannot be read is left out, with a warning."""
+        for v in range(len(self)) if numbers is None else numbers:
+            try:
+                view = self.view(v, sensor)
+            except MvtodError as error:
+                warnings.warn(f"left out: {error}", stacklevel=2)
+            else:
+                yield v, view
 
     def _shininess(self, mask: np.ndarray) -> np.ndarray | None:
         """Of the surface at each pixel, 0 to 1."""
@@ -190,8 +219,11 @@ class Scene:
         return of_label[mask]
 
     def _image(self, name: str) -> np.ndarray:
-        file = f"{self.name}/{name}"
+        data = self.read(name)
         try:
-            return np.asarray(Image.open(io.BytesIO(self.source.read(file))))
-        except (OSError, KeyError, UnidentifiedImageError, SyntaxError) as error:
-            raise MvtodError(f"{self.source}: {file} cannot be read ({error}); generate the scene again") from error
+            return np.asarray(Image.open(io.BytesIO(data)))
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            raise self._broken(f"{name} cannot be read ({error})") from error
+
+    def _broken(self, what: str) -> MvtodError:
+        return MvtodError(f"{self.source}: {self.name}/{what}; generate the scene again")
