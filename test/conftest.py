@@ -9,6 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")  # read when Triton is imported; nothing else here needs Triton
 
 with suppress(ImportError):
     import triton  # noqa: F401 (its LLVM and OSMesa's live in one process only if it comes first)

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compile the Triton kernels for GPUs that need not be here: H200, RTX 4090 and Orin.
+
+    python test/compile_triton.py [--all]
+
+Prints the registers, spilled bytes and shared memory of each kernel's first configuration, or of all, and ends with 1
+where the first does not fit a GPU's shared memory. Its own process: where Triton interprets, it compiles nothing.
+"""
+
+import itertools
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+os.environ.pop("TRITON_INTERPRET", None)
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from dropclip_ros import sparse_triton_kernels as kernels
+
+SHARED = {90: 227 << 10, 89: 99 << 10, 87: 163 << 10}  # bytes a program may have
+MULTIPLES_OF_16 = {"CI", "CO", "stride_k", "stride_i"}  # as with the usual widths
+SIZES = {"n", "n_tiles", "n_coarse", "CI", "CO", "SPLITS", "stride_k", "stride_i"}
+HALF = {"x", "kernel", "bias", "residual", "grad"}
+
+
+def compiled(kernel, capability: int, warps: int, stages: int, floats: str, constants: dict):
+    """The kernel with arguments as the grid gives them: `floats` features, int32 tables."""
+    while not isinstance(kernel, triton.JITFunction):
+        kernel = kernel.fn
+    signature, attributes = {}, {}
+    for index, name in enumerate(kernel.arg_names):
+        if name in constants:
+            signature[name] = "constexpr"
+        elif name in SIZES:
+            signature[name] = "i32"
+        else:
+            wide = {"out": floats if "kernel" in kernel.arg_names else "fp32", "key": "i64"}
+            signature[name] = "*" + (floats if name in HALF else wide.get(name, "i32"))
+        if signature[name].startswith("*") or name in MULTIPLES_OF_16 - constants.keys():
+            attributes[index,] = [["tt.divisibility", 16]]
+    places = {(kernel.arg_names.index(name),): value for name, value in constants.items()}
+    source = ASTSource(fn=kernel, signature=signature, constexprs=places, attrs=attributes)
+    return triton.compile(source, GPUTarget("cuda", capability, 32), {"num_warps": warps, "num_stages": stages})
+
+
+def resources(binary) -> str:
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(binary.asm["cubin"])
+        file.flush()
+        tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
+        listing = subprocess.run([tool, "-res-usage", file.name], capture_output=True, text=True, check=True).stdout
+    registers, stack = re.search(r"REG:(\d+) STACK:(\d+)", listing).groups()
+    tensor = (
+        "wgmma" if "wgmma.mma_async" in binary.asm["ptx"] else "mma" if "mma.sync" in binary.asm["ptx"] else "no mma"
+    )
+    return f"{registers:>3} registers, {stack:>4} bytes spilled, {binary.metadata.shared >> 10:3d} KiB shared, {tensor}"
+
+
+def variants(kernel, constants: dict, everything: bool) -> list[tuple[str, int, int, dict]]:
+    """(floats, warps, stages, constants) of a tuned kernel."""
+    found = []
+    for floats, tile in itertools.product(("fp16", "fp32"), (64, 128)):
+        common = {**constants, "VOLUME": 27, "TILE": tile, "PRECISION": "tf32x3" if floats == "fp32" else "tf32"}
+        found += [(floats, c.num_warps, c.num_stages, {**common, **c.kwargs}) for c in kernel.configs]
+    return found if everything else found[:1]
+
+
+def main(everything: bool) -> int:
+    forward = {"SPLITS": 1, "MIRRORED": False, "RELU": True, "stride_o": 1, "TOGETHER": 0}
+    for capability, shared in SHARED.items():
+        work = [
+            (kernels.link_kernel, [("fp16", 4, 3, {"LEVEL": 1, "BLOCK": 256})]),
+            (kernels.neighbours_kernel, [("fp16", 4, 3, {"SIZE": 5, "BLOCK": 256})]),
+            (kernels.plan_kernel, [("fp16", 4, 3, {"VOLUME": 27, "CHUNK": 32, "TILE": 128})]),
+            (kernels.convolve_kernel, variants(kernels.convolve_kernel, forward, everything)),
+            (kernels.kernel_gradient_kernel, variants(kernels.kernel_gradient_kernel, {}, everything)),
+        ]
+        for kernel, ways in work:
+            for nth, (floats, warps, stages, constants) in enumerate(ways):
+                binary = compiled(kernel, capability, warps, stages, floats, constants)
+                print(capability, kernel, floats, constants, f"{warps} warps, {stages} stages:", resources(binary))
+                if nth == 0 and binary.metadata.shared > shared:
+                    print(f"{kernel} needs {binary.metadata.shared} bytes of shared memory", file=sys.stderr)
+                    return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main("--all" in sys.argv[1:]))
