@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scenes of the generator: `python benchmarks/scenes.py overlaps | kills | workers`.
+"""Scenes of the generator: `python benchmarks/scenes.py overlaps | kills | workers | renderers`.
 
 overlaps: how deep the visible meshes of settled scenes reach into each other and into the table.
 kills: kills a generator at random moments until it is done, and compares what it left with an undisturbed run.
 workers: scenes an hour with one worker and with two, by turns.
+renderers: scenes an hour and core of MuJoCo and Blender, by stage, beside what the renderer alone needs.
 """
 
 from __future__ import annotations
@@ -14,18 +15,23 @@ import subprocess
 import sys
 import tempfile
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
+import mujoco
 import numpy as np
 import trimesh
 import tyro
 from scipy.spatial import ConvexHull
 from tqdm import tqdm
 
+from training.mvtod import render_mujoco
 from training.mvtod.catalogue import SPLITS
 from training.mvtod.clutter import make_scene
-from training.mvtod.generate import PROCEDURAL, draw_objects, open_catalogue
+from training.mvtod.generate import PROCEDURAL, Recipe, draw_objects, generate_scene, open_catalogue
 from training.mvtod.scene import SceneConfig
+from training.mvtod.scenes import Scene
+from training.mvtod.shards import load_scenes
 
 SAMPLES = 2000  # points on each mesh
 
@@ -108,5 +114,59 @@ def workers(scenes: int = 8, views: int = 73, rounds: int = 3) -> None:
           f"{rate[2] / rate[1]:.2f} times; {size / 1e6:.1f} MB a scene")  # fmt: skip
 
 
+def renderers(views: int = 73, blender_views: int = 4, rounds: int = 3, seed: int = 0) -> None:
+    """One core. Blender (where bpy is) draws `blender_views` views; its hours are for `views` of them."""
+    kinds = {"mujoco": views} | ({"blender": blender_views} if find_spec("bpy") else {})
+    if len(kinds) == 1:
+        print("bpy is not installed: MuJoCo only")
+    for kind, count in kinds.items():
+        spent, bare = [], []
+        for index in range(rounds):
+            root = Path(tempfile.mkdtemp())
+            recipe = Recipe(seed=seed, renderer=kind, config=SceneConfig(views=count))
+            spent.append(generate_scene(root / "scene_00000", recipe, index).seconds)
+            (scene,) = load_scenes(root)
+            bare.append(_bare_mujoco(scene) if kind == "mujoco" else _bare_blender())
+            shutil.rmtree(root)
+        seconds = {stage: float(np.median([one[stage] for one in spent])) for stage in spent[0]}
+        each = {stage: seconds[stage] / count for stage in ("render", "visibility", "write")}
+        whole = seconds["build"] + seconds["settle"] + views * sum(each.values())
+        stages = ", ".join(f"{stage} {1000 * each[stage]:.0f}" for stage in each)
+        print(f"{kind}: {3600 / whole:.1f} scenes of {views} views an hour and core; a scene: build "
+              f"{seconds['build']:.2f} s, settle {seconds['settle']:.2f} s; a view, ms: {stages}; the renderer alone "
+              f"{1000 * np.median(bare):.0f}")  # fmt: skip
+
+
+def _bare_mujoco(scene: Scene) -> float:
+    """Seconds a view of colours, depth and segmentation, with the scene compiled and nothing kept."""
+    description = scene.description
+    specs = {spec.name: spec for spec in open_catalogue(PROCEDURAL).specs}
+    models = {one.name: open_catalogue(PROCEDURAL).build(specs[one.name]) for one in description.objects}
+    model, _ = render_mujoco.compile_scene(description, models)
+    data, camera = mujoco.MjData(model), description.cameras[0]
+    mujoco.mj_forward(model, data)
+    with mujoco.Renderer(model, camera.height, camera.width) as renderer:
+        start = time.perf_counter()
+        for index in range(len(description.cameras)):
+            renderer.update_scene(data, f"camera{index}")
+            renderer.render()
+            renderer.enable_depth_rendering()
+            renderer.render()
+            renderer.disable_depth_rendering()
+            renderer.enable_segmentation_rendering()
+            renderer.render()
+            renderer.disable_segmentation_rendering()
+        return (time.perf_counter() - start) / len(description.cameras)
+
+
+def _bare_blender() -> float:
+    """Seconds of the picture of the last view, that is still in Blender; nothing is written."""
+    import bpy
+
+    start = time.perf_counter()
+    bpy.ops.render.render()
+    return time.perf_counter() - start
+
+
 if __name__ == "__main__":
-    tyro.extras.subcommand_cli_from_dict({"overlaps": overlaps, "kills": kills, "workers": workers})
+    tyro.extras.subcommand_cli_from_dict({"overlaps": overlaps, "kills": kills, "workers": workers, "renderers": renderers})

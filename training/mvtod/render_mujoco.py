@@ -21,7 +21,7 @@ FLIP = np.diag([1.0, -1.0, -1.0])  # MuJoCo's cameras look along -z, y up; optic
 
 def render(description: SceneDescription, models: Mapping[str, ObjectModel]) -> Iterator[View]:
     """Views of the scene from each of its cameras in turn. models: of the scene's objects, by name."""
-    model, label_of_geom = _compile(description, models)
+    model, label_of_geom = compile_scene(description, models)
     data = mujoco.MjData(model)
     mujoco.mj_forward(model, data)
     sizes = {(camera.height, camera.width) for camera in description.cameras}
@@ -43,7 +43,7 @@ def render(description: SceneDescription, models: Mapping[str, ObjectModel]) -> 
             renderer.close()
 
 
-def _compile(description: SceneDescription, models: Mapping[str, ObjectModel]) -> tuple[mujoco.MjModel, np.ndarray]:
+def compile_scene(description: SceneDescription, models: Mapping[str, ObjectModel]) -> tuple[mujoco.MjModel, np.ndarray]:
     """The scene without physics, and the label of each geom."""
     spec = mujoco.MjSpec()
     spec.visual.global_.offwidth = max(camera.width for camera in description.cameras)
