@@ -18,7 +18,6 @@ import time
 from importlib.util import find_spec
 from pathlib import Path
 
-import mujoco
 import numpy as np
 import trimesh
 import tyro
@@ -143,6 +142,7 @@ def _bare_mujoco(scene: Scene) -> float:
     specs = {spec.name: spec for spec in open_catalogue(PROCEDURAL).specs}
     models = {one.name: open_catalogue(PROCEDURAL).build(specs[one.name]) for one in description.objects}
     model, _ = render_mujoco.compile_scene(description, models)
+    mujoco = render_mujoco.mujoco  # imported once it was said how it draws
     data, camera = mujoco.MjData(model), description.cameras[0]
     mujoco.mj_forward(model, data)
     with mujoco.Renderer(model, camera.height, camera.width) as renderer:
@@ -169,4 +169,5 @@ def _bare_blender() -> float:
 
 
 if __name__ == "__main__":
-    tyro.extras.subcommand_cli_from_dict({"overlaps": overlaps, "kills": kills, "workers": workers, "renderers": renderers})
+    modes = (overlaps, kills, workers, renderers)
+    tyro.extras.subcommand_cli_from_dict({mode.__name__: mode for mode in modes})

@@ -43,7 +43,9 @@ def render(description: SceneDescription, models: Mapping[str, ObjectModel]) -> 
             renderer.close()
 
 
-def compile_scene(description: SceneDescription, models: Mapping[str, ObjectModel]) -> tuple[mujoco.MjModel, np.ndarray]:
+def compile_scene(
+    description: SceneDescription, models: Mapping[str, ObjectModel]
+) -> tuple[mujoco.MjModel, np.ndarray]:
     """The scene without physics, and the label of each geom."""
     spec = mujoco.MjSpec()
     spec.visual.global_.offwidth = max(camera.width for camera in description.cameras)
