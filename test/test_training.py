@@ -22,10 +22,12 @@ from training.distill import (
 from training.fusion import FusedScene, fuse_objects, informativeness
 from training.image_tower import phrase_loss, ragged
 from training.mvtod.catalogue import matches
+from training.mvtod.errors import MvtodError
 from training.mvtod.generate import Recipe, generate_scene
 from training.mvtod.procedural.objects import build, catalogue
 from training.mvtod.scene import FIRST_OBJECT_ID, TABLE_ID, SceneConfig
 from training.mvtod.scenes import View
+from training.mvtod.sensor import KINECT
 from training.mvtod.shards import load_scenes
 from training.widen import widen
 
@@ -91,18 +93,19 @@ def tabletop(seed=0):
 
 
 class FakeScene:
-    """Stands for a scene on disk; fails at the `fail_at`-th view, as a kill would."""
+    """Stands for a scene on disk; fails at the `fail_at`-th view, as a kill would, or as `error` says."""
 
-    def __init__(self, fail_at=None):
-        self.fail_at, self.reads = fail_at, 0
+    def __init__(self, fail_at=None, error=KeyboardInterrupt):
+        self.fail_at, self.error, self.reads = fail_at, error, 0
 
     def __len__(self):
         return 1
 
-    def view(self, v):
+    def view(self, v, sensor=None):
         self.reads += 1
+        self.sensor = sensor
         if self.reads == self.fail_at:
-            raise KeyboardInterrupt
+            raise self.error
         return tabletop()
 
 
@@ -145,6 +148,18 @@ def test_a_batch_points_from_every_voxel_to_the_middle_of_its_object():
         assert torch.allclose(middles[of_object], expected.expand(int(of_object.sum()), 3), atol=1e-3)
     half = make_batch([FakeScene()], [FUSED], dataclasses.replace(config, supervised_share=0.5), step=0)
     assert len(half.rows) == round(0.5 * len(batch.rows)) and torch.equal(half.coords, batch.coords)
+
+
+def test_a_batch_leaves_out_what_cannot_be_read_and_sees_as_the_sensor_does():
+    config = DistillConfig(encoder=TINY, batch_size=2, sensor="kinect")
+    scene = FakeScene(fail_at=1, error=MvtodError("view_00.depth.png cannot be read"))
+    with pytest.warns(UserWarning, match="left out: view_00.depth.png"):
+        make_batch([scene], [FUSED], config, step=0)
+    seed, baseline = scene.sensor.seed, scene.sensor.baseline
+    make_batch([scene], [FUSED], config, step=1)
+    assert baseline == KINECT.baseline and scene.sensor.seed != seed
+    with pytest.raises(ValueError, match="sensor 'sonar': expected one of none, kinect"):
+        DistillConfig(sensor="sonar")
 
 
 def test_a_widened_encoder_says_what_the_narrow_one_said():

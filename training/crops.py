@@ -62,17 +62,19 @@ def view_crops(view: View, min_pixels: int = MIN_PIXELS) -> list[tuple[int, int,
 
 
 def collect_crops(scenes: list[Scene], cache: Path | None = None, views: int | None = None) -> Crops:
-    """All object crops of `scenes` (of the first `views` views of each), read from `cache` where it is whole."""
+    """All object crops of `scenes` (of the first `views` views of each), read from `cache` where it is whole.
+
+    A view that cannot be read is left out, with a warning.
+    """
     if cache is not None and (cache / "names.json").exists():
         return Crops.load(cache)
 
     def of_scene(s: int) -> list[tuple]:
         scene = scenes[s]
-        count = min(len(scene), views or len(scene))
         return [
             (s, v, *crop, scene.objects[crop[0]]["name"])
-            for v in range(count)
-            for crop in view_crops(scene.view(v))
+            for v, view in scene.views(range(min(len(scene), views or len(scene))))
+            for crop in view_crops(view)
             if crop[0] in scene.objects
         ]
 

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import os
+import warnings
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,8 +24,10 @@ from dropclip_ros.table import table_frame
 from dropclip_ros.voxels import VoxelConfig, voxelize
 from training.checkpoint import load_checkpoint, save_checkpoint
 from training.fusion import FusedScene
+from training.mvtod.errors import MvtodError
 from training.mvtod.scene import FIRST_OBJECT_ID
 from training.mvtod.scenes import Scene, View
+from training.mvtod.sensor import SENSORS
 from training.widen import widen
 
 
@@ -49,6 +52,7 @@ class DistillConfig:
     scale: float = 0.08
     color_jitter: float = 0.02
     depth_noise: float = 0.0012
+    sensor: str = "none"  # whose depth the student sees, another draw at each step: none, kinect or realsense
     base_cut: float = 0.010  # RANSAC takes up to this much of an object's base with the table
     blob_chance: float = 0.5
     supervised_share: float = 0.4  # of the voxels, drawn anew at each step: neighbours say the same
@@ -64,6 +68,8 @@ class DistillConfig:
             raise ValueError(f"batch_size {self.batch_size}, steps {self.steps}: expected at least 1 each")
         if not 0 < self.supervised_share <= 1:
             raise ValueError(f"supervised_share {self.supervised_share}: expected a share in (0, 1]")
+        if self.sensor not in SENSORS:
+            raise ValueError(f"sensor {self.sensor!r}: expected one of {', '.join(SENSORS)}")
 
 
 @dataclass
@@ -151,6 +157,18 @@ class Batch(NamedTuple):
     targets: torch.Tensor
 
 
+def random_view(scene: Scene, config: DistillConfig, rng: np.random.Generator) -> View | None:
+    """A view as the sensor gives it; None, with a warning, where it cannot be read."""
+    v, sensor = rng.integers(len(scene)), SENSORS[config.sensor]
+    if sensor is not None:
+        sensor = replace(sensor, seed=int(rng.integers(2**31)))
+    try:
+        return scene.view(v, sensor)
+    except MvtodError as error:
+        warnings.warn(f"left out: {error}", stacklevel=2)
+        return None
+
+
 def make_batch(scenes: list[Scene], fused: list[FusedScene], config: DistillConfig, step: int, rank: int = 0) -> Batch:
     """`batch_size` augmented views, seeded by step and rank."""
     rng = np.random.default_rng([config.seed, step, rank])
@@ -158,7 +176,8 @@ def make_batch(scenes: list[Scene], fused: list[FusedScene], config: DistillConf
     count = 0
     while len(coords) < config.batch_size:
         s = rng.integers(len(scenes))
-        sample = training_sample(scenes[s].view(rng.integers(len(scenes[s]))), fused[s], config, rng)
+        view = random_view(scenes[s], config, rng)
+        sample = training_sample(view, fused[s], config, rng) if view else None
         if sample is None:
             continue
         xyz, rgb, row = sample
