@@ -47,7 +47,10 @@ MIN_POINTS = 20  # fewer points above the table are not a scene
 
 @dataclass
 class Scene:
-    """One encoded frame: N points above the table (camera frame, m) in M voxels with unit features (M,C)."""
+    """One encoded frame: N points above the table (camera frame, m) in M voxels with unit features (M,D).
+
+    These are given in the encoder's part of the text space: in the text space they are features @ basis.T, (M,C).
+    """
 
     frame: RgbdFrame
     table: Table
@@ -56,6 +59,7 @@ class Scene:
     colors: np.ndarray  # (N,3) uint8
     voxels: Voxels  # centres in the table frame
     features: torch.Tensor
+    basis: torch.Tensor  # (C,D), orthonormal columns
     middles: np.ndarray | None  # (M,3) m, of each voxel's object, in the table frame, as the encoder sees it
     instances: np.ndarray  # (M,) of each voxel, 1..K, 0 for specks
     instance_features: torch.Tensor  # (K,C), unit unless the image has its say (`Grounder`)
@@ -153,6 +157,7 @@ class Grounder:
             mixed = {"temperature": image.config.temperature, "null_similarity": image.config.null_similarity}
             config = replace(config, **mixed)
         self.encoder, self.text, self.config, self.device = encoder, text, config, torch.device(device)
+        self.thin_head, self.basis = encoder.thin_head()
         self.image = image
         self.table = table or TableConfig()
         self.objects = objects or ObjectConfig()
@@ -236,17 +241,19 @@ class Grounder:
                 instances = np.unique(np.append(0, shown), return_inverse=True)[1][1:]
             if not instances.any():
                 raise _empty_scene(f"only specks stand on the table, none of {self.objects.min_voxels} voxels")
-            pooled = pool_features(features, instances)
+            pooled = pool_features(features, instances) @ self.basis.T
         if self.image is not None:
             with _timed(timing, "image"), _enough_memory(self.device):
                 labels = np.zeros(frame.depth.size, np.int64)
                 labels[pixels] = instances[voxels.point_to_voxel]
                 seen, weight = self.image.embed(frame.rgb, labels.reshape(frame.depth.shape)), self.image.config.weight
                 pooled = (1 - weight) * pooled + weight * seen
-        return Scene(frame, table, points, pixels, colors, voxels, features, middles, instances, pooled, timing)
+        return Scene(
+            frame, table, points, pixels, colors, voxels, features, self.basis, middles, instances, pooled, timing
+        )
 
     def _features(self, voxels: Voxels) -> tuple[torch.Tensor, np.ndarray | None]:
-        """Unit features (M,C), and the middle (M,3) m of each voxel's object where the encoder has a head for it."""
+        """Unit features (M,D), and the middles (M,3) m of their objects where the encoder has a head for it."""
         decoded = self.encoder.decode(
             torch.from_numpy(voxels.coords).to(self.device), torch.from_numpy(voxels.feats).to(self.device)
         )
@@ -254,7 +261,7 @@ class Grounder:
         if self.encoder.offset is not None:
             step = OFFSET_UNIT * self.config.voxels.edge
             middles = voxels.centers + step * self.encoder.offset(decoded).cpu().numpy()
-        return F.normalize(self.encoder.head(decoded), dim=-1), middles
+        return F.normalize(self.thin_head(decoded), dim=-1), middles
 
     def _negatives(self, query: str, negatives: Sequence[str], mode: str) -> list[str]:
         """The phrases of a mode, cleaned, without the query itself (a negative equal to it would cancel it)."""

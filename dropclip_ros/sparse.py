@@ -2,9 +2,9 @@
 """Sparse convolution on voxel grids: the border between the encoder and whatever computes it.
 
 The encoder asks only this of a *grid*: ``permute`` (the caller's rows to the grid's), ``convolve``, and ``restore``
-(back again; ``locate`` where only some rows are asked for). `SparseGrid` does it in plain torch on CPU and CUDA, fp32 on
-CPU by the compiled kernels of `native` where the build made them; `MinkowskiGrid` hands it to MinkowskiEngine where that
-is installed, and serves as the reference.
+(back again; ``locate`` where only some rows are asked for). `SparseGrid` does it in plain torch on CPU and CUDA, fp32
+on CPU by the compiled kernels of `native` where the build made them; `MinkowskiGrid` hands it to MinkowskiEngine where
+that is installed, and serves as the reference.
 
 Conventions are MinkowskiEngine's, so that kernels can be exchanged: offsets are numbered x fastest
 (``kx + K ky + K^2 kz``), odd kernels are centred, even ones run over {0, 1}, and level ``l + 1`` holds

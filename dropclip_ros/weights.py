@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """A model folder: config.json, encoder.safetensors and, optionally, text_adapter and image_tower.safetensors.
 
-Kernels are stored in fp16 and computed in fp32. Every tensor file's SHA-256 stands in config.json.
+Kernels are stored in fp16 and computed in fp32, or in bf16 where that is faster (`quickest`). Every tensor file's
+SHA-256 stands in config.json.
 """
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -158,9 +161,10 @@ def load_config(folder: str | Path) -> ModelConfig:
 def load_model(
     folder: str | Path, device: str | torch.device = "cpu", fuse: bool = True
 ) -> tuple[MinkUNet14D, ModelConfig]:
-    """The encoder (eval mode, fp32, on `device`) and the configuration of a model folder.
+    """The encoder (eval mode, on `device`) and the configuration of a model folder.
 
-    fuse: fold batch norms into kernels, for inference; False keeps the state dict as it was saved.
+    fuse: fold batch norms into kernels, for inference, and convolve in bf16 where `quickest` finds that faster; False
+    keeps the state dict as it was saved, in fp32.
     MODEL_ERROR where a file is missing, truncated, of another digest, or holds other tensors than the config says.
     """
     folder = Path(folder)
@@ -183,7 +187,38 @@ def load_model(
     full = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
     encoder.load_state_dict(full, assign=True)
     encoder.eval().requires_grad_(not fuse).to(device)
-    return encoder.fuse() if fuse else encoder, config
+    return quickest(encoder) if fuse else encoder, config
+
+
+def quickest(encoder: MinkUNet14D) -> MinkUNet14D:
+    """The encoder fused, in bf16 where it lies on a CPU that multiplies in bf16 and then is a quarter faster there."""
+    if encoder.final.kernel.device.type != "cpu" or not multiplies_bf16():
+        return encoder.fuse()
+    choices = [copy.deepcopy(encoder).fuse(torch.bfloat16), encoder.fuse()]
+    half, full = (_seconds(choice) for choice in choices)
+    return choices[0] if half < 0.8 * full else choices[1]
+
+
+def multiplies_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether the processor says so; others only emulate it, slowly."""
+    try:
+        words = cpuinfo.read_text(encoding="utf-8", errors="replace").split()
+    except OSError:
+        return False
+    return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(words)
+
+
+@torch.inference_mode()
+def _seconds(encoder: MinkUNet14D) -> float:
+    """The least time of a few passes over a plane and a wall of voxels, about 5,000."""
+    floor = torch.cartesian_prod(torch.arange(50), torch.arange(50), torch.zeros(1, dtype=torch.long))
+    coords = torch.cat([floor, floor[:, [0, 2, 1]] + torch.tensor([0, 50, 1])])
+    feats, times = torch.rand(len(coords), encoder.config.in_channels), []
+    for _ in range(4):
+        start = time.perf_counter()
+        encoder.decode(coords, feats)
+        times.append(time.perf_counter() - start)
+    return min(times)
 
 
 def _mismatch(state: Mapping[str, Tensor], config: EncoderConfig) -> str | None:

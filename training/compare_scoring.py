@@ -110,7 +110,7 @@ def regrouped(grounder: Grounder, encoded: EncodedScene, name: str, config: Obje
         voxels, eye = encoded.voxels, invert_pose(encoded.table.frame)[:3, 3]
         instances = instance_labels(voxels.centers, voxels.feats, encoded.features, eye, config, encoded.middles)
     of_pixel = encoded.image(instances[encoded.voxels.point_to_voxel]).ravel()
-    return Instances(of_pixel, pool_features(encoded.features, instances))
+    return Instances(of_pixel, pool_features(encoded.features, instances) @ encoded.basis.T)
 
 
 def choices(grounder: Grounder) -> dict[str, ObjectConfig]:
