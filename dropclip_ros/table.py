@@ -6,10 +6,11 @@ of it, and how close to it an object begins by the noise of the table's own poin
 """
 
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 from scipy import ndimage
-from scipy.spatial import ConvexHull
+from scipy.spatial import ConvexHull, cKDTree
 
 from dropclip_ros.errors import DropclipError, Status
 from dropclip_ros.voxels import VoxelConfig, voxelize
@@ -18,12 +19,17 @@ _CELL = 0.02  # m, raster of the table's extent
 _GROW_CELL = 0.005  # m, raster in which objects grow down to their base
 _THING_CELL = 0.01  # m, raster in which things beside the table hang together
 _BESIDE = 0.15  # m, how far beyond the table's rim such things are looked at
-_FIT_POINTS = 20000  # enough for anything statistical
+_FIT_POINTS = 10000  # enough for anything statistical
+_OUTLINE_POINTS = 40000  # so that no 2 cm of a far rim are left out
 _NOISE_BINS = 12
 _MIN_SIGMA = 0.0005  # m; a depth image counts in millimetres at best, however flat the table looks
 _SCORED = 1000  # points that score a hypothesis of RANSAC
 _BATCH = 200  # hypotheses that are scored in one product
 _MISSED = 1e-6  # RANSAC ends when the largest plane was missed with this probability
+_STAYS = 0.8  # share of a known table's points that must still lie in it
+_NEW = 0.1  # share of all points that may newly lie in none of the known planes
+_REACH = 4  # voxels, within which almost every voxel of a surface has its `outlier_neighbors`
+_LARGEST = 1 << 28  # cells of a volume, which costs memory only where something is
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,8 @@ class Table:
     inliers bool (N,) of the points it was found in. bow (6,): the surface as the camera sees it, as height over the
     coordinates x, y along the plane: 1, x, y, xx, xy, yy; depth cameras bend planes by some millimetres. noise
     (2, bins): depths z and the standard deviation of the table's points about that surface, metres. others (K, 4): the
-    planes that were found beside it, walls perhaps.
+    planes that were found beside it, walls perhaps. shares: of the points, in [0, 1], that lay in it, and in any of
+    the planes, when it was searched for.
     """
 
     plane: np.ndarray
@@ -73,20 +80,16 @@ class Table:
     bow: np.ndarray
     noise: np.ndarray
     others: np.ndarray = field(default_factory=lambda: np.zeros((0, 4)))
+    shares: tuple[float, float] = (1.0, 1.0)
 
     def height(self, points: np.ndarray) -> np.ndarray:
         """Signed height (N,) of camera-frame points (N, 3) above the plane, metres."""
         return _height(points, self.plane)
 
-    def significance(self, points: np.ndarray) -> np.ndarray:
-        """Height (N,) of points (N, 3) above the table as the camera sees it, in sigmas of its noise there."""
-        return self._significance(points, _on_plane(points, self.plane))
-
-    def _significance(self, points: np.ndarray, flat: np.ndarray) -> np.ndarray:
-        x, y = flat.T
-        one, a, b, aa, ab, bb = self.bow.astype(points.dtype)  # `_parabola` without its table of terms: twice as fast
-        above = _height(points, self.plane) - (one + x * (a + aa * x + ab * y) + y * (b + bb * y))
-        return above / np.interp(points[:, 2], *self.noise)
+    def over_surface(self, x: np.ndarray, y: np.ndarray, height: np.ndarray) -> np.ndarray:
+        """Height (N,) above the table as the camera sees it, of points at x, y along the plane and above it, metres."""
+        one, a, b, aa, ab, bb = self.bow.astype(x.dtype)  # `_parabola` without its table of terms
+        return height - (one + x * (a + aa * x + ab * y) + y * (b + bb * y))
 
     @property
     def frame(self) -> np.ndarray:
@@ -107,34 +110,62 @@ def table_frame(plane: np.ndarray) -> np.ndarray:
     return frame
 
 
-def find_table(points: np.ndarray, config: TableConfig = TableConfig(), up: np.ndarray | None = None) -> Table:
-    """Find the table in camera-frame points (N, 3), metres.
+def find_table(
+    points: np.ndarray, config: TableConfig = TableConfig(), up: np.ndarray | None = None, last: Table | None = None
+) -> Table:
+    """Find the table in camera-frame points (N, 3), metres; the quickest with each coordinate contiguous in memory.
 
     `up` (3,) is the direction against gravity in the camera frame, when known: planes tilted from level by more
     than `max_tilt` are then no table. Of the planes left, the table is the one that carries the most: its own
     points and those standing on it, near ones counting more, so that the floor or a wall behind it loses. Without
-    gravity, planes that look like a table to an upright camera count more. Raises NO_TABLE.
+    gravity, planes that look like a table to an upright camera count more.
+
+    `last`: the table in an earlier frame of the same camera. Where its points still lie in it, and no more than before
+    lie in none of the planes known then, it is fitted anew and not searched for. Raises NO_TABLE.
     """
-    if up is not None:
-        up = _unit(up)
+    up = None if up is None else _unit(up)
     rng = np.random.default_rng(config.seed)
     sample = _at_most(points, config.sample, rng).astype(np.float64)
     min_points = max(config.min_points * len(sample) // max(len(points), 1), 3)
+    found = None if last is None else _still_there(sample, last, up, config, min_points)
+    if found is None:
+        planes = _search(sample, len(points), up, config, min_points, rng)
+        lies = [np.abs(_height(sample, plane)) < config.distance for plane in planes]
+        found = planes, (float(lies[0].mean()), float(np.any(lies, axis=0).mean()))
+    return _refine(points, sample, *found, config)
+
+
+def _search(sample, count: int, up, config: TableConfig, min_points: int, rng: np.random.Generator) -> np.ndarray:
+    """The planes (K, 4) of the sample, the table's first. `count`: of all points."""
     best, best_score, tilts = None, 0.0, []
     planes = list(_planes(sample, config, min_points, rng))
     for plane in planes:
-        if up is not None:
-            tilt = float(np.arccos(np.clip(plane[:3] @ up, -1.0, 1.0)))
-            if tilt > config.max_tilt:
-                tilts.append(tilt)
-                continue
+        if up is not None and _tilt(plane, up) > config.max_tilt:
+            tilts.append(_tilt(plane, up))
+            continue
         score = _carried(sample, plane, config) * (1.0 if up is not None else _looks_level(plane[:3]))
         if score > best_score:
             best, best_score = plane, score
     if best is None:
-        raise DropclipError(Status.NO_TABLE, _why_none(len(points), tilts, config))
-    others = np.array([plane for plane in planes if plane is not best]).reshape(-1, 4)
-    return _refine(points, sample, best, others, config)
+        raise DropclipError(Status.NO_TABLE, _why_none(count, tilts, config))
+    return np.array([best, *(plane for plane in planes if plane is not best)])
+
+
+def _still_there(
+    sample: np.ndarray, last: Table, up: np.ndarray | None, config: TableConfig, min_points: int
+) -> tuple[np.ndarray, tuple[float, float]] | None:
+    """The planes (K, 4) of an earlier frame where they are in this one, the table's first, and `Table.shares`."""
+    planes = [_settle(plane, sample, config.distance, rounds=2) for plane in (last.plane, *last.others)]
+    lies = [np.abs(_height(sample, plane)) < config.distance for plane in planes]
+    own, known = last.shares
+    if (
+        np.count_nonzero(lies[0]) < min_points
+        or lies[0].mean() < _STAYS * own
+        or np.any(lies, axis=0).mean() < known - _NEW
+        or (up is not None and _tilt(planes[0], up) > config.max_tilt)
+    ):
+        return None
+    return np.array([plane for plane, of in zip(planes, lies, strict=True) if of.sum() >= min_points]), last.shares
 
 
 def crop_above(points: np.ndarray, table: Table, config: TableConfig = TableConfig()) -> np.ndarray:
@@ -146,24 +177,25 @@ def crop_above(points: np.ndarray, table: Table, config: TableConfig = TableConf
     is the base of an object, or its rim. Walls behind the table, and things that are mostly beside it (a chair, another
     table), are none. `points` must be those of `find_table`.
     """
-    height = table.height(points)
-    mask = (height > -config.distance) & (height < config.max_height)  # the seen surface may lie below the plane
+    x, y, height = _local(points, table.plane)
+    over = table.over_surface(x, y, height)
+    # the seen surface may lie below the plane; most points lie on the table and are gone after this line
+    mask = (height > -config.distance) & (height < config.max_height) & (over > config.clearance * table.noise[1].min())
     near = np.flatnonzero(mask)
-    close = points[near]
-    flat = _on_plane(close, table.plane)
-    level = table._significance(close, flat)
-    outline = _extent(points[table.inliers], table.plane, _CELL)
-    candidate = (level > config.clearance) & _over(flat, outline, config.edge_margin + _BESIDE)
+    local, depth = np.stack([x[near], y[near], height[near]]), points[near, 2]
+    level = over[near] / np.interp(depth, *table.noise)
+    outline = _extent(table, points)
+    candidate = (level > config.clearance) & _over(local, outline, config.edge_margin + _BESIDE)
     for wall in _walls(points, table, outline, config):
-        candidate &= _height(close, wall) > 2 * config.distance  # nothing is seen behind a wall
-    near, level, flat = near[candidate], level[candidate], flat[candidate]
-    over = _over(flat, outline, config.edge_margin)
-    over &= _mostly(over, np.column_stack([flat, height[near]]))
-    near, level, flat = near[over], level[over], flat[over]
+        candidate &= _height(points[near], wall) > 2 * config.distance  # nothing is seen behind a wall
+    near, level, local = near[candidate], level[candidate], local[:, candidate]
+    on_it = _over(local, outline, config.edge_margin)
+    on_it &= _mostly(on_it, local)
+    near, level, local = near[on_it], level[on_it], local[:, on_it]
     sure = level > config.certainty
     sure[sure] = _without_outliers(points[near[sure]], config)
     mask[:] = False
-    mask[near[_beside(flat, sure)]] = True
+    mask[near[_beside(local[:2], sure)]] = True
     return mask
 
 
@@ -179,6 +211,16 @@ def _unit(up: np.ndarray) -> np.ndarray:
 def _at_most(points: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
     """A uniform sample of the rows: enough for anything statistical, and quick."""
     return points if len(points) <= count else points[rng.choice(len(points), count, replace=False)]
+
+
+def _every(points: np.ndarray, count: int) -> np.ndarray:
+    """About `count` of the rows, evenly spread."""
+    return points[:: max(len(points) // count, 1)]
+
+
+def _tilt(plane: np.ndarray, up: np.ndarray) -> float:
+    """Angle between the normal of a plane (4,) and up, radians."""
+    return float(np.arccos(np.clip(plane[:3] @ up, -1.0, 1.0)))
 
 
 def _planes(sample: np.ndarray, config: TableConfig, min_points: int, rng: np.random.Generator):
@@ -233,11 +275,12 @@ def _costs(points: np.ndarray, planes: np.ndarray, distance: float) -> np.ndarra
 
 def _settle(plane: np.ndarray, points: np.ndarray, distance: float, rounds: int) -> np.ndarray:
     """The plane after rounds of least squares on its inliers, facing the camera."""
+    before = None
     for _ in range(rounds):
-        slab = points[np.abs(_height(points, plane)) < distance]
-        if len(slab) < 3:
+        lies = np.abs(_height(points, plane)) < distance
+        if np.count_nonzero(lies) < 3 or np.array_equal(lies, before):  # the same points make the same plane
             break
-        plane = _fit(slab)
+        plane, before = _fit(points[lies]), lies
     return plane if plane[3] >= 0 else -plane
 
 
@@ -257,13 +300,13 @@ def _carried(sample: np.ndarray, plane: np.ndarray, config: TableConfig) -> floa
     below a plane that slants through the scene there is as much as above. A point weighs z^-4, for near things
     matter most: a large floor behind a small table must lose.
     """
-    height = _height(sample, plane)
-    weight = sample[:, 2] ** -4.0
+    local = _local(sample, plane)
+    height, weight = local[2], sample[:, 2] ** -4.0
     lies = np.abs(height) < config.distance
     cell = 2 * _CELL
-    outline = _extent(sample[lies], plane, cell)
+    outline = _outline(local[:2, lies], cell)
     # Well inside the outline: what lies before a wall or a box projects onto its lower rim.
-    inside = _over(_on_plane(sample, plane), outline, -config.edge_margin - cell)
+    inside = _over(local, outline, -config.edge_margin - cell)
     stands = inside & (height >= config.distance) & (height < config.max_height)
     below = inside & (height <= -config.distance) & (height > -config.max_height)
     return float(0.5 * weight[lies].sum() + weight[stands].sum() - weight[below].sum())
@@ -287,42 +330,49 @@ def _why_none(count: int, tilts: list[float], config: TableConfig) -> str:
 
 
 def _refine(
-    points: np.ndarray, sample: np.ndarray, plane: np.ndarray, others: np.ndarray, config: TableConfig
+    points: np.ndarray, sample: np.ndarray, planes: np.ndarray, shares: tuple[float, float], config: TableConfig
 ) -> Table:
     """Least squares on the inliers, in thinner and thinner slabs, which hold less of the objects' bases."""
-    for cloud, share in ((sample, 1.0), (sample, 0.6), (points, 0.6)):
+    plane, some = planes[0], _every(points, _FIT_POINTS)
+    for cloud, share in ((sample, 1.0), (sample, 0.6), (some, 0.6)):
         plane = _fit(cloud[np.abs(_height(cloud, plane)) < share * config.distance])
-    height = _height(points, plane)
-    inliers = np.abs(height) < config.distance
-    step = max(np.count_nonzero(inliers) // _FIT_POINTS, 1)
-    lying, height = points[inliers][::step], height[inliers][::step]
-    terms = _parabola(_on_plane(lying, plane))
+    inliers = np.abs(_height(points, plane)) < config.distance
+    lying = points[_every(np.flatnonzero(inliers), _FIT_POINTS)].astype(np.float64)
+    x, y, height = _local(lying, plane)
+    terms = _parabola(x, y)
     close, residual = np.ones(len(lying), dtype=bool), height
     for _ in range(4):  # without the bases of objects, which are on one side only
-        bow = np.linalg.lstsq(terms[close], height[close], rcond=None)[0]
+        used = terms * close[:, None]
+        bow = np.linalg.lstsq(used.T @ terms, used.T @ height, rcond=1e-14)[0]
         residual = height - terms @ bow
         close = np.abs(residual) <= 2.5 * _deviation(residual)
-    meant = lying[:, 2] * plane[3] / (plane[3] - height)  # where the rays meet the plane: free of the noise itself
-    return Table(plane, inliers, bow, _noise(meant[close], residual[close]), others)
+    along = np.maximum(plane[3] - height, 1e-6)  # 0 only where the plane goes through the camera
+    meant = lying[:, 2] * plane[3] / along  # where the rays meet the plane: free of the noise itself
+    return Table(plane, inliers, bow, _noise(meant[close], residual[close]), planes[1:], shares)
 
 
 def _noise(depth: np.ndarray, residual: np.ndarray) -> np.ndarray:
     """Deviation of the table's points by depth, (2, bins): a depth camera's noise grows with distance."""
     bins = np.array_split(np.argsort(depth), min(_NOISE_BINS, len(depth)))
-    return np.array([[np.median(depth[b]) for b in bins], [_deviation(residual[b]) for b in bins]])
+    return np.array([[_median(depth[b]) for b in bins], [_deviation(residual[b]) for b in bins]])
 
 
 def _deviation(residual: np.ndarray) -> float:
     """Standard deviation by the median, metres; not less than a depth image can tell."""
-    return max(1.4826 * float(np.median(np.abs(residual - np.median(residual)))), _MIN_SIGMA)
+    return max(1.4826 * _median(np.abs(residual - _median(residual))), _MIN_SIGMA)
+
+
+def _median(values: np.ndarray) -> float:
+    """The upper median, in half the time of `np.median`, which looks for NaN as well."""
+    return float(np.partition(values, len(values) // 2)[len(values) // 2])
 
 
 def _height(points: np.ndarray, plane: np.ndarray) -> np.ndarray:
     return points @ plane[:3].astype(points.dtype) + points.dtype.type(plane[3])
 
 
-def _parabola(flat: np.ndarray) -> np.ndarray:
-    x, y = flat.T
+def _parabola(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Terms (N, 6) of `Table.bow`."""
     return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=1)
 
 
@@ -334,62 +384,78 @@ def _axes(normal: np.ndarray) -> np.ndarray:
     return np.stack([x, np.cross(normal, x), normal], axis=1)
 
 
-def _on_plane(points: np.ndarray, plane: np.ndarray) -> np.ndarray:
-    """Coordinates (N, 2) along the plane, metres, on the table frame's x and y about the camera's foot."""
-    return points @ _axes(plane[:3])[:, :2].astype(points.dtype)
+def _local(points: np.ndarray, plane: np.ndarray) -> np.ndarray:
+    """Coordinates (3, N), m: x, y along the plane about the camera's foot, on the table frame's axes, and height."""
+    local = np.empty((3, len(points)), points.dtype)
+    for row, axis in zip(local, _axes(plane[:3]).T.astype(points.dtype), strict=True):
+        np.dot(points, axis, out=row)
+    local[2] += points.dtype.type(plane[3])
+    return local
 
 
-def _extent(lying: np.ndarray, plane: np.ndarray, cell: float) -> np.ndarray:
-    """Convex outline of the largest connected patch of a plane's points: lines (L, 3), a x + b y + c <= 0 inside.
+def _extent(table: Table, points: np.ndarray) -> np.ndarray:
+    """`_outline` of the table's own points."""
+    lying = points[_every(np.flatnonzero(table.inliers), _OUTLINE_POINTS)]
+    return _outline(_local(lying, table.plane)[:2], _CELL)
+
+
+def _outline(lying: np.ndarray, cell: float) -> np.ndarray:
+    """Convex outline of the largest connected patch of plane coordinates (2, N): a x + b y + c <= 0 inside, (L, 3).
 
     The largest patch only: another desk, or a chair at the same height, is not this table.
     """
-    cells, origin, shape = _raster(_on_plane(lying[::max(len(lying) // 40000, 1)], plane), cell, border=4)
+    cells, origin, shape = _raster(lying, cell, border=4)
     counts = np.bincount(np.ravel_multi_index(cells, shape), minlength=shape[0] * shape[1]).reshape(shape)
     seen = ndimage.binary_opening(counts > 0)  # where the plane cuts a wall or a chair is a thin line
     seen = seen if seen.any() else counts > 0
     labels, _ = ndimage.label(ndimage.binary_closing(seen, iterations=3))  # bridges the shadows of objects
     sizes = np.bincount(labels.ravel(), weights=(counts * seen).ravel())
-    patch = np.argwhere((labels == 1 + np.argmax(sizes[1:])) & seen) + origin
+    patch = (labels == 1 + np.argmax(sizes[1:])) & seen
+    rows = np.flatnonzero(patch.any(axis=1))  # a row's first and last cell are all that the hull can touch
+    ends = patch[rows].argmax(axis=1), shape[1] - 1 - patch[rows, ::-1].argmax(axis=1)
+    patch = np.concatenate([np.column_stack([rows, end]) for end in ends]) + origin
     corners = (patch[:, None] + np.array([[0, 0], [0, 1], [1, 0], [1, 1]])).reshape(-1, 2) * cell
     return ConvexHull(corners).equations
 
 
-def _raster(flat: np.ndarray, cell: float, border: int) -> tuple[tuple, np.ndarray, tuple[int, ...]]:
-    """Cells of coordinates (N, D) in a raster that just holds them and a border: index along each axis, the cell
+def _raster(local: np.ndarray, cell: float, border: int) -> tuple[tuple, np.ndarray, tuple[int, ...]]:
+    """Cells of coordinates (D, N) in a raster that just holds them and a border: index along each axis, the cell
     number of its corner (D,), and its shape."""
-    cells = [np.floor(column / cell).astype(np.int64) for column in flat.T]
-    origin = np.array([column.min() - border for column in cells])
-    cells = tuple(column - start for column, start in zip(cells, origin, strict=True))
-    return cells, origin, tuple(int(column.max()) + 1 + border for column in cells)
+    cells = np.floor(local / cell).astype(np.int32)
+    origin = cells.min(axis=1) - border
+    cells -= origin[:, None]
+    return tuple(cells), origin, tuple(int(n) + 1 + border for n in cells.max(axis=1))
 
 
-def _over(flat: np.ndarray, outline: np.ndarray, margin: float) -> np.ndarray:
-    """Which plane coordinates (N, 2) are inside the outline, or outside by less than the margin: bool (N,)."""
-    inside = np.ones(len(flat), dtype=bool)
-    for a, b, c in outline:
-        inside &= flat[:, 0] * flat.dtype.type(a) + flat[:, 1] * flat.dtype.type(b) <= margin - c
+def _over(local: np.ndarray, outline: np.ndarray, margin: float) -> np.ndarray:
+    """Which plane coordinates (2 or more, N) are inside the outline, or outside by less than the margin: bool (N,)."""
+    x, y, *_ = local
+    inside = np.ones(len(x), dtype=bool)
+    for a, b, c in outline.astype(local.dtype):
+        inside &= x * a + y * b <= local.dtype.type(margin) - c
     return inside
 
 
 def _walls(points: np.ndarray, table: Table, outline: np.ndarray, config: TableConfig) -> list[np.ndarray]:
     """The other planes (4,) that the whole table is before, and that are mostly beside it or below, or at its rim."""
-    some = points[:: max(len(points) // _FIT_POINTS, 1)]
-    flat, height = _on_plane(some, table.plane), table.height(some)
-    lying = _over(flat, outline, 0.0) & (np.abs(height) < config.distance)
-    inside = _over(flat, outline, -2 * _CELL) & (height > -config.distance)
+    if len(table.others) == 0:
+        return []
+    some = _every(points, _FIT_POINTS)
+    local = _local(some, table.plane)
+    lying = _over(local, outline, 0.0) & (np.abs(local[2]) < config.distance)
+    inside = _over(local, outline, -2 * _CELL) & (local[2] > -config.distance)
     walls = []
     for plane in table.others:
         before = _height(some, plane)
         of_plane = np.abs(before) < config.distance
-        if np.mean(before[lying] > -config.distance) > 0.98 and np.mean(inside[of_plane]) < 0.5:
+        if np.mean(before[lying] > -config.distance) > 0.98 and np.sum(inside & of_plane) < 0.5 * np.sum(of_plane):
             walls.append(plane)
     return walls
 
 
 def _mostly(over: np.ndarray, local: np.ndarray) -> np.ndarray:
-    """Which of the points (N, 3), metres, hang together with more that are `over` the table (N,) than are not."""
-    if len(local) == 0:
+    """Which of the points (3, N), metres, hang together with more that are `over` the table (N,) than are not."""
+    if over.all():
         return over
     cells, _, shape = _raster(local, _THING_CELL, border=1)
     occupied = np.zeros(shape, dtype=bool)
@@ -399,23 +465,55 @@ def _mostly(over: np.ndarray, local: np.ndarray) -> np.ndarray:
 
 
 def _without_outliers(points: np.ndarray, config: TableConfig) -> np.ndarray:
-    """Mask (N,) of the points whose voxel is not a statistical outlier."""
+    """Mask (N,) of the points whose voxel is not a statistical outlier: not further from its nearest voxels, on
+    average, than the mean of all by `outlier_std` standard deviations. As open3d's remove_statistical_outlier."""
     if config.outlier_std == 0 or len(points) <= config.outlier_neighbors:
         return np.ones(len(points), dtype=bool)
-    import open3d as o3d
-
     voxels = voxelize(points, points, VoxelConfig())
-    cloud = o3d.geometry.PointCloud(o3d.utility.Vector3dVector(voxels.centers.astype(np.float64)))
-    _, kept = cloud.remove_statistical_outlier(config.outlier_neighbors, config.outlier_std)
-    clean = np.zeros(len(voxels), dtype=bool)
-    clean[np.asarray(kept, dtype=np.int64)] = True
+    apart = _mean_distance(voxels.coords, config.outlier_neighbors)
+    clean = apart <= apart.mean() + config.outlier_std * apart.std(ddof=1) if len(voxels) > 1 else apart == 0
     return clean[voxels.point_to_voxel]
 
 
+def _mean_distance(coords: np.ndarray, neighbors: int) -> np.ndarray:
+    """Mean distance (M,), voxels, of each voxel (M, 3) int to as many of its nearest, itself the first.
+
+    Distances on a grid are few: they are counted shell by shell, up to `_REACH`; a tree finds what is further.
+    """
+    cells = coords - coords.min(axis=0) + _REACH
+    shape = tuple(cells.max(axis=0) + _REACH + 1)
+    apart, missing = np.zeros(len(cells)), np.full(len(cells), min(neighbors, len(cells)))
+    left = np.arange(len(cells))
+    if np.prod(shape, dtype=float) <= _LARGEST:
+        volume, flat = np.zeros(np.prod(shape), dtype=bool), np.ravel_multi_index(tuple(cells.T), shape)
+        volume[flat] = True
+        for square, steps in _shells():
+            found = np.zeros(len(left), np.int64)
+            for step in steps @ (shape[1] * shape[2], shape[2], 1):
+                found += volume[flat[left] + step]
+            found = np.minimum(found, missing[left])
+            apart[left] += found * np.sqrt(square)
+            missing[left] -= found
+            left = left[missing[left] > 0]
+    if len(left):
+        k = min(neighbors, len(cells))
+        apart[left] = cKDTree(cells).query(cells[left], k)[0].reshape(len(left), k).sum(axis=1)
+    return apart / min(neighbors, len(cells))
+
+
+@cache
+def _shells() -> list[tuple[int, np.ndarray]]:
+    """Squared distances of a grid's points from one of them, and the steps (K, 3) to those at each, nearest first."""
+    span = np.arange(-_REACH, _REACH + 1)
+    steps = np.stack(np.meshgrid(span, span, span), axis=-1).reshape(-1, 3)
+    squares = (steps**2).sum(axis=1)
+    return [(int(square), steps[squares == square]) for square in np.unique(squares) if square <= _REACH**2]
+
+
 def _beside(flat: np.ndarray, sure: np.ndarray) -> np.ndarray:
-    """Which plane coordinates (N, 2) share a 5 mm cell, or touch one, with those marked sure: bool (N,)."""
+    """Which plane coordinates (2, N) share a 5 mm cell, or touch one, with those marked sure: bool (N,)."""
     if not sure.any():
-        return np.zeros(len(flat), dtype=bool)
+        return np.zeros(len(sure), dtype=bool)
     cells, _, shape = _raster(flat, _GROW_CELL, border=1)
     occupied = np.zeros(shape, dtype=bool)
     occupied[tuple(column[sure] for column in cells)] = True
