@@ -26,7 +26,8 @@ from dropclip_ros.sparse_triton_kernels import (
 
 LEVELS = 5  # strides 1 to 16
 BITS = 16  # of a key for each of x, y, z
-BLOCK = 256  # voxels of a program that builds maps
+BLOCK = 256  # voxels of a program that links levels
+OFFSETS, ROWS = 32, 64  # of a program that finds neighbours at once
 PROGRAMS = 512  # what fills a large GPU; a constant, so that results do not depend on the machine
 MAX_SPLITS = 16
 DTYPES = (torch.float16, torch.bfloat16, torch.float32)
@@ -67,7 +68,7 @@ class TritonMap:
         self.offsets = neighbours.new_empty(self.tiles, self.volume)
         self.counts = neighbours.new_empty(self.tiles)
         self._uses = neighbours.new_empty(self.volume, self.tiles)
-        chunk = min(32, triton.next_power_of_2(self.volume))
+        chunk = min(OFFSETS, triton.next_power_of_2(self.volume))
         plan_kernel[(self.tiles,)](
             neighbours, self.rows, self.table, self.offsets, self.counts, self._uses, self.n,
             VOLUME=self.volume, CHUNK=chunk, TILE=self.tile,
@@ -279,9 +280,10 @@ class TritonGrid:
         around = self._map(level + 1, level + 1, 3).neighbours
         table = parents.new_empty(size**3, n)
         with torch.cuda.device_of(table):
-            neighbours_kernel[(triton.cdiv(n, BLOCK),)](
-                parents, codes, around, children, table, n, self._sizes[level + 1], SIZE=size, BLOCK=BLOCK
-            )
+            neighbours_kernel[(triton.cdiv(n, ROWS),)](
+                parents, codes, around, children, table, n, self._sizes[level + 1],
+                SIZE=size, CHUNK=OFFSETS, BLOCK=ROWS,
+            )  # fmt: skip
         return table
 
     def _search(self) -> Tensor:

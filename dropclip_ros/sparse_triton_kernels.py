@@ -61,17 +61,21 @@ def link_kernel(key, fine, coarse, parents, codes, children, n, n_coarse, LEVEL:
 
 
 @triton.jit
-def neighbours_kernel(parents, codes, around, children, table, n, n_coarse, SIZE: tl.constexpr, BLOCK: tl.constexpr):
+def neighbours_kernel(
+    parents, codes, around, children, table, n, n_coarse,
+    SIZE: tl.constexpr, CHUNK: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
     """Rows (SIZE^3, n) of each voxel's neighbours, SIZE 3 or 5; -1 for none.
 
     A neighbour is a child of a neighbour of the parent: two look-ups in `around` (27, n_coarse), the same table of the
     next coarser level, and `children` (8, n_coarse). Nothing is searched or hashed.
     """
     i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    within = i < n
-    parent = tl.load(parents + i, mask=within, other=0)
-    code = tl.load(codes + i, mask=within, other=0)
-    for k in range(SIZE * SIZE * SIZE):
+    parent = tl.load(parents + i, mask=i < n, other=0)[None, :]
+    code = tl.load(codes + i, mask=i < n, other=0)[None, :]
+    for start in range(0, SIZE * SIZE * SIZE, CHUNK):
+        k = (start + tl.arange(0, CHUNK))[:, None]
+        within = (k < SIZE * SIZE * SIZE) & (i < n)[None, :]
         # in units of this level, from the parent's corner: -2 to 3, so the neighbour's parent is at -1, 0 or 1
         x = (code & 1) + (k % SIZE - SIZE // 2)
         y = (code >> 1 & 1) + (k // SIZE % SIZE - SIZE // 2)
@@ -80,7 +84,7 @@ def neighbours_kernel(parents, codes, around, children, table, n, n_coarse, SIZE
         above = tl.load(around + beside * n_coarse + parent, mask=within, other=-1)
         child = (x & 1) + 2 * (y & 1) + 4 * (z & 1)
         found = tl.load(children + child * n_coarse + above, mask=within & (above >= 0), other=-1)
-        tl.store(table + k * n + i, found, mask=within)
+        tl.store(table + k * n + i[None, :], found, mask=within)
 
 
 @triton.jit

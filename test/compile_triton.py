@@ -75,7 +75,7 @@ def main(everything: bool) -> int:
     for capability, shared in SHARED.items():
         work = [
             (kernels.link_kernel, [("fp16", 4, 3, {"LEVEL": 1, "BLOCK": 256})]),
-            (kernels.neighbours_kernel, [("fp16", 4, 3, {"SIZE": 5, "BLOCK": 256})]),
+            (kernels.neighbours_kernel, [("fp16", 4, 3, {"SIZE": 5, "CHUNK": 32, "BLOCK": 64})]),
             (kernels.plan_kernel, [("fp16", 4, 3, {"VOLUME": 27, "CHUNK": 32, "TILE": 128})]),
             (kernels.convolve_kernel, variants(kernels.convolve_kernel, forward, everything)),
             (kernels.kernel_gradient_kernel, variants(kernels.kernel_gradient_kernel, {}, everything)),
