@@ -84,7 +84,7 @@ def _describe(category: str, items: tuple[tuple[str, str], ...]) -> Description:
         "affordance": _distinct(phrase for table in tables for phrase in table.training["affordance"]),
         "open": fill(OPEN, fields, names),
     }
-    nouns = _wide((*training["class"], *heldout["class"]))
+    nouns = _distinct((*_wide(names), *training["class"], *heldout["class"]))
     colors = _wide(fields["color"])
     fields |= {"color": colors, "color2": colors, **_stuff(_wide(values(attributes, "material")))}
     accepted = {phrase for table in (training, heldout) for family in table.values() for phrase in family}
