@@ -13,8 +13,9 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
@@ -188,30 +189,37 @@ def _answers(
             report.annotated += 1
             yield name, answer
 
-    pool = ThreadPoolExecutor(concurrency)
-    try:
-        for spec in tqdm(list(specs.values())[:limit], desc="annotate"):
-            try:
-                model = objects.build(spec)
-                path = folder / f"{_key(digest(model), chat.model, spec.category)}.json"
-                if (kept := _read(path)) is not None:
-                    report.cached += 1
-                    yield spec.name, kept
-                    continue
-                shown = list(pictures(model))
-            except ValueError as error:  # a mesh that cannot be built or drawn
-                report.failed[spec.name] = str(error)
+    for spec in tqdm(list(specs.values())[:limit], desc="annotate"):
+        try:
+            model = objects.build(spec)
+            path = folder / f"{_key(digest(model), chat.model, spec.category)}.json"
+            if (kept := _read(path)) is not None:
+                report.cached += 1
+                yield spec.name, kept
                 continue
-            pending[pool.submit(ask, chat, spec.category, shown)] = (spec.name, path)
-            if len(pending) > concurrency:
-                yield from collect(wait(pending, return_when=FIRST_COMPLETED).done)
-        while pending:
+            shown = list(pictures(model))
+        except ValueError as error:  # a mesh that cannot be built or drawn
+            report.failed[spec.name] = str(error)
+            continue
+        if len(pending) == concurrency:
             yield from collect(wait(pending, return_when=FIRST_COMPLETED).done)
-    except BaseException:
-        chat.close()
-        raise
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        pending[_start(ask, chat, spec.category, shown)] = (spec.name, path)
+    while pending:
+        yield from collect(wait(pending, return_when=FIRST_COMPLETED).done)
+
+
+def _start(function: Callable[..., Annotation], *arguments: object) -> Future[Annotation]:
+    """Calls in a thread that does not outlive the program: nobody waits for an answer after Ctrl-C."""
+    future: Future[Annotation] = Future()
+
+    def work() -> None:
+        try:
+            future.set_result(function(*arguments))
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    return future
 
 
 def _key(shown: bytes, model: str, label: str) -> str:
