@@ -58,15 +58,18 @@ class Grid(Protocol):
 
 
 class Box:
-    """A box around voxels (n, 4) (b, x, y, z), int64: each has a cell, and a neighbour is a constant of cells away."""
+    """A box around voxels (4, n) of b, x, y, z, int64: each has a cell, and a neighbour is a constant of cells away."""
 
     def __init__(self, coords: Tensor):
-        low, high = coords.aminmax(dim=0)
-        b, x, y, z = (extent + 1 + MARGIN for extent in (high - low).tolist())
+        low, high = (bound.tolist() for bound in coords.aminmax(dim=1))
+        b, x, y, z = (last - first + 1 + MARGIN for first, last in zip(low, high, strict=True))
         self.strides = (x * y * z, y * z, z, 1)
         border = MARGIN * sum(self.strides[1:])
         self.size = b * self.strides[0] + 2 * border
-        self.cells = ((coords - low) * coords.new_tensor(self.strides)).sum(1) + border
+        corner = border - sum(first * stride for first, stride in zip(low, self.strides, strict=True))
+        self.cells = coords[3] + corner
+        for column, stride in zip(coords, self.strides[:3], strict=False):
+            self.cells.add_(column, alpha=stride)
 
     def offsets(self, size: int) -> Tensor:
         """How many cells away each voxel of a centred kernel lies, int64 (size^3,)."""
@@ -76,23 +79,22 @@ class Box:
 
 
 class Level:
-    """The voxels of one level, coords int64 (n, 4), in lexicographic order."""
+    """The voxels of one level, coords int64 (4, n) of b, x, y, z, in lexicographic order."""
 
     def __init__(self, coords: Tensor, box: Box):
         self.coords, self.box, self.cells = coords, box, box.cells
 
     def __len__(self) -> int:
-        return len(self.coords)
+        return len(self.cells)
 
     def coarser(self) -> tuple[Level, Tensor]:
         """The level of voxels twice as large, and the row there of each voxel's parent, (n,)."""
         coords = self.coords.clone()
-        coords[:, 1:] >>= 1  # floor, below zero too
+        coords[1:] >>= 1  # floor, below zero too
         box = Box(coords)
         box.cells, parent = torch.unique(box.cells, return_inverse=True)
-        coarse = coords.new_empty(len(box.cells), 4)
-        coarse[parent] = coords
-        return Level(coarse, box), parent
+        coarse = coords.new_empty(4, len(box.cells))
+        return Level(coarse.index_copy_(1, parent, coords), box), parent
 
     def neighbours(self, size: int) -> KernelMap:
         """Map of a centred kernel of odd size."""
@@ -109,8 +111,7 @@ class Level:
     def _volume(self) -> Tensor:
         """Row of the voxel in each cell of the box, int32, -1 where there is none."""
         volume = torch.full((self.box.size,), -1, dtype=torch.int32, device=self.cells.device)
-        volume[self.cells] = torch.arange(len(self), dtype=torch.int32, device=self.cells.device)
-        return volume
+        return volume.index_copy_(0, self.cells, torch.arange(len(self), dtype=torch.int32, device=self.cells.device))
 
 
 class Tile(NamedTuple):
@@ -277,8 +278,8 @@ class SparseGrid:
     """
 
     def __init__(self, coords: Tensor):
-        coords = with_batch(coords)
-        check_range(*(bound.tolist() for bound in coords.aminmax(dim=0)))
+        coords = with_batch(coords).T.contiguous()
+        check_range(*(bound.tolist() for bound in coords.aminmax(dim=1)))
         box = Box(coords)
         box.cells, order = torch.sort(box.cells)
         repeated = int((box.cells[1:] == box.cells[:-1]).sum())
@@ -287,7 +288,7 @@ class SparseGrid:
         rows = torch.arange(len(order), device=order.device)
         self.order = None if torch.equal(order, rows) else order
         self.inverse = None if self.order is None else torch.empty_like(order).index_copy_(0, order, rows)
-        self._levels = [Level(coords if self.order is None else coords[order], box)]
+        self._levels = [Level(coords if self.order is None else coords.index_select(1, order), box)]
         self._parents: list[Tensor] = []
         self._maps: dict[tuple[int, int, int], KernelMap] = {}
 
@@ -357,14 +358,12 @@ class SparseGrid:
     def _children(self, level: int, down: bool) -> KernelMap:
         """Map between a level and the next coarser one, of coarse output rows going down, of fine ones going up."""
         parent = self._parents[level]
-        child = ((self._levels[level].coords[:, 1:] & 1) * parent.new_tensor([1, 2, 4])).sum(1)
-        fine = torch.arange(len(parent), device=parent.device)
-        table = parent.new_full((8, len(self._levels[level + 1]) if down else len(parent)), -1, dtype=torch.int32)
-        if down:
-            table[child, parent] = fine.int()
-        else:
-            table[child, fine] = parent.int()
-        return KernelMap.of_table(table)
+        x, y, z = self._levels[level].coords[1:] & 1
+        child = x + 2 * y + 4 * z
+        fine = torch.arange(len(parent), dtype=torch.int32, device=parent.device)
+        rows, at, value = (len(self._levels[level + 1]), parent, fine) if down else (len(fine), fine, parent.int())
+        table = fine.new_full((8 * rows,), -1).index_copy_(0, child * rows + at, value)
+        return KernelMap.of_table(table.view(8, rows))
 
 
 class MinkowskiGrid:
