@@ -179,6 +179,11 @@ def compare(encoder: MinkUNet14D, coords: torch.Tensor, grids: dict[str, Callabl
         gflop, moved, gemm, roofline = floors(fused, coords, feats)
         print(f"\n{len(coords)} voxels, {gflop:.1f} GFLOP, {moved:.2f} GB")
         report("forward", by_turns(calls(lambda grid: fused(grid(coords), feats)), runs), gemm, roofline)
+        outputs: list[torch.Tensor] = []
+        for run in calls(lambda grid: outputs.append(fused(grid(coords), feats))).values():
+            run()
+        worst = max(float((out - outputs[0]).abs().max() / outputs[0].abs().max()) for out in outputs)
+        print(f"largest difference between backends: {worst:.1e} of the largest feature")
         first = next(iter(grids.values()))
         faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
         fused.decode(first(coords), feats)

@@ -62,10 +62,10 @@ class Box:
 
     def __init__(self, coords: Tensor):
         low, high = (bound.tolist() for bound in coords.aminmax(dim=1))
-        b, x, y, z = (last - first + 1 + MARGIN for first, last in zip(low, high, strict=True))
+        x, y, z = (last - first + 1 + MARGIN for first, last in zip(low[1:], high[1:], strict=True))
         self.strides = (x * y * z, y * z, z, 1)
         border = MARGIN * sum(self.strides[1:])
-        self.size = b * self.strides[0] + 2 * border
+        self.size = (high[0] - low[0] + 1) * self.strides[0] + 2 * border
         corner = border - sum(first * stride for first, stride in zip(low, self.strides, strict=True))
         self.cells = coords[3] + corner
         for column, stride in zip(coords, self.strides[:3], strict=False):
