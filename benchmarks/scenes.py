@@ -49,8 +49,8 @@ def overlaps(scenes: int = 200, split: str = "train", seed: int = 0, catalogue: 
             mesh = trimesh.Trimesh(model.vertices, model.faces, process=False)
             points = trimesh.sample.sample_surface(mesh, SAMPLES, seed=0)[0]
             clouds.append(one.scale * points @ pose[:3, :3].T + pose[:3, 3])
-            parts = [model.vertices] if model.hull_parts is None else model.hull_parts
-            hulls.append([ConvexHull(one.scale * part @ pose[:3, :3].T + pose[:3, 3]).equations for part in parts])
+            parts = [one.scale * part @ pose[:3, :3].T + pose[:3, 3] for part in model.hull_parts]
+            hulls.append([ConvexHull(part).equations for part in parts])
             names.append(model.category)
         deepest = 0.0
         for i, cloud in enumerate(clouds):

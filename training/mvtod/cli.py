@@ -11,9 +11,10 @@ from training.mvtod.errors import MvtodError
 from training.mvtod.export import export
 from training.mvtod.generate import generate
 from training.mvtod.inspect_scene import inspect
+from training.mvtod.scene_grasps import grasps
 from training.mvtod.stats import stats
 
-COMMANDS = {"generate": generate, "inspect": inspect, "stats": stats, "export": export}
+COMMANDS = {"generate": generate, "grasps": grasps, "inspect": inspect, "stats": stats, "export": export}
 
 
 def main() -> None:

@@ -274,7 +274,7 @@ def _generate(job: tuple[Path, Recipe, int]) -> Outcome:
 
 
 def _on_processes(workers: int, jobs: list) -> Iterator[Outcome]:
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _die_with, (os.getpid(),))
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), die_with, (os.getpid(),))
     try:
         for future in as_completed([pool.submit(_generate, job) for job in jobs]):
             yield future.result()
@@ -282,7 +282,7 @@ def _on_processes(workers: int, jobs: list) -> Iterator[Outcome]:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _die_with(parent: int) -> None:
+def die_with(parent: int) -> None:
     """A worker whose parent is killed must not go on: another run may begin."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
