@@ -12,6 +12,7 @@ from functools import cached_property
 import torch
 import triton
 from torch import Tensor
+from torch.nn.functional import pad
 
 from dropclip_ros.sparse import LIMIT, check_range, kernel_size, with_batch
 from dropclip_ros.sparse_triton_kernels import (
@@ -55,13 +56,12 @@ class TritonMap:
     def __init__(self, neighbours: Tensor):
         self.neighbours = neighbours
         self.volume, self.n = neighbours.shape
-        if self.volume < 32:
-            bit = 1 << torch.arange(self.volume, dtype=torch.int32, device=neighbours.device)
-            mask = ((neighbours >= 0) * bit[:, None]).sum(0, dtype=torch.int32)
-            rows = torch.argsort(mask, stable=True)
-        else:  # 125 bits are no sort key; voxels stand in Morton order, so those of a tile are alike anyway
-            rows = torch.arange(self.n, device=neighbours.device)
-        self.rows = rows.int()
+        found = neighbours >= 0
+        if self.volume > 62:  # too many bits for a sort key: two offsets share one
+            found = pad(found, (0, 0, 0, self.volume % 2)).view(-1, 2, self.n).any(1)
+        dtype = torch.int32 if len(found) < 32 else torch.int64
+        bit = 1 << torch.arange(len(found), dtype=dtype, device=found.device)
+        self.rows = torch.argsort((found * bit[:, None]).sum(0, dtype=dtype), stable=True).int()
         self.tile = 128 if self.n >= 1 << 15 else 64
         self.tiles = triton.cdiv(self.n, self.tile)
         self.table = torch.empty_like(neighbours)

@@ -25,11 +25,11 @@ from dropclip_ros import sparse_triton_kernels as kernels
 SHARED = {90: 227 << 10, 89: 99 << 10, 87: 163 << 10}  # bytes a program may have
 MULTIPLES_OF_16 = {"CI", "CO", "stride_k", "stride_i"}  # as with the usual widths
 SIZES = {"n", "n_tiles", "n_coarse", "CI", "CO", "SPLITS", "stride_k", "stride_i"}
-HALF = {"x", "kernel", "bias", "residual", "grad"}
+FEATURES = {"x", "kernel", "bias", "residual", "grad", "out"}
 
 
-def compiled(kernel, capability: int, warps: int, stages: int, floats: str, constants: dict):
-    """The kernel with arguments as the grid gives them: `floats` features, int32 tables."""
+def compiled(kernel, capability: int, warps: int, stages: int, floats: str, constants: dict, types: dict):
+    """The kernel with arguments as the grid gives them: features of `floats`, int32 tables, others as in `types`."""
     while not isinstance(kernel, triton.JITFunction):
         kernel = kernel.fn
     signature, attributes = {}, {}
@@ -39,8 +39,7 @@ def compiled(kernel, capability: int, warps: int, stages: int, floats: str, cons
         elif name in SIZES:
             signature[name] = "i32"
         else:
-            wide = {"out": floats if "kernel" in kernel.arg_names else "fp32", "key": "i64"}
-            signature[name] = "*" + (floats if name in HALF else wide.get(name, "i32"))
+            signature[name] = "*" + types.get(name, floats if name in FEATURES else "i32")
         if signature[name].startswith("*") or name in MULTIPLES_OF_16 - constants.keys():
             attributes[index,] = [["tt.divisibility", 16]]
     places = {(kernel.arg_names.index(name),): value for name, value in constants.items()}
@@ -71,21 +70,32 @@ def variants(kernel, constants: dict, everything: bool) -> list[tuple[str, int, 
 
 
 def main(everything: bool) -> int:
-    forward = {"SPLITS": 1, "MIRRORED": False, "RELU": True, "stride_o": 1, "TOGETHER": 0}
+    tuned = kernels.convolve_kernel
+    fused = {"SPLITS": 1, "MIRRORED": False, "RELU": True, "stride_o": 1, "TOGETHER": 0}
+    plain = {**fused, "RELU": False, "bias": None, "residual": None}
+    split = {**plain, "SPLITS": 4, "MIRRORED": True}
+    narrow = {**plain, "TOGETHER": 8}
+    work = [  # kernel, types of some arguments, (floats, warps, stages, constants) of each way to compile it
+        (kernels.link_kernel, {"key": "i64"}, [("fp16", 4, 3, {"LEVEL": 1, "BLOCK": 256})]),
+        (kernels.neighbours_kernel, {}, [("fp16", 4, 3, {"SIZE": 5, "CHUNK": 32, "BLOCK": 64})]),
+        (kernels.plan_kernel, {}, [("fp16", 4, 3, {"VOLUME": 27, "CHUNK": 32, "TILE": 128})]),
+        (tuned, {}, [way for constants in (fused, plain, narrow) for way in variants(tuned, constants, everything)]),
+        (tuned, {"out": "fp32"}, variants(tuned, split, everything)),
+        (
+            kernels.finish_kernel,
+            {"parts": "fp32"},
+            [("fp16", 4, 3, {"SPLITS": 4, "RELU": True, "ROWS": 32, "BLOCK_O": 64})],
+        ),
+        (kernels.kernel_gradient_kernel, {"out": "fp32"}, variants(kernels.kernel_gradient_kernel, {}, everything)),
+    ]
     for capability, shared in SHARED.items():
-        work = [
-            (kernels.link_kernel, [("fp16", 4, 3, {"LEVEL": 1, "BLOCK": 256})]),
-            (kernels.neighbours_kernel, [("fp16", 4, 3, {"SIZE": 5, "CHUNK": 32, "BLOCK": 64})]),
-            (kernels.plan_kernel, [("fp16", 4, 3, {"VOLUME": 27, "CHUNK": 32, "TILE": 128})]),
-            (kernels.convolve_kernel, variants(kernels.convolve_kernel, forward, everything)),
-            (kernels.kernel_gradient_kernel, variants(kernels.kernel_gradient_kernel, {}, everything)),
-        ]
-        for kernel, ways in work:
+        for kernel, types, ways in work:
+            name = getattr(kernel, "base_fn", kernel).__name__
             for nth, (floats, warps, stages, constants) in enumerate(ways):
-                binary = compiled(kernel, capability, warps, stages, floats, constants)
-                print(capability, kernel, floats, constants, f"{warps} warps, {stages} stages:", resources(binary))
+                binary = compiled(kernel, capability, warps, stages, floats, constants, types)
+                print(capability, name, floats, constants, f"{warps} warps, {stages} stages:", resources(binary))
                 if nth == 0 and binary.metadata.shared > shared:
-                    print(f"{kernel} needs {binary.metadata.shared} bytes of shared memory", file=sys.stderr)
+                    print(f"{name} needs {binary.metadata.shared} bytes of shared memory", file=sys.stderr)
                     return 1
     return 0
 
