@@ -26,9 +26,12 @@ class BoxCatalogue(Catalogue):
     def build(self, spec: ObjectSpec) -> ObjectModel:
         mesh = trimesh.creation.box(SIZES[spec.name])
         texture = np.full((2, 2, 3), (200, 40, 40), np.uint8)
-        return ObjectModel(spec.name, spec.category, spec.split, spec.attributes, mesh.vertices.astype(np.float32),
-                           mesh.faces.astype(np.int32), np.full((8, 2), 0.5, np.float32), texture, 0.2, 0.2, 0.1, 0.5,
-                           [mesh.vertices.astype(np.float32)], {}, {})  # fmt: skip
+        vertices = mesh.vertices.astype(np.float32)
+        return ObjectModel(
+            name=spec.name, category=spec.category, split=spec.split, attributes=spec.attributes, vertices=vertices,
+            faces=mesh.faces.astype(np.int32), uv=np.full((8, 2), 0.5, np.float32), texture=texture, specular=0.2,
+            shininess=0.2, mass=0.1, density=200.0, friction=0.5, hull_parts=[vertices], phrases={}, heldout_phrases={},
+        )  # fmt: skip
 
 
 CATALOGUE = BoxCatalogue(tuple(ObjectSpec(name, "tin" if name == "tin" else "box", "train", {"color": name[:3]})

@@ -46,7 +46,7 @@ def main(out: Path = Path("demo/tabletop"), seed: int = 3, frames: int = 2, rate
     view, rng = demo_view(seed), np.random.default_rng(seed)
     noisy = (replace(view, depth=sense(view.depth, view.intrinsics, KINECT, rng)) for _ in range(frames))
     shutil.rmtree(out, ignore_errors=True)
-    write_bag(out, noisy, rate)
+    write_bag(out, noisy, rate, fixed=True)
     print(f"{out}: {sum(file.stat().st_size for file in out.iterdir()) / 1e6:.2f} MB")
 
 
