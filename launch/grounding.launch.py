@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The grounding node on a camera: ros2 launch dropclip_ros grounding.launch.py camera:=/camera world_frame:=map"""
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument
+from launch.actions import DeclareLaunchArgument, SetEnvironmentVariable
 from launch.conditions import IfCondition
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch.substitutions import EnvironmentVariable, LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
@@ -15,6 +15,7 @@ ARGUMENTS = (
     ("device", "auto", "auto, cpu, cuda or cuda:N"),
     ("rviz", "false", "Also start RViz: true or false"),
 )
+DDS_PROFILE = "FASTDDS_DEFAULT_PROFILES_FILE"
 STREAMS = ("color/image_raw", "aligned_depth_to_color/image_raw", "color/camera_info")
 
 
@@ -24,6 +25,8 @@ def generate_launch_description():
                for name in ("world_frame", "model", "device")}
     return LaunchDescription([
         *(DeclareLaunchArgument(name, default_value=default, description=text) for name, default, text in ARGUMENTS),
+        SetEnvironmentVariable(DDS_PROFILE, EnvironmentVariable(    # the camera's process needs it as well
+            DDS_PROFILE, default_value=PathJoinSubstitution([share, "config", "fastdds.xml"]))),
         DeclareLaunchArgument("grounding_parameters", description="Parameter file of the grounding node",
                               default_value=PathJoinSubstitution([share, "config", "grounding.yaml"])),
         Node(package="dropclip_ros", executable="grounding_node", name="grounding_node", output="screen",

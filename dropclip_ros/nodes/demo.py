@@ -207,6 +207,7 @@ def running(nodes: Mapping[str, Sequence[str]],
     before = {number: signal.signal(number, signal.default_int_handler) for number in SIGNALS}
     os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    os.environ.setdefault("FASTDDS_DEFAULT_PROFILES_FILE", str(DEMO.parent / "config" / "fastdds.xml"))
     with tempfile.TemporaryDirectory(prefix="dropclip_") as logs:
         children = Children(Path(logs))
         rclpy.init(signal_handler_options=SignalHandlerOptions.NO)      # Ctrl-C must first end the children
