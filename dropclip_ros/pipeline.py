@@ -21,7 +21,7 @@ import torch.nn.functional as F
 
 from dropclip_ros.encoder import OFFSET_UNIT
 from dropclip_ros.errors import DropclipError, Status
-from dropclip_ros.geometry import RgbdFrame, backproject, invert_pose, transform_points
+from dropclip_ros.geometry import Intrinsics, RgbdFrame, backproject, invert_pose, transform_points
 from dropclip_ros.grounding import (
     ObjectConfig,
     group_voxels,
@@ -136,6 +136,14 @@ def _empty_scene(what: str) -> DropclipError:
     return DropclipError(Status.EMPTY_SCENE, f"{what}: is something on it, within the camera's view and range?")
 
 
+def _warm_frame() -> RgbdFrame:
+    """A box on a table, 60 cm below a camera that looks straight down."""
+    intrinsics = Intrinsics(300, 300, 159.5, 119.5, 320, 240)
+    depth = np.full((240, 320), 0.6, np.float32)
+    depth[80:160, 120:200] = 0.5
+    return RgbdFrame(np.full((240, 320, 3), 128, np.uint8), depth, intrinsics)
+
+
 class Grounder:
     """The encoder, the text tower and the calibration of one model folder.
 
@@ -189,12 +197,19 @@ class Grounder:
             )
         return cls(encoder, text, config, device, table, objects, tower)
 
+    def warm_up(self) -> None:
+        """Runs each network once, so that the first frame and the first phrase take no longer than the later ones."""
+        frame = _warm_frame()
+        for _ in range(2):  # the second finds what the first has made
+            self.ground(self.encode(frame), "a thing")
+
     @torch.inference_mode()
-    def encode(self, frame: RgbdFrame, up: np.ndarray | None = None) -> Scene:
+    def encode(self, frame: RgbdFrame, up: np.ndarray | None = None, last: Table | None = None) -> Scene:
         """Removes the table and encodes what stands on it; one encoding serves any number of queries.
 
         up: (3,) direction against gravity in the camera frame where it is known; taken from `frame.camera_pose`
-        (a z-up world) otherwise. Raises BAD_FRAME, NO_TABLE, EMPTY_SCENE or MODEL_ERROR.
+        (a z-up world) otherwise. last: the table of an earlier frame of the same camera, which is only searched for
+        again where it is no longer there. Raises BAD_FRAME, NO_TABLE, EMPTY_SCENE or MODEL_ERROR.
         """
         timing: dict[str, float] = {}
         if up is None and frame.camera_pose is not None:
@@ -202,9 +217,10 @@ class Grounder:
         with _timed(timing, "backproject"):
             points, pixels = backproject(frame.depth, frame.intrinsics)
         with _timed(timing, "table"):
-            table = find_table(points, self.table, up)
+            table = find_table(points, self.table, up, last)
             above = crop_above(points, table, self.table)
-            points, pixels = points[above], pixels[above]
+            chosen = np.flatnonzero(above)
+            points, pixels = np.ascontiguousarray(points[chosen]), pixels[chosen]
         return self.encode_points(frame, table, points, pixels, timing=timing)
 
     @torch.inference_mode()

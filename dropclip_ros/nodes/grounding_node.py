@@ -50,7 +50,9 @@ from dropclip_ros.srv import Ground
 
 if TYPE_CHECKING:
     from dropclip_ros import pipeline
+    from dropclip_ros.geometry import RgbdFrame
     from dropclip_ros.pipeline import Grounder, GroundResult, Scene
+    from dropclip_ros.table import Table, TableConfig
 
 MODES = {Ground.Request.NEGATIVES_NONE: "none", Ground.Request.NEGATIVES_CANONICAL: "canonical",
          Ground.Request.NEGATIVES_CUSTOM: "custom", Ground.Request.NEGATIVES_SCENE: "scene"}
@@ -64,6 +66,8 @@ SETTINGS = (
             choices=("none", "canonical", "scene")),
     Setting("scene_negatives", [""], "Names of what else is on the table, for the negatives of mode scene"),
     Setting("tf_timeout", 0.5, "How long a transform is waited for, s", 0.0, 10.0),
+    Setting("remember_table", True, "Look for the last frame's table first: a camera that stays need not search; false "
+            "forgets it"),
     *camera.SETTINGS,
     *table_settings.SETTINGS,
 )
@@ -112,7 +116,9 @@ class GroundingNode(Node):
         try:
             start = time.perf_counter()
             model, device, image = (self._settings[name] for name in ("model", "device", "use_image"))
-            self._grounder = Grounder.from_pretrained(model or None, device, image=image)
+            grounder = Grounder.from_pretrained(model or None, device, image=image)
+            grounder.warm_up()
+            self._grounder = grounder
             self.get_logger().info(f"model on {self._grounder.device} after {time.perf_counter() - start:.1f} s")
         except DropclipError as error:
             self.get_logger().error(str(error))
@@ -184,9 +190,16 @@ class GroundingNode(Node):
         frame = rgbd_frame(captured.color, captured.depth, captured.info, unit, pose)
         decoded = 1e3 * (time.perf_counter() - start)
         self._grounder.table = table
-        scene = self._grounder.encode(frame)
+        scene = self._grounder.encode(frame, last=self._last_table(frame, table))
         self._encoded = _Encoded(captured, config, scene)
         return scene, {"decode": decoded} | scene.timing_ms
+
+    def _last_table(self, frame: RgbdFrame, config: TableConfig) -> Table | None:
+        """The table of the frame encoded last, where the same camera saw it and the settings are the same."""
+        known = self._encoded
+        if not (self._settings["remember_table"] and known and known.config[1] == config):
+            return None
+        return known.scene.table if known.scene.frame.intrinsics == frame.intrinsics else None
 
     def _mode(self, request: Ground.Request) -> str:
         if request.negatives_mode == Ground.Request.NEGATIVES_DEFAULT:
