@@ -64,21 +64,20 @@ class TritonMap:
         self.rows = torch.argsort((found * bit[:, None]).sum(0, dtype=dtype), stable=True).int()
         self.tile = 128 if self.n >= 1 << 15 else 64
         self.tiles = triton.cdiv(self.n, self.tile)
-        self.table = torch.empty_like(neighbours)
+        self.sources = neighbours.new_empty(self.tiles, self.volume, self.tile)
         self.offsets = neighbours.new_empty(self.tiles, self.volume)
         self.counts = neighbours.new_empty(self.tiles)
-        self._uses = neighbours.new_empty(self.volume, self.tiles)
+        self._slots = neighbours.new_empty(self.volume, self.tiles)
         chunk = min(OFFSETS, triton.next_power_of_2(self.volume))
         plan_kernel[(self.tiles,)](
-            neighbours, self.rows, self.table, self.offsets, self.counts, self._uses, self.n,
+            neighbours, self.rows, self.sources, self.offsets, self.counts, self._slots, self.n,
             VOLUME=self.volume, CHUNK=chunk, TILE=self.tile,
         )  # fmt: skip
 
     @cached_property
-    def tiles_of(self) -> tuple[Tensor, Tensor]:
-        """Tiles (K, tiles) that have each kernel offset, first the (K,) that do: what the kernel's gradient walks."""
-        tiles = torch.argsort(self._uses, dim=1, descending=True, stable=True)
-        return tiles.int(), self._uses.sum(1, dtype=torch.int32)
+    def slots(self) -> tuple[Tensor, Tensor]:
+        """Slots (K, tiles) of each kernel offset and how many (K,) there are: what the kernel's gradient walks."""
+        return self._slots.sort(dim=1, descending=True).values, (self._slots >= 0).sum(1, dtype=torch.int32)
 
 
 def _precision(dtype: torch.dtype) -> str:
@@ -107,7 +106,7 @@ def _convolve(
     sums = out if splits == 1 else x.new_empty((splits, n, outputs), dtype=torch.float32)
     with torch.cuda.device_of(x):
         convolve_kernel[lambda meta: (maps.tiles, triton.cdiv(outputs, meta["BLOCK_O"]), splits)](
-            x, kernel, bias, residual, sums, maps.table, maps.rows, maps.offsets, maps.counts,
+            x, kernel, bias, residual, sums, maps.sources, maps.offsets, maps.counts, maps.rows,
             n, inputs, outputs, *kernel.stride(),
             VOLUME=volume, TILE=maps.tile, SPLITS=splits, MIRRORED=mirrored, RELU=relu, PRECISION=_precision(x.dtype),
         )  # fmt: skip
@@ -121,7 +120,7 @@ def _convolve(
 def _kernel_gradient(x: Tensor, grad: Tensor, maps: TritonMap) -> Tensor:
     inputs, outputs = x.shape[1], grad.shape[1]
     splits = _splits(maps.volume * triton.cdiv(inputs, 64) * triton.cdiv(outputs, 64), maps.tiles)
-    tiles, counts = maps.tiles_of
+    slots, counts = maps.slots
     parts = x.new_empty((splits, maps.volume, inputs, outputs), dtype=torch.float32)
     with torch.cuda.device_of(x):
         kernel_gradient_kernel[
@@ -131,7 +130,7 @@ def _kernel_gradient(x: Tensor, grad: Tensor, maps: TritonMap) -> Tensor:
                 splits,
             )
         ](
-            x, grad, parts, maps.table, maps.rows, tiles, counts, maps.n, maps.tiles, inputs, outputs, splits,
+            x, grad, parts, maps.sources, maps.rows, slots, counts, maps.n, maps.tiles, inputs, outputs, splits,
             VOLUME=maps.volume, TILE=maps.tile, PRECISION=_precision(x.dtype),
         )  # fmt: skip
     return parts.sum(0).to(x.dtype)

@@ -18,7 +18,7 @@ if tuple(int(part) for part in triton.__version__.split(".")[:2]) < (3, 4):
 
 # few, and tuned per (Ci, Co, offsets, tile), never per number of voxels; what does not fit a GPU's shared memory is
 # left out by the tuner
-_BLOCKS = ((32, 32, 4, 5), (32, 64, 4, 4), (64, 32, 4, 5), (64, 64, 4, 4), (128, 32, 8, 4), (128, 64, 8, 4))
+_BLOCKS = ((32, 32, 4, 7), (32, 64, 4, 6), (64, 32, 4, 7), (64, 64, 4, 5), (128, 32, 8, 5), (128, 64, 8, 5))
 _GRADIENT_BLOCKS = ((32, 32, 4, 3), (32, 64, 4, 3), (64, 64, 4, 3), (64, 128, 8, 2))
 INTERPRETED = triton.knobs.runtime.interpret
 UPCAST = tl.constexpr(INTERPRETED)
@@ -89,25 +89,29 @@ def neighbours_kernel(
 
 @triton.jit
 def plan_kernel(
-    neighbours, rows, table, offsets, counts, uses, n, VOLUME: tl.constexpr, CHUNK: tl.constexpr, TILE: tl.constexpr
-):
-    """Sort the columns of `neighbours` (VOLUME, n) by `rows` (n,) into `table`, and list what each tile needs.
+    neighbours, rows, sources, offsets, counts, slots, n,
+    VOLUME: tl.constexpr, CHUNK: tl.constexpr, TILE: tl.constexpr,
+):  # fmt: skip
+    """For each tile of `rows` (n,), what it needs of `neighbours` (VOLUME, n), one slot for each offset that it has.
 
-    offsets (tiles, VOLUME): the kernel offsets some row of the tile has, `counts` (tiles,) of them; uses
-    (VOLUME, tiles): the same as 0 and 1.
+    sources (tiles, VOLUME, TILE): the input rows of a slot, -1 for none; offsets (tiles, VOLUME): its kernel offset;
+    counts (tiles,): how many slots are used, the first ones. slots (VOLUME, tiles): the slot of an offset, counted
+    over all tiles, -1 where the tile has none.
     """
     tile = tl.program_id(0)
-    j = tile * TILE + tl.arange(0, TILE)
+    lane = tl.arange(0, TILE)
+    j = tile * TILE + lane
     row = tl.load(rows + j, mask=j < n, other=0)
     count = 0
     for start in range(0, VOLUME, CHUNK):
         k = start + tl.arange(0, CHUNK)
         within = (k < VOLUME)[:, None] & (j < n)[None, :]
         found = tl.load(neighbours + k[:, None] * n + row[None, :], mask=within, other=-1)
-        tl.store(table + k[:, None] * n + j[None, :], found, mask=within)
         used = tl.max((found >= 0).to(tl.int32), axis=1)
-        tl.store(offsets + tile * VOLUME + count + tl.cumsum(used, 0) - used, k, mask=used > 0)
-        tl.store(uses + k * tl.num_programs(0) + tile, used, mask=k < VOLUME)
+        slot = tile * VOLUME + count + tl.cumsum(used, 0) - used
+        tl.store(sources + slot[:, None] * TILE + lane[None, :], found, mask=(used > 0)[:, None] & (lane >= 0)[None, :])
+        tl.store(offsets + slot, k, mask=used > 0)
+        tl.store(slots + k * tl.num_programs(0) + tile, tl.where(used > 0, slot, -1), mask=k < VOLUME)
         count += tl.sum(used, 0)
     tl.store(counts + tile, count)
 
@@ -126,11 +130,11 @@ def _finished(sums, row, o, within, bias, residual, CO, RELU: tl.constexpr):
 @triton.heuristics({"TOGETHER": lambda arguments: arguments["BLOCK_I"] // triton.next_power_of_2(arguments["CI"])})
 @triton.jit
 def convolve_kernel(
-    x, kernel, bias, residual, out, table, rows, offsets, counts, n, CI, CO, stride_k, stride_i, stride_o,
+    x, kernel, bias, residual, out, sources, offsets, counts, rows, n, CI, CO, stride_k, stride_i, stride_o,
     VOLUME: tl.constexpr, TILE: tl.constexpr, SPLITS: tl.constexpr, MIRRORED: tl.constexpr, RELU: tl.constexpr,
     PRECISION: tl.constexpr, BLOCK_O: tl.constexpr, BLOCK_I: tl.constexpr, TOGETHER: tl.constexpr,
 ):  # fmt: skip
-    """out (n, CO) = sum over k of x[table[k]] (n, CI) times kernel[k] (CI, CO), for one tile of sorted rows.
+    """out (n, CO) = sum over offsets k of the neighbours' x (n, CI) times kernel[k] (CI, CO), for one tile of rows.
 
     Grid: tiles, blocks of output channels, SPLITS. With more than one split each sums a part of the products into its
     own slice of `out` (SPLITS, n, CO) float32, which `finish_kernel` adds up. TOGETHER: narrow inputs take so many
@@ -138,7 +142,7 @@ def convolve_kernel(
     """
     tile = tl.program_id(0)
     split = tl.program_id(2)
-    j = tile * TILE + tl.arange(0, TILE)
+    lane = tl.arange(0, TILE)
     o = tl.program_id(1) * BLOCK_O + tl.arange(0, BLOCK_O)
     i = tl.arange(0, BLOCK_I)
     count = tl.load(counts + tile)
@@ -153,16 +157,20 @@ def convolve_kernel(
             WIDTH: tl.constexpr = BLOCK_I // TOGETHER
             nth = step * TOGETHER + i // WIDTH
             channel = i % WIDTH
-            k = tl.load(offsets + tile * VOLUME + nth, mask=nth < count, other=0)
+            slot = tile * VOLUME + nth
             taken = (nth < count) & (channel < CI)
-            source = tl.load(table + k[None, :] * n + j[:, None], mask=taken[None, :] & (j < n)[:, None], other=-1)
+            k = tl.load(offsets + slot, mask=nth < count, other=0)
+            source = tl.load(
+                sources + slot[None, :] * TILE + lane[:, None], mask=taken[None, :] & (lane >= 0)[:, None], other=-1
+            )
             there = source >= 0
             at = source.to(tl.int64) * CI + channel[None, :]
         else:
-            k = tl.load(offsets + tile * VOLUME + step // per_offset)
+            slot = tile * VOLUME + step // per_offset
             channel = step % per_offset * BLOCK_I + i
             taken = channel < CI
-            source = tl.load(table + k * n + j, mask=j < n, other=-1)
+            k = tl.load(offsets + slot)
+            source = tl.load(sources + slot * TILE + lane)
             there = (source >= 0)[:, None] & taken[None, :]
             at = (source.to(tl.int64) * CI)[:, None] + channel[None, :]
         a = tl.load(x + at, mask=there, other=0.0)
@@ -176,6 +184,7 @@ def convolve_kernel(
         if UPCAST:  # the interpreter would multiply the bits of bfloat16
             a, b = a.to(tl.float32), b.to(tl.float32)
         sums = tl.dot(a, b, sums, input_precision=PRECISION)
+    j = tile * TILE + lane
     row = tl.load(rows + j, mask=j < n, other=0).to(tl.int64)
     within = (j < n)[:, None] & (o < CO)[None, :]
     if SPLITS > 1:
@@ -206,24 +215,26 @@ def finish_kernel(
 @_tuned(_GRADIENT_BLOCKS, "BLOCK_I", "BLOCK_O")
 @triton.jit
 def kernel_gradient_kernel(
-    x, grad, out, table, rows, tiles, counts, n, n_tiles, CI, CO, SPLITS,
+    x, grad, out, sources, rows, slots, counts, n, n_tiles, CI, CO, SPLITS,
     VOLUME: tl.constexpr, TILE: tl.constexpr, PRECISION: tl.constexpr, BLOCK_I: tl.constexpr, BLOCK_O: tl.constexpr,
 ):  # fmt: skip
-    """out[split, k] (CI, CO) = sum over a share of the tiles that have offset k of x[table[k]]^T grad[rows].
+    """out[split, k] (CI, CO) = sum over a share of the tiles that have offset k of x^T grad over its pairs.
 
-    Grid: VOLUME, blocks of (CI, CO), SPLITS. tiles (VOLUME, n_tiles): the tiles that have an offset, `counts` (VOLUME,)
-    of them. The splits are added up by the caller, always in the same order.
+    Grid: VOLUME, blocks of (CI, CO), SPLITS. slots (VOLUME, n_tiles): those of an offset, `counts` (VOLUME,) of them
+    first. The splits are added up by the caller, always in the same order.
     """
     k = tl.program_id(0)
     split = tl.program_id(2)
     blocks = (CO + BLOCK_O - 1) // BLOCK_O
     i = tl.program_id(1) // blocks * BLOCK_I + tl.arange(0, BLOCK_I)
     o = tl.program_id(1) % blocks * BLOCK_O + tl.arange(0, BLOCK_O)
+    lane = tl.arange(0, TILE)
     count = tl.load(counts + k)
     sums = tl.full((BLOCK_I, BLOCK_O), 0.0, tl.float32)
     for nth in range(count * split // SPLITS, count * (split + 1) // SPLITS):
-        j = tl.load(tiles + k * n_tiles + nth) * TILE + tl.arange(0, TILE)
-        source = tl.load(table + k * n + j, mask=j < n, other=-1)
+        slot = tl.load(slots + k * n_tiles + nth)
+        j = slot // VOLUME * TILE + lane
+        source = tl.load(sources + slot * TILE + lane)
         target = tl.load(rows + j, mask=j < n, other=0)
         there = source >= 0
         at = source.to(tl.int64)[None, :] * CI + i[:, None]
