@@ -7,6 +7,7 @@ import sys
 
 import tyro
 
+from training.mvtod.annotate import annotate
 from training.mvtod.errors import MvtodError
 from training.mvtod.export import export
 from training.mvtod.generate import generate
@@ -14,7 +15,14 @@ from training.mvtod.inspect_scene import inspect
 from training.mvtod.scene_grasps import grasps
 from training.mvtod.stats import stats
 
-COMMANDS = {"generate": generate, "grasps": grasps, "inspect": inspect, "stats": stats, "export": export}
+COMMANDS = {
+    "annotate": annotate,
+    "generate": generate,
+    "grasps": grasps,
+    "inspect": inspect,
+    "stats": stats,
+    "export": export,
+}
 
 
 def main() -> None:
