@@ -20,12 +20,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import trimesh
 from PIL import Image
 
 from training.mvtod import annotate as annotation
 from training.mvtod import vlm
 from training.mvtod.annotate import ASKS, FAILED, STRIKES, Annotation, InvalidAnswerError, annotate, parse
-from training.mvtod.catalogue import Catalogue, ObjectModel
+from training.mvtod.catalogue import TRAIN, Catalogue, ObjectModel, ObjectSpec, matches
 from training.mvtod.errors import MvtodError
 from training.mvtod.phrases import FAMILIES
 from training.mvtod.turntable import digest, pictures
@@ -131,13 +132,13 @@ def endpoint():
 def objects(monkeypatch):
     """Three mugs; what costs time and is tested elsewhere, pictures and meshes, is stood in for or made once."""
     monkeypatch.setattr(annotation, "pictures", lambda model: [b"png of " + model.name.encode()] * 10)
-    monkeypatch.setattr(Catalogue, "build", lambda self, spec: build(spec.seed, spec.mesh))
+    monkeypatch.setattr(Catalogue, "build", lambda self, spec: BUILD(self, spec) if spec.mesh else build(spec.seed))
     return Catalogue(MUGS)
 
 
 @cache
-def build(seed: int, mesh: str | None) -> ObjectModel:
-    return BUILD(Catalogue(MUGS), replace(MUGS[0], seed=seed, mesh=mesh))
+def build(seed: int) -> ObjectModel:
+    return BUILD(Catalogue(MUGS), replace(MUGS[0], seed=seed))
 
 
 @pytest.fixture
@@ -153,7 +154,7 @@ def run(endpoint, objects, tmp_path):
 
 
 def test_pictures_show_the_object_from_ten_sides():
-    shown = [np.asarray(Image.open(BytesIO(png))).astype(int) for png in pictures(build(MUGS[0].seed, None))]
+    shown = [np.asarray(Image.open(BytesIO(png))).astype(int) for png in pictures(build(MUGS[0].seed))]
     assert len(shown) == 10 and len({image.tobytes() for image in shown}) == 10
     for image in shown:
         object_ = (np.abs(image - image[0, 0]) > 8).any(axis=2)
@@ -341,10 +342,34 @@ def test_an_endpoint_that_is_gone_ends_the_run_and_what_was_kept_stays(run, endp
     assert run(many).cached == 1
 
 
-def test_an_object_that_cannot_be_built_is_listed(run, objects):
+def test_an_object_that_cannot_be_built_is_listed(run, objects, tmp_path):
     broken = replace(objects.specs[0], name="ghost", mesh="nowhere/ghost.obj")
-    report = run(replace(objects, specs=(broken, *objects.specs)))
-    assert report.annotated == 3 and list(report.failed) == ["ghost"]
+    report = run(replace(objects, specs=(broken, *objects.specs), root=tmp_path / "out"))
+    assert report.annotated == 3 and list(report.failed) == ["ghost"] and "ghost" in report.failed["ghost"]
+
+
+def test_meshes_are_annotated_where_they_lie(run, endpoint, tmp_path):
+    """Attributes become the annotation's; asking again is free though the object is of another material now."""
+    folder = tmp_path / "out"
+    folder.mkdir()
+    trimesh.creation.box((0.1, 0.06, 0.08)).export(folder / "box.obj")
+    spec = ObjectSpec("thing", "mug", TRAIN, {"color": "red", "color2": "blue", "size": "small"}, mesh="box.obj")
+    Catalogue((spec,), folder).save(folder)
+    assert run(Catalogue.load(folder)).annotated == 1
+    (found,) = Catalogue.load(folder).specs
+    assert found.attributes == {
+        "size": "small", "class": "coffee mug", "color": "teal", "color2": "white", "material": "ceramic",
+        "state": "empty", "utility": "drinking coffee", "brand": "Kellogg's",
+    }  # fmt: skip
+    assert matches(found, "white cup") and matches(found, "ceramic mug") and not matches(found, "red mug")
+    assert run(Catalogue.load(folder)).cached == 1 and len(endpoint.requests) == 1
+
+
+def test_a_folder_that_cannot_hold_the_result_is_refused_before_anything_is_asked(run, endpoint):
+    spec = ObjectSpec("thing", "mug", TRAIN, {}, mesh="box.obj")
+    with pytest.raises(MvtodError, match="where the meshes are"):
+        run(Catalogue((spec,), Path("/nowhere")))
+    assert not endpoint.requests
 
 
 def test_requests_under_way_are_bounded(run, endpoint, objects):

@@ -24,7 +24,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 from tqdm import tqdm
 
 from training.mvtod import wording
-from training.mvtod.catalogue import Catalogue, ObjectSpec
+from training.mvtod.catalogue import NAME, Catalogue, ObjectSpec
 from training.mvtod.errors import MvtodError
 from training.mvtod.files import beside
 from training.mvtod.generate import PROCEDURAL, open_catalogue
@@ -115,7 +115,8 @@ def annotate(
     """Annotates objects by a vision-language model; run again, it goes on.
 
     Args:
-        out: folder of the new catalogue; answers are kept there, and reasons of failures in failed.json.
+        out: folder of the new catalogue, that of the old one or beside it; answers are kept there, and reasons of
+            failures in failed.json.
         url: of an endpoint that speaks OpenAI's chat completions, up to /v1.
         model: as the endpoint calls it; it must take images.
         catalogue: "procedural", or a folder with catalogue.json.
@@ -144,6 +145,8 @@ def annotate_objects(
     """
     if concurrency < 1 or (limit is not None and limit < 1):
         raise MvtodError(f"concurrency {concurrency}, limit {limit}: expected numbers above 0")
+    if not (out / NAME).is_file():
+        objects.save(out)  # fails now where it would fail after all was paid for
     report = Report()
     specs = {spec.name: spec for spec in objects.specs}
     for name, answer in _answers(objects, specs, out / ANSWERS, chat, concurrency, limit, report):

@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from training.mvtod.wording import wide
+
 
 class Material(NamedTuple):
     """specular, shininess: in [0, 1], for renderers; density: kg/m3, solid; friction: of sliding, against a table."""
@@ -53,9 +55,9 @@ LIGHTEST, HEAVIEST = 0.004, 3.0  # kg of a thing on a table
 
 
 def material_of(attributes: Mapping[str, str]) -> Material:
-    """The attribute 'material' may say more than one word ("stainless steel metal"); unknown ones pass for plastic."""
-    said = attributes.get("material", "").lower()
-    return next((MATERIALS[name] for name in MATERIALS if name in said), DEFAULT)
+    """Of the attribute 'material' in any words ("stainless steel" is metal); unknown ones pass for plastic."""
+    said = wide([attributes.get("material", "")])
+    return next((MATERIALS[name] for word in said for name in MATERIALS if name in word), DEFAULT)
 
 
 def mass_of(category: str, attributes: Mapping[str, str], volume: float) -> float:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from io import BytesIO
 
 import numpy as np
@@ -20,6 +21,7 @@ SIZE = 336  # pixels
 RADIUS = 0.15  # m; all objects are drawn in this size
 FOCAL = 2.0 * SIZE  # pixels
 DISTANCE = 2.1 * RADIUS * FOCAL / SIZE  # m; the object's sphere fills the picture
+GLOSS = (0.2, 0.3)  # specular and shininess of all: what a mesh is made of is for the annotation to say
 AROUND = [(k * np.pi / 3, 0.3) for k in range(6)]  # azimuth and elevation, rad
 ABOVE = [*((k * 2 * np.pi / 3 + 0.5, 0.9) for k in range(3)), (0.0, np.pi / 2)]
 
@@ -27,7 +29,7 @@ ABOVE = [*((k * 2 * np.pi / 3 + 0.5, 0.9) for k in range(3)), (0.0, np.pi / 2)]
 def turntable(model: ObjectModel) -> SceneDescription:
     """The object upright in the air, six cameras around it, four above."""
     scale = RADIUS / float(np.linalg.norm(model.vertices, axis=1).max())
-    placed = PlacedObject(FIRST_OBJECT_ID, model.name, scale, 1.0, model.specular, model.shininess, rows(np.eye(4)))
+    placed = PlacedObject(FIRST_OBJECT_ID, model.name, scale, 1.0, *GLOSS, rows(np.eye(4)))
     unseen = Surface(seed=0, height=-100.0, half=(0.1, 0.1), specular=0.0, shininess=0.0)  # too far to be drawn
     lights = (Light((1.0, -1.0, 2.0), (0.35,) * 3), Light((-1.0, 1.0, 2.0), (0.25,) * 3))
     cameras = tuple(
@@ -46,8 +48,7 @@ def pictures(model: ObjectModel) -> Iterator[bytes]:
 
 def digest(model: ObjectModel) -> bytes:
     """SHA-256 of all that the pictures show, whatever the object is called; quicker than the pictures."""
-    scene = turntable(model).to_json()
-    scene["objects"] = [model.specular, model.shininess]
+    scene = turntable(replace(model, name="")).to_json()
     for name in ("vertices", "faces", "uv", "texture"):
         array = np.ascontiguousarray(getattr(model, name))
         scene[name] = [array.dtype.str, array.shape, hashlib.sha256(array).hexdigest()]

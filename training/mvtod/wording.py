@@ -84,9 +84,9 @@ def _describe(category: str, items: tuple[tuple[str, str], ...]) -> Description:
         "affordance": _distinct(phrase for table in tables for phrase in table.training["affordance"]),
         "open": fill(OPEN, fields, names),
     }
-    nouns = _distinct((*_wide(names), *training["class"], *heldout["class"]))
-    colors = _wide(fields["color"])
-    fields |= {"color": colors, "color2": colors, **_stuff(_wide(values(attributes, "material")))}
+    nouns = _distinct((*wide(names), *training["class"], *heldout["class"]))
+    colors = wide(fields["color"])
+    fields |= {"color": colors, "color2": colors, **_stuff(wide(values(attributes, "material")))}
     accepted = {phrase for table in (training, heldout) for family in table.values() for phrase in family}
     accepted.update(nouns)
     accepted.update(fill((*NOUN, *phrases.HELDOUT_NOUN, *OPEN), fields, nouns))
@@ -107,7 +107,7 @@ def _stuff(materials: Iterable[str]) -> dict[str, tuple[str, ...]]:
     return {"material": tuple(spoken.values()), "stuff": tuple(spoken)}
 
 
-def _wide(names: Iterable[str]) -> tuple[str, ...]:
+def wide(names: Iterable[str]) -> tuple[str, ...]:
     """The names and wider ones: a 'bottle of water' and a 'water bottle' are a 'bottle', 'dark blue' is 'blue'."""
     heads = []
     for name in map(normal, names):
