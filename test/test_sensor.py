@@ -23,10 +23,10 @@ def seen(depth: np.ndarray, config: SensorConfig = KINECT, seed: int = 0, **more
     return sense(depth, K, config, np.random.default_rng(seed), **more)
 
 
-@pytest.mark.parametrize("config", [KINECT, REALSENSE])
-def test_noise_grows_with_the_square_of_the_distance(config):
+@pytest.mark.parametrize(("config", "at_1_m"), [(KINECT, 0.00143), (REALSENSE, 0.0036)])
+def test_noise_grows_with_the_square_of_the_distance(config, at_1_m):
     spread = {z: seen(wall(z), config).std() for z in (0.7, 1.4, 2.8)}
-    assert 0.0005 < spread[0.7] < 0.003
+    assert spread[0.7] == pytest.approx(0.7**2 * at_1_m, rel=0.3)        # and a bit for the steps
     assert spread[1.4] / spread[0.7] == pytest.approx(4, rel=0.25)
     assert spread[2.8] / spread[1.4] == pytest.approx(4, rel=0.25)
 
@@ -35,7 +35,7 @@ def test_steps_are_those_of_disparity_and_of_the_unit():
     ramp = np.tile(np.linspace(1.0, 1.02, SHAPE[1]), (SHAPE[0], 1))
     levels = np.unique(seen(ramp, CALM))
     assert np.allclose(levels * 1000, np.rint(levels * 1000), atol=1e-3)
-    step = CALM.disparity_step * 1.01**2 / (K[0, 0] * CALM.baseline)      # 3 mm at 1 m: coarser than the unit
+    step = CALM.disparity_step * 1.01**2 / (CALM.focal * CALM.baseline)      # 3 mm at 1 m: coarser than the unit
     assert np.diff(levels).mean() == pytest.approx(step, rel=0.2)
 
 
@@ -75,7 +75,8 @@ def test_the_same_seed_gives_the_same_image():
 
 
 @pytest.mark.parametrize("fields", [{"baseline": 0.0}, {"disparity_noise": -1.0}, {"near": 4.0, "far": 1.0},
-                                    {"steep": 2.0}, {"shine": 1.5}, {"unit": float("nan")}])
+                                    {"steep": 2.0}, {"shine": 1.5}, {"edge_loss": -0.1}, {"focal": 0.0},
+                                    {"unit": float("nan")}])
 def test_a_sensor_that_makes_no_sense_is_refused(fields):
     with pytest.raises(ValueError, match=next(iter(fields))):
         SensorConfig(**fields)
