@@ -30,6 +30,7 @@ LIMIT = 1 << 15  # coordinates lie in (-LIMIT, LIMIT), batch indices in [0, LIMI
 MARGIN = 2  # empty cells between the lines of a box, so that neighbours never wrap around: kernels up to size 5
 CELLS = 1 << 20, 512  # a box of at most so many cells, and so many more a voxel, is a dense table
 TILE = native.TILE  # output rows convolved together on CPU: keeps what is added up in cache
+WIDE = 1 << 16  # inputs times outputs: of wider kernels BLAS finds the gradient faster than the compiled kernels do
 CUDA_TILE = 1 << 15  # on CUDA few large launches are better
 
 
@@ -231,7 +232,7 @@ def _convolve(
 
 
 def _kernel_gradient(x: Tensor, grad: Tensor, maps: KernelMap, shape: torch.Size) -> Tensor:
-    if _compiled(x, grad):
+    if _compiled(x, grad) and shape[1] * shape[2] <= WIDE:
         return native.kernel_gradient(x, grad, shape, maps.pairs)
     total = x.new_zeros(shape)
     for tile in maps.tiles:

@@ -19,7 +19,7 @@
 #endif
 #define INLINE static inline __attribute__((always_inline))
 
-enum { LANES = 16, PANEL = 4 * LANES, TILE = 1024, ROWS = 8 };
+enum { LANES = 16, PANEL = 4 * LANES, TILE = 1024, ROWS = 8, CHUNK = 64 };
 typedef float lanes __attribute__((vector_size(4 * LANES), aligned(4)));
 
 // sums[r][v] += x[r][0..inputs] * w[0..inputs][v], r and v being constants where this is inlined.
@@ -97,52 +97,67 @@ EXPORT void convolve(const float *x, const float *w, const float *bias, const fl
     }
 }
 
-// gradient[r][v] += sum over pairs of x[source][r] * g[target][v].
-INLINE void outer(const int rows, const int vectors, const float *x, const float *g, float *gradient,
-                  const int32_t *source, const int32_t *target, int64_t pairs, int64_t inputs, int64_t stride) {
-    lanes acc[4][4];
-#pragma GCC unroll 4
+// gradient[r][v] += sum over pairs p of x[p][i + r] * g[p][v].
+INLINE void outer(const int rows, const int vectors, const float *const *x, int64_t i, const float *g, int64_t pairs,
+                  float *gradient, int64_t stride) {
+    lanes acc[6][4];
+#pragma GCC unroll 6
     for (int r = 0; r < rows; r++)
-#pragma GCC unroll 4
+#pragma GCC unroll 6
         for (int v = 0; v < vectors; v++) acc[r][v] = *(const lanes *)(gradient + r * stride + v * LANES);
-    for (int64_t p = 0; p < pairs; p++) {
-        const float *from = x + source[p] * inputs, *to = g + target[p] * stride;
-#pragma GCC unroll 4
+    for (int64_t p = 0; p < pairs; p++, g += vectors * LANES) {
+        const float *from = x[p] + i;
+#pragma GCC unroll 6
         for (int v = 0; v < vectors; v++) {
-            const lanes slope = *(const lanes *)(to + v * LANES);
-#pragma GCC unroll 4
+            const lanes slope = *(const lanes *)(g + v * LANES);
+#pragma GCC unroll 6
             for (int r = 0; r < rows; r++) acc[r][v] += from[r] * slope;
         }
     }
-#pragma GCC unroll 4
+#pragma GCC unroll 6
     for (int r = 0; r < rows; r++)
-#pragma GCC unroll 4
+#pragma GCC unroll 6
         for (int v = 0; v < vectors; v++) *(lanes *)(gradient + r * stride + v * LANES) = acc[r][v];
+}
+
+// All inputs of one chunk of pairs, whose columns (up to 64) fit the first cache.
+INLINE void outer_chunk(const int vectors, const float *x, const float *g, float *gradient, const int32_t *source,
+                        const int32_t *target, int64_t pairs, int64_t inputs, int64_t stride) {
+    float packed[CHUNK * PANEL] __attribute__((aligned(64)));
+    const float *from[CHUNK];
+    for (int64_t p = 0; p < pairs; p++) {
+        memcpy(packed + p * vectors * LANES, g + target[p] * stride, vectors * LANES * sizeof(float));
+        from[p] = x + source[p] * inputs;
+    }
+    int64_t i = 0;
+    for (; i + 6 <= inputs; i += 6) outer(6, vectors, from, i, packed, pairs, gradient + i * stride, stride);
+    for (; i < inputs; i++) outer(1, vectors, from, i, packed, pairs, gradient + i * stride, stride);
 }
 
 // gradient (offsets, inputs, stride) of the kernel, zero before, from x and g (rows, stride), the gradient of `out`.
 EXPORT void kernel_gradient(const float *x, const float *g, float *gradient, const int32_t *source,
                             const int32_t *target, const int64_t *starts, int64_t offsets, int64_t rows, int64_t inputs,
                             int64_t stride, int64_t threads) {
-    const int64_t panel = WIDE ? PANEL : LANES, tiles = (rows + TILE - 1) / TILE;
+    const int64_t panel = WIDE ? PANEL : LANES, panels = (stride + panel - 1) / panel;
+    const int64_t tiles = (rows + TILE - 1) / TILE;
 #pragma omp parallel for schedule(dynamic) num_threads((int)threads)
-    for (int64_t k = 0; k < offsets; k++)
+    for (int64_t item = 0; item < offsets * panels; item++) {
+        const int64_t k = item / panels, column = item % panels * panel;
+        const int vectors = (int)((stride - column < panel ? stride - column : panel) / LANES);
+        float *block = gradient + k * inputs * stride + column;
         for (int64_t tile = 0; tile < tiles; tile++) {
-            const int64_t a = starts[tile * offsets + k], pairs = starts[tile * offsets + k + 1] - a;
-            for (int64_t column = 0; column < stride; column += panel)
-                for (int64_t i = 0; i < inputs;) {
-                    float *block = gradient + (k * inputs + i) * stride + column;
-                    const int vectors = (int)((stride - column < panel ? stride - column : panel) / LANES);
-                    const int four = inputs - i >= 4;
-#define WITH(R, V) outer(R, V, x + i, g + column, block, source + a, target + a, pairs, inputs, stride)
-                    if (vectors == 4) { if (four) WITH(4, 4); else WITH(1, 4); }
-                    else if (vectors == 3) { if (four) WITH(4, 3); else WITH(1, 3); }
-                    else if (vectors == 2) { if (four) WITH(4, 2); else WITH(1, 2); }
-                    else { if (four) WITH(4, 1); else WITH(1, 1); }
+            const int64_t last = starts[tile * offsets + k + 1];
+            for (int64_t a = starts[tile * offsets + k]; a < last; a += CHUNK) {
+                const int64_t pairs = last - a < CHUNK ? last - a : CHUNK;
+#define WITH(V) outer_chunk(V, x, g + column, block, source + a, target + a, pairs, inputs, stride)
+                if (vectors == 4) WITH(4);
+                else if (vectors == 3) WITH(3);
+                else if (vectors == 2) WITH(2);
+                else WITH(1);
 #undef WITH
-                    i += four ? 4 : 1;
-                }
+            }
         }
+    }
 }
 
 // Output row j meets input row volume[cells[j] + offset[k]], or none where that is negative; cells NULL means j itself.
