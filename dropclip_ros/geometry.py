@@ -162,8 +162,11 @@ def decode_depth(image: np.ndarray, unit: str) -> np.ndarray:
     if unit == "m" and image.dtype.kind != "f":
         raise _bad_frame(f"the depth image holds whole numbers ({image.dtype}) but its unit is said to be m; "
                          "it is surely in mm or 0.1mm.")
-    depth = image.astype(np.float32) * np.float32(DEPTH_UNITS[unit])
-    depth[~(np.isfinite(depth) & (depth > 0))] = 0.0
+    depth = np.multiply(image, np.float32(DEPTH_UNITS[unit]), dtype=np.float32)
+    if image.dtype.kind == "i":
+        np.maximum(depth, 0, out=depth)
+    elif image.dtype.kind == "f":
+        depth[~((depth > 0) & (depth < np.inf))] = 0.0
     return depth
 
 

@@ -66,6 +66,8 @@ SETTINGS = (
             choices=("none", "canonical", "scene")),
     Setting("scene_negatives", [""], "Names of what else is on the table, for the negatives of mode scene"),
     Setting("tf_timeout", 0.5, "How long a transform is waited for, s", 0.0, 10.0),
+    Setting("max_reuse_age", 0.0, "How old the frame encoded last may be to answer for the newest one, s; 0: never, each "
+            "new frame is encoded where it is asked about", 0.0, 1e3),
     Setting("remember_table", True, "Look for the last frame's table first: a camera that stays need not search; false "
             "forgets it"),
     *camera.SETTINGS,
@@ -159,11 +161,17 @@ class GroundingNode(Node):
 
     def _captured(self, request: Ground.Request) -> CapturedFrame:
         """The frame asked about; the one encoded last stays at hand, however long ago it was."""
+        last = self._encoded.captured if self._encoded else None
         if not nanoseconds(request.stamp):
-            return self._camera.newest()
-        if self._encoded and self._encoded.captured.header.stamp == request.stamp:
-            return self._encoded.captured
+            young = last and self._age(last) < self._settings["max_reuse_age"]
+            return last if young else self._camera.newest()
+        if last and last.header.stamp == request.stamp:
+            return last
         return self._camera.at(request.stamp)
+
+    def _age(self, captured: CapturedFrame) -> float:
+        """Seconds since the frame was taken."""
+        return (self.get_clock().now().nanoseconds - nanoseconds(captured.header.stamp)) / 1e9
 
     def _lookup(self, target: str, header: Header) -> np.ndarray:
         return self._frames.lookup(target, header.frame_id, header.stamp, self._settings["tf_timeout"])

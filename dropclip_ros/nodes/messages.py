@@ -21,13 +21,14 @@ from dropclip_ros.geometry import Intrinsics, RgbdFrame, decode_depth
 class _Encoding(NamedTuple):
     dtype: str
     channels: int
-    to_rgb: list[int] | None     # which channels are red, green, blue; None: not a colour image
+    to_rgb: slice | list[int] | None     # which channels are red, green, blue; None: not a colour image
 
 
+_RGB, _BGR = slice(3), slice(2, None, -1)
 _ENCODINGS = {
-    "rgb8": _Encoding("u1", 3, [0, 1, 2]), "rgba8": _Encoding("u1", 4, [0, 1, 2]),
-    "bgr8": _Encoding("u1", 3, [2, 1, 0]), "bgra8": _Encoding("u1", 4, [2, 1, 0]),
-    "8UC3": _Encoding("u1", 3, [2, 1, 0]), "mono8": _Encoding("u1", 1, [0, 0, 0]),
+    "rgb8": _Encoding("u1", 3, _RGB), "rgba8": _Encoding("u1", 4, _RGB),
+    "bgr8": _Encoding("u1", 3, _BGR), "bgra8": _Encoding("u1", 4, _BGR),
+    "8UC3": _Encoding("u1", 3, _BGR), "mono8": _Encoding("u1", 1, [0, 0, 0]),
     "8UC1": _Encoding("u1", 1, [0, 0, 0]),
     "16UC1": _Encoding("u2", 1, None), "mono16": _Encoding("u2", 1, None), "32FC1": _Encoding("f4", 1, None),
 }
@@ -79,7 +80,7 @@ def image_to_numpy(msg: Image, what: str = "image", encodings: Sequence[str] = t
 
 
 def color_image(msg: Image) -> np.ndarray:
-    """A colour or grey image as contiguous uint8 (H, W, 3), red first."""
+    """A colour or grey image as contiguous uint8 (H, W, 3), red first; rgb8 as a view of the message."""
     pixels = image_to_numpy(msg, "colour image", [name for name, e in _ENCODINGS.items() if e.to_rgb])
     return np.ascontiguousarray(np.atleast_3d(pixels)[:, :, _ENCODINGS[msg.encoding].to_rgb])
 
@@ -99,7 +100,7 @@ def image_message(header: Header, pixels: np.ndarray, encoding: str) -> Image:
 
 def _bytes(values: np.ndarray) -> array.array:
     data = array.array("B")     # only this type takes the quick path of the generated setter
-    data.frombytes(values.tobytes())
+    data.frombytes(values.reshape(-1).view(np.uint8).data)
     return data
 
 
