@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Our RANSAC beside open3d's, interleaved in one process, on OSD frames and rendered rooms: time and agreement.
+"""Our RANSAC beside open3d's, interleaved in one process, on OSD frames, rendered rooms and scenes of the generator.
 
-    python benchmarks/plane.py [--data ../shared/data/osd] [--rooms 20]
+    python benchmarks/plane.py [--data ../shared/data/osd] [--rooms-count 20] [--scenes runs/large/scenes/validation]
 
 Both look for one plane in the same points (a sample of a frame, as `find_table` draws it) with the same distance and
 at most as many hypotheses. Four planes a frame, each in what open3d's former ones left, as `find_table` tries them;
@@ -10,14 +10,18 @@ within the distance, so that planes of few or noisy points differ by taste.
 """
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
 
 import numpy as np
 import open3d as o3d
 import tyro
-from osd import FOLDER, osd_frames
+from osd import FOLDER, LabelledFrame, osd_frames
 from rooms import rooms
+
+from training.methods import view_frame
+from training.mvtod.shards import load_scenes
 
 from dropclip_ros.geometry import backproject
 from dropclip_ros.table import TableConfig, find_table, ransac_plane
@@ -59,9 +63,19 @@ def tables(points: np.ndarray, config: TableConfig, up: np.ndarray | None) -> tu
     return difference(found.plane, peer.plane, points[peer.inliers])
 
 
-def main(data: Path = FOLDER, rooms_count: int = 20, config: TableConfig = DEFAULTS) -> None:
+def first_views(scenes: Path) -> Iterator[LabelledFrame]:
+    """The first view of each of the generator's scenes; none where there are none."""
+    for scene in load_scenes(scenes)[:60] if scenes.is_dir() else ():
+        view = scene.view(0)
+        yield LabelledFrame(scene.name, "", view_frame(view), view.mask)
+
+
+def main(
+    data: Path = FOLDER, rooms_count: int = 20, scenes: Path = Path("runs/large/scenes/validation"),
+    config: TableConfig = DEFAULTS,
+) -> None:  # fmt: skip
     """Prints medians and worst values for the largest planes, the next three, and the tables, per kind of frame."""
-    for kind, frames in (("OSD", osd_frames(data)), ("rooms", rooms(rooms_count))):
+    for kind, frames in (("OSD", osd_frames(data)), ("rooms", rooms(rooms_count)), ("scenes", first_views(scenes))):
         largest, others, found = [], [], []
         for scene in frames:
             points, _ = backproject(scene.frame.depth, scene.frame.intrinsics)
@@ -76,6 +90,9 @@ def main(data: Path = FOLDER, rooms_count: int = 20, config: TableConfig = DEFAU
                     break
                 rows.append(row)
                 rest = rest[~lies]
+        if not found:
+            print(f"{kind}: none there")
+            continue
         for which, rows in (("largest planes", largest), ("next planes", others)):
             peer, ours, ratio, *differences = np.array(rows).T
             print(f"{kind:6s}{which:15s}{len(rows):4d}   open3d {np.median(peer):.2f} ms, ours {np.median(ours):.2f}, "

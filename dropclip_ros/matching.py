@@ -56,7 +56,8 @@ def match_grasps(grasps: Grasps, target_points: np.ndarray, config: MatchConfig 
         raise DropclipError(Status.NO_GRASPS, "there are no grasp proposals to match; expected at least one. Every "
                             "object may be too wide or too flat for the gripper, or the proposals' source is silent.")
     centre = target_centre(target, config)
-    distances = np.linalg.norm(grasps.tips() - centre, axis=1)
+    with np.errstate(over="ignore"):  # what is that far away is not near, by infinity too
+        distances = np.linalg.norm(grasps.tips() - centre, axis=1)
     order = np.lexsort((-grasps.score, distances))
     if config.max_distance is not None:
         order = order[distances[order] <= config.max_distance]

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from dropclip_ros.grounding import (
     ObjectConfig,
+    _thinnest,
     group_voxels,
     instance_labels,
     oriented_box,
@@ -43,6 +44,22 @@ def surface(low, high, edge=0.005):
 
 def axis(i, channels=8):
     return torch.eye(channels)[i]
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(0, 2**31), st.floats(1e-4, 1.0), st.floats(1e-9, 1e3))
+def test_normals_in_closed_form_are_those_of_lapack(seed, thickness, scale):
+    rng = np.random.default_rng(seed)
+    rotations = np.linalg.qr(rng.normal(size=(20, 3, 3)))[0]
+    variances = np.sort(rng.uniform(0.5, 1, (20, 3)), axis=1) * (0.3 * thickness, 1, 1)
+    covariance = scale * np.einsum("nij,nj,nkj->nik", rotations, variances, rotations)
+    found = _thinnest(covariance)
+    np.testing.assert_allclose(np.abs((found * rotations[:, :, 0]).sum(axis=1)), 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("covariance", [np.zeros((3, 3)), np.eye(3), np.diag([1.0, 0, 0]), np.ones((3, 3))])
+def test_a_normal_of_specks_and_lines_is_some_unit_vector(covariance):
+    assert np.linalg.norm(_thinnest(covariance[None])[0]) == pytest.approx(1)
 
 
 def test_scores_are_the_papers_softmax_with_a_null_class():

@@ -6,10 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from scipy.spatial import cKDTree
 
 from dropclip_ros.errors import DropclipError, Status
 from dropclip_ros.geometry import Intrinsics, backproject, decode_depth, is_rigid
-from dropclip_ros.table import TableConfig, crop_above, find_table, ransac_plane
+from dropclip_ros import table as table_module
+from dropclip_ros.table import TableConfig, _mean_distance, crop_above, find_table, ransac_plane
 
 
 def run(scene, up=None):
@@ -91,6 +93,44 @@ def test_lonely_points_are_outliers(make_tabletop):
     table = find_table(points)
     assert crop_above(points, table)[on_stray].sum() <= 4
     assert crop_above(points, table, TableConfig(outlier_std=0))[on_stray].sum() >= 15
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2**31), st.integers(1, 400), st.integers(1, 40), st.sampled_from([5, 30, 2000]))
+def test_distances_counted_on_the_grid_are_those_of_a_tree(seed, count, neighbors, span):
+    coords = np.unique(np.random.default_rng(seed).integers(0, span, (count, 3)), axis=0)
+    k = min(neighbors, len(coords))
+    expected = cKDTree(coords).query(coords, k)[0].reshape(len(coords), k).mean(axis=1)
+    np.testing.assert_allclose(_mean_distance(coords, neighbors), expected, atol=1e-9)
+
+
+def test_a_table_that_stays_is_not_searched_for(make_tabletop, monkeypatch):
+    """Other noise, and one object more."""
+    points, before = (backproject(s.frame.depth, s.frame.intrinsics)[0] for s in (
+        make_tabletop(noise=0.001, floor=-0.7, seed=1, boxes=[(0, 0, 0.1, 0.1, 0.1)]),
+        make_tabletop(noise=0.001, floor=-0.7, seed=2, boxes=[], spheres=[])))
+    searched, last = find_table(points), find_table(before)
+    monkeypatch.setattr(table_module, "ransac_plane", None)
+    known = find_table(points, last=last)
+    np.testing.assert_allclose(known.plane, searched.plane, atol=1e-3)
+    assert iou(crop_above(points, known), crop_above(points, searched)) > 0.99
+
+
+@pytest.mark.parametrize("change", [{"pitch": 0.7}, {"distance": 1.1}, {"wall": 0.2}])
+def test_a_table_that_moved_is_searched_for(make_tabletop, change):
+    now, before = (backproject(s.frame.depth, s.frame.intrinsics)[0] for s in (
+        make_tabletop(noise=0.001, **change), make_tabletop(noise=0.001)))
+    again, anew = find_table(now, last=find_table(before)), find_table(now)
+    assert np.array_equal(again.plane, anew.plane) and len(again.others) == len(anew.others)
+
+
+def test_points_seen_edge_on_divide_by_nothing():
+    """One row of an image: every plane that they lie in goes through the camera."""
+    x = np.linspace(-0.3, 0.3, 600, dtype=np.float32)
+    points = np.column_stack([x, 0 * x, 1 + 0.1 * np.sin(9 * x)])
+    with np.errstate(all="raise"):
+        table = find_table(points)
+        assert not crop_above(points, table).any() and np.isfinite(table.noise).all()
 
 
 def test_an_empty_table_carries_nothing(make_tabletop):
