@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -31,6 +32,8 @@ import torch
 import torch.nn.functional as F
 import tyro
 from encoder_cuda import Counting, ceilings, tabletop, training_step, work
+from osd import FOLDER as OSD
+from osd import osd_frames
 
 from dropclip_ros import native
 from dropclip_ros.bags import load_bag_frame
@@ -242,23 +245,32 @@ def widths(runs: int = 10, bag: Path = BAG, edges: tuple[float, ...] = (0.004, 0
     print("| voxels | | " + " | ".join(str(column["voxels"]) for column in columns) + " |")
 
 
-def bf16(bag: Path = BAG, queries: tuple[str, ...] = ("the red mug", "the banana", "the hammer", "a giraffe")) -> None:
-    """How far bf16 is from fp32 on the recorded frame: features, instances, masks. Slow where it is emulated."""
-    frame, full = load_bag_frame(bag), Grounder.from_pretrained(device="cpu")
-    half = Grounder.from_pretrained(device="cpu")
+def bf16(
+    scenes: int = 5,
+    data: Path = OSD,
+    queries: tuple[str, ...] = ("the box", "the red mug", "the bowl", "a giraffe"),
+) -> None:
+    """How far bf16 is from fp32 on the recorded frame and on OSD's, where it is: features, masks. Slow if emulated."""
     encoder, _ = load_model(MODEL_FOLDER, fuse=False)
     chosen = quickest(copy.deepcopy(encoder)).conv0p1s1.kernel.dtype
+    full, half = (Grounder.from_pretrained(device="cpu") for _ in range(2))
     full.encoder, half.encoder = copy.deepcopy(encoder).fuse(), encoder.fuse(torch.bfloat16)
-    a, b = full.encode(frame), half.encode(frame)
-    cosine = (a.features * b.features).sum(1)
-    print(f"chosen on this machine: {chosen}; cosine of voxels: least {cosine.min():.5f}, mean {cosine.mean():.6f}")
-    print(f"voxels in the same instance: {(a.instances == b.instances).mean():.4f}")
-    for query in queries:
-        masks = [found.scores > found.threshold for found in (full.ground(a, query), half.ground(b, query))]
-        union = (masks[0] | masks[1]).sum()
-        print(
-            f"{query}: IoU of masks {(masks[0] & masks[1]).sum() / union if union else 1:.4f}, {masks[0].sum()} points"
-        )
+    frames = [load_bag_frame(BAG)]
+    if data.is_dir():
+        frames += [scene.frame for scene in islice(osd_frames(data), scenes)]
+    cosines, ious, same = [], [], []
+    for frame in frames:
+        a, b = full.encode(frame), half.encode(frame)
+        cosines.append((a.features * b.features).sum(1))
+        same.append((a.instances == b.instances).mean())
+        for query in queries:
+            first, second = (found.scores > found.threshold for found in (full.ground(a, query), half.ground(b, query)))
+            if (first | second).any():
+                ious.append((first & second).sum() / (first | second).sum())
+    cosine = torch.cat(cosines)
+    print(f"chosen on this machine: {chosen}; {len(frames)} frames, {len(cosine)} voxels, {len(ious)} masks")
+    print(f"cosine of voxels: least {cosine.min():.5f}, mean {cosine.mean():.6f}")
+    print(f"same instance: mean {np.mean(same):.4f}; IoU of masks: mean {np.mean(ious):.4f}, least {min(ious):.4f}")
 
 
 if __name__ == "__main__":
