@@ -9,12 +9,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from dropclip_ros import weights
 from dropclip_ros.encoder import EncoderConfig, MinkUNet14D
 from dropclip_ros.errors import DropclipError, Status
 from dropclip_ros.files import sha256_of
 from dropclip_ros.text import TextConfig
 from dropclip_ros.voxels import VoxelConfig
-from dropclip_ros.weights import ADAPTER, CONFIG, ENCODER, ModelConfig, load_model, save_model
+from dropclip_ros.weights import ADAPTER, CONFIG, ENCODER, ModelConfig, load_model, multiplies_bf16, save_model
 
 SMALL = EncoderConfig(out_channels=5, stem=4, planes=(4, 4, 6, 6, 6, 6, 4, 4))
 CONFIGURED = ModelConfig(
@@ -58,7 +59,8 @@ def refusal(folder: Path) -> str:
 
 
 @pytest.mark.parametrize("fuse", [False, True])
-def test_round_trip(encoder, folder, fuse):
+def test_round_trip(encoder, folder, fuse, monkeypatch):
+    monkeypatch.setattr(weights, "multiplies_bf16", lambda: False)
     loaded, config = load_model(folder, fuse=fuse)
     assert dataclasses.replace(config, sha256={}) == CONFIGURED
     assert not loaded.training
@@ -185,3 +187,24 @@ def test_config_that_is_no_json(folder):
 def test_adapter_nobody_vouches_for(folder):
     save_file({"adapter": torch.eye(5)}, folder / ADAPTER)
     assert "is not listed" in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    ("flags", "answer"),
+    [("flags : fpu avx512f avx512_bf16\n", True), ("flags : fpu amx_bf16", True), ("flags : avx2 avx512f", False)],
+)
+def test_processor_says_whether_it_multiplies_bf16(tmp_path, flags, answer):
+    (tmp_path / "cpuinfo").write_text(flags)
+    assert multiplies_bf16(tmp_path / "cpuinfo") is answer
+    assert not multiplies_bf16(tmp_path / "elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("can", "half", "chosen"),
+    [(True, 0.5, torch.bfloat16), (True, 0.9, torch.float32), (False, 0.5, torch.float32)],
+)
+def test_bf16_is_chosen_only_where_it_is_faster(encoder, monkeypatch, can, half, chosen):
+    monkeypatch.setattr(weights, "multiplies_bf16", lambda: can)
+    times = {torch.bfloat16: half, torch.float32: 1.0}
+    monkeypatch.setattr(weights, "_seconds", lambda network: times[network.conv0p1s1.kernel.dtype])
+    assert weights.quickest(encoder).conv0p1s1.kernel.dtype == chosen
