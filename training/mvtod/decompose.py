@@ -63,11 +63,12 @@ def fit(vertices: np.ndarray, faces: np.ndarray, parts: Sequence[np.ndarray], sa
         outward = points + 2e-4 * hull.equations[face, :3]
         exposed.append(points[outside(outward, others) > 0] if others else points)
     exposed = np.concatenate(exposed)
-    exposed = exposed[winding(vertices[faces], exposed) < 0.5]
     inside = rng.uniform(vertices.min(0), vertices.max(0), (samples, 3))
     solid, filled = winding(vertices[faces], inside) > 0.5, outside(inside, hulls) <= 0
     iou = (solid & filled).sum() / max((solid | filled).sum(), 1)
-    air = scene.compute_distance(o3d.core.Tensor(np.float32(exposed))).numpy().max(initial=0.0)
+    air = scene.compute_distance(o3d.core.Tensor(np.float32(exposed))).numpy()
+    far = np.argsort(-air)[:400]  # cracks between parts, deep inside the mesh, are no air
+    air = air[far][winding(vertices[faces], exposed[far]) < 0.5].max(initial=0.0)
     return Fit(len(hulls), float(iou), float(max(outside(on_mesh, hulls).max(), 0.0)), float(air))
 
 
