@@ -3,8 +3,8 @@
 
     python benchmarks/dds.py [--frames 150] [--rate 30]
 
-A publisher sends colour and depth of 640x480 (0.9 and 0.6 MB) as the nodes do, a subscriber with the camera's QoS counts
-what arrives. Each row is a pair of fresh processes, by turns.
+A publisher sends colour and depth of 640x480 (0.9 and 0.6 MB) as the nodes do, a subscriber with the camera's QoS
+counts what arrives. Each row is a pair of fresh processes, by turns.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def receive(qos: str) -> None:
     executor.add_node(node)
     while not ended:
         executor.spin_once(timeout_sec=0.5)
-    everything = sum(ages.values(), [])
+    everything = [age for of_topic in ages.values() for age in of_topic]
     p50, p95 = np.percentile(everything, (50, 95)) if everything else (np.nan, np.nan)
     print(*(len(ages[topic]) for topic in SHAPES), f"{p50:.1f}", f"{p95:.1f}", flush=True)
     os._exit(0)
@@ -83,10 +83,22 @@ def main(frames: int = 150, rate: float = 30.0, rounds: int = 3, role: str = "",
     for _ in range(rounds):
         for kind in QOS:
             for name, setup in SETUPS.items():
-                command = [sys.executable, __file__, "--frames", str(frames), "--rate", str(rate), "--qos", kind, "--role"]
+                command = [
+                    sys.executable,
+                    __file__,
+                    "--frames",
+                    str(frames),
+                    "--rate",
+                    str(rate),
+                    "--qos",
+                    kind,
+                    "--role",
+                ]
                 environment = os.environ | setup
                 sender = subprocess.Popen([*command, "publish"], env=environment)
-                out = subprocess.run([*command, "receive"], env=environment, check=True, stdout=subprocess.PIPE, text=True)
+                out = subprocess.run(
+                    [*command, "receive"], env=environment, check=True, stdout=subprocess.PIPE, text=True
+                )
                 sender.wait()
                 color, depth, p50, p95 = out.stdout.split()
                 lost = (f"{frames - int(count)} of {frames}" for count in (color, depth))

@@ -5,7 +5,7 @@
 
 Calls come by the clock, whether or not earlier ones are answered; each latency counts from when its call was due. Every
 call asks about the newest frame, so that nearly each one brings an encoding with it; in the second half of the table
-calls may be answered from a frame of the last half second (`max_reuse_age`).
+a frame answers for half a second, once it is encoded (`reuse_time`).
 """
 
 from __future__ import annotations
@@ -63,10 +63,10 @@ def ask(live: Live, rate: float, seconds: float) -> tuple[int, list[float]]:
 def main(bag: Path = Path("demo/tabletop"), seconds: float = 20.0, camera_rate: float = 30.0) -> None:
     """Prints a Markdown table: answered calls, their p50, p95 and p99, and the node's memory."""
     frame = load_bag_frame(bag)
-    print("| max_reuse_age, s | calls a second | answered | p50, ms | p95 | p99 | first call, ms | node, MB |")
+    print("| reuse_time, s | calls a second | answered | p50, ms | p95 | p99 | first call, ms | node, MB |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
-    for age in (0.0, 0.5):
-        settings = ["reliable:=true", f"max_reuse_age:={age}"]
+    for reuse in (0.0, 0.5):
+        settings = ["reliable:=true", f"reuse_time:={reuse}"]
         with running({NODE: settings}, lambda _: Live()) as (children, live):
             live.wait_for({"color": 1, "depth": 1, "info": 1}, [live.ground_client])
             while "model on" not in children.log(NODE).read_text(errors="replace"):
@@ -80,7 +80,7 @@ def main(bag: Path = Path("demo/tabletop"), seconds: float = 20.0, camera_rate: 
                 count, latencies = ask(live, rate, seconds)
                 p50, p95, p99 = np.percentile(latencies, (50, 95, 99)) if latencies else (np.nan,) * 3
                 memory = psutil.Process(children.pid(NODE)).memory_info().rss / 2**20
-                print(f"| {age:g} | {rate} | {len(latencies)} of {count} | {p50:.0f} | {p95:.0f} | {p99:.0f} | "
+                print(f"| {reuse:g} | {rate} | {len(latencies)} of {count} | {p50:.0f} | {p95:.0f} | {p99:.0f} | "
                       f"{1e3 * first:.0f} | {memory:.0f} |", flush=True)  # fmt: skip
             over.set()
             camera.join()

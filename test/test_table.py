@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy.spatial import cKDTree
 
+from dropclip_ros import table as table_module
 from dropclip_ros.errors import DropclipError, Status
 from dropclip_ros.geometry import Intrinsics, backproject, decode_depth, is_rigid
-from dropclip_ros import table as table_module
 from dropclip_ros.table import TableConfig, _mean_distance, crop_above, find_table, ransac_plane
 
 

@@ -66,8 +66,8 @@ SETTINGS = (
             choices=("none", "canonical", "scene")),
     Setting("scene_negatives", [""], "Names of what else is on the table, for the negatives of mode scene"),
     Setting("tf_timeout", 0.5, "How long a transform is waited for, s", 0.0, 10.0),
-    Setting("max_reuse_age", 0.0, "How old the frame encoded last may be to answer for the newest one, s; 0: never, each "
-            "new frame is encoded where it is asked about", 0.0, 1e3),
+    Setting("reuse_time", 0.0, "How long a frame, once encoded, answers calls for the newest one too, s; 0: each new "
+            "frame that is asked about is encoded", 0.0, 1e3),
     Setting("remember_table", True, "Look for the last frame's table first: a camera that stays need not search; false "
             "forgets it"),
     *camera.SETTINGS,
@@ -88,11 +88,12 @@ def _check_settings(values: Mapping[str, object]) -> None:
 
 @dataclass(frozen=True)
 class _Encoded:
-    """The scene encoded last, with all that its encoding depended on."""
+    """The scene encoded last, with all that its encoding depended on; ready since then (`time.monotonic`)."""
 
     captured: CapturedFrame
     config: tuple
     scene: Scene
+    ready: float
 
 
 class GroundingNode(Node):
@@ -163,15 +164,11 @@ class GroundingNode(Node):
         """The frame asked about; the one encoded last stays at hand, however long ago it was."""
         last = self._encoded.captured if self._encoded else None
         if not nanoseconds(request.stamp):
-            young = last and self._age(last) < self._settings["max_reuse_age"]
-            return last if young else self._camera.newest()
+            reused = last and time.monotonic() - self._encoded.ready < self._settings["reuse_time"]
+            return last if reused else self._camera.newest()
         if last and last.header.stamp == request.stamp:
             return last
         return self._camera.at(request.stamp)
-
-    def _age(self, captured: CapturedFrame) -> float:
-        """Seconds since the frame was taken."""
-        return (self.get_clock().now().nanoseconds - nanoseconds(captured.header.stamp)) / 1e9
 
     def _lookup(self, target: str, header: Header) -> np.ndarray:
         return self._frames.lookup(target, header.frame_id, header.stamp, self._settings["tf_timeout"])
@@ -199,7 +196,7 @@ class GroundingNode(Node):
         decoded = 1e3 * (time.perf_counter() - start)
         self._grounder.table = table
         scene = self._grounder.encode(frame, last=self._last_table(frame, table))
-        self._encoded = _Encoded(captured, config, scene)
+        self._encoded = _Encoded(captured, config, scene, time.monotonic())
         return scene, {"decode": decoded} | scene.timing_ms
 
     def _last_table(self, frame: RgbdFrame, config: TableConfig) -> Table | None:
