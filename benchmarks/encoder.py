@@ -5,8 +5,9 @@
     python benchmarks/encoder.py skipped | widths | bf16
 
 All that is compared runs by turns in one process, on the same voxels (a synthetic tabletop) and weights; a peer that
-cannot be imported is named as absent. A forward pass is a new frame: kernel maps included. A training step is maps,
-forward and backward, without the optimiser.
+cannot be imported is named as absent. With OMP_NUM_THREADS=1 the thread's own time is counted, so that other jobs on
+the machine disturb less. A forward pass is a new frame: kernel maps included. A training step is maps, forward and
+backward, without the optimiser.
 
 Two floors, of rates measured in the same run. GEMM: every convolution as one dense product with as many rows as its
 maps hold pairs, without gathering them. Roofline: multiplications at the rate of a product of 2048^3 or bytes (inputs,
@@ -31,7 +32,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 import tyro
-from encoder_cuda import Counting, ceilings, tabletop, training_step, work
+from encoder_cuda import Counting, tabletop, training_step, work
 from osd import FOLDER as OSD
 from osd import osd_frames
 
@@ -93,14 +94,15 @@ def backends() -> tuple[dict[str, Callable], list[str]]:
 
 
 def by_turns(calls: dict[str, Call], runs: int) -> dict[str, list[float]]:
-    """Milliseconds of each call, after one to warm up."""
+    """Milliseconds of each call, after one to warm up; of one thread the time that it had a processor."""
+    clock = time.thread_time if torch.get_num_threads() == 1 else time.perf_counter
     times: dict[str, list[float]] = {name: [] for name in calls}
     for run in range(runs + 1):
         for name, call in calls.items():
-            start = time.perf_counter()
+            start = clock()
             call()
             if run:
-                times[name].append(1e3 * (time.perf_counter() - start))
+                times[name].append(1e3 * (clock() - start))
     return times
 
 
@@ -123,7 +125,10 @@ class Shapes(Counting):
 
 def floors(fused: MinkUNet14D, coords: torch.Tensor, feats: torch.Tensor) -> tuple[float, float, float, float]:
     """GFLOP, GB moved, and the GEMM floor and the roofline of a forward pass in ms."""
-    flops, bandwidth = ceilings(torch.float32, "cpu", edge=2048)
+    block = torch.rand(1 << 25)
+    other = torch.empty_like(block)
+    flops = 2e3 * 2048**3 / product_ms(2048, 2048, 2048)
+    bandwidth = 8e3 * len(block) / min(by_turns({"": lambda: other.copy_(block)}, 5)[""])
     counted = Shapes(SparseGrid(coords))
     fused(counted, feats)
     operations = work(fused, coords, feats)
