@@ -20,11 +20,10 @@ import tyro
 from osd import FOLDER, LabelledFrame, osd_frames
 from rooms import rooms
 
-from training.methods import view_frame
-from training.mvtod.shards import load_scenes
-
 from dropclip_ros.geometry import backproject
 from dropclip_ros.table import TableConfig, find_table, ransac_plane
+from training.methods import view_frame
+from training.mvtod.shards import load_scenes
 
 DEFAULTS = TableConfig()
 
@@ -82,11 +81,14 @@ def main(
             pose = scene.frame.camera_pose
             found.append(tables(points, config, None if pose is None else pose[2, :3]))
             rng = np.random.default_rng(config.seed)
-            rest = points[rng.choice(len(points), config.sample, replace=False)].astype(np.float64)
+            rest = points[rng.choice(len(points), min(config.sample, len(points)), replace=False)].astype(np.float64)
             for rows in (largest, others, others, others):
+                least = max(config.min_points * config.sample / len(points), 3)
+                if len(rest) < least:
+                    break
                 peer, row = compare(rest, config)
                 lies = np.abs(rest @ peer[:3] + peer[3]) < config.distance
-                if lies.sum() < config.min_points * config.sample / len(points):
+                if lies.sum() < least:
                     break
                 rows.append(row)
                 rest = rest[~lies]

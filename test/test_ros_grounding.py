@@ -5,6 +5,8 @@ import time
 
 import numpy as np
 import pytest
+from rcl_interfaces.srv import SetParameters
+from rclpy.parameter import Parameter
 from ros_support import OPTICAL_FRAME, FakeCamera, model_folder, ros, wait_until  # noqa: F401
 from sensor_msgs.msg import Image, PointCloud2
 from visualization_msgs.msg import MarkerArray
@@ -96,6 +98,23 @@ def test_a_frame_is_encoded_once(scene):
     first = {t.stage for t in ask(query="a cup").timing}
     again = {t.stage: t.milliseconds for t in ask(query="a plate").timing}
     assert "encoder" not in again and {"text", "similarity", "objects", "messages"} <= set(again) <= first | {"text"}
+
+
+def test_an_encoded_frame_answers_for_newer_ones_as_long_as_it_is_told(ros, setup, tabletop):  # noqa: F811
+    camera, ask = setup
+    client = ros.node.create_client(SetParameters, "grounding_node/set_parameters")
+
+    def reuse(seconds: float) -> None:
+        parameters = [Parameter("reuse_time", value=seconds).to_parameter_msg()]
+        assert ros.call(client, SetParameters.Request(parameters=parameters)).results[0].successful
+
+    reuse(100.0)
+    first = show(camera, ask, camera.messages(tabletop.frame))      # asked for by its stamp: encoded
+    second = camera.send(camera.messages(tabletop.frame))
+    wait_until(lambda: ask(stamp=second.stamp, target_frame="nowhere").status == R.TF_ERROR)      # held, not encoded
+    assert ask().header.stamp == first.stamp
+    reuse(0.0)
+    assert ask().header.stamp == second.stamp
 
 
 def test_answers_in_a_world_frame_are_where_things_are(setup, scene, tabletop):
