@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.spatial import ConvexHull, KDTree
+from scipy.spatial import ConvexHull, KDTree, QhullError
 
 AIR = 0.003  # m
 
@@ -29,7 +29,7 @@ def decompose(vertices: np.ndarray, faces: np.ndarray, most: int = 32, voxels: i
         np.ascontiguousarray(vertices, float), corners, maxConvexHulls=most, resolution=voxels,
         minimumVolumePercentErrorAllowed=1.0, maxNumVerticesPerCH=64, asyncACD=False,
     )  # fmt: skip
-    hulls = [ConvexHull(points) for points, _ in parts]
+    hulls = [hull for hull in (_solid(points) for points, _ in parts) if hull is not None] or [whole]
     out = np.stack([_beyond(vertices, hull) for hull in hulls])
     nearest, missed = out.argmin(axis=0), out.min(axis=0) > 0
     grown = [np.concatenate([hull.points, vertices[missed & (nearest == k)]]) for k, hull in enumerate(hulls)]
@@ -85,6 +85,14 @@ def sample_surface(triangles: np.ndarray, count: int, rng: np.random.Generator) 
 def outside(points: np.ndarray, hulls: Sequence[ConvexHull]) -> np.ndarray:
     """(N,) how far points (N,3) stand out of the union of hulls; negative inside."""
     return np.min([_beyond(points, hull) for hull in hulls], axis=0)
+
+
+def _solid(points: np.ndarray) -> ConvexHull | None:
+    """V-HACD makes flat parts now and then."""
+    try:
+        return ConvexHull(points)
+    except QhullError:
+        return None
 
 
 def _beyond(points: np.ndarray, hull: ConvexHull) -> np.ndarray:
