@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from dropclip_ros.encoder import EncoderConfig, MinkUNet14D
 from dropclip_ros.sparse import SparseGrid, make_grid
 
-pytest.importorskip("triton", reason="Triton is not installed")
+pytest.importorskip("dropclip_ros.sparse_triton", reason="no Triton 3.6 or newer", exc_type=ImportError)
 
 from dropclip_ros import sparse_triton
 from dropclip_ros.sparse_triton import TritonGrid
