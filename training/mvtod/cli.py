@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command `dropclip-mvtod`: annotates objects; generates scenes, adds grasps, shows, counts and exports them."""
+"""The command `dropclip-mvtod`: collects and annotates objects; generates scenes, adds grasps, shows, counts, exports."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 import tyro
 
 from training.mvtod.annotate import annotate
+from training.mvtod.collect import collect
 from training.mvtod.errors import MvtodError
 from training.mvtod.export import export
 from training.mvtod.generate import generate
@@ -16,6 +17,7 @@ from training.mvtod.scene_grasps import grasps
 from training.mvtod.stats import stats
 
 COMMANDS = {
+    "collect": collect,
     "annotate": annotate,
     "generate": generate,
     "grasps": grasps,
