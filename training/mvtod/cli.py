@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command `dropclip-mvtod`: collects and annotates objects; generates scenes, adds grasps, shows, counts, exports."""
+"""The command `dropclip-mvtod`: collects, annotates objects; generates scenes, adds grasps, shows, counts, exports."""
 
 from __future__ import annotations
 
