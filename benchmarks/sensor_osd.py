@@ -5,8 +5,8 @@ as the model gives them, and in the Object Segmentation Database (Kinect v1).
     python benchmarks/sensor_osd.py --scenes runs/scenes [--sensor kinect] [--limit 67] [--picture sensor.png]
 
 Noise: robust deviation, along the ray, from a plane through patches of 16 x 16 table pixels.
-Holes: pixels without depth in objects, within 8 pixels around them, and on the table elsewhere. OSD has labels only where
-it has depth, so all labels are cut to that first and then closed again (gaps up to 8 pixels, and what they enclose).
+Holes: pixels without depth in objects, within 8 pixels around them, and on the table elsewhere. OSD has labels only
+where it has depth, so all labels are cut to that first and then closed again (gaps up to 8 pixels, what they enclose).
 """
 
 from itertools import pairwise

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import gaussian_filter, maximum_filter, minimum_filter
+from scipy.ndimage import gaussian_filter, minimum_filter
 from scipy.special import ndtr
 
 
@@ -23,8 +23,9 @@ class SensorConfig:
     baseline: between its eyes, m; focal: of its own depth image, its pixels. disparity_noise: standard deviation, its
     pixels; disparity_step: quantisation, its pixels. Together: depth's deviation is z^2 noise / (focal baseline).
     lateral_noise: standard deviation of where a pixel looks, pixels. steep: incidence, rad, from which more and more is
-    lost, all at pi / 2. edge: a jump between neighbours, m, at which `edge_loss` of the pixels are lost. shine: share
-    that is lost of a mirror, in patches of a few pixels. near, far: range, m. unit: of the image that it publishes, m.
+    lost, all at pi / 2. edge: how far, m, behind a neighbour a pixel lies at which `edge_loss` of them are lost. shine:
+    share that is lost of a mirror, in patches of a few pixels; of others by the square of shininess. near, far: range,
+    m. unit: of the image that it publishes, m. seed: of views that `Scene.view` reads.
     """
 
     baseline: float = 0.075
@@ -96,7 +97,7 @@ def sense(
     chance = np.maximum(chance, ((incidence - config.steep) / (np.pi / 2 - config.steep)).clip(0, 1))
     if shininess is not None:  # highlights come in patches
         patches = gaussian_filter(rng.normal(size=depth.shape), 2.0)
-        lost |= ndtr(patches / patches.std()) < config.shine * shininess
+        lost |= ndtr(patches / patches.std()) < config.shine * shininess**2
     lost |= rng.uniform(size=depth.shape) < chance
     return np.where(lost, 0, np.rint(found / config.unit) * config.unit).astype(np.float32)
 
@@ -114,7 +115,8 @@ def _shadow(depth: np.ndarray, scale: float, edge: float) -> np.ndarray:
 
 
 def _jumps(depth: np.ndarray, edge: float) -> np.ndarray:
-    return maximum_filter(depth, 3) - minimum_filter(depth, 3) > edge
+    """Where something nearer begins beside; what is in front keeps its edges."""
+    return depth - minimum_filter(depth, 3) > edge
 
 
 def _incidence(depth: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
