@@ -214,8 +214,8 @@ def _at_most(points: np.ndarray, count: int, rng: np.random.Generator) -> np.nda
 
 
 def _every(points: np.ndarray, count: int) -> np.ndarray:
-    """About `count` of the rows, evenly spread."""
-    return points[:: max(len(points) // count, 1)]
+    """About `count` of the rows, evenly spread, each column contiguous."""
+    return np.asfortranarray(points[:: max(len(points) // count, 1)])
 
 
 def _tilt(plane: np.ndarray, up: np.ndarray) -> float:
@@ -342,9 +342,9 @@ def _refine(
     terms = _parabola(x, y)
     close, residual = np.ones(len(lying), dtype=bool), height
     for _ in range(4):  # without the bases of objects, which are on one side only
-        used = terms * close[:, None]
-        bow = np.linalg.lstsq(used.T @ terms, used.T @ height, rcond=1e-14)[0]
-        residual = height - terms @ bow
+        used = terms * close
+        bow = np.linalg.lstsq(used @ terms.T, used @ height, rcond=1e-14)[0]
+        residual = height - bow @ terms
         close = np.abs(residual) <= 2.5 * _deviation(residual)
     along = np.maximum(plane[3] - height, 1e-6)  # 0 only where the plane goes through the camera
     meant = lying[:, 2] * plane[3] / along  # where the rays meet the plane: free of the noise itself
@@ -372,8 +372,8 @@ def _height(points: np.ndarray, plane: np.ndarray) -> np.ndarray:
 
 
 def _parabola(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Terms (N, 6) of `Table.bow`."""
-    return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=1)
+    """Terms (6, N) of `Table.bow`."""
+    return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y])
 
 
 def _axes(normal: np.ndarray) -> np.ndarray:
@@ -488,10 +488,8 @@ def _mean_distance(coords: np.ndarray, neighbors: int) -> np.ndarray:
         volume, flat = np.zeros(np.prod(shape), dtype=bool), np.ravel_multi_index(tuple(cells.T), shape)
         volume[flat] = True
         for square, steps in _shells():
-            found = np.zeros(len(left), np.int64)
-            for step in steps @ (shape[1] * shape[2], shape[2], 1):
-                found += volume[flat[left] + step]
-            found = np.minimum(found, missing[left])
+            around = (steps @ (shape[1] * shape[2], shape[2], 1))[:, None] + flat[left]
+            found = np.minimum(volume[around].sum(axis=0, dtype=np.uint8), missing[left])  # a shell has 48 at most
             apart[left] += found * np.sqrt(square)
             missing[left] -= found
             left = left[missing[left] > 0]
