@@ -75,3 +75,9 @@ def test_without_bpy_the_message_says_what_to_install(monkeypatch, scene):
 def test_a_config_without_samples_is_refused():
     with pytest.raises(ValueError, match="samples 0"):
         BlenderConfig(samples=0)
+
+
+def test_the_same_bytes_each_time(pairs, scene):
+    again = list(render(*scene, BlenderConfig(samples=4, gpu=False)))
+    for (_, blender), other in zip(pairs, again, strict=True):
+        assert np.array_equal(blender.rgb, other.rgb) and np.array_equal(blender.depth, other.depth)

@@ -18,24 +18,29 @@ from training.mvtod.catalogue import ObjectModel
 from training.mvtod.errors import MvtodError
 from training.mvtod.procedural.surfaces import random_surface
 from training.mvtod.render_mujoco import FAR, FLIP, NEAR, TABLE_THICKNESS
-from training.mvtod.scene import TABLE_ID, Camera, SceneDescription, Surface
+from training.mvtod.scene import SPOT, TABLE_ID, Camera, SceneDescription, Surface
 from training.mvtod.scenes import View
 
 SENSOR_WIDTH = 36.0  # mm; any: only its ratio to the lens counts
 LIGHT_RADIUS = 0.05  # m
+SHARP = 0.7  # rad, between faces: gentler edges are shaded smooth
 
 
 @dataclass(frozen=True)
 class BlenderConfig:
-    """samples: of a pixel; bounces: of light; gpu: use CUDA or OptiX where there is one."""
+    """samples: of a pixel; bounces: of light; threads: of the processor, as a worker of `generate` takes one core; gpu:
+    use OptiX or CUDA where there is one."""
 
     samples: int = 16
     bounces: int = 3
+    threads: int = 1
     gpu: bool = True
 
     def __post_init__(self) -> None:
-        if self.samples < 1 or self.bounces < 0:
-            raise ValueError(f"samples {self.samples}, bounces {self.bounces}: expected at least 1, at least 0")
+        if self.samples < 1 or self.bounces < 0 or self.threads < 1:
+            raise ValueError(
+                f"samples {self.samples}, bounces {self.bounces}, threads {self.threads}: expected at least 1, 0 and 1"
+            )
 
 
 def render(
@@ -71,6 +76,7 @@ def render(
 def _set_up(bpy, scene, config: BlenderConfig) -> None:
     scene.render.engine = "CYCLES"
     scene.render.use_persistent_data = True  # meshes and textures stay from view to view
+    scene.render.threads_mode, scene.render.threads = "FIXED", config.threads
     scene.cycles.seed, scene.cycles.max_bounces = 0, config.bounces
     scene.view_settings.view_transform = "Standard"
     preferences = bpy.context.preferences.addons["cycles"].preferences
@@ -88,14 +94,19 @@ def _set_up(bpy, scene, config: BlenderConfig) -> None:
 
 def _light(bpy, scene, description: SceneDescription) -> None:
     """Lights give a dull surface in the middle of the table their colour, as MuJoCo's do; the backdrop is only seen."""
+    from mathutils import Vector  # comes with bpy
+
     for index, light in enumerate(description.lights):
-        lamp = bpy.data.lights.new(f"light{index}", "POINT")
+        lamp = bpy.data.lights.new(f"light{index}", "SPOT")
+        lamp.spot_size, lamp.spot_blend = 2 * SPOT, 0.5
         brightest = max(light.color)
         squared = float(np.square(light.position).sum())
         lamp.energy, lamp.color = 4 * np.pi**2 * squared * brightest, [c / brightest for c in light.color]
         lamp.shadow_soft_size = LIGHT_RADIUS
         thing = bpy.data.objects.new(f"light{index}", lamp)
         thing.location = light.position
+        thing.rotation_mode = "QUATERNION"
+        thing.rotation_quaternion = (-Vector(light.position)).to_track_quat("-Z", "Y")
         scene.collection.objects.link(thing)
     scene.world = bpy.data.worlds.new("world")
     scene.world.use_nodes = True
@@ -140,6 +151,8 @@ def _mesh(bpy, scene, name: str, vertices: np.ndarray, faces: np.ndarray, uv: np
     """An object of triangles; uv (V,2) of the vertices."""
     mesh = bpy.data.meshes.new(name)
     mesh.from_pydata(np.asarray(vertices, float).tolist(), [], faces.tolist())
+    mesh.polygons.foreach_set("use_smooth", np.ones(len(faces), bool))
+    mesh.set_sharp_from_angle(angle=SHARP)
     layer = mesh.uv_layers.new()
     layer.uv.foreach_set("vector", uv[faces.ravel()].astype(np.float32).ravel())
     mesh.materials.append(material)

@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from training.mvtod.catalogue import ObjectModel
 from training.mvtod.procedural.surfaces import random_surface
-from training.mvtod.scene import TABLE_ID, Camera, PlacedObject, SceneDescription, Surface
+from training.mvtod.scene import SPOT, TABLE_ID, Camera, PlacedObject, SceneDescription, Surface
 from training.mvtod.scenes import View
 
 NEAR, FAR = 0.02, 20.0  # m, clipping planes
@@ -63,8 +63,9 @@ def compile_scene(
     for light in description.lights:
         direction = -np.array(light.position) / np.linalg.norm(light.position)
         spec.worldbody.add_light(
-            pos=light.position, dir=direction, diffuse=light.color, specular=[0.2] * 3, castshadow=True
-        )
+            pos=light.position, dir=direction, diffuse=light.color, specular=[0.2] * 3, castshadow=True,
+            cutoff=float(np.degrees(SPOT)), exponent=1,
+        )  # fmt: skip
     table, floor = description.table, description.floor
     _add_surface(spec, "table", table)
     _add_surface(spec, "floor", floor)

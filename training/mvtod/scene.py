@@ -14,6 +14,7 @@ import numpy as np
 TABLE_ID = 1
 FIRST_OBJECT_ID = 2
 MAX_OBJECTS = 250  # labels are bytes
+SPOT = np.pi / 3  # rad
 CLUTTER = ("scattered", "packed", "mixed")
 
 
@@ -76,7 +77,7 @@ class Surface:
 
 @dataclass(frozen=True)
 class Light:
-    """A point light that casts shadows: position (3,) m, colour (3,) in [0, 1]."""
+    """A spot that shines at the origin, SPOT to each side, and casts shadows: position (3,) m, colour (3,), 0 to 1."""
 
     position: tuple[float, float, float]
     color: tuple[float, float, float]
