@@ -123,7 +123,7 @@ def test_object_cloud_stands_on_the_table_frame():
 
 def test_distillation_learns_and_resumes_exactly(tmp_path):
     torch.set_num_threads(1)
-    config = DistillConfig(encoder=TINY, batch_size=1, steps=60, base_lr=1e-2, save_every=8, blob_chance=0)
+    config = DistillConfig(encoder=TINY, batch_size=1, steps=150, base_lr=1e-2, save_every=8, blob_chance=0)
     whole = distill([FakeScene()], [FUSED], TEXT, config)
     with pytest.raises(KeyboardInterrupt):
         distill([FakeScene(fail_at=30)], [FUSED], TEXT, config, tmp_path / "c.ckpt")
