@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`TritonGrid`: sparse convolution in our own Triton kernels, for CUDA devices. Conventions are those of `sparse`.
 
-Not yet run or timed on a GPU: no machine with one was at hand. Checked in Triton's interpreter (TRITON_INTERPRET=1 in the
-environment before Triton is imported), which runs the same kernels on CPU tensors, slowly.
+Not yet run or timed on a GPU: no machine with one was at hand. Checked in Triton's interpreter (TRITON_INTERPRET=1 in
+the environment before Triton is imported), which runs the same kernels on CPU tensors, slowly.
 """
 
 from __future__ import annotations

@@ -6,15 +6,15 @@ walks only over the offsets that at least one of its rows has, gathers the input
 writes each output row once, with bias, residual and ReLU applied: no gathered copy in memory, no atomics, repeatable.
 
 Each kernel reads sizes that depend on the data (how many offsets a tile has) from device memory, so no launch waits for
-the host. Importing this module needs Triton 3.6 or newer. Not yet run or timed on a GPU; checked in Triton's interpreter
-and compiled for sm_87, sm_89 and sm_90 (test/compile_triton.py).
+the host. Importing this module needs Triton 3.6 or newer. Not yet run or timed on a GPU; checked in Triton's
+interpreter and compiled for sm_87, sm_89 and sm_90 (test/compile_triton.py).
 """
 
 import triton
 import triton.language as tl
 
 if tuple(int(part) for part in triton.__version__.split(".")[:2]) < (3, 6):
-    raise ImportError(f"Triton {triton.__version__} is too old: 3.6 or newer is needed (3.4 cannot compile our kernels)")
+    raise ImportError(f"Triton {triton.__version__} is too old: 3.6 or newer is needed, 3.4 cannot compile this")
 
 # few, and tuned per (Ci, Co, offsets, tile), never per number of voxels; what does not fit a GPU's shared memory is
 # left out by the tuner
