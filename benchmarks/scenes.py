@@ -118,22 +118,23 @@ def renderers(views: int = 73, blender_views: int = 4, rounds: int = 3, seed: in
     kinds = {"mujoco": views} | ({"blender": blender_views} if find_spec("bpy") else {})
     if len(kinds) == 1:
         print("bpy is not installed: MuJoCo only")
-    for kind, count in kinds.items():
-        spent, bare = [], []
-        for index in range(rounds):
+    spent, bare = {kind: [] for kind in kinds}, {kind: [] for kind in kinds}
+    for index in range(rounds):
+        for kind, count in kinds.items():
             root = Path(tempfile.mkdtemp())
             recipe = Recipe(seed=seed, renderer=kind, config=SceneConfig(views=count))
-            spent.append(generate_scene(root / "scene_00000", recipe, index).seconds)
+            spent[kind].append(generate_scene(root / "scene_00000", recipe, index).seconds)
             (scene,) = load_scenes(root)
-            bare.append(_bare_mujoco(scene) if kind == "mujoco" else _bare_blender())
+            bare[kind].append(_bare_mujoco(scene) if kind == "mujoco" else _bare_blender())
             shutil.rmtree(root)
-        seconds = {stage: float(np.median([one[stage] for one in spent])) for stage in spent[0]}
+    for kind, count in kinds.items():
+        seconds = {stage: float(np.median([one[stage] for one in spent[kind]])) for stage in spent[kind][0]}
         each = {stage: seconds[stage] / count for stage in ("render", "visibility", "write")}
         whole = seconds["build"] + seconds["settle"] + views * sum(each.values())
         stages = ", ".join(f"{stage} {1000 * each[stage]:.0f}" for stage in each)
-        print(f"{kind}: {3600 / whole:.1f} scenes of {views} views an hour and core; a scene: build "
+        print(f"{kind}, {count} views drawn: {3600 / whole:.1f} scenes of {views} views an hour and core; a scene: build "
               f"{seconds['build']:.2f} s, settle {seconds['settle']:.2f} s; a view, ms: {stages}; the renderer alone "
-              f"{1000 * np.median(bare):.0f}")  # fmt: skip
+              f"{1000 * np.median(bare[kind]):.0f}")  # fmt: skip
 
 
 def _bare_mujoco(scene: Scene) -> float:
@@ -160,10 +161,13 @@ def _bare_mujoco(scene: Scene) -> float:
 
 
 def _bare_blender() -> float:
-    """Seconds of the picture of the last view, that is still in Blender; nothing is written."""
+    """Seconds of the picture and of the depth and labels of the last view, still in Blender; nothing is written."""
     import bpy
 
+    cycles = bpy.context.scene.cycles
     start = time.perf_counter()
+    bpy.ops.render.render()
+    cycles.samples, cycles.use_denoising, cycles.max_bounces = 1, False, 0
     bpy.ops.render.render()
     return time.perf_counter() - start
 
