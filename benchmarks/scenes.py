@@ -132,9 +132,9 @@ def renderers(views: int = 73, blender_views: int = 4, rounds: int = 3, seed: in
         each = {stage: seconds[stage] / count for stage in ("render", "visibility", "write")}
         whole = seconds["build"] + seconds["settle"] + views * sum(each.values())
         stages = ", ".join(f"{stage} {1000 * each[stage]:.0f}" for stage in each)
-        print(f"{kind}, {count} views drawn: {3600 / whole:.1f} scenes of {views} views an hour and core; a scene: build "
-              f"{seconds['build']:.2f} s, settle {seconds['settle']:.2f} s; a view, ms: {stages}; the renderer alone "
-              f"{1000 * np.median(bare[kind]):.0f}")  # fmt: skip
+        print(f"{kind}, {count} views drawn: {3600 / whole:.1f} scenes of {views} views an hour and core; a scene: "
+              f"build {seconds['build']:.2f} s, settle {seconds['settle']:.2f} s; a view, ms: {stages}; the renderer "
+              f"alone {1000 * np.median(bare[kind]):.0f}")  # fmt: skip
 
 
 def _bare_mujoco(scene: Scene) -> float:
