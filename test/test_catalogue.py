@@ -16,7 +16,7 @@ from scipy.spatial import ConvexHull
 from training.mvtod.catalogue import SPLITS, TRAIN, Catalogue, ObjectSpec
 from training.mvtod.decompose import fit, outside, sample_surface, winding
 from training.mvtod.errors import MvtodError
-from training.mvtod.materials import HEAVIEST, LIGHTEST, material_of
+from training.mvtod.materials import HEAVIEST, LIGHTEST, mass_of, material_of
 from training.mvtod.meshes import model_frame
 from training.mvtod.procedural.collision import convex_pieces
 from training.mvtod.procedural.kinds import KINDS
@@ -172,3 +172,11 @@ def test_up_points_up(up):
 def test_material_in_many_words():
     assert material_of({"material": "Stainless steel metal"}) == material_of({"material": "metal"})
     assert material_of({}) == material_of({"material": "unobtainium"}) == material_of({"material": "plastic"})
+
+
+def test_weight_of_what_is_known_by_title_category_or_material():
+    litre = {"volume": 1e-3}
+    assert mass_of("tool", {"title": "hammer"}, **litre) == mass_of("hammer", {"material": "wood"}, **litre)
+    assert (
+        mass_of("box", {}, **litre) < mass_of("gizmo", {}, **litre) < mass_of("gizmo", {"material": "metal"}, **litre)
+    )

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import ConvexHull, KDTree, QhullError
 
-AIR = 0.003  # m
+AIR = 0.004  # m
+METHOD = "V-HACD 4, 2"  # another number when parts of the same mesh come out otherwise: kept ones are then made anew
 
 
 def decompose(vertices: np.ndarray, faces: np.ndarray, most: int = 32, voxels: int = 200_000) -> list[np.ndarray]:

@@ -51,6 +51,12 @@ BULK: dict[str, float] = {
     "stacking rings": 450.0, "pencil": 700.0, "toothpaste": 1200.0, "camera": 900.0, "game controller": 550.0,
     "alarm clock": 700.0,
 }  # fmt: skip
+# The same for the broad categories of data sets of meshes.
+BULK |= {
+    "box": 200.0, "bottle": 900.0, "can": 950.0, "toy": 500.0, "toys": 500.0, "electronics": 900.0, "pen": 600.0,
+    "tool": 2500.0, "shoe": 250.0, "fruit": 900.0,
+}  # fmt: skip
+UNKNOWN = 600.0  # kg/m3 where nobody says what a thing is made of: between a hollow and a solid one
 LIGHTEST, HEAVIEST = 0.004, 3.0  # kg of a thing on a table
 
 
@@ -61,6 +67,9 @@ def material_of(attributes: Mapping[str, str]) -> Material:
 
 
 def mass_of(category: str, attributes: Mapping[str, str], volume: float) -> float:
-    """kg of `volume` m3 that the object's collision shapes fill."""
-    density = BULK.get(category, material_of(attributes).density)
+    """kg of `volume` m3 that the object's collision shapes fill: as the title, class or category weighs, or else the
+    material."""
+    names = (attributes.get("title", ""), attributes.get("class", ""), category)
+    solid = material_of(attributes).density if attributes.get("material") else UNKNOWN
+    density = next((BULK[name] for name in names if name in BULK), solid)
     return min(max(volume * density, LIGHTEST), HEAVIEST)

@@ -18,7 +18,7 @@ from PIL import Image
 from scipy.spatial import ConvexHull, QhullError
 
 from training.mvtod.catalogue import ObjectModel, ObjectSpec
-from training.mvtod.decompose import decompose
+from training.mvtod.decompose import METHOD, decompose
 from training.mvtod.errors import MvtodError
 from training.mvtod.materials import mass_of, material_of
 from training.mvtod.wording import describe_object
@@ -206,7 +206,7 @@ def build_mesh(spec: ObjectSpec, root: Path) -> ObjectModel:
 
 def cached_parts(vertices: np.ndarray, faces: np.ndarray, cache: Path) -> list[np.ndarray]:
     """`decompose`, kept in a file that names the mesh by its content; not kept where the folder cannot be written."""
-    content = hashlib.sha256(vertices.tobytes() + faces.tobytes()).hexdigest()
+    content = hashlib.sha256(METHOD.encode() + vertices.tobytes() + faces.tobytes()).hexdigest()
     try:
         with np.load(cache, allow_pickle=False) as kept:
             if str(kept["content"]) == content:
