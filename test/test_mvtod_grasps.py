@@ -18,7 +18,7 @@ from scipy.spatial.transform import Rotation
 pytest.importorskip("mujoco", reason="mujoco is not installed (make setup)")
 
 from dropclip_ros.grasps import FRANKA_HAND, GRIPPERS, ROBOTIQ_2F_140, Grasps
-from training.mvtod.acronym import QUALITIES, TRANSFORMS, read_grasps, scaled, write_grasps
+from training.mvtod.acronym import QUALITIES, TIP, TRANSFORMS, read_grasps, scaled, write_grasps
 from training.mvtod.catalogue import Catalogue, ObjectModel, ObjectSpec
 from training.mvtod.errors import MvtodError
 from training.mvtod.generate import Recipe, generate_scene
@@ -210,6 +210,25 @@ def test_grasps_move_with_their_objects_and_the_table_is_in_the_way_of_some(scen
     assert np.allclose(grasps.tips()[2], (0.3, 0, 0.0901), atol=1e-6)
     few, _ = place(found, {"box_0": file, "box_1": file}, catalogue, ROBOTIQ_2F_140, 1)
     assert few.object_id.tolist() == [2, 3] and (few.approach[:, 2] < -0.99).all()      # the free one is kept
+
+
+@pytest.mark.parametrize(("size", "collides"), [(1.05, False), (2.1, True)])
+def test_a_hand_that_is_open_all_the_way_still_serves_a_larger_object(scene, tmp_path, size, collides):
+    """ACRONYM names no widths: a Panda hand's 8 cm. The box is 4 cm wide, and 8.4 cm in the second size."""
+    found, _ = scene
+    with h5py.File(tmp_path / "panda.h5", "w") as file:
+        file[TRANSFORMS] = np.array([[1.0, 0, 0, 0], [0, -1, 0, 0], [0, 0, -1, TIP + 0.03], [0, 0, 0, 1]])[None]
+        file[QUALITIES] = np.array([1])
+    coco = json.loads(json.dumps(found.coco))
+    coco["description"]["objects"] = coco["description"]["objects"][:1]
+    coco["description"]["objects"][0] |= {"scale": size}
+    coco["description"]["objects"][0]["world_from_mesh"][2][3] = 0.0601 * size
+    (tmp_path / "scene_00000").mkdir()
+    (tmp_path / "scene_00000/scene.json").write_text(json.dumps(coco))
+    (larger,) = load_scenes(tmp_path)
+    catalogue = Boxes((ObjectSpec("box_0", "box", "train", {}),))
+    grasps, hits = place(larger, {"box_0": tmp_path / "panda.h5"}, catalogue, FRANKA_HAND, 10)
+    assert grasps.width.tolist() == [FRANKA_HAND.max_width] and hits.tolist() == [collides]
 
 
 def test_a_neighbour_is_in_the_way(scene):

@@ -95,7 +95,7 @@ def place(
 ) -> tuple[Grasps, np.ndarray]:
     """Grasps of a scene's objects in the world's frame, object_id being the label, and which collide (N,) bool.
 
-    Grasps that held in their trial and that the gripper opens wide enough for: those free of collisions first, then
+    Grasps that held in their trial, opened at most as wide as the gripper goes: those free of collisions first, then
     others, of each kind spread evenly over those of the object.
     """
     specs = {spec.name: spec for spec in catalogue.specs}
@@ -110,8 +110,9 @@ def place(
         if specs[one.name].grasps is not None:
             own = own.transformed(models[one.name].model_from_file)
         own = scaled(own, one.scale)
-        own = own[own.width <= gripper.max_width].transformed(one.pose)
-        own = replace(own, object_id=np.full(len(own), one.label))
+        # A Panda's grasps of ACRONYM are open all the way: in a larger size too. What no longer fits between collides.
+        width = np.minimum(own.width, gripper.max_width)
+        own = replace(own, width=width, object_id=np.full(len(own), one.label)).transformed(one.pose)
         near = [surface for surface in surfaces.values() if _distance(surface, surfaces[one.label]) < BESIDE]
         hits = height_above(own, table, gripper) < TABLE_CLEARANCE
         hits[~hits] = colliding(own[~hits], np.concatenate(near), gripper, voxel_size=SPACING)
