@@ -23,7 +23,7 @@ from std_msgs.msg import Header  # noqa: E402
 from tf2_msgs.msg import TFMessage  # noqa: E402
 
 from dropclip_ros.geometry import RgbdFrame  # noqa: E402
-from dropclip_ros.nodes.common import CAMERA_QOS, COLOR_TOPIC, DEPTH_TOPIC, INFO_TOPIC  # noqa: E402
+from dropclip_ros.nodes.common import CAMERA_QOS, COLOR_TOPIC, DEPTH_TOPIC, INFO_TOPIC, THREADS  # noqa: E402
 from dropclip_ros.nodes.messages import camera_info_message, image_message, transform_message  # noqa: E402
 
 OPTICAL_FRAME = "camera_color_optical_frame"
@@ -41,7 +41,7 @@ class Served:
 
     def __init__(self, node: Node):
         self.node = node
-        self._executor = MultiThreadedExecutor(num_threads=4)
+        self._executor = MultiThreadedExecutor(num_threads=THREADS)
         self._executor.add_node(node)
         self._thread = threading.Thread(target=self._spin, daemon=True)
         self._thread.start()
@@ -108,6 +108,10 @@ class FakeCamera:
 
     def wait_for(self, subscribers: int = 1, streams: tuple[str, ...] = ("color", "depth", "info")) -> None:
         wait_until(lambda: all(self._publishers[s].get_subscription_count() >= subscribers for s in streams))
+
+    def now(self) -> int:
+        """The time of stamps, ns."""
+        return self._node.get_clock().now().nanoseconds
 
     def messages(self, frame: RgbdFrame, age: float = 0.0) -> dict:
         """color, depth and info of a frame that was taken `age` seconds ago."""

@@ -2,6 +2,7 @@
 """The service `ground` over real DDS: what a good request gets (for bad ones see test_ros_bad_input.py)."""
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -127,6 +128,29 @@ def test_answers_in_a_world_frame_are_where_things_are(setup, scene, tabletop):
     assert in_world.header.frame_id == "world"
     expected = transform_points(tabletop.frame.camera_pose, cloud_points(in_camera.objects[0].cloud))
     assert np.allclose(cloud_points(in_world.objects[0].cloud), expected, atol=1e-4)
+
+
+def test_requests_that_wait_share_one_frame_as_new_as_they_are(setup, scene, tabletop):
+    """Ten at once while a camera goes on: each would otherwise bring an encoding, of ever newer frames."""
+    camera, ask = setup
+    over = threading.Event()
+
+    def film() -> None:
+        while not over.wait(0.03):
+            camera.send(camera.messages(tabletop.frame))
+
+    filming = threading.Thread(target=film)
+    filming.start()
+    time.sleep(0.2)
+    with ThreadPoolExecutor(10) as clients:
+        begun = camera.now()
+        answers = list(clients.map(lambda k: ask(query=f"the box {k}"), range(10)))
+    over.set()
+    filming.join()
+    assert all(answer.status == R.OK for answer in answers), [answer.message for answer in answers]
+    stamps = [nanoseconds(answer.header.stamp) for answer in answers]
+    assert len(set(stamps)) <= 4
+    assert min(stamps) > begun - 3e8        # none is older than when it was asked for, but for what was under way
 
 
 def test_not_found_is_an_answer(scene):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Subscribes a camera's streams and pairs them by stamp. Nothing is decoded here: most frames are never asked about."""
 import threading
+import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,12 +29,16 @@ _HISTORY = 20       # frames held, for requests that name a stamp
 
 @dataclass(frozen=True)
 class CapturedFrame:
-    """Messages of one moment; `color` is None where a node does not subscribe it. `gap` [ns]: between their stamps."""
+    """Messages of one moment; `color` is None where a node does not subscribe it.
+
+    gap: between their stamps, ns; arrived: when it was whole, s (`time.monotonic`).
+    """
 
     color: Image | None
     depth: Image
     info: CameraInfo
     gap: int
+    arrived: float
 
     @property
     def header(self):
@@ -74,7 +79,8 @@ class Camera:
             if None in nearest.values():
                 return
             stamps = [nanoseconds(m.header.stamp) for m in nearest.values()]
-            frame = CapturedFrame(nearest.get("color"), nearest["depth"], nearest["info"], max(stamps) - min(stamps))
+            frame = CapturedFrame(nearest.get("color"), nearest["depth"], nearest["info"], max(stamps) - min(stamps),
+                                  time.monotonic())
             key = nanoseconds(frame.header.stamp)
             known = self._frames.get(key)
             if frame.gap > self._settings["pair_tolerance"] * 1e9 or (known and known.gap < frame.gap):
@@ -83,6 +89,13 @@ class Camera:
             while len(self._frames) > _HISTORY:
                 self._frames.popitem(last=False)
             self._changed.notify_all()
+
+    def glance(self) -> CapturedFrame | None:
+        """The newest frame, where it is there now and neither too old nor from the future."""
+        with self._changed:
+            if not self._frames or self._too_old(self._last()) is not None:
+                return None
+            return None if self._ahead(self._last()) else self._last()
 
     def newest(self) -> CapturedFrame:
         """The newest frame; waits for one up to `frame_timeout`. Raises NO_FRAME, STALE_FRAME or BAD_FRAME."""
@@ -124,12 +137,17 @@ class Camera:
 
     def _refuse_future(self, frame: CapturedFrame) -> CapturedFrame:
         """The frame. Raises BAD_FRAME where its stamp is ahead of the clock: TF would drop all that comes after it."""
-        ahead = (nanoseconds(frame.header.stamp) - self._node.get_clock().now().nanoseconds) / 1e9
-        if 0 < self._settings["max_frame_age"] < ahead:
+        ahead = self._ahead(frame)
+        if ahead:
             raise DropclipError(Status.BAD_FRAME, f"the frame's stamp is {ahead:.1f} s ahead of this node's "
                                 f"clock, more than max_frame_age {self._settings['max_frame_age']:g} s: set the "
                                 "camera's clock")
         return frame
+
+    def _ahead(self, frame: CapturedFrame) -> float:
+        """By how many seconds the frame's stamp is ahead of the clock, where that is more than allowed; or 0."""
+        ahead = (nanoseconds(frame.header.stamp) - self._node.get_clock().now().nanoseconds) / 1e9
+        return ahead if 0 < self._settings["max_frame_age"] < ahead else 0.0
 
     def _too_old(self, frame: CapturedFrame) -> float | None:
         """The frame's age in seconds where that is more than allowed."""

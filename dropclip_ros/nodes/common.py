@@ -4,6 +4,7 @@ import math
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import rclpy
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
+from rclpy.callback_groups import CallbackGroup
 from rclpy.exceptions import NameValidationException, ParameterException
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy.impl.implementation_singleton import rclpy_implementation
@@ -23,6 +25,8 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from dropclip_ros.errors import DropclipError, Status
 
 RCLError = rclpy_implementation.RCLError
+
+THREADS = 28        # of a node's executor: more than the requests that may wait in it (`WaitingCallbackGroup`)
 
 # Relative names, as a RealSense driver in the namespace /camera publishes them; remap for other cameras.
 COLOR_TOPIC = "camera/color/image_raw"
@@ -99,6 +103,28 @@ class Settings:
         return self._node.get_parameter(name).value
 
 
+class WaitingCallbackGroup(CallbackGroup):
+    """Callbacks that wait for each other: up to `limit` at once, so that threads are left for what they wait for."""
+
+    def __init__(self, limit: int = THREADS - 4):
+        super().__init__()
+        self._limit, self._begun, self._lock = limit, 0, threading.Lock()
+
+    def can_execute(self, entity) -> bool:
+        return self._begun < self._limit
+
+    def beginning_execution(self, entity) -> bool:
+        with self._lock:
+            if not self.can_execute(entity):
+                return False
+            self._begun += 1
+            return True
+
+    def ending_execution(self, entity) -> None:
+        with self._lock:
+            self._begun -= 1
+
+
 def answer_errors(serve: Callable) -> Callable:
     """Turns a method (self, request, response) that fills the response into a service callback that never raises."""
     @wraps(serve)
@@ -138,7 +164,7 @@ def run(make_node: Callable[[], Node], imports: Sequence[str] = ()) -> None:
         rclpy.init()
         started = True
         node = make_node()
-        executor = MultiThreadedExecutor(num_threads=6)
+        executor = MultiThreadedExecutor(num_threads=THREADS)
         executor.add_node(node)
         while rclpy.ok():
             executor.spin_once(timeout_sec=0.5)     # bounded: a signal just before rclpy waits does not wake it

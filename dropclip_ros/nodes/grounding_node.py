@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The service `ground`: which points of the camera's newest (or a given) frame answer a phrase?
 
-Threads: images, TF and the service have callback groups of their own; one more thread owns the model. A frame is
-decoded and encoded when somebody asks about it, once.
+Threads: images, TF and the service have callback groups of their own; requests wait for their turn in threads of the
+executor, and one more thread owns the model. A frame is decoded and encoded when somebody asks about it, once; requests
+that came before it was there, while another was encoded, share it.
 """
 from __future__ import annotations
 
@@ -14,7 +15,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import Header
@@ -31,6 +31,7 @@ from dropclip_ros.nodes.common import (
     TABLE_FRAME,
     Setting,
     Settings,
+    WaitingCallbackGroup,
     answer_errors,
     run,
 )
@@ -109,8 +110,9 @@ class GroundingNode(Node):
         self._grounder: Grounder | None = None
         self._model = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
         self._model.submit(self._load)
+        self._turns = ThreadPoolExecutor(max_workers=1, thread_name_prefix="turns")
         self.create_service(Ground, GROUND_SERVICE, self._ground, qos_profile=SERVICE_QOS,
-                            callback_group=MutuallyExclusiveCallbackGroup())
+                            callback_group=WaitingCallbackGroup())
 
     def _load(self) -> None:
         """In the model's thread, so that the node is there at once. Where it fails, each request tries again."""
@@ -134,7 +136,12 @@ class GroundingNode(Node):
         start = time.perf_counter()
         clean_phrase(request.query, "query")        # a request that makes no sense should cost nothing
         mode = self._mode(request)
-        captured = self._captured(request)
+        self._turns.submit(self._answer, request, response, mode, self._camera.glance(), start).result()
+
+    def _answer(self, request: Ground.Request, response: Ground.Response, mode: str, glanced: CapturedFrame | None,
+                start: float) -> None:
+        """Fills the response. glanced: the newest frame when the request came, at `start`."""
+        captured = self._captured(request, glanced)
         header = captured.header
         world = self._settings["world_frame"]
         target = request.target_frame or world or TABLE_FRAME
@@ -160,10 +167,15 @@ class GroundingNode(Node):
         response.timing = [StageTime(stage=stage, milliseconds=ms) for stage, ms in times.items()]
         response.status, response.message, response.threshold = int(result.status), result.message, result.threshold
 
-    def _captured(self, request: Ground.Request) -> CapturedFrame:
-        """The frame asked about; the one encoded last stays at hand, however long ago it was."""
+    def _captured(self, request: Ground.Request, glanced: CapturedFrame | None) -> CapturedFrame:
+        """The frame asked about; the one encoded last stays at hand, however long ago it was.
+
+        Where the newest is asked for, that is any as new as the newest when the request came.
+        """
         last = self._encoded.captured if self._encoded else None
         if not nanoseconds(request.stamp):
+            if last and glanced and last.arrived >= glanced.arrived:
+                return last
             reused = last and time.monotonic() - self._encoded.ready < self._settings["reuse_time"]
             return last if reused else self._camera.newest()
         if last and last.header.stamp == request.stamp:
