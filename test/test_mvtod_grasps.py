@@ -69,6 +69,14 @@ def test_acronyms_frame_has_z_to_the_front_and_closes_along_x(tmp_path):
     assert np.allclose(grasps.tips(), (0, 0, 0.03), atol=3e-4) and grasps.width[0] == FRANKA_HAND.max_width
 
 
+def test_a_mesh_of_another_scale_than_acronyms(tmp_path):
+    write_grasps(tmp_path / "g.h5", one_grasp(FROM_ABOVE, tip=(0, 0, 0.03)), "mesh.obj", 0.3)
+    with h5py.File(tmp_path / "g.h5", "a") as file:
+        file["object/scale"][()] = 0.01
+    assert np.allclose(read_grasps(tmp_path / "g.h5", scale=0.02).tips(), (0, 0, 0.06))
+    assert np.allclose(read_grasps(tmp_path / "g.h5").tips(), (0, 0, 0.03))
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**31), st.floats(0.5, 2.0))
 def test_moving_the_object_and_then_grasping_is_moving_the_grasp(seed, factor):
@@ -260,6 +268,8 @@ def test_the_command_adds_grasps_to_scenes_and_resumes(tmp_path, capsys):
     add_grasps(tmp_path / "scenes", cache=tmp_path / "cache", workers=1, trial=FEW)
     assert files == {path.name: path.stat().st_mtime_ns for path in (tmp_path / "cache").iterdir()}
     assert load_grasps(scenes[1]) and "1 scenes" in capsys.readouterr().out
+    with pytest.raises(MvtodError, match="holds grasps of robotiq_2f_140; remove such files"):
+        add_grasps(tmp_path / "scenes", gripper="franka_hand", cache=tmp_path / "cache", workers=1, trial=FEW)
 
 
 @pytest.mark.parametrize(("options", "words"), [

@@ -18,17 +18,20 @@ from training.mvtod.files import beside
 
 TIP = 0.11217  # m, from the origin of ACRONYM's frame to the fingertips
 TRANSFORMS, QUALITIES, WIDTHS = "grasps/transforms", "grasps/qualities/flex/object_in_gripper", "grasps/widths"
+SCALE = "object/scale"
 OURS_FROM_ACRONYM = np.array([[0, 0, 1], [1, 0, 0], [0, 1, 0]])  # rows: approach, closing axis, third
 
 
-def read_grasps(path: Path) -> Grasps:
-    """All grasps of an ACRONYM file, in the frame of its mesh at its scale (m); score 1 where the trial held, else 0.
+def read_grasps(path: Path, scale: float | None = None) -> Grasps:
+    """All grasps of an ACRONYM file, in the frame of its mesh (m); score 1 where the trial held, else 0.
 
-    Width: as the file says, else all of a Panda hand's. Raises MvtodError where it is none, or has broken transforms.
+    scale: of the mesh, metres a unit, where it has another size than in the file. Width: as the file says, else all of
+    a Panda hand's. Raises MvtodError where it is no such file, or has broken transforms.
     """
     try:
         with h5py.File(path, "r") as file:
             transforms, held = np.array(file[TRANSFORMS], float), np.array(file[QUALITIES], float)
+            factor = scale / float(file[SCALE][()]) if scale is not None else 1.0
             widths = np.array(file[WIDTHS], float) if WIDTHS in file else np.full(len(held), FRANKA_HAND.max_width)
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise MvtodError(f"{path} is no file of ACRONYM ({error}); expected HDF5 with {TRANSFORMS}") from error
@@ -44,7 +47,7 @@ def read_grasps(path: Path) -> Grasps:
                          "rigid transform; fetch the file again")  # fmt: skip
     depth = FRANKA_HAND.finger_depth
     count = len(held)
-    return Grasps(
+    grasps = Grasps(
         score=(held > 0.5).astype(float),
         width=widths,
         height=np.full(count, FRANKA_HAND.finger_width),
@@ -53,6 +56,7 @@ def read_grasps(path: Path) -> Grasps:
         translation=transforms[:, :3, 3] + (TIP - depth) * rotation[:, :, 2],
         object_id=np.full(count, -1),
     )
+    return scaled(grasps, factor)
 
 
 def write_grasps(path: Path, grasps: Grasps, mesh: str, mass: float) -> None:
@@ -63,7 +67,7 @@ def write_grasps(path: Path, grasps: Grasps, mesh: str, mass: float) -> None:
     with beside(path) as part, h5py.File(part, "w") as file:
         file[TRANSFORMS], file[WIDTHS] = transforms, grasps.width
         file[QUALITIES] = (grasps.score > 0.5).astype(np.int64)
-        file["object/file"], file["object/scale"], file["object/mass"] = mesh, 1.0, mass
+        file["object/file"], file[SCALE], file["object/mass"] = mesh, 1.0, mass
 
 
 def scaled(grasps: Grasps, factor: float) -> Grasps:

@@ -58,31 +58,46 @@ def grasps(
         raise MvtodError(f"gripper {gripper!r}: expected one of {', '.join(GRIPPERS)}")
     if per_object < 1 or workers < 1:
         raise MvtodError(f"per_object {per_object}, workers {workers}: expected at least 1")
-    todo = [scene for scene in load_scenes(scenes) if isinstance(scene.source, Folder) and not _file(scene).exists()]
+    found = [scene for scene in load_scenes(scenes) if isinstance(scene.source, Folder)]
+    todo = [scene for scene in found if not _file(scene).exists()]
+    if len(todo) < len(found):
+        done = next(scene for scene in found if scene not in todo)
+        if (other := load_grasps(done)[2]) != gripper:
+            raise MvtodError(f"{_file(done)} holds grasps of {other}; remove such files, or ask for that gripper")
     if old := [scene.name for scene in todo if scene.description is None]:
         raise MvtodError(f"{scenes}: {old[0]} has no description of its objects; generate it anew")
     specs = {spec.name: spec for spec in open_catalogue(catalogue).specs}
     names = sorted({one.name for scene in todo for one in scene.description.objects})
     if missing := set(names) - specs.keys():
         raise MvtodError(f"{', '.join(sorted(missing)[:3])}: not in catalogue {catalogue}; name the scenes' own")
-    files = {}
+    files, broken = {}, {}
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), die_with, (os.getpid(),)) as pool:
         tries = {pool.submit(_grasps_of, catalogue, specs[name], gripper, cache, trial): name for name in names}
         for done in tqdm(as_completed(tries), total=len(tries), desc="objects tried", unit="object"):
-            files[tries[done]] = done.result()
+            try:
+                files[tries[done]] = done.result()
+            except MvtodError as error:
+                broken[tries[done]] = error
     counts = np.zeros(3, int)
     for scene in tqdm(todo, desc="scenes", unit="scene"):
         found, collides = place(scene, files, open_catalogue(catalogue), GRIPPERS[gripper], per_object)
         _write(_file(scene), found, collides, gripper)
         counts += len(scene.objects), len(found), int((~collides).sum())
     print(f"{len(todo)} scenes, {counts[0]} objects: {counts[1]} grasps, {counts[2]} of them free of collisions")
+    for name, reason in broken.items():
+        print(f"without grasps: {name}: {reason}")
 
 
 def _grasps_of(name: str, spec: ObjectSpec, gripper: str, cache: Path, trial: TrialConfig) -> Path:
-    """The file of an object's grasps: the catalogue's own, or one in the cache, made where it is not there."""
+    """The file of an object's grasps: the catalogue's own, or one in the cache, made where it is not there.
+
+    Raises MvtodError where the file is broken or the object cannot be grasped.
+    """
     catalogue = open_catalogue(name)
     if spec.grasps is not None:
-        return catalogue.root / spec.grasps
+        path = catalogue.root / spec.grasps
+        read_grasps(path, spec.scale)
+        return path
     model = catalogue.build(spec)
     path = cache / f"{spec.name}-{gripper}-{fingerprint(model, GRIPPERS[gripper], trial)}.h5"
     if not path.exists():
@@ -95,8 +110,8 @@ def place(
 ) -> tuple[Grasps, np.ndarray]:
     """Grasps of a scene's objects in the world's frame, object_id being the label, and which collide (N,) bool.
 
-    Grasps that held in their trial, opened at most as wide as the gripper goes: those free of collisions first, then
-    others, of each kind spread evenly over those of the object.
+    files: of the objects that have grasps, by name. Grasps that held in their trial, opened at most as wide as the
+    gripper goes: those free of collisions first, then others, of each kind spread evenly over those of the object.
     """
     specs = {spec.name: spec for spec in catalogue.specs}
     placed = scene.description.objects
@@ -104,10 +119,11 @@ def place(
     surfaces = {one.label: _surface(one, models[one.name]) for one in placed}
     table = np.array([0.0, 0, 1, -scene.description.table.height])
     rows, collides = [np.zeros((0, 17))], [np.zeros(0, bool)]
-    for one in placed:
-        own = read_grasps(files[one.name])
+    for one in (one for one in placed if one.name in files):
+        spec = specs[one.name]
+        own = read_grasps(files[one.name], spec.scale if spec.grasps is not None else None)
         own = own[own.score > 0.5]
-        if specs[one.name].grasps is not None:
+        if spec.grasps is not None:
             own = own.transformed(models[one.name].model_from_file)
         own = scaled(own, one.scale)
         # A Panda's grasps of ACRONYM are open all the way: in a larger size too. What no longer fits between collides.
