@@ -74,9 +74,9 @@ def _command(out: Path, scenes: int, workers: int, *more: str) -> list[str]:
             "--workers", str(workers), *more]  # fmt: skip
 
 
-def kills(count: int = 100, scenes: int = 100, seed: int = 0) -> None:
+def kills(count: int = 100, scenes: int = 500, seed: int = 0) -> None:
     """Small scenes; each run is killed (SIGKILL) after a random time, the last one is let through."""
-    small = ["--views", "3", "--width", "160", "--height", "120"]
+    small = ["--views", "2", "--width", "64", "--height", "48", "--max-objects", "5"]
     root, rng = Path(tempfile.mkdtemp()), np.random.default_rng(seed)
     subprocess.run(_command(root / "whole", scenes, 2, *small), check=True)
     begun = 0
@@ -84,7 +84,7 @@ def kills(count: int = 100, scenes: int = 100, seed: int = 0) -> None:
         before = len(list((root / "killed").glob("scene_?????")))
         process = subprocess.Popen(_command(root / "killed", scenes, 2, *small), stdout=subprocess.DEVNULL,
                                    stderr=subprocess.DEVNULL)  # fmt: skip
-        time.sleep(rng.uniform(1.5, 6.0))
+        time.sleep(rng.uniform(3.0, 9.0))  # a worker takes about 3 s to start
         process.kill()
         process.wait()
         begun += len(list((root / "killed").glob("scene_?????"))) > before
