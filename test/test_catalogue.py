@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.spatial import ConvexHull
 
@@ -160,6 +160,7 @@ def test_pieces_of_a_star_are_convex_and_fill_it(radii):
     assert sum(pieces) == pytest.approx(area, rel=1e-6)
 
 
+@example((0.0, 0.03125, -1.0))
 @given(st.tuples(*[st.floats(-1, 1)] * 3).filter(lambda up: np.linalg.norm(up) > 0.1))
 def test_up_points_up(up):
     points = np.random.default_rng(0).normal(size=(20, 3))

@@ -101,7 +101,7 @@ def test_ray_loses_a_machine_and_no_scene(whole, tmp_path):
     cluster_utils = pytest.importorskip("ray.cluster_utils", reason="ray is not installed (pip install '.[ray]')")
     cluster = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     try:
-        lost = [cluster.add_node(num_cpus=1) for _ in range(2)][0]
+        lost, _ = (cluster.add_node(num_cpus=1) for _ in range(2))
         cluster.wait_for_nodes()
         out = tmp_path / "out"
         run = subprocess.Popen(command(out, 5, "--ray", cluster.address), cwd=ROOT, stderr=subprocess.DEVNULL)

@@ -145,13 +145,11 @@ def _lines(path: Path) -> list[str]:
 def model_frame(vertices: np.ndarray, spec: ObjectSpec) -> np.ndarray:
     """model_from_file 4x4 of vertices (V,3) that are in metres already: `spec.up` becomes z, the middle the origin."""
     up = np.asarray(spec.up, float) / np.linalg.norm(spec.up)
-    pose = np.eye(4)
-    if up[2] < -0.999:
-        pose[:3, :3] = np.diag((1.0, -1.0, -1.0))
-    else:  # the shortest turn from up to z
-        v, c = np.cross(up, (0.0, 0.0, 1.0)), up[2]
-        skew = np.array([(0, -v[2], v[1]), (v[2], 0, -v[0]), (-v[1], v[0], 0)])
-        pose[:3, :3] += skew + skew @ skew / (1 + c)
+    pose, half = np.eye(4), np.diag((1.0, -1.0, -1.0)) if up[2] < 0 else np.eye(3)
+    up = half @ up  # what points down is first turned by half
+    x, y, _ = up
+    skew = np.array([(0, 0, -x), (0, 0, -y), (x, y, 0)])
+    pose[:3, :3] = (np.eye(3) + skew + skew @ skew / (1 + up[2])) @ half  # then the shortest turn from up to z
     turned = vertices @ pose[:3, :3].T
     pose[:3, 3] = -(turned.min(axis=0) + turned.max(axis=0)) / 2
     return pose
