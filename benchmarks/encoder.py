@@ -40,7 +40,8 @@ from dropclip_ros import native
 from dropclip_ros.bags import load_bag_frame
 from dropclip_ros.encoder import EncoderConfig, MinkUNet14D
 from dropclip_ros.pipeline import MODEL_FOLDER, Grounder
-from dropclip_ros.sparse import MinkowskiGrid, SparseGrid, kernel_size
+from dropclip_ros.sparse import SparseGrid, kernel_size
+from dropclip_ros.sparse_minkowski import MinkowskiGrid
 from dropclip_ros.weights import load_config, load_model, quickest
 
 WIDTHS = {  # those of docs/decisions.md

@@ -29,7 +29,8 @@ import tyro
 from torch import Tensor
 
 from dropclip_ros.encoder import EncoderConfig, MinkUNet14D
-from dropclip_ros.sparse import Grid, MinkowskiGrid, SparseGrid, kernel_size
+from dropclip_ros.sparse import Grid, SparseGrid, kernel_size
+from dropclip_ros.sparse_minkowski import MinkowskiGrid
 
 GridType = Callable[[Tensor], Grid]
 SIZES = (5_000, 20_000, 50_000, 120_000, 500_000)

@@ -21,7 +21,8 @@ from osd import FOLDER, LabelledFrame, osd_frames
 from rooms import rooms
 
 from dropclip_ros.geometry import backproject
-from dropclip_ros.table import TableConfig, find_table, ransac_plane
+from dropclip_ros.plane import ransac_plane
+from dropclip_ros.table import TableConfig, find_table
 from training.methods import view_frame
 from training.mvtod.shards import load_scenes
 

@@ -6,13 +6,14 @@ of it, and how close to it an object begins by the noise of the table's own poin
 """
 
 from dataclasses import dataclass, field
-from functools import cache
 
 import numpy as np
 from scipy import ndimage
-from scipy.spatial import ConvexHull, cKDTree
+from scipy.spatial import ConvexHull
 
 from dropclip_ros.errors import DropclipError, Status
+from dropclip_ros.outliers import mean_distance
+from dropclip_ros.plane import at_most, fit_plane, ransac_plane, settle, signed_distance
 from dropclip_ros.voxels import VoxelConfig, voxelize
 
 _CELL = 0.02  # m, raster of the table's extent
@@ -23,13 +24,8 @@ _FIT_POINTS = 20000  # enough for anything statistical
 _OUTLINE_POINTS = 40000  # so that no 2 cm of a far rim are left out
 _NOISE_BINS = 12
 _MIN_SIGMA = 0.0005  # m; a depth image counts in millimetres at best, however flat the table looks
-_SCORED = 1000  # points that score a hypothesis of RANSAC
-_BATCH = 200  # hypotheses that are scored in one product
-_MISSED = 1e-6  # RANSAC ends when the largest plane was missed with this probability
 _STAYS = 0.8  # share of a known table's points that must still lie in it
 _NEW = 0.1  # share of all points that may newly lie in none of the known planes
-_REACH = 4  # voxels, within which almost every voxel of a surface has its `outlier_neighbors`
-_LARGEST = 1 << 28  # cells of a volume, which costs memory only where something is
 
 
 @dataclass(frozen=True)
@@ -84,7 +80,7 @@ class Table:
 
     def height(self, points: np.ndarray) -> np.ndarray:
         """Signed height (N,) of camera-frame points (N, 3) above the plane, metres."""
-        return _height(points, self.plane)
+        return signed_distance(points, self.plane)
 
     def over_surface(self, x: np.ndarray, y: np.ndarray, height: np.ndarray) -> np.ndarray:
         """Height (N,) above the table as the camera sees it, of points at x, y along the plane and above it, metres."""
@@ -125,12 +121,12 @@ def find_table(
     """
     up = None if up is None else _unit(up)
     rng = np.random.default_rng(config.seed)
-    sample = _at_most(points, config.sample, rng).astype(np.float64)
+    sample = at_most(points, config.sample, rng).astype(np.float64)
     min_points = max(config.min_points * len(sample) // max(len(points), 1), 3)
     found = None if last is None else _still_there(sample, last, up, config, min_points)
     if found is None:
         planes = _search(sample, len(points), up, config, min_points, rng)
-        lies = [np.abs(_height(sample, plane)) < config.distance for plane in planes]
+        lies = [np.abs(signed_distance(sample, plane)) < config.distance for plane in planes]
         found = planes, (float(lies[0].mean()), float(np.any(lies, axis=0).mean()))
     return _refine(points, sample, *found, config)
 
@@ -155,8 +151,8 @@ def _still_there(
     sample: np.ndarray, last: Table, up: np.ndarray | None, config: TableConfig, min_points: int
 ) -> tuple[np.ndarray, tuple[float, float]] | None:
     """The planes (K, 4) of an earlier frame where they are in this one, the table's first, and `Table.shares`."""
-    planes = [_settle(plane, sample, config.distance, rounds=2) for plane in (last.plane, *last.others)]
-    lies = [np.abs(_height(sample, plane)) < config.distance for plane in planes]
+    planes = [settle(plane, sample, config.distance, rounds=2) for plane in (last.plane, *last.others)]
+    lies = [np.abs(signed_distance(sample, plane)) < config.distance for plane in planes]
     own, known = last.shares
     if (
         np.count_nonzero(lies[0]) < min_points
@@ -187,7 +183,7 @@ def crop_above(points: np.ndarray, table: Table, config: TableConfig = TableConf
     outline = _extent(table, points)
     candidate = (level > config.clearance) & _over(local, outline, config.edge_margin + _BESIDE)
     for wall in _walls(points, table, outline, config):
-        candidate &= _height(points[near], wall) > 2 * config.distance  # nothing is seen behind a wall
+        candidate &= signed_distance(points[near], wall) > 2 * config.distance  # nothing is seen behind a wall
     near, level, local = near[candidate], level[candidate], local[:, candidate]
     on_it = _over(local, outline, config.edge_margin)
     on_it &= _mostly(on_it, local)
@@ -208,11 +204,6 @@ def _unit(up: np.ndarray) -> np.ndarray:
     return up / length
 
 
-def _at_most(points: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """A uniform sample of the rows: enough for anything statistical, and quick."""
-    return points if len(points) <= count else points[rng.choice(len(points), count, replace=False)]
-
-
 def _every(points: np.ndarray, count: int) -> np.ndarray:
     """About `count` of the rows, evenly spread, each column contiguous."""
     return np.asfortranarray(points[:: max(len(points) // count, 1)])
@@ -230,67 +221,11 @@ def _planes(sample: np.ndarray, config: TableConfig, min_points: int, rng: np.ra
         if len(rest) < min_points:
             return
         plane = ransac_plane(rest, config.distance, config.iterations, rng)
-        lies = np.abs(_height(rest, plane)) < config.distance
+        lies = np.abs(signed_distance(rest, plane)) < config.distance
         if np.count_nonzero(lies) < min_points:
             return
         yield plane
         rest = rest[~lies]
-
-
-def ransac_plane(points: np.ndarray, distance: float, iterations: int, rng: np.random.Generator) -> np.ndarray:
-    """The plane (4,) that most of the points (N, 3) are within `distance` of, metres; it faces the origin, the camera.
-
-    Hypotheses through three points each, at most `iterations`, are scored by the batch on a subset (MSAC: the least
-    mean of truncated squares wins); the best of a batch is refined by least squares before it is compared. Ends early
-    once a larger plane would have been seen.
-    """
-    some = _at_most(points, _SCORED, rng)
-    best, least, tried, missed = np.zeros(4), np.inf, 0, 1.0
-    while tried < iterations and missed > _MISSED:
-        a, b, c = points[rng.integers(len(points), size=(3, min(_BATCH, iterations - tried)))]
-        tried += len(a)
-        normals = np.cross(b - a, c - a)
-        lengths = np.linalg.norm(normals, axis=1)
-        spread = lengths > 1e-9  # the others are three points on a line
-        if not spread.any():
-            continue
-        normals = normals[spread] / lengths[spread, None]
-        planes = np.column_stack([normals, -(normals * a[spread]).sum(axis=1)])
-        plane = _settle(planes[np.argmin(_costs(some, planes, distance))], some, distance, rounds=2)
-        cost = _costs(some, plane[None], distance)[0]
-        if cost < least:
-            best, least = plane, cost
-        share = np.mean(np.abs(_height(some, best)) < distance)
-        missed = (1 - share**3) ** tried
-    return _settle(best, points, distance, rounds=4)
-
-
-def _costs(points: np.ndarray, planes: np.ndarray, distance: float) -> np.ndarray:
-    """Mean squared distance of the points (N, 3), truncated at `distance`, from each plane (K, 4): (K,)."""
-    squares = points.astype(np.float32) @ planes[:, :3].T.astype(np.float32)
-    squares += planes[:, 3].astype(np.float32)
-    squares *= squares
-    return np.minimum(squares, np.float32(distance**2), out=squares).mean(axis=0)
-
-
-def _settle(plane: np.ndarray, points: np.ndarray, distance: float, rounds: int) -> np.ndarray:
-    """The plane after rounds of least squares on its inliers, facing the camera."""
-    before = None
-    for _ in range(rounds):
-        lies = np.abs(_height(points, plane)) < distance
-        if np.count_nonzero(lies) < 3 or np.array_equal(lies, before):  # the same points make the same plane
-            break
-        plane, before = _fit(points[lies]), lies
-    return plane if plane[3] >= 0 else -plane
-
-
-def _fit(slab: np.ndarray) -> np.ndarray:
-    """The plane (4,) of least squares through points (N, 3), facing the camera, which is the origin."""
-    centre = np.array([column.mean(dtype=np.float64) for column in slab.T])
-    offsets = slab - centre.astype(slab.dtype)
-    normal = np.linalg.eigh((offsets.T @ offsets).astype(np.float64))[1][:, 0]
-    normal = -normal if normal @ centre > 0 else normal
-    return np.append(normal, -normal @ centre)
 
 
 def _carried(sample: np.ndarray, plane: np.ndarray, config: TableConfig) -> float:
@@ -335,8 +270,8 @@ def _refine(
     """Least squares on the inliers, in thinner and thinner slabs, which hold less of the objects' bases."""
     plane, some = planes[0], _every(points, _FIT_POINTS)
     for cloud, share in ((sample, 1.0), (sample, 0.6), (some, 0.6)):
-        plane = _fit(cloud[np.abs(_height(cloud, plane)) < share * config.distance])
-    inliers = np.abs(_height(points, plane)) < config.distance
+        plane = fit_plane(cloud[np.abs(signed_distance(cloud, plane)) < share * config.distance])
+    inliers = np.abs(signed_distance(points, plane)) < config.distance
     lying = points[_every(np.flatnonzero(inliers), _FIT_POINTS)].astype(np.float64)
     x, y, height = _local(lying, plane)
     terms = _parabola(x, y)
@@ -365,10 +300,6 @@ def _deviation(residual: np.ndarray) -> float:
 def _median(values: np.ndarray) -> float:
     """The upper median, in half the time of `np.median`, which looks for NaN as well."""
     return float(np.partition(values, len(values) // 2)[len(values) // 2])
-
-
-def _height(points: np.ndarray, plane: np.ndarray) -> np.ndarray:
-    return points @ plane[:3].astype(points.dtype) + points.dtype.type(plane[3])
 
 
 def _parabola(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -446,7 +377,7 @@ def _walls(points: np.ndarray, table: Table, outline: np.ndarray, config: TableC
     inside = _over(local, outline, -2 * _CELL) & (local[2] > -config.distance)
     walls = []
     for plane in table.others:
-        before = _height(some, plane)
+        before = signed_distance(some, plane)
         of_plane = np.abs(before) < config.distance
         if np.mean(before[lying] > -config.distance) > 0.98 and np.sum(inside & of_plane) < 0.5 * np.sum(of_plane):
             walls.append(plane)
@@ -470,42 +401,9 @@ def _without_outliers(points: np.ndarray, config: TableConfig) -> np.ndarray:
     if config.outlier_std == 0 or len(points) <= config.outlier_neighbors:
         return np.ones(len(points), dtype=bool)
     voxels = voxelize(points, points, VoxelConfig())
-    apart = _mean_distance(voxels.coords, config.outlier_neighbors)
+    apart = mean_distance(voxels.coords, config.outlier_neighbors)
     clean = apart <= apart.mean() + config.outlier_std * apart.std(ddof=1) if len(voxels) > 1 else apart == 0
     return clean[voxels.point_to_voxel]
-
-
-def _mean_distance(coords: np.ndarray, neighbors: int) -> np.ndarray:
-    """Mean distance (M,), voxels, of each voxel (M, 3) int to as many of its nearest, itself the first.
-
-    Distances on a grid are few: they are counted shell by shell, up to `_REACH`; a tree finds what is further.
-    """
-    cells = coords - coords.min(axis=0) + _REACH
-    shape = tuple(cells.max(axis=0) + _REACH + 1)
-    apart, missing = np.zeros(len(cells)), np.full(len(cells), min(neighbors, len(cells)))
-    left = np.arange(len(cells))
-    if np.prod(shape, dtype=float) <= _LARGEST:
-        volume, flat = np.zeros(np.prod(shape), dtype=bool), np.ravel_multi_index(tuple(cells.T), shape)
-        volume[flat] = True
-        for square, steps in _shells():
-            around = (steps @ (shape[1] * shape[2], shape[2], 1))[:, None] + flat[left]
-            found = np.minimum(volume[around].sum(axis=0, dtype=np.uint8), missing[left])  # a shell has 48 at most
-            apart[left] += found * np.sqrt(square)
-            missing[left] -= found
-            left = left[missing[left] > 0]
-    if len(left):
-        k = min(neighbors, len(cells))
-        apart[left] = cKDTree(cells).query(cells[left], k)[0].reshape(len(left), k).sum(axis=1)
-    return apart / min(neighbors, len(cells))
-
-
-@cache
-def _shells() -> list[tuple[int, np.ndarray]]:
-    """Squared distances of a grid's points from one of them, and the steps (K, 3) to those at each, nearest first."""
-    span = np.arange(-_REACH, _REACH + 1)
-    steps = np.stack(np.meshgrid(span, span, span), axis=-1).reshape(-1, 3)
-    squares = (steps**2).sum(axis=1)
-    return [(int(square), steps[squares == square]) for square in np.unique(squares) if square <= _REACH**2]
 
 
 def _beside(flat: np.ndarray, sure: np.ndarray) -> np.ndarray:

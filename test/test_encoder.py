@@ -10,7 +10,8 @@ from safetensors.torch import load_file
 from torch.nn.functional import conv3d, conv_transpose3d
 
 from dropclip_ros.encoder import EncoderConfig, MinkUNet14D
-from dropclip_ros.sparse import MinkowskiGrid, SparseGrid
+from dropclip_ros.sparse import SparseGrid
+from dropclip_ros.sparse_minkowski import MinkowskiGrid
 
 GOLDEN = Path(__file__).with_name("golden")
 LISTING = Path(__file__).resolve().parents[2] / "shared" / "sparse" / "minkunet14d_state_dict.txt"

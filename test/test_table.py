@@ -11,7 +11,9 @@ from scipy.spatial import cKDTree
 from dropclip_ros import table as table_module
 from dropclip_ros.errors import DropclipError, Status
 from dropclip_ros.geometry import Intrinsics, backproject, decode_depth, is_rigid
-from dropclip_ros.table import TableConfig, _mean_distance, crop_above, find_table, ransac_plane
+from dropclip_ros.outliers import mean_distance
+from dropclip_ros.plane import ransac_plane
+from dropclip_ros.table import TableConfig, crop_above, find_table
 
 
 def run(scene, up=None):
@@ -101,7 +103,7 @@ def test_distances_counted_on_the_grid_are_those_of_a_tree(seed, count, neighbor
     coords = np.unique(np.random.default_rng(seed).integers(0, span, (count, 3)), axis=0)
     k = min(neighbors, len(coords))
     expected = cKDTree(coords).query(coords, k)[0].reshape(len(coords), k).mean(axis=1)
-    np.testing.assert_allclose(_mean_distance(coords, neighbors), expected, atol=1e-9)
+    np.testing.assert_allclose(mean_distance(coords, neighbors), expected, atol=1e-9)
 
 
 def test_a_table_that_stays_is_not_searched_for(make_tabletop, monkeypatch):
