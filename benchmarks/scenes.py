@@ -25,9 +25,9 @@ from scipy.spatial import ConvexHull
 from tqdm import tqdm
 
 from training.mvtod import render_mujoco
-from training.mvtod.catalogue import SPLITS
+from training.mvtod.catalogue import PROCEDURAL, SPLITS, open_catalogue
 from training.mvtod.clutter import make_scene
-from training.mvtod.generate import PROCEDURAL, Recipe, draw_objects, generate_scene, open_catalogue
+from training.mvtod.generate import Recipe, draw_objects, generate_scene
 from training.mvtod.scene import SceneConfig
 from training.mvtod.scenes import Scene
 from training.mvtod.shards import load_scenes

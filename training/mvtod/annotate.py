@@ -24,10 +24,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 from tqdm import tqdm
 
 from training.mvtod import wording
-from training.mvtod.catalogue import NAME, Catalogue, ObjectSpec
+from training.mvtod.catalogue import NAME, PROCEDURAL, Catalogue, ObjectSpec, open_catalogue
 from training.mvtod.errors import MvtodError
 from training.mvtod.files import beside
-from training.mvtod.generate import PROCEDURAL, open_catalogue
 from training.mvtod.turntable import digest, pictures
 from training.mvtod.vlm import Chat, NoAnswerError
 

@@ -15,6 +15,7 @@ import math
 import os
 from collections import Counter
 from dataclasses import asdict, dataclass, field, fields
+from functools import cache
 from pathlib import Path
 from typing import NoReturn
 
@@ -27,6 +28,9 @@ from training.mvtod.wording import describe_object
 TRAIN, UNSEEN_INSTANCE, UNSEEN_CATEGORY = SPLITS = ("train", "unseen_instance", "unseen_category")
 NAME = "catalogue.json"
 PATHS = {"mesh", "texture", "grasps"}
+
+
+PROCEDURAL = "procedural"  # names the catalogue that the project makes itself
 
 
 @dataclass(frozen=True)
@@ -227,6 +231,12 @@ def _are_numbers(values: object) -> bool:
     return isinstance(values, list | tuple) and all(
         isinstance(value, int | float) and math.isfinite(value) for value in values
     )
+
+
+@cache
+def open_catalogue(name: str) -> Catalogue:
+    """The procedural catalogue, or that of a folder; read once by each process."""
+    return Catalogue.procedural() if name == PROCEDURAL else Catalogue.load(Path(name))
 
 
 def matches(spec: ObjectSpec, phrase: str) -> bool:

@@ -10,10 +10,10 @@ from typing import Literal
 
 from tqdm import tqdm
 
+from training.mvtod.catalogue import PROCEDURAL, open_catalogue
 from training.mvtod.errors import MvtodError
 from training.mvtod.export_bop import write_bop
 from training.mvtod.files import beside
-from training.mvtod.generate import PROCEDURAL, open_catalogue
 from training.mvtod.scenes import Scene, View
 from training.mvtod.sensor import SENSORS
 from training.mvtod.shards import load_scenes, pack

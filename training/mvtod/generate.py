@@ -24,15 +24,15 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from training.mvtod.catalogue import SPLITS, Catalogue, ObjectModel, ObjectSpec
+from training.mvtod.catalogue import PROCEDURAL, SPLITS, Catalogue, ObjectModel, ObjectSpec, open_catalogue
 from training.mvtod.clutter import make_scene
 from training.mvtod.errors import MvtodError
+from training.mvtod.files import beside
 from training.mvtod.queries import scene_queries
 from training.mvtod.scene import SceneConfig, SceneDescription
 from training.mvtod.scenes import SCENE_FILE, write_view
@@ -40,7 +40,6 @@ from training.mvtod.visibility import Visibility
 
 RENDERERS = ("mujoco", "blender", "none")
 RECIPE_FILE = "recipe.json"
-PROCEDURAL = "procedural"
 
 
 @dataclass(frozen=True)
@@ -63,12 +62,6 @@ class Recipe:
         if self.renderer not in RENDERERS:
             raise MvtodError(f"renderer {self.renderer!r}: expected one of {', '.join(RENDERERS)}")
 
-
-
-@cache
-def open_catalogue(name: str) -> Catalogue:
-    """The procedural catalogue, or that of a folder; read once by each process."""
-    return Catalogue.procedural() if name == PROCEDURAL else Catalogue.load(Path(name))
 
 
 @dataclass
@@ -263,9 +256,8 @@ def _owned(out: Path, recipe: Recipe) -> Iterator[None]:
                 raise MvtodError(f"{out} holds scenes of another recipe (differs in {', '.join(other)}); see "
                                  f"{file}, choose another folder, or the same options")  # fmt: skip
         else:
-            part = file.with_suffix(".part")
-            part.write_text(json.dumps(wanted, indent=1))
-            part.rename(file)
+            with beside(file) as part:
+                part.write_text(json.dumps(wanted, indent=1))
         yield
 
 

@@ -19,10 +19,10 @@ from tqdm import tqdm
 
 from dropclip_ros.grasps import GRIPPERS, Grasps, Gripper, colliding, height_above
 from training.mvtod.acronym import read_grasps, scaled, write_grasps
-from training.mvtod.catalogue import Catalogue, ObjectModel, ObjectSpec
+from training.mvtod.catalogue import PROCEDURAL, Catalogue, ObjectModel, ObjectSpec, open_catalogue
 from training.mvtod.errors import MvtodError
 from training.mvtod.files import beside
-from training.mvtod.generate import PROCEDURAL, die_with, open_catalogue
+from training.mvtod.generate import die_with
 from training.mvtod.grasp_trials import TrialConfig, fingerprint, try_grasps
 from training.mvtod.scene import PlacedObject
 from training.mvtod.scenes import Folder, Scene
