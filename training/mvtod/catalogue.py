@@ -22,6 +22,7 @@ from typing import NoReturn
 import numpy as np
 
 from training.mvtod.errors import MvtodError
+from training.mvtod.files import beside
 from training.mvtod.phrases import FAMILIES, normal
 from training.mvtod.wording import describe_object
 
@@ -156,14 +157,9 @@ class Catalogue:
                         f"{folder}: expected a folder beside {self.root}, where the meshes are; choose that"
                     )
                 entry[key] = os.path.relpath(whole, folder.resolve())
-        file, part = folder / NAME, folder / f"{NAME}.part"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
+        with beside(folder / NAME, replace=True) as part:
             part.write_text(json.dumps({"objects": entries}, indent=1) + "\n", encoding="utf-8")
-            part.rename(file)
-        except OSError as error:
-            raise MvtodError(f"{file}: cannot be written ({error.strerror}); choose another folder") from error
-        return file
+        return folder / NAME
 
 
 def _read_spec(entry: object, index: int, file: Path) -> ObjectSpec:
