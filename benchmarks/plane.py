@@ -23,7 +23,7 @@ from rooms import rooms
 from dropclip_ros.geometry import backproject
 from dropclip_ros.plane import ransac_plane
 from dropclip_ros.table import TableConfig, find_table
-from training.methods import view_frame
+from training.evaluate.pipeline import view_frame
 from training.mvtod.shards import load_scenes
 
 DEFAULTS = TableConfig()

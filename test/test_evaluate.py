@@ -13,12 +13,12 @@ from dropclip_ros.bags import load_bag_frame
 from dropclip_ros.errors import Status
 from dropclip_ros.pipeline import Grounder
 from dropclip_ros.weights import ModelConfig
-from training.evaluate import ask, best, pixel_counts, referring, refusals, semantic_ious
-from training.methods import Instances, of_encoded
-from training.metrics import overlap, refusal, refused, summary
+from training.evaluate.metrics import overlap, refusal, refused, summary
+from training.evaluate.pipeline import Instances, of_encoded
+from training.evaluate.quality import ask, best, pixel_counts, referring, refusals, semantic_ious
+from training.evaluate.questions import Question, categories, questions
 from training.mvtod.catalogue import matches
 from training.mvtod.procedural.objects import catalogue
-from training.questions import Question, categories, questions
 
 CONFIG = ModelConfig("test", temperature=0.05, null_similarity=0.4, canonical_negatives=("thing",))
 AXES = {"a mug": 0, "a hammer": 1, "a red thing": 2, "thing": 3}

@@ -19,7 +19,7 @@ from training.distill import (
     training_sample,
     voxel_labels,
 )
-from training.fusion import FusedScene, fuse_objects, informativeness
+from training.fusion.fuse import FusedScene, fuse_objects, informativeness
 from training.image_tower import phrase_loss, ragged
 from training.mvtod.catalogue import matches
 from training.mvtod.errors import MvtodError

@@ -20,11 +20,11 @@ from dropclip_ros.image import ImageTower
 from dropclip_ros.pipeline import Grounder
 from dropclip_ros.text import TextEncoder
 from dropclip_ros.weights import ModelConfig
-from training.methods import Method, drawn_views, single_view
+from training.evaluate.pipeline import Method, drawn_views, single_view
+from training.evaluate.questions import questions
 from training.mvtod.phrases import ABSENT_PHRASES
 from training.mvtod.procedural.objects import catalogue
 from training.mvtod.scenes import Scene
-from training.questions import questions
 
 
 def best_similarities(

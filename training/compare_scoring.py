@@ -27,8 +27,8 @@ from dropclip_ros.pipeline import Grounder
 from dropclip_ros.pipeline import Scene as EncodedScene
 from dropclip_ros.weights import ModelConfig
 from training.calibrate import calibrate_method
-from training.evaluate import Answers, ask, best, load_grounder, pixel_counts
-from training.methods import (
+from training.evaluate.metrics import summary
+from training.evaluate.pipeline import (
     Instances,
     Method,
     TrueFeatures,
@@ -39,11 +39,11 @@ from training.methods import (
     true_labels,
     view_frame,
 )
-from training.metrics import summary
+from training.evaluate.quality import Answers, ask, best, load_grounder, pixel_counts
+from training.evaluate.questions import questions
 from training.mvtod.procedural.objects import catalogue
 from training.mvtod.scenes import Scene
 from training.mvtod.shards import load_scenes
-from training.questions import questions
 
 
 def outcome(answers: list[Answers], config: ModelConfig, rival: float) -> dict[str, float]:

@@ -23,7 +23,7 @@ from dropclip_ros.geometry import Intrinsics, backproject, transform_points
 from dropclip_ros.table import table_frame
 from dropclip_ros.voxels import VoxelConfig, voxelize
 from training.checkpoint import load_checkpoint, save_checkpoint
-from training.fusion import FusedScene
+from training.fusion.fuse import FusedScene
 from training.mvtod.errors import MvtodError
 from training.mvtod.scene import FIRST_OBJECT_ID
 from training.mvtod.scenes import Scene, View

@@ -27,7 +27,7 @@ from dropclip_ros.weights import ModelConfig, load_model, save_model
 from training.calibrate import calibrate
 from training.crops import collect_crops
 from training.distill import DistillConfig, distill
-from training.fusion import FusedScene, fuse_objects
+from training.fusion.fuse import FusedScene, fuse_objects
 from training.image_tower import FrozenText, TowerConfig, embed_crops, save_tower, train_tower
 from training.language import object_prompts, prompts, training_vocabulary
 from training.mvtod.procedural.objects import catalogue

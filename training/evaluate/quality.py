@@ -28,13 +28,13 @@ from dropclip_ros.pipeline import Grounder
 from dropclip_ros.text import TextEncoder
 from dropclip_ros.weights import ModelConfig
 from training.calibrate import calibrate_method
-from training.methods import Instances, Method, TrueFeatures, drawn_views, single_view, true_labels
-from training.metrics import overlap, refusal, refused, summary
+from training.evaluate.metrics import overlap, refusal, refused, summary
+from training.evaluate.pipeline import Instances, Method, TrueFeatures, drawn_views, single_view, true_labels
+from training.evaluate.questions import ABSENT_FAMILIES, Question, categories, questions
 from training.mvtod.phrases import FAMILIES
 from training.mvtod.procedural.objects import catalogue
 from training.mvtod.scenes import Scene
 from training.mvtod.shards import load_scenes
-from training.questions import ABSENT_FAMILIES, Question, categories, questions
 
 SPLITS = ("validation", "unseen_instance", "unseen_category")
 WHICH = ("training", "heldout")  # phrases that training knew, and other words that it never saw
@@ -294,8 +294,3 @@ def rounded(row: dict) -> dict:
         for key, value in row.items()
     }
 
-
-if __name__ == "__main__":
-    import tyro
-
-    tyro.cli(main)

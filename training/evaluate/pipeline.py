@@ -23,7 +23,7 @@ from dropclip_ros.table import Table
 from dropclip_ros.text import TextEncoder
 from dropclip_ros.weights import IMAGE
 from training.crops import view_crops
-from training.fusion import FusedScene, fuse_objects
+from training.fusion.fuse import FusedScene, fuse_objects
 from training.language import object_prompts
 from training.mvtod.procedural.objects import catalogue
 from training.mvtod.scene import FIRST_OBJECT_ID
