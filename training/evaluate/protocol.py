@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every method answers in: similarities of a cloud's points with phrases, and what is compared with them.
+
+A method turns a cloud (training.fusion.clouds.Cloud) of a scene into a `Prediction`: K rows, and which row each of the
+M points has. Rows are objects for object-wise features and points for point-wise ones; whatever follows (negatives,
+thresholds, metrics) is the same for all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from dropclip_ros.grounding import similarities
+from dropclip_ros.text import TextEncoder
+from training.fusion.clouds import Cloud
+from training.mvtod.scenes import Scene
+
+
+class WeightsAbsent(Exception):  # noqa: N818 - it is said of a row of a table, not of a fault
+    """A method's weights or predictions are not to be had here: which, where they were looked for, how to get them."""
+
+
+class Prediction(Protocol):
+    """What a method says of a cloud: `row` (M,) int64, the row 0..K-1 of each point, -1: nothing is said of it."""
+
+    row: np.ndarray
+
+    def similarity(self, phrases: Sequence[str]) -> torch.Tensor:
+        """(K,Q) float32 on the CPU: how alike each row and each phrase are."""
+        ...
+
+
+Method = Callable[[Scene, Cloud], Prediction]
+
+
+@dataclass
+class FeatureCloud:
+    """Features (K,C), unit rows in the space of `text`; their similarity is the cosine, above the average object's where
+    the text encoder knows one and `centred` is asked for."""
+
+    row: np.ndarray
+    features: torch.Tensor
+    text: TextEncoder
+    centred: bool = False
+
+    def similarity(self, phrases: Sequence[str]) -> torch.Tensor:
+        return self.similarity_to(self.text.encode(phrases))
+
+    def similarity_to(self, embeddings: torch.Tensor) -> torch.Tensor:
+        """The same with phrases that are embedded already: (Q,C) unit rows."""
+        mean = self.text.mean_object if self.centred else None
+        return similarities(self.features, embeddings.to(self.features.device), mean).float().cpu()
+
+
+@dataclass
+class ScoreCloud:
+    """Of a method without a feature space: `score` gives (K,Q) for phrases."""
+
+    row: np.ndarray
+    score: Callable[[Sequence[str]], torch.Tensor]
+
+    def similarity(self, phrases: Sequence[str]) -> torch.Tensor:
+        return self.score(phrases)
