@@ -16,7 +16,7 @@ from dropclip_ros.weights import ModelConfig
 from training.evaluate.metrics import overlap, refusal, refused, summary
 from training.evaluate.pipeline import Instances, of_encoded
 from training.evaluate.quality import ask, best, pixel_counts, referring, refusals, semantic_ious
-from training.evaluate.questions import Question, categories, questions
+from training.evaluate.questions import Question, areas_of, categories, questions
 from training.mvtod.catalogue import matches
 from training.mvtod.procedural.objects import catalogue
 
@@ -134,7 +134,7 @@ def test_questions_are_true_and_absent_ones_fit_nothing():
     mask[:30, :30], mask[50:80, 50:80], mask[90, :10] = 2, 3, 4  # of the spoon too little to ask for
     scene = SimpleNamespace(objects={k: {"name": name, "category": name[:-3]} for k, name in names.items()})
     for which in ("training", "heldout"):
-        asked = questions(scene, SimpleNamespace(mask=mask), specs, which, np.random.default_rng(0))
+        asked = questions(scene, areas_of(mask), specs, which, np.random.default_rng(0))
         assert {q.family for q in asked} >= {"class", "attribute", "affordance", "absent", "other"}
         for q in asked:
             fits = [label for label in (2, 3) if matches(specs[names[label]], q.phrase)]

@@ -21,7 +21,7 @@ from dropclip_ros.pipeline import Grounder
 from dropclip_ros.text import TextEncoder
 from dropclip_ros.weights import ModelConfig
 from training.evaluate.pipeline import Method, drawn_views, single_view
-from training.evaluate.questions import questions
+from training.evaluate.questions import areas_of, questions
 from training.mvtod.phrases import ABSENT_PHRASES
 from training.mvtod.procedural.objects import catalogue
 from training.mvtod.scenes import Scene
@@ -38,7 +38,7 @@ def best_similarities(
         features = method(scene, v).features
         if not len(features):
             continue
-        asked = [question.phrase for question in questions(scene, scene.view(v), specs, "training", rng, absent=0)]
+        asked = [question.phrase for question in questions(scene, areas_of(scene.view(v).mask), specs, "training", rng, absent=0)]
         absent = [str(phrase) for phrase in rng.choice(ABSENT_PHRASES["calibration"], 8, replace=False)]
         similarity = similarities(features, text.encode(asked + absent).to(features.device), text.mean_object)
         best.append(similarity.max(dim=0).values.cpu().numpy())

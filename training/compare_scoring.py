@@ -40,7 +40,7 @@ from training.evaluate.pipeline import (
     view_frame,
 )
 from training.evaluate.quality import Answers, ask, best, load_grounder, pixel_counts
-from training.evaluate.questions import questions
+from training.evaluate.questions import areas_of, questions
 from training.mvtod.procedural.objects import catalogue
 from training.mvtod.scenes import Scene
 from training.mvtod.shards import load_scenes
@@ -143,7 +143,7 @@ def main(
 
     def answers(s: int, scene: Scene, v: int, seen: Instances, config: ModelConfig) -> Answers:
         view = scene.view(v)
-        asked = questions(scene, view, specs, which, np.random.default_rng([seed, s]))
+        asked = questions(scene, areas_of(view.mask), specs, which, np.random.default_rng([seed, s]))
         return ask(asked, seen, true_labels(view), grounder.text, config)
 
     def report(name: str, of_views: list[Answers], config: ModelConfig, rival: float) -> None:

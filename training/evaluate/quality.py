@@ -30,7 +30,7 @@ from dropclip_ros.weights import ModelConfig
 from training.calibrate import calibrate_method
 from training.evaluate.metrics import overlap, refusal, refused, summary
 from training.evaluate.pipeline import Instances, Method, TrueFeatures, drawn_views, single_view, true_labels
-from training.evaluate.questions import ABSENT_FAMILIES, Question, categories, questions
+from training.evaluate.questions import ABSENT_FAMILIES, Question, areas_of, categories, questions
 from training.mvtod.phrases import FAMILIES
 from training.mvtod.procedural.objects import catalogue
 from training.mvtod.scenes import Scene
@@ -118,7 +118,7 @@ def answer_all(
         seen, view = method(scene, v), scene.view(v)
         labels = true_labels(view)
         for which in WHICH:
-            asked = questions(scene, view, specs, which, np.random.default_rng([seed, s]))
+            asked = questions(scene, areas_of(view.mask), specs, which, np.random.default_rng([seed, s]))
             answers[which].append(ask(asked, seen, labels, text, config))
         semantic.append(semantic_ious(categories(scene, labels), seen, labels, text, config.null_similarity))
     return answers, semantic

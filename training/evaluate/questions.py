@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from training.mvtod.catalogue import ObjectSpec, matches
-from training.mvtod.phrases import ABSENT_PHRASES, FAMILIES, describe
-from training.mvtod.scenes import Scene, View
+from training.mvtod.phrases import ABSENT_PHRASES, FAMILIES
+from training.mvtod.scenes import Scene
+from training.mvtod.wording import describe_object
 
 MIN_VISIBLE = 300  # pixels: an object that shows less is not asked for
 ABSENT_FAMILIES = ("absent", "other")
@@ -26,23 +27,24 @@ class Question:
 
 def questions(
     scene: Scene,
-    view: View,
+    areas: np.ndarray,
     specs: dict[str, ObjectSpec],
     which: str,
     rng: np.random.Generator,
     per_object: int = 1,
     absent: int = 4,
+    least: int = MIN_VISIBLE,
 ) -> list[Question]:
     """For each visible object a phrase of each family, and phrases that fit nothing; `which`: training or heldout.
 
-    Half of the absent phrases name things outside the catalogue ('absent'), half what is just not here ('other').
+    areas (256,): pixels or points of each mask label; visible objects have `least`. Half of the absent phrases name
+    things outside the catalogue ('absent'), half what is just not here ('other').
     """
-    areas = np.bincount(view.mask.ravel(), minlength=256)
     present = {label: specs[o["name"]] for label, o in scene.objects.items() if areas[label] > 0}
-    visible = {label: spec for label, spec in present.items() if areas[label] >= MIN_VISIBLE}
+    visible = {label: spec for label, spec in present.items() if areas[label] >= least}
     asked = []
     for spec in visible.values():
-        said = getattr(describe(spec.category, spec.attributes), which)
+        said = getattr(describe_object(spec), which)
         for family in FAMILIES:
             for phrase in rng.permutation(said[family])[:per_object]:
                 fits = [label for label, other in visible.items() if matches(other, phrase)]
@@ -50,10 +52,15 @@ def questions(
     asked += [Question(str(p), "absent", []) for p in rng.choice(ABSENT_PHRASES["test"], absent, replace=False)]
     others = [s for s in specs.values() if s.category not in {p.category for p in present.values()}]
     for spec in rng.choice(np.array(others, object), absent, replace=False):
-        phrase = str(rng.choice(getattr(describe(spec.category, spec.attributes), which)["class"]))
+        phrase = str(rng.choice(getattr(describe_object(spec), which)["class"]))
         if not any(matches(p, phrase) for p in present.values()):
             asked.append(Question(phrase, "other", []))
     return asked
+
+
+def areas_of(labels: np.ndarray) -> np.ndarray:
+    """How many pixels or points have each mask label, (256,)."""
+    return np.bincount(labels.ravel(), minlength=256)
 
 
 def categories(scene: Scene, labels: np.ndarray) -> dict[str, list[int]]:
