@@ -38,7 +38,8 @@ def best_similarities(
         features = method(scene, v).features
         if not len(features):
             continue
-        asked = [question.phrase for question in questions(scene, areas_of(scene.view(v).mask), specs, "training", rng, absent=0)]
+        areas = areas_of(scene.view(v).mask)
+        asked = [question.phrase for question in questions(scene, areas, specs, "training", rng, absent=0)]
         absent = [str(phrase) for phrase in rng.choice(ABSENT_PHRASES["calibration"], 8, replace=False)]
         similarity = similarities(features, text.encode(asked + absent).to(features.device), text.mean_object)
         best.append(similarity.max(dim=0).values.cpu().numpy())

@@ -21,7 +21,7 @@ from training.fusion.clouds import Cloud
 from training.mvtod.scenes import Scene
 
 
-class WeightsAbsent(Exception):  # noqa: N818 - it is said of a row of a table, not of a fault
+class WeightsAbsent(Exception):
     """A method's weights or predictions are not to be had here: which, where they were looked for, how to get them."""
 
 
@@ -40,8 +40,10 @@ Method = Callable[[Scene, Cloud], Prediction]
 
 @dataclass
 class FeatureCloud:
-    """Features (K,C), unit rows in the space of `text`; their similarity is the cosine, above the average object's where
-    the text encoder knows one and `centred` is asked for."""
+    """Features (K,C), unit rows in the space of `text`, compared by cosine.
+
+    centred: above the average object's cosine, where the text encoder knows one (`dropclip_ros.grounding.similarities`).
+    """
 
     row: np.ndarray
     features: torch.Tensor
