@@ -19,7 +19,8 @@ from training.distill import (
     training_sample,
     voxel_labels,
 )
-from training.fusion.fuse import FusedScene, fuse_objects, informativeness
+from training.fusion.fuse import FusedScene, fuse_objects
+from training.fusion.weights import Queries, informativeness
 from training.image_tower import phrase_loss, ragged
 from training.mvtod.catalogue import matches
 from training.mvtod.errors import MvtodError
@@ -42,7 +43,7 @@ def test_fusion_is_equations_4_and_5():
     rng = np.random.default_rng(0)
     features, prompts = unit(rng, 12, 5), {2: unit(rng, 5), 3: unit(rng, 5), 7: unit(rng, 5)}
     labels = torch.tensor([2, 3, 7] * 4)
-    fused = fuse_objects(features, labels, prompts)
+    fused = fuse_objects(features, labels, queries(prompts))
     for row, label in zip(fused.features, fused.labels, strict=True):
         total, weight = np.zeros(5), 0.0
         for z, n in zip(features.numpy(), labels.tolist(), strict=True):
@@ -57,7 +58,7 @@ def test_fusion_is_equations_4_and_5():
 
 def test_an_object_that_no_view_tells_apart_is_counted_and_keeps_its_mean():
     q, other = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])
-    fused = fuse_objects(other[None].repeat(3, 1), torch.tensor([2, 2, 2]), {2: q, 3: other})
+    fused = fuse_objects(other[None].repeat(3, 1), torch.tensor([2, 2, 2]), queries({2: q, 3: other}))
     assert fused.uninformative == 1 and fused.labels == [2]
     np.testing.assert_allclose(fused.features[0], other)
     assert informativeness(other[None], q, other[None]).tolist() == [0.0]
@@ -68,6 +69,14 @@ def test_phrase_loss_prefers_true_phrases():
     weights = true.float()
     good, bad = torch.tensor([[4.0, -4.0, -4.0]]), torch.tensor([[-4.0, 4.0, -4.0]])
     assert phrase_loss(good, true, weights) < 0.1 < phrase_loss(bad, true, weights)
+
+
+def queries(prompts):
+    """Each object's prompt against all others'."""
+    return {
+        label: Queries(q, torch.stack([other for k, other in prompts.items() if k != label]))
+        for label, q in prompts.items()
+    }
 
 
 def tabletop(seed=0):

@@ -28,8 +28,9 @@ from training.calibrate import calibrate
 from training.crops import collect_crops
 from training.distill import DistillConfig, distill
 from training.fusion.fuse import FusedScene, fuse_objects
+from training.fusion.weights import ScenePrompts
 from training.image_tower import FrozenText, TowerConfig, embed_crops, save_tower, train_tower
-from training.language import object_prompts, prompts, training_vocabulary
+from training.language import prompts, training_vocabulary
 from training.mvtod.procedural.objects import catalogue
 from training.mvtod.scenes import Scene
 from training.mvtod.shards import load_scenes
@@ -97,7 +98,7 @@ def make_fused(out: Path, recipe: Recipe) -> None:
     """Fused object features (eq. 4 and 5) of the training scenes, and their mean beside the text adapter."""
     tower = load_vit(out / "image_tower.safetensors", recipe.tower.image)
     text = TextEncoder(TextConfig(), "cpu", adapter=out / "text_adapter.safetensors")
-    wanted = object_prompts(catalogue(), text.encode)
+    wanted = ScenePrompts(catalogue(), text)
     scenes = load_scenes(out / "scenes" / "train")
     crops = collect_crops(scenes, out / "crops" / "train")
     features = embed_crops(tower, crops)
@@ -105,9 +106,7 @@ def make_fused(out: Path, recipe: Recipe) -> None:
     for s, scene in enumerate(scenes):
         of_scene = torch.from_numpy(crops.scene == s)
         labels = torch.from_numpy(crops.label)[of_scene]
-        fused.append(
-            fuse_objects(features[of_scene], labels, {k: wanted[o["name"]] for k, o in scene.objects.items()})
-        )
+        fused.append(fuse_objects(features[of_scene], labels, wanted.of(scene)))
     lost, count = sum(f.uninformative for f in fused), sum(len(f.labels) for f in fused)
     print(f"{lost} of {count} objects had no informative view")
     save_fused(out / "fused" / "train.safetensors", scenes, fused)

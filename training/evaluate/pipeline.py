@@ -24,7 +24,7 @@ from dropclip_ros.text import TextEncoder
 from dropclip_ros.weights import IMAGE
 from training.crops import view_crops
 from training.fusion.fuse import FusedScene, fuse_objects
-from training.language import object_prompts
+from training.fusion.weights import ScenePrompts
 from training.mvtod.procedural.objects import catalogue
 from training.mvtod.scene import FIRST_OBJECT_ID
 from training.mvtod.scenes import Scene, View
@@ -106,8 +106,7 @@ class TrueFeatures:
 
     def __init__(self, tower: torch.nn.Module, text: TextEncoder, one_view: bool = False) -> None:
         self.tower, self.text, self.one_view = tower, text, one_view
-        self._specs = {spec.name: spec for spec in catalogue()}
-        self._prompts: dict[str, torch.Tensor] = {}  # of the objects met so far
+        self._prompts = ScenePrompts(catalogue(), text)
 
     @classmethod
     def of_model(cls, model: Path | None, grounder: Grounder, one_view: bool = False) -> TrueFeatures:
@@ -122,11 +121,7 @@ class TrueFeatures:
         crops = [crop for i in views for crop in view_crops(scene.view(i)) if crop[0] in scene.objects]
         labels = torch.tensor([label for label, *_ in crops])
         images = to_images(*(np.stack([crop[part] for crop in crops]) for part in (2, 3)))
-        names = {label: entry["name"] for label, entry in scene.objects.items()}
-        new = [self._specs[name] for name in names.values() if name not in self._prompts]
-        self._prompts |= object_prompts(new, self.text.encode)
-        prompts = {label: self._prompts[name] for label, name in names.items()}
-        return fuse_objects(torch.nn.functional.normalize(self.tower(images), dim=-1), labels, prompts)
+        return fuse_objects(torch.nn.functional.normalize(self.tower(images), dim=-1), labels, self._prompts.of(scene))
 
     def __call__(self, scene: Scene, v: int) -> Instances:
         fused, labels = self.fused(scene, v), true_labels(scene.view(v))

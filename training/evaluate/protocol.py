@@ -42,7 +42,7 @@ Method = Callable[[Scene, Cloud], Prediction]
 class FeatureCloud:
     """Features (K,C), unit rows in the space of `text`, compared by cosine.
 
-    centred: above the average object's cosine, where the text encoder knows one (`dropclip_ros.grounding.similarities`).
+    centred: above the average object's cosine, where the text encoder knows one (see `similarities`).
     """
 
     row: np.ndarray
