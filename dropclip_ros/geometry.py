@@ -9,12 +9,17 @@ import json
 from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 from PIL import Image
 
+from dropclip_ros.arrays import Array, cast, host, indices, library, like
 from dropclip_ros.errors import DropclipError, Status
+
+if TYPE_CHECKING:
+    import torch
 
 DEPTH_UNITS = {"mm": 1e-3, "0.1mm": 1e-4, "m": 1.0}  # metres in one count
 
@@ -187,19 +192,22 @@ def load_frame(rgb_path: str | Path, depth_path: str | Path, depth_unit: str, in
     return RgbdFrame(rgb, decode_depth(raw, depth_unit), Intrinsics.from_json(intrinsics_path), pose)
 
 
-def backproject(depth: np.ndarray, intrinsics: Intrinsics, near: float = 0.1,
-                far: float = 3.0) -> tuple[np.ndarray, np.ndarray]:
+def backproject(depth: Array, intrinsics: Intrinsics, near: float = 0.1, far: float = 3.0) -> tuple[Array, Array]:
     """Depth (H, W) metres to camera-frame points (N, 3) float32 and their pixels (N,) int64 (row-major).
 
-    Only depths within [near, far] metres are kept; 0, NaN and inf never are. BAD_FRAME where none is left.
+    Only depths within [near, far] metres are kept; 0, NaN and inf never are. BAD_FRAME where none is left. On a GPU
+    where the depth is; the host waits once, for N.
     """
-    if depth.shape != (intrinsics.height, intrinsics.width):
-        raise _bad_frame(f"depth is {depth.shape[::-1]} (width, height) but the intrinsics are for "
+    if tuple(depth.shape) != (intrinsics.height, intrinsics.width):
+        raise _bad_frame(f"depth is {tuple(depth.shape)[::-1]} (width, height) but the intrinsics are for "
                          f"{intrinsics.width}x{intrinsics.height}. Use Intrinsics.scaled_to.")
-    flat = depth.reshape(-1).astype(np.float32, copy=False)
-    pixels = np.flatnonzero((flat >= max(near, np.finfo(np.float32).tiny)) & (flat <= far))
+    flat = cast(depth, "float32").reshape(-1)
+    pixels = indices((flat >= max(near, float(np.finfo(np.float32).tiny))) & (flat <= far))
     if len(pixels) == 0:
-        raise _bad_frame(f"no pixel has a depth between {near:g} and {far:g} m: {_why_no_depth(flat)}.")
+        raise _bad_frame(f"no pixel has a depth between {near:g} and {far:g} m: {_why_no_depth(host(flat))}.")
+    if library(flat) is not np:
+        points = _rays_on(intrinsics, flat.device).index_select(1, pixels)
+        return points.mul_(flat[pixels]).T, pixels
     points = np.empty((3, len(pixels)), dtype=np.float32)  # each coordinate contiguous: twice as fast, here and after
     np.take(flat, pixels, out=points[2], mode="clip")  # a mode without checks
     for row, ray in zip(points, _rays(intrinsics), strict=False):
@@ -228,12 +236,13 @@ def project(points: np.ndarray, intrinsics: Intrinsics) -> tuple[np.ndarray, np.
     return xy * (intrinsics.fx, intrinsics.fy) + (intrinsics.cx, intrinsics.cy), z
 
 
-def transform_points(transform: np.ndarray, points: np.ndarray) -> np.ndarray:
+def transform_points(transform: np.ndarray, points: Array) -> Array:
     """Apply a rigid 4x4 a_from_b to points (..., 3) in b; keeps float32 as float32."""
     transform = np.asarray(transform)
-    points = np.asarray(points)
-    dtype = points.dtype if points.dtype.kind == "f" else np.float64
-    return points @ transform[:3, :3].T.astype(dtype) + transform[:3, 3].astype(dtype)
+    if library(points) is np:
+        points = np.asarray(points)
+        points = points if points.dtype.kind == "f" else points.astype(np.float64)
+    return points @ like(points, transform[:3, :3].T) + like(points, transform[:3, 3])
 
 
 def invert_pose(transform: np.ndarray) -> np.ndarray:
@@ -285,6 +294,15 @@ def _rays(intrinsics: Intrinsics) -> np.ndarray:
     rays = np.ascontiguousarray(ideal.T, dtype=np.float32)
     rays.setflags(write=False)
     return rays
+
+
+@lru_cache(maxsize=8)
+def _rays_on(intrinsics: Intrinsics, device: "torch.device") -> "torch.Tensor":
+    """`_rays` and their z, (3, H W), on a device."""
+    import torch  # here, since most nodes need none
+
+    rays = torch.tensor(_rays(intrinsics), device=device)
+    return torch.cat([rays, torch.ones_like(rays[:1])])
 
 
 def _same_aspect(a: tuple[int, int], b: tuple[int, int]) -> bool:

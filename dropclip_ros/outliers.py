@@ -6,32 +6,38 @@ from functools import cache
 import numpy as np
 from scipy.spatial import cKDTree
 
+from dropclip_ros.arrays import Array, cast, host, indices, library, like, zeros
+
 _REACH = 4  # voxels, within which almost every voxel of a surface has its `outlier_neighbors`
 _LARGEST = 1 << 28  # cells of a volume, which costs memory only where something is
 
 
-def mean_distance(coords: np.ndarray, neighbors: int) -> np.ndarray:
-    """Mean distance (M,), voxels, of each voxel (M, 3) int to as many of its nearest, itself the first.
+def mean_distance(coords: Array, neighbors: int) -> Array:
+    """Mean distance (M,), voxels, float64, of each voxel (M, 3) int to as many of its nearest, itself the first.
 
     Distances on a grid are few: they are counted shell by shell, up to `_REACH`; a tree finds what is further.
     """
-    cells = coords - coords.min(axis=0) + _REACH
-    shape = tuple(cells.max(axis=0) + _REACH + 1)
-    apart, missing = np.zeros(len(cells)), np.full(len(cells), min(neighbors, len(cells)))
-    left = np.arange(len(cells))
+    xp, wanted = library(coords), min(neighbors, len(coords))
+    cells = cast(coords - xp.amin(coords, axis=0) + _REACH, "int64")
+    shape = [int(most) + _REACH + 1 for most in host(xp.amax(cells, axis=0))]
+    apart, missing = zeros(cells, (len(cells),), "float64"), zeros(cells, (len(cells),), "int64") + wanted
+    left = indices(missing > 0)
     if np.prod(shape, dtype=float) <= _LARGEST:
-        volume, flat = np.zeros(np.prod(shape), dtype=bool), np.ravel_multi_index(tuple(cells.T), shape)
+        strides = shape[1] * shape[2], shape[2], 1
+        flat = sum(column * stride for column, stride in zip(cells.T, strides, strict=True))
+        volume = zeros(cells, (np.prod(shape),), "bool")
         volume[flat] = True
         for square, steps in _shells():
-            around = (steps @ (shape[1] * shape[2], shape[2], 1))[:, None] + flat[left]
-            found = np.minimum(volume[around].sum(axis=0, dtype=np.uint8), missing[left])  # a shell has 48 at most
-            apart[left] += found * np.sqrt(square)
+            around = like(flat, steps @ strides)[:, None] + flat[left]
+            found = cast(volume[around].sum(axis=0, dtype=xp.uint8), "int64")  # a shell has 48 at most
+            found = xp.minimum(found, missing[left])
+            apart[left] += found * square**0.5
             missing[left] -= found
             left = left[missing[left] > 0]
     if len(left):
-        k = min(neighbors, len(cells))
-        apart[left] = cKDTree(cells).query(cells[left], k)[0].reshape(len(left), k).sum(axis=1)
-    return apart / min(neighbors, len(cells))
+        far = host(cells[left])
+        apart[left] = like(apart, cKDTree(host(cells)).query(far, wanted)[0].reshape(len(far), wanted).sum(axis=1))
+    return apart / wanted
 
 
 @cache

@@ -1,74 +1,108 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Planes by RANSAC: hypotheses in batches, local refinement, an early end. Planes are (4,): unit normal, offset (m)."""
+"""Planes by RANSAC: hypotheses in batches, local refinement, an early end. Planes are (4,): unit normal, offset (m).
+
+Points may lie on a GPU (see `arrays`), planes are NumPy's: the host waits twice for a batch of hypotheses and once for
+each round of refinement.
+"""
 
 import numpy as np
+
+from dropclip_ros.arrays import Array, cast, host, library, like
 
 _SCORED = 1000  # points that score a hypothesis of RANSAC
 _BATCH = 200  # hypotheses that are scored in one product
 _MISSED = 1e-6  # RANSAC ends when the largest plane was missed with this probability
 
 
-def ransac_plane(points: np.ndarray, distance: float, iterations: int, rng: np.random.Generator) -> np.ndarray:
-    """The plane (4,) that most of the points (N, 3) are within `distance` of, metres; it faces the origin, the camera.
+def ransac_plane(points: Array, distance: float, iterations: int, rng: np.random.Generator) -> np.ndarray:
+    """The plane (4,) that most of the points (N, 3) float64 are within `distance` of, metres; it faces the origin, the
+    camera.
 
     Hypotheses through three points each, at most `iterations`, are scored by the batch on a subset (MSAC: the least
     mean of truncated squares wins); the best of a batch is refined by least squares before it is compared. Ends early
     once a larger plane would have been seen.
     """
     some = at_most(points, _SCORED, rng)
-    best, least, tried, missed = np.zeros(4), np.inf, 0, 1.0
-    while tried < iterations and missed > _MISSED:
-        a, b, c = points[rng.integers(len(points), size=(3, min(_BATCH, iterations - tried)))]
-        tried += len(a)
-        normals = np.cross(b - a, c - a)
-        lengths = np.linalg.norm(normals, axis=1)
-        spread = lengths > 1e-9  # the others are three points on a line
-        if not spread.any():
+    best, least, most, tried = np.zeros(4), np.inf, 0.0, 0
+    while tried < iterations and (1 - most**3) ** tried > _MISSED:
+        planes = _through(*points[rng.integers(len(points), size=(3, min(_BATCH, iterations - tried)))])
+        tried += len(planes)
+        plane = host(planes[_costs(some, planes, distance).argmin()])
+        if not np.isfinite(plane[3]):  # any three of them lie on a line
             continue
-        normals = normals[spread] / lengths[spread, None]
-        planes = np.column_stack([normals, -(normals * a[spread]).sum(axis=1)])
-        plane = settle(planes[np.argmin(_costs(some, planes, distance))], some, distance, rounds=2)
-        cost = _costs(some, plane[None], distance)[0]
+        plane = settle(plane, some, distance, rounds=2)
+        cost, share = _cost_and_share(some, plane, distance)
         if cost < least:
-            best, least = plane, cost
-        share = np.mean(np.abs(signed_distance(some, best)) < distance)
-        missed = (1 - share**3) ** tried
+            best, least, most = plane, cost, share
     return settle(best, points, distance, rounds=4)
 
 
-def _costs(points: np.ndarray, planes: np.ndarray, distance: float) -> np.ndarray:
+def _through(a: Array, b: Array, c: Array) -> Array:
+    """The planes (K, 4) through three points (K, 3) each; infinitely far away where these lie on a line."""
+    xp = library(a)
+    normals = xp.cross(b - a, c - a, axis=1)
+    lengths = xp.sqrt((normals * normals).sum(axis=1))
+    normals /= xp.clip(lengths, 1e-9, None)[:, None]
+    offsets = -(normals * a).sum(axis=1)
+    offsets[lengths <= 1e-9] = np.inf
+    return xp.column_stack([normals, offsets])
+
+
+def _costs(points: Array, planes: Array, distance: float) -> Array:
     """Mean squared distance of the points (N, 3), truncated at `distance`, from each plane (K, 4): (K,)."""
-    squares = points.astype(np.float32) @ planes[:, :3].T.astype(np.float32)
-    squares += planes[:, 3].astype(np.float32)
+    planes = cast(planes, "float32")
+    squares = cast(points, "float32") @ planes[:, :3].T
+    squares += planes[:, 3]
     squares *= squares
-    return np.minimum(squares, np.float32(distance**2), out=squares).mean(axis=0)
+    return library(squares).clip(squares, None, distance**2, out=squares).mean(axis=0)
 
 
-def settle(plane: np.ndarray, points: np.ndarray, distance: float, rounds: int) -> np.ndarray:
-    """The plane after rounds of least squares on its inliers, facing the camera."""
-    before = None
+def _cost_and_share(points: Array, plane: np.ndarray, distance: float) -> tuple[float, float]:
+    """`_costs` of one plane, and the share of the points within the distance."""
+    squares = signed_distance(points, plane) ** 2
+    xp = library(squares)
+    cost, within = xp.clip(squares, None, distance**2).sum(), (squares < distance**2).sum()
+    return tuple(host(xp.stack([cost, within * 1.0])) / len(points))
+
+
+def settle(plane: np.ndarray, points: Array, distance: float, rounds: int) -> np.ndarray:
+    """The plane after rounds of least squares on its inliers among the points (N, 3) float64, facing the camera."""
+    before = 0
     for _ in range(rounds):
-        lies = np.abs(signed_distance(points, plane)) < distance
-        if np.count_nonzero(lies) < 3 or np.array_equal(lies, before):  # the same points make the same plane
+        fitted, used = _fit(points, abs(signed_distance(points, plane)) < distance)
+        if used < 3:
             break
-        plane, before = fit_plane(points[lies]), lies
+        plane = fitted
+        if used == before:  # as good as always the same points, which make the same plane
+            break
+        before = used
     return plane if plane[3] >= 0 else -plane
 
 
-def fit_plane(slab: np.ndarray) -> np.ndarray:
-    """The plane (4,) of least squares through points (N, 3), facing the camera, which is the origin."""
-    centre = np.array([column.mean(dtype=np.float64) for column in slab.T])
-    offsets = slab - centre.astype(slab.dtype)
-    normal = np.linalg.eigh((offsets.T @ offsets).astype(np.float64))[1][:, 0]
-    normal = -normal if normal @ centre > 0 else normal
-    return np.append(normal, -normal @ centre)
+def fit_plane(points: Array, chosen: Array) -> np.ndarray:
+    """The plane (4,) of least squares through the `chosen` (N,) of the points (N, 3), facing the camera: the origin."""
+    return _fit(points, chosen)[0]
 
 
-def signed_distance(points: np.ndarray, plane: np.ndarray) -> np.ndarray:
+def _fit(points: Array, chosen: Array) -> tuple[np.ndarray, int]:
+    """`fit_plane`, and how many were chosen. Weighs instead of gathering, so that the host waits once, at the end."""
+    weight, xp = like(points, chosen), library(points)
+    count = weight.sum()
+    centre = weight @ points / xp.clip(count, 1, None)
+    offsets = (points - centre) * weight[:, None]
+    found = host(xp.vstack([offsets.T @ offsets, centre, 0 * centre + count]))
+    normal = np.linalg.eigh(found[:3])[1][:, 0]
+    normal = -normal if normal @ found[3] > 0 else normal
+    return np.append(normal, -normal @ found[3]), int(found[4, 0])
+
+
+def signed_distance(points: Array, plane: np.ndarray) -> Array:
     """Signed distance (N,) of the points (N, 3) from the plane (4,): normal and offset."""
-    return points @ plane[:3].astype(points.dtype) + points.dtype.type(plane[3])
+    distance = points @ like(points, plane[:3])
+    distance += float(plane[3])
+    return distance
 
 
-def at_most(points: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """A uniform sample of the rows: enough for anything statistical, and quick."""
-    return points if len(points) <= count else points[rng.choice(len(points), count, replace=False)]
+def at_most(points: Array, count: int, rng: np.random.Generator) -> Array:
+    """A uniform sample of the rows, each coordinate contiguous: enough for anything statistical, and quick."""
+    return points if len(points) <= count else points.T[:, rng.choice(len(points), count, replace=False)].T

@@ -3,6 +3,9 @@
 
 RANSAC only proposes planes. Which of them is the table is decided by what it carries, its edge by what was seen
 of it, and how close to it an object begins by the noise of the table's own points, so that objects keep their base.
+
+Points may lie on a GPU (see `arrays`): what concerns all of them or the sample that planes are searched in is computed
+there; hulls, connected things and the statistics of 20000 points of the table are the host's.
 """
 
 from dataclasses import dataclass, field
@@ -11,6 +14,7 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial import ConvexHull
 
+from dropclip_ros.arrays import Array, cast, host, indices, library, like, zeros
 from dropclip_ros.errors import DropclipError, Status
 from dropclip_ros.outliers import mean_distance
 from dropclip_ros.plane import at_most, fit_plane, ransac_plane, settle, signed_distance
@@ -64,27 +68,27 @@ class Table:
     """A table plane in the camera frame, and how its points stray from it.
 
     plane (4,): unit normal n towards the camera's side and offset d, so that n.p + d is the height of p in metres.
-    inliers bool (N,) of the points it was found in. bow (6,): the surface as the camera sees it, as height over the
-    coordinates x, y along the plane: 1, x, y, xx, xy, yy; depth cameras bend planes by some millimetres. noise
-    (2, bins): depths z and the standard deviation of the table's points about that surface, metres. others (K, 4): the
-    planes that were found beside it, walls perhaps. shares: of the points, in [0, 1], that lay in it, and in any of
-    the planes, when it was searched for.
+    inliers bool (N,) of the points it was found in, on their device. bow (6,): the surface as the camera sees it, as
+    height over the coordinates x, y along the plane: 1, x, y, xx, xy, yy; depth cameras bend planes by some
+    millimetres. noise (2, bins): depths z and the standard deviation of the table's points about that surface, metres.
+    others (K, 4): the planes that were found beside it, walls perhaps. shares: of the points, in [0, 1], that lay in
+    it, and in any of the planes, when it was searched for.
     """
 
     plane: np.ndarray
-    inliers: np.ndarray
+    inliers: Array
     bow: np.ndarray
     noise: np.ndarray
     others: np.ndarray = field(default_factory=lambda: np.zeros((0, 4)))
     shares: tuple[float, float] = (1.0, 1.0)
 
-    def height(self, points: np.ndarray) -> np.ndarray:
+    def height(self, points: Array) -> Array:
         """Signed height (N,) of camera-frame points (N, 3) above the plane, metres."""
         return signed_distance(points, self.plane)
 
-    def over_surface(self, x: np.ndarray, y: np.ndarray, height: np.ndarray) -> np.ndarray:
+    def over_surface(self, x: Array, y: Array, height: Array) -> Array:
         """Height (N,) above the table as the camera sees it, of points at x, y along the plane and above it, metres."""
-        one, a, b, aa, ab, bb = self.bow.astype(x.dtype)  # `_parabola` without its table of terms
+        one, a, b, aa, ab, bb = self.bow.tolist()  # `_parabola` without its table of terms
         return height - (one + x * (a + aa * x + ab * y) + y * (b + bb * y))
 
     @property
@@ -107,7 +111,7 @@ def table_frame(plane: np.ndarray) -> np.ndarray:
 
 
 def find_table(
-    points: np.ndarray, config: TableConfig = TableConfig(), up: np.ndarray | None = None, last: Table | None = None
+    points: Array, config: TableConfig = TableConfig(), up: np.ndarray | None = None, last: Table | None = None
 ) -> Table:
     """Find the table in camera-frame points (N, 3), metres; the quickest with each coordinate contiguous in memory.
 
@@ -121,14 +125,27 @@ def find_table(
     """
     up = None if up is None else _unit(up)
     rng = np.random.default_rng(config.seed)
-    sample = at_most(points, config.sample, rng).astype(np.float64)
+    sample = cast(at_most(points, config.sample, rng), "float64")
     min_points = max(config.min_points * len(sample) // max(len(points), 1), 3)
     found = None if last is None else _still_there(sample, last, up, config, min_points)
     if found is None:
         planes = _search(sample, len(points), up, config, min_points, rng)
-        lies = [np.abs(signed_distance(sample, plane)) < config.distance for plane in planes]
-        found = planes, (float(lies[0].mean()), float(np.any(lies, axis=0).mean()))
+        lies = _lie(sample, planes, config)
+        found = planes, (_share(lies[0]), _share(lies.any(axis=0)))
     return _refine(points, sample, *found, config)
+
+
+def _lie(sample: Array, planes, config: TableConfig) -> Array:
+    """Which points (N, 3) lie in each of the planes: bool (K, N)."""
+    return library(sample).stack([abs(signed_distance(sample, plane)) < config.distance for plane in planes])
+
+
+def _count(mask: Array) -> int:
+    return int(library(mask).count_nonzero(mask))
+
+
+def _share(mask: Array) -> float:
+    return _count(mask) / max(len(mask), 1)
 
 
 def _search(sample, count: int, up, config: TableConfig, min_points: int, rng: np.random.Generator) -> np.ndarray:
@@ -148,23 +165,23 @@ def _search(sample, count: int, up, config: TableConfig, min_points: int, rng: n
 
 
 def _still_there(
-    sample: np.ndarray, last: Table, up: np.ndarray | None, config: TableConfig, min_points: int
+    sample: Array, last: Table, up: np.ndarray | None, config: TableConfig, min_points: int
 ) -> tuple[np.ndarray, tuple[float, float]] | None:
     """The planes (K, 4) of an earlier frame where they are in this one, the table's first, and `Table.shares`."""
     planes = [settle(plane, sample, config.distance, rounds=2) for plane in (last.plane, *last.others)]
-    lies = [np.abs(signed_distance(sample, plane)) < config.distance for plane in planes]
+    lies = _lie(sample, planes, config)
+    counts = host(lies.sum(axis=1))
     own, known = last.shares
     if (
-        np.count_nonzero(lies[0]) < min_points
-        or lies[0].mean() < _STAYS * own
-        or np.any(lies, axis=0).mean() < known - _NEW
+        counts[0] < max(min_points, _STAYS * own * len(sample))
+        or _share(lies.any(axis=0)) < known - _NEW
         or (up is not None and _tilt(planes[0], up) > config.max_tilt)
     ):
         return None
-    return np.array([plane for plane, of in zip(planes, lies, strict=True) if of.sum() >= min_points]), last.shares
+    return np.array([plane for plane, of in zip(planes, counts, strict=True) if of >= min_points]), last.shares
 
 
-def crop_above(points: np.ndarray, table: Table, config: TableConfig = TableConfig()) -> np.ndarray:
+def crop_above(points: Array, table: Table, config: TableConfig = TableConfig()) -> Array:
     """Mask (N,) of the points (N, 3), camera frame, of the things that stand on the table.
 
     Above the plane on the camera's side, at most `max_height` high, over the table's extent, without statistical
@@ -177,9 +194,9 @@ def crop_above(points: np.ndarray, table: Table, config: TableConfig = TableConf
     over = table.over_surface(x, y, height)
     # the seen surface may lie below the plane; most points lie on the table and are gone after this line
     mask = (height > -config.distance) & (height < config.max_height) & (over > config.clearance * table.noise[1].min())
-    near = np.flatnonzero(mask)
-    local, depth = np.stack([x[near], y[near], height[near]]), points[near, 2]
-    level = over[near] / np.interp(depth, *table.noise)
+    near = indices(mask)
+    local, depth = library(points).stack([x[near], y[near], height[near]]), points[near, 2]
+    level = over[near] / _interpolate(depth, table.noise)
     outline = _extent(table, points)
     candidate = (level > config.clearance) & _over(local, outline, config.edge_margin + _BESIDE)
     for wall in _walls(points, table, outline, config):
@@ -189,7 +206,8 @@ def crop_above(points: np.ndarray, table: Table, config: TableConfig = TableConf
     on_it &= _mostly(on_it, local)
     near, level, local = near[on_it], level[on_it], local[:, on_it]
     sure = level > config.certainty
-    sure[sure] = _without_outliers(points[near[sure]], config)
+    high = indices(sure)
+    sure[high] = _without_outliers(points[near[high]], config)
     mask[:] = False
     mask[near[_beside(local[:2], sure)]] = True
     return mask
@@ -204,9 +222,23 @@ def _unit(up: np.ndarray) -> np.ndarray:
     return up / length
 
 
-def _every(points: np.ndarray, count: int) -> np.ndarray:
+def _every(points: Array, count: int) -> Array:
     """About `count` of the rows, evenly spread, each column contiguous."""
-    return np.asfortranarray(points[:: max(len(points) // count, 1)])
+    some = points[:: max(len(points) // count, 1)]
+    return np.asfortranarray(some) if library(some) is np else some.T.contiguous().T
+
+
+def _interpolate(values: Array, table: np.ndarray) -> Array:
+    """What a table (2, K), its first row rising, gives for the values (N,): the nearest end beyond its ends."""
+    if library(values) is np:
+        return np.interp(values, *table)
+    at, of = (cast(like(values, row), "float64") for row in table)
+    values, step = cast(values, "float64"), at.diff()
+    right = library(values).searchsorted(at, values).clamp(1, max(len(at) - 1, 1))
+    if not len(step):
+        return of.expand(len(values))
+    share = ((values - at[right - 1]) / step[right - 1].clamp(1e-30)).clamp(0, 1)
+    return of[right - 1] + share * (of[right] - of[right - 1])
 
 
 def _tilt(plane: np.ndarray, up: np.ndarray) -> float:
@@ -214,21 +246,21 @@ def _tilt(plane: np.ndarray, up: np.ndarray) -> float:
     return float(np.arccos(np.clip(plane[:3] @ up, -1.0, 1.0)))
 
 
-def _planes(sample: np.ndarray, config: TableConfig, min_points: int, rng: np.random.Generator):
+def _planes(sample: Array, config: TableConfig, min_points: int, rng: np.random.Generator):
     """Planes (4,) of the sample, largest first, facing the camera; each is looked for in what the former left."""
     rest = sample
     for _ in range(config.max_planes):
         if len(rest) < min_points:
             return
         plane = ransac_plane(rest, config.distance, config.iterations, rng)
-        lies = np.abs(signed_distance(rest, plane)) < config.distance
-        if np.count_nonzero(lies) < min_points:
+        lies = abs(signed_distance(rest, plane)) < config.distance
+        if _count(lies) < min_points:
             return
         yield plane
-        rest = rest[~lies]
+        rest = rest.T[:, ~lies].T  # each coordinate contiguous
 
 
-def _carried(sample: np.ndarray, plane: np.ndarray, config: TableConfig) -> float:
+def _carried(sample: Array, plane: np.ndarray, config: TableConfig) -> float:
     """How much of a table a plane is: half of what lies in it, all that stands on it, less what is close below it.
 
     What stands on a box also stands on the table under it, so the table wins. Close below a table nothing is seen, but
@@ -237,14 +269,14 @@ def _carried(sample: np.ndarray, plane: np.ndarray, config: TableConfig) -> floa
     """
     local = _local(sample, plane)
     height, weight = local[2], sample[:, 2] ** -4.0
-    lies = np.abs(height) < config.distance
+    lies = abs(height) < config.distance
     cell = 2 * _CELL
     outline = _outline(local[:2, lies], cell)
     # Well inside the outline: what lies before a wall or a box projects onto its lower rim.
     inside = _over(local, outline, -config.edge_margin - cell)
     stands = inside & (height >= config.distance) & (height < config.max_height)
     below = inside & (height <= -config.distance) & (height > -config.max_height)
-    return float(0.5 * weight[lies].sum() + weight[stands].sum() - weight[below].sum())
+    return float((weight * (0.5 * lies + 1.0 * stands - 1.0 * below)).sum())
 
 
 def _looks_level(normal: np.ndarray) -> float:
@@ -265,14 +297,14 @@ def _why_none(count: int, tilts: list[float], config: TableConfig) -> str:
 
 
 def _refine(
-    points: np.ndarray, sample: np.ndarray, planes: np.ndarray, shares: tuple[float, float], config: TableConfig
+    points: Array, sample: Array, planes: np.ndarray, shares: tuple[float, float], config: TableConfig
 ) -> Table:
     """Least squares on the inliers, in thinner and thinner slabs, which hold less of the objects' bases."""
-    plane, some = planes[0], _every(points, _FIT_POINTS)
+    plane, some = planes[0], cast(_every(points, _FIT_POINTS), "float64")
     for cloud, share in ((sample, 1.0), (sample, 0.6), (some, 0.6)):
-        plane = fit_plane(cloud[np.abs(signed_distance(cloud, plane)) < share * config.distance])
-    inliers = np.abs(signed_distance(points, plane)) < config.distance
-    lying = points[_every(np.flatnonzero(inliers), _FIT_POINTS)].astype(np.float64)
+        plane = fit_plane(cloud, abs(signed_distance(cloud, plane)) < share * config.distance)
+    inliers = abs(signed_distance(points, plane)) < config.distance
+    lying = host(points[_spread(inliers, _FIT_POINTS)]).astype(np.float64)
     x, y, height = _local(lying, plane)
     terms = _parabola(x, y)
     close, residual = np.ones(len(lying), dtype=bool), height
@@ -315,28 +347,32 @@ def _axes(normal: np.ndarray) -> np.ndarray:
     return np.stack([x, np.cross(normal, x), normal], axis=1)
 
 
-def _local(points: np.ndarray, plane: np.ndarray) -> np.ndarray:
+def _local(points: Array, plane: np.ndarray) -> Array:
     """Coordinates (3, N), m: x, y along the plane about the camera's foot, on the table frame's axes, and height."""
-    local = np.empty((3, len(points)), points.dtype)
-    for row, axis in zip(local, _axes(plane[:3]).T.astype(points.dtype), strict=True):
-        np.dot(points, axis, out=row)
-    local[2] += points.dtype.type(plane[3])
+    local = like(points, _axes(plane[:3]).T) @ points.T
+    local[2] += float(plane[3])
     return local
 
 
-def _extent(table: Table, points: np.ndarray) -> np.ndarray:
+def _spread(mask: Array, count: int) -> Array:
+    """About `count` of the rows where a mask is true, evenly spread: their indices."""
+    rows = indices(mask)
+    return rows[:: max(len(rows) // count, 1)]
+
+
+def _extent(table: Table, points: Array) -> np.ndarray:
     """`_outline` of the table's own points."""
-    lying = points[_every(np.flatnonzero(table.inliers), _OUTLINE_POINTS)]
+    lying = points[_spread(table.inliers, _OUTLINE_POINTS)]
     return _outline(_local(lying, table.plane)[:2], _CELL)
 
 
-def _outline(lying: np.ndarray, cell: float) -> np.ndarray:
+def _outline(lying: Array, cell: float) -> np.ndarray:
     """Convex outline of the largest connected patch of plane coordinates (2, N): a x + b y + c <= 0 inside, (L, 3).
 
     The largest patch only: another desk, or a chair at the same height, is not this table.
     """
     cells, origin, shape = _raster(lying, cell, border=4)
-    counts = np.bincount(np.ravel_multi_index(cells, shape), minlength=shape[0] * shape[1]).reshape(shape)
+    counts = host(library(lying).bincount(cells[0] * shape[1] + cells[1], minlength=shape[0] * shape[1])).reshape(shape)
     seen = ndimage.binary_opening(counts > 0)  # where the plane cuts a wall or a chair is a thin line
     seen = seen if seen.any() else counts > 0
     labels, _ = ndimage.label(ndimage.binary_closing(seen, iterations=3))  # bridges the shadows of objects
@@ -349,68 +385,76 @@ def _outline(lying: np.ndarray, cell: float) -> np.ndarray:
     return ConvexHull(corners).equations
 
 
-def _raster(local: np.ndarray, cell: float, border: int) -> tuple[tuple, np.ndarray, tuple[int, ...]]:
+def _raster(local: Array, cell: float, border: int) -> tuple[tuple, np.ndarray, tuple[int, ...]]:
     """Cells of coordinates (D, N) in a raster that just holds them and a border: index along each axis, the cell
     number of its corner (D,), and its shape."""
-    cells = np.floor(local / cell).astype(np.int32)
-    origin = cells.min(axis=1) - border
-    cells -= origin[:, None]
-    return tuple(cells), origin, tuple(int(n) + 1 + border for n in cells.max(axis=1))
+    xp = library(local)
+    cells = cast(xp.floor(local / cell), "int32")
+    least, most = host(xp.stack([xp.amin(cells, axis=1), xp.amax(cells, axis=1)]))
+    origin = least - border
+    cells -= like(cells, origin)[:, None]
+    return tuple(cells), origin, tuple(int(n) + 1 + border for n in most - origin)
 
 
-def _over(local: np.ndarray, outline: np.ndarray, margin: float) -> np.ndarray:
+def _over(local: Array, outline: np.ndarray, margin: float) -> Array:
     """Which plane coordinates (2 or more, N) are inside the outline, or outside by less than the margin: bool (N,)."""
-    x, y, *_ = local
-    inside = np.ones(len(x), dtype=bool)
-    for a, b, c in outline.astype(local.dtype):
-        inside &= x * a + y * b <= local.dtype.type(margin) - c
-    return inside
+    outline = like(local, outline)
+    beyond = outline[:, :2] @ local[:2]
+    beyond += outline[:, 2:]
+    return library(local).amax(beyond, axis=0) <= margin
 
 
-def _walls(points: np.ndarray, table: Table, outline: np.ndarray, config: TableConfig) -> list[np.ndarray]:
+def _walls(points: Array, table: Table, outline: np.ndarray, config: TableConfig) -> list[np.ndarray]:
     """The other planes (4,) that the whole table is before, and that are mostly beside it or below, or at its rim."""
     if len(table.others) == 0:
         return []
     some = _every(points, _FIT_POINTS)
     local = _local(some, table.plane)
-    lying = _over(local, outline, 0.0) & (np.abs(local[2]) < config.distance)
+    lying = _over(local, outline, 0.0) & (abs(local[2]) < config.distance)
     inside = _over(local, outline, -2 * _CELL) & (local[2] > -config.distance)
     walls = []
     for plane in table.others:
         before = signed_distance(some, plane)
-        of_plane = np.abs(before) < config.distance
-        if np.mean(before[lying] > -config.distance) > 0.98 and np.sum(inside & of_plane) < 0.5 * np.sum(of_plane):
+        of_plane = abs(before) < config.distance
+        masks = lying & (before > -config.distance), lying, inside & of_plane, of_plane
+        ahead, all_lying, on_table, everywhere = host(library(before).stack(masks).sum(axis=1))
+        if ahead > 0.98 * all_lying and on_table < 0.5 * everywhere:
             walls.append(plane)
     return walls
 
 
-def _mostly(over: np.ndarray, local: np.ndarray) -> np.ndarray:
+def _mostly(over: Array, local: Array) -> Array:
     """Which of the points (3, N), metres, hang together with more that are `over` the table (N,) than are not."""
     if over.all():
         return over
     cells, _, shape = _raster(local, _THING_CELL, border=1)
-    occupied = np.zeros(shape, dtype=bool)
+    occupied = zeros(over, shape, "bool")
     occupied[cells] = True
-    thing = ndimage.label(occupied, np.ones((3, 3, 3)))[0][cells]
-    return (np.bincount(thing, over) > 0.5 * np.bincount(thing))[thing]
+    labels = ndimage.label(host(occupied), np.ones((3, 3, 3)))[0]
+    thing, xp = like(cells[0], labels)[cells], library(over)
+    return (xp.bincount(thing, cast(over, "float64")) > 0.5 * xp.bincount(thing))[cast(thing, "int64")]
 
 
-def _without_outliers(points: np.ndarray, config: TableConfig) -> np.ndarray:
+def _without_outliers(points: Array, config: TableConfig) -> Array:
     """Mask (N,) of the points whose voxel is not a statistical outlier: not further from its nearest voxels, on
     average, than the mean of all by `outlier_std` standard deviations. As open3d's remove_statistical_outlier."""
     if config.outlier_std == 0 or len(points) <= config.outlier_neighbors:
-        return np.ones(len(points), dtype=bool)
+        return points[:, 0] == points[:, 0]
     voxels = voxelize(points, points, VoxelConfig())
     apart = mean_distance(voxels.coords, config.outlier_neighbors)
-    clean = apart <= apart.mean() + config.outlier_std * apart.std(ddof=1) if len(voxels) > 1 else apart == 0
-    return clean[voxels.point_to_voxel]
+    if len(voxels) == 1:
+        return apart[voxels.point_to_voxel] == 0
+    strays = apart - apart.mean()
+    deviation = ((strays**2).sum() / (len(voxels) - 1)) ** 0.5
+    return (strays <= config.outlier_std * deviation)[voxels.point_to_voxel]
 
 
-def _beside(flat: np.ndarray, sure: np.ndarray) -> np.ndarray:
+def _beside(flat: Array, sure: Array) -> Array:
     """Which plane coordinates (2, N) share a 5 mm cell, or touch one, with those marked sure: bool (N,)."""
     if not sure.any():
-        return np.zeros(len(sure), dtype=bool)
-    cells, _, shape = _raster(flat, _GROW_CELL, border=1)
-    occupied = np.zeros(shape, dtype=bool)
-    occupied[tuple(column[sure] for column in cells)] = True
-    return ndimage.binary_dilation(occupied)[cells]
+        return sure
+    (row, column), _, shape = _raster(flat, _GROW_CELL, border=1)
+    occupied = zeros(sure, shape, "bool")
+    for rows, columns in ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0)):  # the border is as wide
+        occupied[row[sure] + rows, column[sure] + columns] = True
+    return occupied[row, column]

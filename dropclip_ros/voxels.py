@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dropclip_ros.arrays import Array, cast, host, library
+
 SNAP = 16  # voxels; the stride of MinkUNet14D's coarsest level, so the whole pyramid keeps its phase
 _BITS = 21  # per axis in a packed key: 10 km at 5 mm
 
@@ -33,19 +35,24 @@ class Voxels:
     """Occupied voxels in lexicographic order of (x, y, z), and the way back to the points.
 
     coords int32 (M, 3), all >= 0; feats float32 (M, 3) mean rgb in [0, 1]; centers float32 (M, 3) metres, the
-    middle of each voxel in the frame of the input; point_to_voxel int64 (N,), the row of every point's voxel.
+    middle of each voxel in the frame of the input; point_to_voxel int64 (N,), the row of every point's voxel. NumPy's,
+    or torch's where the points were.
     """
 
-    coords: np.ndarray
-    feats: np.ndarray
-    centers: np.ndarray
-    point_to_voxel: np.ndarray
+    coords: Array
+    feats: Array
+    centers: Array
+    point_to_voxel: Array
 
     def __len__(self) -> int:
         return len(self.coords)
 
+    def host(self) -> "Voxels":
+        """The same in NumPy; waits for a GPU."""
+        return Voxels(*(host(of) for of in (self.coords, self.feats, self.centers, self.point_to_voxel)))
 
-def voxelize(points: np.ndarray, colors: np.ndarray, config: VoxelConfig = VoxelConfig()) -> Voxels:
+
+def voxelize(points: Array, colors: Array, config: VoxelConfig = VoxelConfig()) -> Voxels:
     """Points (N, 3) metres with colors (N, 3) in [0, 1] to voxels.
 
     Voxel walls lie at multiples of the edge in the input's frame, and coordinates count from a corner that is
@@ -53,27 +60,30 @@ def voxelize(points: np.ndarray, colors: np.ndarray, config: VoxelConfig = Voxel
     any level of the network.
     Raises ValueError on wrong shapes, non-finite points, or a cloud too large to index.
     """
-    points = np.asarray(points)
-    colors = np.asarray(colors)
+    xp = library(points)
+    if xp is np:
+        points, colors = np.asarray(points), np.asarray(colors)
     if points.ndim != 2 or points.shape[1] != 3 or colors.shape != points.shape:
-        raise ValueError(f"points {points.shape} and colors {colors.shape} must both be (N, 3)")
+        raise ValueError(f"points {tuple(points.shape)} and colors {tuple(colors.shape)} must both be (N, 3)")
     if len(points) == 0:
-        empty = np.zeros((0, 3), dtype=np.float32)
-        return Voxels(empty.astype(np.int32), empty, empty, np.zeros(0, dtype=np.int64))
-    if not np.all(np.isfinite(points)):
+        empty = cast(points, "float32")
+        return Voxels(cast(empty, "int32"), empty, empty, cast(empty[:, 0], "int64"))
+    if not xp.isfinite(points).all():
         raise ValueError("points hold NaN or inf")
-    cells = np.floor(points / np.float64(config.edge)).astype(np.int64)
-    origin = cells.min(axis=0) // SNAP * SNAP
+    cells = cast(xp.floor(cast(points, "float64") / config.edge), "int64")
+    origin = xp.amin(cells, axis=0) // SNAP * SNAP
     cells -= origin
-    if cells.max() >= 1 << _BITS:
-        raise ValueError(f"the cloud spans {cells.max() * config.edge:.0f} m; "
+    largest = int(cells.max())
+    if largest >= 1 << _BITS:
+        raise ValueError(f"the cloud spans {largest * config.edge:.0f} m; "
                          f"at most {(1 << _BITS) * config.edge:.0f} m can be indexed")
     keys = (cells[:, 0] << 2 * _BITS) | (cells[:, 1] << _BITS) | cells[:, 2]
-    unique, point_to_voxel = np.unique(keys, return_inverse=True)
+    unique, point_to_voxel = xp.unique(keys, return_inverse=True)
     mask = (1 << _BITS) - 1
-    coords = np.stack([unique >> 2 * _BITS, unique >> _BITS & mask, unique & mask], axis=1)
-    counts = np.bincount(point_to_voxel)
-    feats = np.stack([np.bincount(point_to_voxel, weights=channel) / counts for channel in colors.T], axis=1)
-    centers = (coords + origin + 0.5) * config.edge
-    return Voxels(coords.astype(np.int32), feats.astype(np.float32), centers.astype(np.float32),
-                  point_to_voxel.astype(np.int64, copy=False))
+    coords = xp.stack([unique >> 2 * _BITS, unique >> _BITS & mask, unique & mask], axis=1)
+    counts = xp.bincount(point_to_voxel)
+    # in float64, so that the order in which a GPU adds does not show
+    feats = xp.stack([xp.bincount(point_to_voxel, cast(channel, "float64")) / counts for channel in colors.T], axis=1)
+    centers = (cast(coords + origin, "float64") + 0.5) * config.edge
+    return Voxels(cast(coords, "int32"), cast(feats, "float32"), cast(centers, "float32"),
+                  cast(point_to_voxel, "int64"))
