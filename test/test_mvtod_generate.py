@@ -21,6 +21,7 @@ from training.mvtod import generate as module
 from training.mvtod.catalogue import Catalogue
 from training.mvtod.errors import MvtodError
 from training.mvtod.generate import Recipe, generate, generate_scene
+from training.mvtod.jobs import owned
 from training.mvtod.scene import SceneConfig
 from training.mvtod.shards import load_scenes
 
@@ -129,7 +130,7 @@ def test_another_recipe_in_the_same_folder_is_refused(whole):
 
 
 def test_two_at_once_are_refused(whole):
-    with module._owned(whole, Recipe(config=SMALL)), pytest.raises(MvtodError, match="another `generate` is at work"):
+    with owned(whole, Recipe(config=SMALL), "scenes"), pytest.raises(MvtodError, match="another such command is at"):
         generate(whole, 5, workers=1, config=SMALL)
 
 
@@ -143,7 +144,7 @@ def test_a_full_disk_leaves_whole_scenes_only(off_screen, tmp_path, monkeypatch)
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(module, "_on_processes", lambda _, jobs: (generate_scene(*job) for job in jobs))
+    monkeypatch.setattr(module, "on_processes", lambda _, function, jobs: map(function, jobs))
     generate(tmp_path, 1, workers=1, config=SMALL)
     monkeypatch.setattr(module, "write_view", full)
     with pytest.raises(MvtodError, match="the disk is full: 1 of 2 scenes are whole"):

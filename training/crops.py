@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,15 +51,20 @@ class Crops:
         return Crops(**arrays, names=json.loads((folder / "names.json").read_text()))
 
 
+def shown_objects(view: View, known: Collection[int] | None = None, min_pixels: int = MIN_PIXELS) -> dict[int, int]:
+    """Visible pixels of each object, by label, that shows at least `min_pixels`. known: only of these."""
+    areas = np.bincount(view.mask.ravel(), minlength=FIRST_OBJECT_ID)
+    labels = (np.flatnonzero(areas[FIRST_OBJECT_ID:] >= max(1, min_pixels)) + FIRST_OBJECT_ID).tolist()
+    return {label: int(areas[label]) for label in labels if known is None or label in known}
+
+
 def view_crops(view: View, min_pixels: int = MIN_PIXELS) -> list[tuple[int, int, np.ndarray, np.ndarray]]:
     """(label, visible pixels, crop (S,S,3) uint8, mask (S,S) bool) of each object that shows at least `min_pixels`."""
-    image, found = Image.fromarray(view.rgb), []
-    areas = np.bincount(view.mask.ravel(), minlength=FIRST_OBJECT_ID)
-    for label in range(FIRST_OBJECT_ID, len(areas)):
-        if areas[label] < min_pixels:
-            continue
-        found.append((label, int(areas[label]), *cut_crop(image, view.mask == label, CROP_SIZE)))
-    return found
+    image = Image.fromarray(view.rgb)
+    return [
+        (label, area, *cut_crop(image, view.mask == label, CROP_SIZE))
+        for label, area in shown_objects(view, min_pixels=min_pixels).items()
+    ]
 
 
 def collect_crops(scenes: list[Scene], cache: Path | None = None, views: int | None = None) -> Crops:

@@ -8,22 +8,14 @@ the number of workers.
 
 from __future__ import annotations
 
-import ctypes
-import errno
-import fcntl
 import json
-import multiprocessing
 import os
 import shutil
-import signal
-import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -32,14 +24,13 @@ from tqdm import tqdm
 from training.mvtod.catalogue import PROCEDURAL, SPLITS, Catalogue, ObjectModel, ObjectSpec, open_catalogue
 from training.mvtod.clutter import make_scene
 from training.mvtod.errors import MvtodError
-from training.mvtod.files import beside
+from training.mvtod.jobs import explained, on_processes, on_ray, owned
 from training.mvtod.queries import scene_queries
 from training.mvtod.scene import SceneConfig, SceneDescription
 from training.mvtod.scenes import SCENE_FILE, write_view
 from training.mvtod.visibility import Visibility
 
 RENDERERS = ("mujoco", "blender", "none")
-RECIPE_FILE = "recipe.json"
 
 
 @dataclass(frozen=True)
@@ -201,29 +192,19 @@ def generate(
     open_catalogue(catalogue).of_split(split)
     if workers < 1 or scenes < 1:
         raise MvtodError(f"scenes {scenes}, workers {workers}: expected at least 1")
-    with _owned(out, recipe):
+    with owned(out, recipe, "scenes"), explained(out, lambda: f"{_whole(out)} of {scenes} scenes"):
         jobs = [(out / f"scene_{i:05d}", recipe, i) for i in range(scenes)]
         jobs = [job for job in jobs if not job[0].exists()]
-        run = _on_ray(ray, jobs) if ray else _on_processes(workers, jobs)
+        if ray:
+            run = on_ray(ray, _generate, jobs, lambda outcome: [outcome.folder])
+        else:
+            run = on_processes(workers, _generate, jobs)
         dropped, broken, seconds, done = Counter(), {}, Counter(), 0
-        try:
-            for outcome in tqdm(run, total=len(jobs), desc=f"scenes {split}", unit="scene"):
-                dropped.update(outcome.dropped)
-                broken |= outcome.broken
-                seconds.update(outcome.seconds)
-                done += 1
-        except KeyboardInterrupt:
-            raise MvtodError(f"stopped: {_whole(out)} of {scenes} scenes are whole; the same command goes on") from None
-        except BrokenProcessPool:
-            raise MvtodError(
-                f"a worker was killed (out of memory?): {_whole(out)} of {scenes} scenes are whole; run the same "
-                "command with fewer workers"
-            ) from None
-        except OSError as error:
-            what = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else str(error)
-            raise MvtodError(
-                f"{out}: {what}: {_whole(out)} of {scenes} scenes are whole; mend it, then run the same command"
-            ) from error
+        for outcome in tqdm(run, total=len(jobs), desc=f"scenes {split}", unit="scene"):
+            dropped.update(outcome.dropped)
+            broken |= outcome.broken
+            seconds.update(outcome.seconds)
+            done += 1
     print(f"{scenes} scenes in {out}, {done} of them new; objects dropped in those: {dict(dropped) or 'none'}")
     if done:
         print("seconds a scene: " + ", ".join(f"{stage} {spent / done:.2f}" for stage, spent in seconds.items()))
@@ -235,69 +216,5 @@ def _whole(out: Path) -> int:
     return len(list(out.glob(f"scene_?????/{SCENE_FILE}")))
 
 
-@contextmanager
-def _owned(out: Path, recipe: Recipe) -> Iterator[None]:
-    """The folder with this recipe in it, for this process alone. MvtodError where it holds another, or is in use."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        lock = (out / ".lock").open("w")
-    except OSError as error:
-        raise MvtodError(f"{out} cannot be written: {error.strerror}; choose another folder") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise MvtodError(f"{out}: another `generate` is at work there; wait for it, or choose another") from None
-        file, wanted = out / RECIPE_FILE, json.loads(json.dumps(asdict(recipe)))
-        if file.exists():
-            found = json.loads(file.read_text())
-            if found != wanted:
-                other = sorted(key for key in wanted | found if wanted.get(key) != found.get(key))
-                raise MvtodError(f"{out} holds scenes of another recipe (differs in {', '.join(other)}); see "
-                                 f"{file}, choose another folder, or the same options")  # fmt: skip
-        else:
-            with beside(file) as part:
-                part.write_text(json.dumps(wanted, indent=1))
-        yield
-
-
 def _generate(job: tuple[Path, Recipe, int]) -> Outcome:
     return generate_scene(*job)
-
-
-def _on_processes(workers: int, jobs: list) -> Iterator[Outcome]:
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), die_with, (os.getpid(),))
-    try:
-        for future in as_completed([pool.submit(_generate, job) for job in jobs]):
-            yield future.result()
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-
-
-def die_with(parent: int) -> None:
-    """A worker whose parent is killed must not go on: another run may begin."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-    if os.getppid() != parent:  # it was killed before
-        os._exit(1)
-
-
-def _on_ray(address: str, jobs: list) -> Iterator[Outcome]:
-    """The same jobs on a cluster; Ray runs those of a lost machine again."""
-    try:
-        import ray
-    except ImportError as error:
-        raise MvtodError("--ray needs Ray: pip install 'dropclip_ros[ray]'") from error
-    ray.init(address=None if address == "local" else address, log_to_driver=False, ignore_reinit_error=True)
-    remote: Callable = ray.remote(max_retries=5)(_generate)
-    waiting = [remote.remote(job) for job in jobs]
-    while waiting:
-        done, waiting = ray.wait(waiting)
-        try:
-            outcome = ray.get(done[0])
-        except ray.exceptions.RayTaskError as error:
-            raise error.as_instanceof_cause() from None
-        if not outcome.folder.exists():
-            raise MvtodError(f"{outcome.folder} was written but is not to be seen from {socket.gethostname()}: choose "
-                             "an OUT that all machines of the cluster share")  # fmt: skip
-        yield outcome

@@ -22,8 +22,8 @@ from training.mvtod.acronym import read_grasps, scaled, write_grasps
 from training.mvtod.catalogue import PROCEDURAL, Catalogue, ObjectModel, ObjectSpec, open_catalogue
 from training.mvtod.errors import MvtodError
 from training.mvtod.files import beside
-from training.mvtod.generate import die_with
 from training.mvtod.grasp_trials import TrialConfig, fingerprint, try_grasps
+from training.mvtod.jobs import die_with
 from training.mvtod.scene import PlacedObject
 from training.mvtod.scenes import Folder, Scene
 from training.mvtod.shards import load_scenes

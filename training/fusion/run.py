@@ -1,0 +1,322 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command `dropclip-fuse`: object features of every view of a data set (section 3.2), one file a scene.
+
+What costs, the image tower over crops, is done once: features are kept for each view, so that every weighting, prompt
+and number of views (eq. 4 and 5, tables 2 and 9, figure 5) is a matter of milliseconds later (`fuse_objects`). A file
+is written beside and renamed, so that a killed run goes on where it was; recipe.json refuses another recipe.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+import tyro
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from tqdm import tqdm
+
+from dropclip_ros.errors import DropclipError
+from dropclip_ros.files import sha256_of
+from dropclip_ros.image import ImageConfig, ImageTower
+from dropclip_ros.pipeline import MODEL_FOLDER
+from dropclip_ros.weights import IMAGE, load_config
+from training.crops import MIN_PIXELS, shown_objects
+from training.fusion.features import ObjectFeatures, VisualPrompt
+from training.mvtod.errors import MvtodError
+from training.mvtod.files import beside
+from training.mvtod.jobs import explained, on_processes, on_ray, owned
+from training.mvtod.scenes import Scene
+from training.mvtod.shards import load_scenes
+
+SCENES_A_JOB = 4  # a worker's batches go across the views and scenes of its job
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a folder of features is made of.
+
+    scenes: their folder; tower: the image tower, and the SHA-256 of its weights, where they are a file; prompts: what
+    it is shown of an object (several: an ensemble); min_pixels: a smaller visible part is left out; amp: autocast.
+    """
+
+    scenes: str
+    tower: ImageConfig
+    sha256: str | None
+    prompts: tuple[VisualPrompt, ...] = (VisualPrompt(),)
+    min_pixels: int = MIN_PIXELS
+    amp: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class ViewFeatures:
+    """Of n pairs of an object and a view of one scene: features (n,C) unit rows, views (n,), labels (n,), and pixels
+    (n,), how many show the object (Lambda of eq. 5); all int64, features fp16 as on disk."""
+
+    features: torch.Tensor
+    views: torch.Tensor
+    labels: torch.Tensor
+    pixels: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def of_views(self, numbers: Collection[int]) -> ViewFeatures:
+        """Those of some views."""
+        chosen = torch.isin(self.views, torch.tensor(sorted(numbers), dtype=torch.int64))
+        return ViewFeatures(self.features[chosen], self.views[chosen], self.labels[chosen], self.pixels[chosen])
+
+
+def features_path(folder: Path, scene: str) -> Path:
+    """Where the features of a scene of that name are."""
+    return folder / f"{scene}.safetensors"
+
+
+def save_view_features(path: Path, seen: ViewFeatures) -> None:
+    tensors = {name: tensor.contiguous() for name, tensor in vars(seen).items()}
+    tensors["features"] = tensors["features"].half()
+    with beside(path) as part:
+        save_file(tensors, part)
+
+
+def load_view_features(folder: Path, scene: Scene | str) -> ViewFeatures:
+    """What `dropclip-fuse` wrote for a scene. MvtodError where it did not, or the file is damaged."""
+    path = features_path(folder, scene if isinstance(scene, str) else scene.name)
+    try:
+        with safe_open(path, "pt") as file:
+            return ViewFeatures(**{name: file.get_tensor(name) for name in ("features", "views", "labels", "pixels")})
+    except (OSError, SafetensorError) as error:
+        raise MvtodError(f"{path}: no features of that scene ({error}); run dropclip-fuse, or remove the file and "
+                         "run it again") from error  # fmt: skip
+
+
+def embed_scenes(
+    scenes: Sequence[Scene],
+    extractor: ObjectFeatures,
+    batch: int = 128,
+    readers: int = 1,
+    min_pixels: int = MIN_PIXELS,
+) -> Iterator[ViewFeatures]:
+    """Features of each scene, in turn; batches of about `batch` images go across views and scenes.
+
+    readers: threads that decode views and cut crops while the tower runs. A view that cannot be read is left out, with
+    a warning.
+    """
+    with ThreadPoolExecutor(readers) as pool:
+        cuts = _embedded(_cut_ahead(pool, scenes, extractor, batch // 4 + readers, min_pixels), extractor, batch)
+        for scene in scenes:
+            yield _of_scene([next(cuts) for _ in range(len(scene))], extractor.channels)
+
+
+@dataclass
+class _Cut:
+    """The objects of a view as the tower is shown them, images (n,k,S,S,3) uint8; shown: their visible pixels."""
+
+    view: int
+    shown: dict[int, int]
+    images: np.ndarray
+
+
+def _cut(scene: Scene, v: int, extractor: ObjectFeatures, min_pixels: int) -> _Cut:
+    shown, images = {}, np.zeros((0, extractor.images, extractor.size, extractor.size, 3), np.uint8)
+    for _, view in scene.views([v]):  # none where it cannot be read
+        shown = shown_objects(view, scene.objects, min_pixels)
+        images = extractor.cut(view, list(shown))
+    return _Cut(v, shown, images)
+
+
+def _cut_ahead(
+    pool: ThreadPoolExecutor, scenes: Sequence[Scene], extractor: ObjectFeatures, ahead: int, min_pixels: int
+) -> Iterator[_Cut]:
+    """Every view of every scene, in turn, while the pool is at work on the next `ahead` views."""
+    coming: deque[Future[_Cut]] = deque()
+    for scene in scenes:
+        for v in range(len(scene)):
+            coming.append(pool.submit(_cut, scene, v, extractor, min_pixels))
+            if len(coming) > ahead:
+                yield coming.popleft().result()
+    while coming:
+        yield coming.popleft().result()
+
+
+def _embedded(cuts: Iterator[_Cut], extractor: ObjectFeatures, batch: int) -> Iterator[tuple[_Cut, torch.Tensor]]:
+    """Each view's crops with their features (n,C), embedded with those of its neighbours."""
+    waiting: list[_Cut] = []
+
+    def embed() -> Iterator[tuple[_Cut, torch.Tensor]]:
+        features = extractor.embed(np.concatenate([cut.images for cut in waiting]))
+        return zip(waiting, features.split([len(cut.images) for cut in waiting]), strict=True)
+
+    for cut in cuts:
+        waiting.append(cut)
+        if sum(len(one.images) for one in waiting) * extractor.images >= batch:
+            yield from embed()
+            waiting = []
+    if waiting:
+        yield from embed()
+
+
+def _of_scene(parts: list[tuple[_Cut, torch.Tensor]], channels: int) -> ViewFeatures:
+    rows = [(cut.view, label, area) for cut, _ in parts for label, area in cut.shown.items()]
+    features = torch.cat([features for _, features in parts]) if rows else torch.zeros(0, channels)
+    return ViewFeatures(features.half(), *torch.tensor(rows, dtype=torch.int64).reshape(-1, 3).unbind(1))
+
+
+@dataclass(frozen=True)
+class _Job:
+    scenes: tuple[Scene, ...]
+    out: Path
+    recipe: Recipe
+    weights: Path
+    device: str
+    batch: int
+    readers: int
+
+
+@lru_cache(maxsize=1)  # a worker loads its tower once
+def _extractor(recipe: Recipe, weights: Path, device: str) -> ObjectFeatures:
+    return ObjectFeatures(ImageTower(recipe.tower, weights, device), recipe.prompts, recipe.amp)
+
+
+def _written(job: _Job) -> Iterator[Path]:
+    """Embeds and writes the scenes of a job; the file of each."""
+    extractor = _extractor(job.recipe, job.weights, job.device)
+    found = embed_scenes(job.scenes, extractor, job.batch, job.readers, job.recipe.min_pixels)
+    for scene, seen in zip(job.scenes, found, strict=True):
+        path = features_path(job.out, scene.name)
+        if not path.exists():  # Ray does again what was done on a machine that it lost
+            save_view_features(path, seen)
+        yield path
+
+
+def _run(job: _Job) -> list[Path]:
+    torch.set_num_threads(1)  # as many processes as cores
+    return list(_written(job))
+
+
+def extract(
+    scenes: Sequence[Scene],
+    out: Path,
+    recipe: Recipe,
+    weights: Path,
+    device: str = "cpu",
+    batch: int = 128,
+    workers: int = 1,
+    readers: int = 1,
+    ray: str | None = None,
+) -> None:
+    """Writes the features of scenes into the folder `out`; those that are there are kept. Arguments as in `fuse`.
+
+    Raises MvtodError, and DropclipError where the tower cannot be had.
+    """
+    if min(batch, workers, readers) < 1:
+        raise MvtodError(f"batch {batch}, workers {workers}, readers {readers}: expected at least 1 each")
+    if doubled := len(scenes) - len({scene.name for scene in scenes}):
+        raise MvtodError(f"{doubled} scenes have the name of another; give each a folder of its own")
+
+    def whole() -> str:
+        return f"{sum(features_path(out, scene.name).exists() for scene in scenes)} of {len(scenes)} scenes"
+
+    with owned(out, recipe, "features"), explained(out, whole):
+        todo = [scene for scene in scenes if not features_path(out, scene.name).exists()]
+        alone = workers == 1 and ray is None
+        size = max(1, len(todo)) if alone else SCENES_A_JOB
+        jobs = [
+            _Job(tuple(todo[a : a + size]), out, recipe, weights, device, batch, readers)
+            for a in range(0, len(todo), size)
+        ]
+        if alone:
+            run = ([path] for job in jobs for path in _written(job))
+        elif ray is None:
+            run = on_processes(workers, _run, jobs)
+        else:
+            run = on_ray(ray, _run, jobs, lambda paths: paths, gpus=int(device.startswith("cuda")))
+        with tqdm(total=len(todo), desc="features", unit="scene") as bar:
+            for paths in run:
+                bar.update(len(paths))
+
+
+def tower_of(model: Path) -> tuple[ImageConfig, Path]:
+    """The image tower of a model folder, without what only scoring needs, and where the weights of a "vit" are."""
+    unscored = {name: getattr(ImageConfig, name) for name in ("weight", "temperature", "null_similarity")}
+    return replace(load_config(model).image or ImageConfig(), **unscored), model / IMAGE
+
+
+def digest(config: ImageConfig, weights: Path) -> str | None:
+    """SHA-256 of a tower's weights, where they are a file."""
+    if config.model == "vit":
+        return sha256_of(weights)
+    file = Path(config.pretrained or "")
+    return sha256_of(file) if file.is_file() else config.sha256
+
+
+def fuse(
+    scenes: Path,
+    out: Path,
+    model: Path = MODEL_FOLDER,
+    tower: str | None = None,
+    pretrained: str | None = None,
+    prompts: tuple[Literal["crop", "crop-mask", "mask-out", "mask-gray", "mask-blur"], ...] = ("crop-mask",),
+    background: Literal["black", "gray", "white", "mean"] = "gray",
+    crops: int = 1,
+    ratio: float = 0.1,
+    min_pixels: int = MIN_PIXELS,
+    amp: bool = False,
+    device: str = "cuda" if torch.cuda.is_available() else "cpu",
+    batch: int = 128,
+    workers: int = 1,
+    readers: int = 2,
+    ray: str | None = None,
+) -> None:
+    """Embeds the objects of every view of SCENES. Scenes already in OUT are kept: the same command goes on.
+
+    Args:
+        scenes: folder of scenes or shards.
+        out: folder of the features.
+        model: folder with an image tower.
+        tower: instead, a model of open_clip.
+        pretrained: its tag, or a file.
+        prompts: how an object is shown (table 8); several are an ensemble.
+        background: of crop-mask and mask-out.
+        crops: scales of crop and crop-mask.
+        ratio: by how much of its side each scale is larger than the one before.
+        min_pixels: a smaller visible part is left out.
+        amp: bf16 on the CPU, fp16 on a GPU.
+        device: cpu, cuda, cuda:1 ...
+        batch: images through the tower at once, about.
+        workers: processes, of one thread each; 1: this process, with all threads of torch.
+        readers: threads of each that decode and cut while its tower runs.
+        ray: address of a Ray cluster, or "local"; OUT and SCENES must then be folders that all its machines share.
+    """
+    config, weights = tower_of(model)
+    if tower is not None:
+        config = ImageConfig(model=tower, pretrained=pretrained)
+    shown = tuple(
+        VisualPrompt(kind, background, crops if kind.startswith("crop") else 1, ratio)
+        for kind in dict.fromkeys(prompts)
+    )
+    recipe = Recipe(str(scenes.resolve()), config, digest(config, weights), shown, min_pixels, amp)
+    start, found = time.perf_counter(), load_scenes(scenes)
+    extract(found, out, recipe, weights.resolve(), device, batch, workers, readers, ray)
+    print(f"features of {len(found)} scenes in {out}, {time.perf_counter() - start:.0f} s")
+
+
+def main() -> None:
+    try:
+        tyro.cli(fuse, prog="dropclip-fuse", description=__doc__)
+    except (MvtodError, DropclipError, ValueError) as error:
+        print(f"dropclip-fuse: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()
