@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""MV-TOD: the scenes of `dropclip-mvtod generate`, with their questions."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from training.evaluate.data.scene import seen_questions
+from training.evaluate.questions import MIN_VISIBLE, Question, areas_of, categories, questions
+from training.mvtod.catalogue import PROCEDURAL, ObjectSpec, open_catalogue
+from training.mvtod.errors import MvtodError
+from training.mvtod.jobs import RECIPE_FILE, read_recipe
+from training.mvtod.scenes import Scene
+from training.mvtod.shards import load_scenes
+
+SPLITS = ("train", "validation", "unseen_instance", "unseen_category")
+
+
+@dataclass(frozen=True)
+class MvtodScene(Scene):
+    """A scene that asks in the words of its catalogue, or its stored queries where that is not to be had (None).
+
+    which: phrases that training knew, or held-out wording (a catalogue is needed for it).
+    """
+
+    catalogue: str | None = PROCEDURAL
+    which: str = "training"
+    seed: int = 0
+    least: int = MIN_VISIBLE
+
+    def questions(self, v: int) -> list[Question]:
+        """Those of `training.evaluate.questions`; of stored queries every one that fits something in view."""
+        mask = self.view(v).mask
+        if self.catalogue is not None:
+            rng = np.random.default_rng([self.seed, zlib.crc32(self.name.encode()), v])
+            specs = specs_of(self.catalogue)
+            return questions(self, areas_of(mask), specs, self.which, rng, least=self.least)
+        stored = self.coco.get("queries") or {}
+        if not stored or self.which != "training":
+            raise self._broken(f"scene.json has no {self.which} queries and its catalogue is not here")
+        asked = (
+            Question(phrase, family, labels) for family, of in stored.items() for phrase, labels in of.items() if labels
+        )
+        return seen_questions(asked, mask, self.least)
+
+    def categories(self, v: int) -> dict[str, list[int]]:
+        return categories(self, self.view(v).mask)
+
+
+def specs_of(catalogue: str) -> dict[str, ObjectSpec]:
+    """The objects of a catalogue by their names."""
+    return {spec.name: spec for spec in open_catalogue(catalogue).specs}
+
+
+def load_mvtod(
+    folder: str | Path, split: str | None = None, which: str = "training", seed: int = 0
+) -> list[MvtodScene]:
+    """The scenes of a folder or its shards, or of folder/`split`; their catalogue is the recipe's.
+
+    Scenes without a recipe are of the procedural catalogue; where the recipe's catalogue is not on this machine, the
+    queries stored in scene.json are asked. Raises MvtodError.
+    """
+    root = Path(folder) / split if split else Path(folder)
+    scenes = load_scenes(root) if root.is_dir() else []
+    if not scenes:
+        raise MvtodError(f"{root} holds no scenes; make some with `dropclip-mvtod generate`, or name their folder")
+    catalogue: str | None = PROCEDURAL
+    if (root / RECIPE_FILE).exists():
+        catalogue = read_recipe(root).get("catalogue", PROCEDURAL)
+    try:
+        open_catalogue(catalogue)
+    except MvtodError:
+        catalogue = None
+    return [MvtodScene(scene.source, scene.name, catalogue, which, seed) for scene in scenes]
