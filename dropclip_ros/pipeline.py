@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from threadpoolctl import ThreadpoolController
 
+from dropclip_ros.arrays import Array, cast, host, indices
 from dropclip_ros.encoder import OFFSET_UNIT
 from dropclip_ros.errors import DropclipError, Status
 from dropclip_ros.geometry import Intrinsics, RgbdFrame, backproject, invert_pose, transform_points
@@ -165,6 +166,9 @@ def _warm_frame() -> RgbdFrame:
 class Grounder:
     """The encoder, the text tower and the calibration of one model folder.
 
+    Frames are worked on where the encoder is: on a GPU depth and colours are uploaded, and what stands on the table
+    comes back with its voxels. That has not been run on a GPU yet, on torch's CPU tensors only.
+
     image: the tower that looks at the crop of every instance, as well; None for the encoder alone, as in the paper's
     tables. Cosines of both are averaged by `config.image.weight` (figure 20), which the mean of the features does.
     """
@@ -183,6 +187,7 @@ class Grounder:
             mixed = {"temperature": image.config.temperature, "null_similarity": image.config.null_similarity}
             config = replace(config, **mixed)
         self.encoder, self.text, self.config, self.device = encoder, text, config, torch.device(device)
+        self.uploads = self.device.type != "cpu"  # on the CPU NumPy is quicker than torch
         self.thin_head, self.basis = encoder.thin_head()
         self.image = image
         self.table = table or TableConfig()
@@ -233,14 +238,19 @@ class Grounder:
         timing: dict[str, float] = {}
         if up is None and frame.camera_pose is not None:
             up = frame.camera_pose[2, :3]
-        with _timed(timing, "backproject"):
-            points, pixels = backproject(frame.depth, frame.intrinsics)
-        with _timed(timing, "table"):
+        with _timed(timing, "backproject"), _enough_memory(self.device):
+            points, pixels = backproject(self._uploaded(frame.depth), frame.intrinsics)
+        with _timed(timing, "table"), _enough_memory(self.device):
             table = find_table(points, self.table, up, last)
-            above = crop_above(points, table, self.table)
-            chosen = np.flatnonzero(above)
-            points, pixels = np.ascontiguousarray(points[chosen]), pixels[chosen]
+            chosen = indices(crop_above(points, table, self.table))
+            points, pixels = points[chosen], pixels[chosen]  # each point contiguous from here on
         return self.encode_points(frame, table, points, pixels, timing=timing)
+
+    def _uploaded(self, array: Array) -> Array:
+        """Where frames are worked on."""
+        if not self.uploads or isinstance(array, torch.Tensor):
+            return array
+        return torch.tensor(array, device=self.device)
 
     @torch.inference_mode()
     @_without_blas_threads
@@ -248,8 +258,8 @@ class Grounder:
         self,
         frame: RgbdFrame,
         table: Table,
-        points: np.ndarray,
-        pixels: np.ndarray,
+        points: Array,
+        pixels: Array,
         objects: np.ndarray | None = None,
         timing: dict[str, float] | None = None,
     ) -> Scene:
@@ -261,12 +271,15 @@ class Grounder:
         timing = {} if timing is None else timing
         if len(points) < MIN_POINTS:
             raise _empty_scene(f"only {len(points)} points stand on the table, expected at least {MIN_POINTS}")
-        with _timed(timing, "voxels"):
-            colors = frame.rgb.reshape(-1, 3)[pixels]
-            local = transform_points(invert_pose(table.frame), points).astype(np.float32)
-            voxels = voxelize(local, colors.astype(np.float32) / 255, self.config.voxels)
+        with _timed(timing, "voxels"), _enough_memory(self.device):
+            points, pixels = self._uploaded(points), self._uploaded(pixels)
+            colors = self._uploaded(frame.rgb).reshape(-1, 3)[pixels]
+            local = cast(transform_points(invert_pose(table.frame), points), "float32")
+            voxels = voxelize(local, cast(colors, "float32") / 255, self.config.voxels)
         with _timed(timing, "encoder"), _enough_memory(self.device):
             features, middles = self._features(voxels)
+            # all that answers are made of, once the encoder has its work
+            points, pixels, colors, voxels = host(points), host(pixels), host(colors), voxels.host()
         with _timed(timing, "instances"), _enough_memory(self.device):
             if objects is None:
                 eye = invert_pose(table.frame)[:3, 3]
@@ -290,14 +303,14 @@ class Grounder:
 
     def _features(self, voxels: Voxels) -> tuple[torch.Tensor, np.ndarray | None]:
         """Unit features (M,D), and the middles (M,3) m of their objects where the encoder has a head for it."""
-        decoded = self.encoder.decode(
-            torch.from_numpy(voxels.coords).to(self.device), torch.from_numpy(voxels.feats).to(self.device)
+        coords, feats, centers = (
+            torch.as_tensor(of, device=self.device) for of in (voxels.coords, voxels.feats, voxels.centers)
         )
-        middles = None
+        decoded = self.encoder.decode(coords, feats)
+        features, middles = F.normalize(self.thin_head(decoded), dim=-1), None
         if self.encoder.offset is not None:
-            step = OFFSET_UNIT * self.config.voxels.edge
-            middles = voxels.centers + step * self.encoder.offset(decoded).cpu().numpy()
-        return F.normalize(self.thin_head(decoded), dim=-1), middles
+            middles = host(centers + OFFSET_UNIT * self.config.voxels.edge * self.encoder.offset(decoded))
+        return features, middles
 
     def _negatives(self, query: str, negatives: Sequence[str], mode: str) -> list[str]:
         """The phrases of a mode, cleaned, without the query itself (a negative equal to it would cancel it)."""
