@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
 from typing import Literal
 
 import numpy as np
@@ -118,10 +117,25 @@ class Answer:
 
     def ious(self, config: InferenceConfig) -> np.ndarray:
         """IoU (Q,) of what is answered; NaN for phrases that fit nothing."""
+        if config.method == "threshold":
+            return self.curve(config, (config.threshold,))[:, 0]
         found = np.full(len(self.questions), np.nan)
         for q, chosen in enumerate(self.chosen(config)):
             if labels := self.questions[q].labels:
                 found[q] = overlap(self.counts, self.totals, labels, chosen)
+        return found
+
+    def curve(self, config: InferenceConfig, thresholds: Sequence[float]) -> np.ndarray:
+        """IoU (Q,T) at each of T thresholds instead of the config's, from one sorting of the rows for each phrase."""
+        found = np.full((len(self.questions), len(thresholds)), np.nan)
+        of_row, scores = self.counts.sum(0), self.probabilities(config).numpy()
+        for q, question in enumerate(self.questions):
+            if question.labels:
+                order = np.argsort(-scores[:, q])
+                right = np.append(0, self.counts[question.labels].sum(0)[order].cumsum())
+                union = self.totals[question.labels].sum() + np.append(0, of_row[order].cumsum()) - right
+                taken = np.searchsorted(-scores[order, q], -np.asarray(thresholds), side="left")  # those above it
+                found[q] = right[taken] / union[taken]
         return found
 
     def best(self, config: InferenceConfig) -> np.ndarray:
@@ -175,8 +189,9 @@ def calibrate(
 ) -> tuple[InferenceConfig, dict[tuple[float, float], float]]:
     """`config` with the temperature and threshold of the best referring mIoU over the answers, and the mIoU of all."""
     curve = {}
-    for temperature, threshold in product(temperatures, thresholds):
-        tried = replace(config, temperature=temperature, threshold=threshold)
-        curve[temperature, threshold] = float(np.nanmean(np.concatenate([answer.ious(tried) for answer in answers])))
+    for temperature in temperatures:
+        tried = replace(config, temperature=temperature)
+        means = np.nanmean(np.concatenate([answer.curve(tried, thresholds) for answer in answers]), axis=0)
+        curve |= {(temperature, threshold): float(mean) for threshold, mean in zip(thresholds, means, strict=True)}
     temperature, threshold = max(curve, key=curve.get)
     return replace(config, temperature=temperature, threshold=threshold), curve
