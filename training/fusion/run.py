@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from dropclip_ros.errors import DropclipError
 from dropclip_ros.files import sha256_of
-from dropclip_ros.image import ImageConfig, ImageTower
+from dropclip_ros.image import BATCH, ImageConfig, ImageTower
 from dropclip_ros.pipeline import MODEL_FOLDER
 from dropclip_ros.weights import IMAGE, load_config
 from training.crops import MIN_PIXELS, shown_objects
@@ -102,7 +102,7 @@ def load_view_features(folder: Path, scene: Scene | str) -> ViewFeatures:
 def embed_scenes(
     scenes: Sequence[Scene],
     extractor: ObjectFeatures,
-    batch: int = 128,
+    batch: int = BATCH,
     readers: int = 1,
     min_pixels: int = MIN_PIXELS,
 ) -> Iterator[ViewFeatures]:
@@ -209,7 +209,7 @@ def extract(
     recipe: Recipe,
     weights: Path,
     device: str = "cpu",
-    batch: int = 128,
+    batch: int = BATCH,
     workers: int = 1,
     readers: int = 1,
     ray: str | None = None,
@@ -229,7 +229,7 @@ def extract(
     with owned(out, recipe, "features"), explained(out, whole):
         todo = [scene for scene in scenes if not features_path(out, scene.name).exists()]
         alone = workers == 1 and ray is None
-        size = max(1, len(todo)) if alone else SCENES_A_JOB
+        size = max(1, len(todo) if alone else min(SCENES_A_JOB, len(todo) // workers))
         jobs = [
             _Job(tuple(todo[a : a + size]), out, recipe, weights, device, batch, readers)
             for a in range(0, len(todo), size)
@@ -272,7 +272,7 @@ def fuse(
     min_pixels: int = MIN_PIXELS,
     amp: bool = False,
     device: str = "cuda" if torch.cuda.is_available() else "cpu",
-    batch: int = 128,
+    batch: int = BATCH,
     workers: int = 1,
     readers: int = 2,
     ray: str | None = None,
