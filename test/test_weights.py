@@ -200,11 +200,40 @@ def test_processor_says_whether_it_multiplies_bf16(tmp_path, flags, answer):
 
 
 @pytest.mark.parametrize(
-    ("can", "half", "chosen"),
-    [(True, 0.5, torch.bfloat16), (True, 0.9, torch.float32), (False, 0.5, torch.float32)],
+    ("half", "seconds", "chosen"),
+    [
+        (torch.bfloat16, 0.5, torch.bfloat16),
+        (torch.float16, 0.5, torch.float16),
+        (torch.bfloat16, 0.9, torch.float32),
+        (torch.bfloat16, None, torch.float32),  # the grid cannot
+        (None, 0.5, torch.float32),
+    ],
 )
-def test_bf16_is_chosen_only_where_it_is_faster(encoder, monkeypatch, can, half, chosen):
-    monkeypatch.setattr(weights, "multiplies_bf16", lambda: can)
-    times = {torch.bfloat16: half, torch.float32: 1.0}
-    monkeypatch.setattr(weights, "_seconds", lambda network: times[network.conv0p1s1.kernel.dtype])
+def test_half_precision_is_chosen_only_where_it_is_faster(encoder, monkeypatch, half, seconds, chosen):
+    def timed(network):
+        if network.conv0p1s1.kernel.dtype == torch.float32:
+            return 1.0
+        if seconds is None:
+            raise RuntimeError("not implemented for 'BFloat16'")
+        return seconds
+
+    monkeypatch.setattr(weights, "half_precision", lambda device: half)
+    monkeypatch.setattr(weights, "_seconds", timed)
     assert weights.quickest(encoder).conv0p1s1.kernel.dtype == chosen
+
+
+@pytest.mark.parametrize(
+    ("device", "capability", "expected"),
+    [("cuda", (9, 0), torch.bfloat16), ("cuda", (8, 7), torch.bfloat16), ("cuda", (7, 5), torch.float16),
+     ("cpu", None, torch.bfloat16), ("meta", None, None)],
+)  # fmt: skip
+def test_a_device_has_its_half_precision(monkeypatch, device, capability, expected):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda of: capability)
+    monkeypatch.setattr(weights, "multiplies_bf16", lambda: True)
+    assert weights.half_precision(torch.device(device)) == expected
+    monkeypatch.setattr(weights, "multiplies_bf16", lambda: False)
+    assert weights.half_precision(torch.device("cpu")) is None
+
+
+def test_timing_runs_the_encoder_in_either_precision(encoder):
+    assert weights._seconds(encoder.fuse(torch.bfloat16)) > 0
