@@ -105,9 +105,11 @@ def square_box(mask: np.ndarray, expansion: float = EXPANSION) -> tuple[int, int
     return round(cx - half), round(cy - half), round(cx + half), round(cy + half)
 
 
-def cut_crop(image: Image.Image, mask: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+def cut_crop(
+    image: Image.Image, mask: np.ndarray, size: int, expansion: float = EXPANSION
+) -> tuple[np.ndarray, np.ndarray]:
     """Crop of what `mask` (H,W) shows: pixels (S,S,3) uint8 and the mask in it (S,S) bool; black beyond the image."""
-    box = square_box(mask)
+    box = square_box(mask, expansion)
     crop = image.crop(box).resize((size, size), Image.Resampling.BILINEAR)
     inside = Image.fromarray(mask).crop(box).resize((size, size), Image.Resampling.NEAREST)
     return np.asarray(crop), np.asarray(inside)
