@@ -1,2 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Data sets that are evaluated on, each a module with one `load_` function that gives a list of EvalScene."""
+
+from training.evaluate.data.folder import load_folder
+from training.evaluate.data.lerf import PlaceQuestion, load_lerf
+from training.evaluate.data.mvtod import MvtodScene, load_mvtod
+from training.evaluate.data.ocid_vlg import load_ocid_vlg
+from training.evaluate.data.osd import load_osd
+from training.evaluate.data.regrad import load_regrad
+from training.evaluate.data.scale import OCID_VLG_SCALES, REGRAD_SCALES, scale_sweep, scaled
+from training.evaluate.data.scene import EvalScene, Recorded
+
+__all__ = [
+    "OCID_VLG_SCALES", "REGRAD_SCALES", "EvalScene", "MvtodScene", "PlaceQuestion", "Recorded", "load_folder",
+    "load_lerf", "load_mvtod", "load_ocid_vlg", "load_osd", "load_regrad", "scale_sweep", "scaled",
+]  # fmt: skip

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -103,7 +103,7 @@ def seen_questions(asked: Iterable[Question], mask: np.ndarray, least: int = MIN
     for question in asked:
         labels = [label for label in question.labels if areas[label] >= least]
         if labels or not question.labels:
-            found.append(Question(question.phrase, question.family, labels))
+            found.append(replace(question, labels=labels))
     return found
 
 
@@ -167,6 +167,18 @@ def upright(depth: np.ndarray, mask: np.ndarray, intrinsics: Intrinsics) -> np.n
     else:
         plane = find_table(points, config).plane
     return invert_pose(table_frame(plane))
+
+
+def look_at(position: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """world_from_camera (4,4), optical frame, of a camera at `position` (3,) that looks at `target` (3,), the image's
+    top towards +z; looking straight down, towards +y."""
+    forward = (target - position) / np.linalg.norm(target - position)
+    right = np.cross(forward, (0.0, 0.0, 1.0))
+    right = np.array([1.0, 0.0, 0.0]) if np.linalg.norm(right) < 1e-6 else right / np.linalg.norm(right)
+    pose = np.eye(4)
+    pose[:3, :3] = np.stack([right, np.cross(forward, right), forward], axis=1)
+    pose[:3, 3] = position
+    return pose
 
 
 def relabelled(values: np.ndarray, labels: dict[int, int]) -> np.ndarray:
