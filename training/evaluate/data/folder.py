@@ -7,8 +7,8 @@ nothing, 1 the table, 2.. the objects. `k.json` is the camera as `dropclip` take
 - `pose/NAME.json` (or NAME_pose.json): world_from_camera, 4x4 rows, z up, the table at z = 0. With poses the frames are
   the views of one scene; without, each is a scene of its own and is stood on its table.
 - `objects.json`: {label: {"name", "category"}}, or {label: name}.
-- `queries.json`: {phrase: labels}, or {family: {phrase: labels}}; no labels: the phrase fits nothing. `queries/NAME.json`
-  (or NAME_queries.json) are one frame's own, and are asked instead.
+- `queries.json`: {phrase: labels}, or {family: {phrase: labels}}; no labels: the phrase fits nothing.
+  `queries/NAME.json` (or NAME_queries.json) are one frame's own, and are asked instead.
 """
 
 from __future__ import annotations

@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """LERF's scenes as they are evaluated: phrases with boxes or polygons in single images (table 12, A.6.3).
 
-Two layouts, each as the code that evaluates on it reads it, neither seen on the data itself:
-- LERF's own boxes (github.com/kerrj/lerf, issue 27): `SCENE/keyframes.json` (render_height, keyframes with the vertical
-  field of view in degrees) and `SCENE/I_rgb.json` of labelme: imageWidth, imageHeight, shapes with label and the two
-  corners of a box, beside `I_rgb.png` or whatever imagePath names.
-- LangSplat's lerf_ovs (github.com/minghanqin/LangSplat, eval/evaluate_iou_loc.py): `label/SCENE/frame_00001.json` with info
-  (width, height, name) and objects with category, bbox (x1 y1 x2 y2) and segmentation (a polygon), beside the .jpg.
+Two layouts, each as published code that evaluates on it reads it; neither was seen on the data itself:
+- LERF's own boxes (github.com/kerrj/lerf, issue 27): `SCENE/keyframes.json`, whose keyframes have the vertical field of
+  view in degrees, and for each `SCENE/I_rgb.json` of labelme (imageWidth, imageHeight, shapes with label and the two
+  corners of a box) with the image beside it.
+- LangSplat's lerf_ovs (github.com/minghanqin/LangSplat, eval/evaluate_iou_loc.py): `label/SCENE/frame_00001.json` with
+  info (width, height) and objects with category, bbox (x1 y1 x2 y2) and segmentation (a polygon), and the .jpg beside.
 
-LERF has no depth, and DROP needs it: put `NAME_depth.npy` (float32, m) or `NAME_depth.png` (uint16, mm) beside each image
-NAME, rendered from the scene's NeRF or Gaussians at that camera and brought to metres. lerf_ovs needs the camera as well:
-`k.json` as `dropclip` takes it, or nerfstudio's `transforms.json`, beside the labels or in `SCENE/`. Each image is a scene of
-one view, stood on its table, since one view is what DROP sees.
+LERF has no depth, and DROP needs it: put `NAME_depth.npy` (float32, m) or `NAME_depth.png` (uint16, mm) beside each
+image, rendered from the scene's NeRF or Gaussians at that camera and brought to metres. lerf_ovs needs its camera as
+well: `k.json` as `dropclip` takes it, or nerfstudio's `transforms.json`, beside the labels or in `SCENE/`. Each image
+is a scene of one view, stood on its table, since one view is what DROP sees.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from training.mvtod.scene import FIRST_OBJECT_ID, TABLE_ID
 from training.mvtod.scenes import View
 
 SPLITS = ("figurines", "ramen", "teatime", "waldo_kitchen", "bouquet")  # the scenes; table 12 is of teatime
+OTHER = FIRST_OBJECT_ID  # the label of what no phrase is about
 ON_TABLE = 0.01  # m; what is lower and belongs to no phrase is the table
 IMAGES = (".jpg", ".png", ".jpeg", ".JPG")
 
@@ -79,30 +80,30 @@ def load_lerf(folder: str | Path, split: str = "teatime") -> list[Recorded]:
 
 def _scene(split: str, file: Path, regions: Sequence[Region], size: tuple[int, int], camera) -> Recorded:
     """camera: the Intrinsics of an image of a width and height."""
-    areas = np.stack([_drawn(region, size) for region in regions]) if regions else np.zeros((0, *size[::-1]), bool)
     phrases = sorted({region.phrase for region in regions})
-    covered = np.array([areas[[region.phrase == phrase for region in regions]].any(axis=0) for phrase in phrases])
-    sets, index = np.unique(covered.reshape(len(phrases), -1), axis=1, return_inverse=True)
-    labels = FIRST_OBJECT_ID + 1 + np.arange(sets.shape[1])  # the empty set's is not used
-    empty = ~sets.any(axis=0)
-    if (~empty).sum() > MOST_LABELS - 1:
-        raise MvtodError(f"{file}: phrases overlap in {(~empty).sum()} ways; at most {MOST_LABELS - 1} can be told")
-    labels[~empty] = FIRST_OBJECT_ID + 1 + np.arange((~empty).sum())
-    labels[empty] = FIRST_OBJECT_ID
-    objects = {FIRST_OBJECT_ID: {"name": "other", "category": "other"}}
-    for label, members in zip(labels.tolist(), sets.T, strict=True):
-        name = ", ".join(phrase for phrase, member in zip(phrases, members, strict=True) if member)
-        objects.setdefault(label, {"name": name, "category": name})
+    covered = np.zeros((len(phrases), size[1], size[0]), bool)
+    for region in regions:
+        covered[phrases.index(region.phrase)] |= _drawn(region, size)
+    places = np.zeros(covered.shape[1:], int)  # the same number where the same phrases are
+    for byte in np.packbits(covered, axis=0):
+        places = np.unique(256 * places + byte, return_inverse=True)[1].reshape(places.shape)
+    places = np.where(covered.any(axis=0), places + OTHER + 1, OTHER)
+    labels, first = np.unique(places, return_index=True)
+    if labels.max() > 255:
+        raise MvtodError(f"{file}: phrases overlap in {len(labels)} ways; at most {MOST_LABELS} can be told apart")
+    objects = {}
+    for label, here in zip(labels.tolist(), covered.reshape(len(phrases), -1)[:, first].T, strict=True):
+        name = ", ".join(np.array(phrases)[here]) if here.any() else "other"
+        objects[label] = {"name": name, "category": name}
     asked = [
         PlaceQuestion(
             phrase,
             "open",
-            sorted({*labels[members].tolist()}),
+            np.unique(places[there]).tolist(),
             np.array([region.box for region in regions if region.phrase == phrase]),
         )
-        for phrase, members in zip(phrases, sets, strict=True)
+        for phrase, there in zip(phrases, covered, strict=True)
     ]
-    places = labels[index.reshape(-1)].reshape(size[::-1])
     return Recorded(f"{split}/{file.stem}", objects, (partial(_view, file, camera, places),), (asked,), least=1)
 
 
@@ -123,7 +124,7 @@ def _view(file: Path, camera, places: np.ndarray) -> View:
     points, pixels = backproject(view.depth, intrinsics, far=math.inf)
     mask = places.astype(np.uint8).ravel()
     low = transform_points(view.world_from_camera, points)[:, 2] < ON_TABLE
-    mask[pixels[low & (mask[pixels] == FIRST_OBJECT_ID)]] = TABLE_ID
+    mask[pixels[low & (mask[pixels] == OTHER)]] = TABLE_ID
     view.mask = mask.reshape(places.shape)
     return view
 

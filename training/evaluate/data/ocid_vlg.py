@@ -2,13 +2,13 @@
 """OCID-VLG: real cluttered tabletops with referring expressions (table 4, table 11, A.6.1).
 
 The layout is that of the authors' loader (github.com/gtziafas/OCID-VLG, dataset.py), not seen on the data itself:
-`refer/VERSION/{train,val,test}_expressions.json` with "data": rows of image_filename ("SEQUENCE,NAME.png"), question (the
-sentence), answer (the target's value in the mask), target (its instance, such as cereal_box_3) and question_index; and
+`refer/VERSION/{train,val,test}_expressions.json` with "data": rows of image_filename ("SEQUENCE,NAME.png"), question
+(the sentence), answer (the target's value in the mask) and target (its instance, such as cereal_box_3); and
 `SEQUENCE/{rgb,depth,seg_mask_instances_combi}/NAME.png`, depth in mm. In the mask 0 is no object.
 
-Two things are not in that layout. The camera: OCID publishes none; where the folder has no `k.json` (as `dropclip` takes
-it; it can be fitted to a sequence's organised pcd/), an Asus Xtion's nominal focal length is taken. And which type a
-sentence is of: it is taken for a name where it tells no place; see `is_name`.
+Two things are not in that layout. The camera: OCID publishes none; where the folder has no `k.json` (as `dropclip`
+takes it; it can be fitted to a sequence's organised pcd/), an Asus Xtion's nominal focal length is taken. And which
+type a sentence is of: it is taken for a name where it tells no place; see `is_name`.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ KEYS = ("image_filename", "question", "answer", "target")
 
 _VERB = re.compile(
     r"^\s*(?:please\s+|(?:can|could|would)\s+you\s+)*"
-    r"(?:pick\s+up|pick|grasp|grab|take|lift|get|fetch|hand|give|bring|pass|find|move|i\s+(?:want|need))\b"
-    r"(?:\s+me\b)?(?:\s+(?:the|a|an|that|this)\b)?\s*",
+    r"(?:(?:pick\s+up|pick|grasp|grab|take|lift|get|fetch|find|(?:hand|give|bring|pass)\s+me|i\s+(?:want|need))\s+)?"
+    r"(?:(?:the|a|an|that|this)\s+)?",
     re.IGNORECASE,
 )
 _PLACE = re.compile(

@@ -2,12 +2,12 @@
 """REGRAD: synthetic clutter of ShapeNet models, 9 views a scene (table 11, A.6.1).
 
 The layout is the "Relation Part V2" of github.com/poisonwine/REGRAD (README.md), not seen on the data itself:
-`SPLIT/{RGBImages/SCENE_VIEW.jpg, DepthImages/SCENE_VIEW.png (mm), SegmentationImages/SCENE_VIEW.png}`, where 255 is the
-table, 0 the background and i the object with obj_id i, and `SPLIT/objects.json` (objects_16k.json in what is downloaded of
-the other splits) with scene -> view -> objects with obj_id and model_name. The cameras are not in it; they are those of
-the published renderer (Relation_generation/Blender_Renderer.py), which is the same for all scenes. Version 1 keeps its
-masks as JPEG, whose labels cannot be told apart: it is not read. Tables are removed by the masks; the authors' filtered
-point clouds are pickles, which are not opened here, and say the same.
+`SPLIT/{RGBImages/SCENE_VIEW.jpg, DepthImages/SCENE_VIEW.png (mm), SegmentationImages/SCENE_VIEW.png}`, where 255 is
+the table, 0 the background and i the object with obj_id i, and `SPLIT/objects.json` (or objects_16k.json, which the
+paper's authors read for all splits but train) with scene -> view -> objects with obj_id and model_name. The cameras are
+not in it; they are those of the published renderer (Relation_generation/Blender_Renderer.py), the same for all scenes.
+Version 1 keeps its masks as JPEG, whose labels cannot be told apart: it is not read. Tables are removed by the masks;
+A.6.1 takes the authors' filtered point clouds for that, which are pickles and not opened here.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ import json
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -77,7 +78,7 @@ class Recorded:
         return len(self.frames)
 
     def view(self, v: int) -> View:
-        return self.frames[v]()
+        return _read(self.frames[v])
 
     def views(self, numbers: Iterable[int] | None = None) -> Iterator[tuple[int, View]]:
         for v in range(len(self)) if numbers is None else numbers:
@@ -94,6 +95,11 @@ class Recorded:
 
     def categories(self, v: int) -> dict[str, list[int]]:
         return categories(self, self.view(v).mask)
+
+
+@lru_cache(maxsize=2)  # a view is asked for, then its questions, then its categories
+def _read(frame: Callable[[], View]) -> View:
+    return frame()
 
 
 def seen_questions(asked: Iterable[Question], mask: np.ndarray, least: int = MIN_VISIBLE) -> list[Question]:
