@@ -11,6 +11,7 @@ import torch
 
 from training.mvtod.catalogue import ObjectSpec, matches
 from training.mvtod.phrases import ABSENT_PHRASES, CANONICAL_NEGATIVES, FAMILIES, all_training_phrases, describe
+from training.mvtod.wording import describe_object
 
 FAMILY_SHARE = dict(zip(FAMILIES, (0.3, 0.4, 0.15, 0.15), strict=True))
 
@@ -62,7 +63,7 @@ def object_prompts(specs: Sequence[ObjectSpec], embed: Embed) -> dict[str, torch
     """Mean prompt q_k (C,), unit, of each object (section 3.2), from its training phrases, families weighing alike."""
     prompts = {}
     for spec in specs:
-        families = describe(spec.category, spec.attributes).training
+        families = describe_object(spec).training
         means = [embed(said).mean(0) for said in families.values() if said]
         prompts[spec.name] = torch.nn.functional.normalize(torch.stack(means).mean(0), dim=0)
     return prompts

@@ -41,7 +41,9 @@ def view_cloud(view: View, v: int) -> Cloud:
     k = view.intrinsics
     intrinsics = Intrinsics(k[0, 0], k[1, 1], k[0, 2], k[1, 2], width, height)
     depth = np.where(view.mask >= FIRST_OBJECT_ID, view.depth, 0).astype(np.float32)
-    points, pixels = backproject(depth, intrinsics)
+    if not depth.any():  # a camera in use would be wrong, a view of the bare table is not
+        return Cloud(*np.zeros((2, 0, 3), np.float32), *np.zeros((1, 0), np.int64), (v,), np.zeros(0, np.int64))
+    points, pixels = backproject(depth, intrinsics, near=0, far=np.inf)
     return Cloud(
         transform_points(view.world_from_camera, points).astype(np.float32),
         view.rgb.reshape(-1, 3)[pixels].astype(np.float32) / 255,

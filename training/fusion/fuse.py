@@ -119,7 +119,7 @@ class PointFusion:
             if self._sums[weighting] is None:
                 self._sums[weighting] = z.new_zeros(len(total), z.shape[1])
             self._sums[weighting].index_add_(0, rows, weight[:, None] * z)
-            total.index_add_(0, rows, weight)
+            total.index_add_(0, rows, weight.to(total))
 
     def _informativeness(self, z: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         """G (m,) of eq. 3 for features (m,C) of the points `rows`."""

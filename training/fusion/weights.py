@@ -85,7 +85,8 @@ class ScenePrompts:
         own = {label: self.prompt(entry["name"], config.kind) for label, entry in scene.objects.items()}
         if not own:
             return {}
-        others = torch.stack(list(own.values())) if config.negatives == "scene" else self._catalogue(config.kind)
+        scene = torch.stack(list(own.values())).unique(dim=0)
+        others = scene if config.negatives == "scene" else self._catalogue(config.kind)
         return {label: Queries(q, others[others @ q < SAME]) for label, q in own.items()}
 
     def _catalogue(self, kind: str) -> torch.Tensor:
