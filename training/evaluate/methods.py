@@ -23,7 +23,7 @@ from training.evaluate.protocol import FeatureCloud, Method, ScoreCloud
 from training.fusion.clouds import Cloud
 from training.fusion.dense import DenseFeatures, sample
 from training.fusion.fuse import FusedPoints, PointFusion, Weighting, fuse_objects
-from training.fusion.run import ViewFeatures
+from training.fusion.run import ViewFeatures, view_order
 from training.fusion.weights import PromptConfig, ScenePrompts
 from training.mvtod.scenes import Scene
 
@@ -69,16 +69,11 @@ class ObjectWise:
         return FeatureCloud(rows_of_labels(cloud.labels, fused.labels), fused.features, self.text)
 
 
-def view_order(scene: Scene, seed: int = 0) -> list[int]:
-    """The order in which views are added (figure 5), the same for every method."""
-    return np.random.default_rng([seed, len(scene)]).permutation(len(scene)).tolist()
-
-
 class PointWise:
     """Patch features, fused point by point over views (eq. 2): OpenScene's upper bound with visibility alone (A.4).
 
     All `weightings` of a scene, and all `steps` (numbers of views; None: all), come of one pass over its views; a
-    method of one of them is `self.method(weighting, views)`. every: each so many-th view of `view_order` is used.
+    method of one of them is `self.method(weighting, views)`. views: how many are used at most, in `view_order`.
     """
 
     def __init__(
@@ -88,10 +83,10 @@ class PointWise:
         text: TextEncoder,
         weightings: Sequence[Weighting] = (Weighting(visibility=True, informative=False),),
         steps: Sequence[int] = (),
-        every: int = 1,
+        views: int | None = None,
     ) -> None:
         self.dense, self.prompts, self.text = dense, prompts, text
-        self.weightings, self.steps, self.every = tuple(weightings), set(steps), every
+        self.weightings, self.steps, self.views = tuple(weightings), set(steps), views
         self._of: tuple[str, int] | None = None  # scene and cloud of the results
         self._results: dict[tuple[Weighting, int | None], FusedPoints] = {}
 
@@ -99,7 +94,7 @@ class PointWise:
         def fused(scene: Scene, cloud: Cloud) -> FeatureCloud:
             if self._of != (scene.name, id(cloud)):
                 self._fuse(scene, cloud)
-            points = self._results[weighting, views]
+            points = self._results.get((weighting, views)) or self._results[weighting, None]  # a scene may have fewer
             return FeatureCloud(points.row, points.features, self.text)
 
         return fused
@@ -107,7 +102,7 @@ class PointWise:
     def _fuse(self, scene: Scene, cloud: Cloud) -> None:
         fusion = PointFusion(cloud, self.prompts.of(scene), self.weightings)
         self._results.clear()
-        for count, (_, view) in enumerate(scene.views(view_order(scene)[:: self.every]), start=1):
+        for count, (_, view) in enumerate(scene.views(view_order(scene)[: self.views]), start=1):
             fusion.add(view, self.dense.embed(view.rgb[None])[0])
             if count in self.steps:
                 self._results |= {(weighting, count): fusion.result(weighting) for weighting in self.weightings}

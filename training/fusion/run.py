@@ -46,7 +46,8 @@ class Recipe:
     """What a folder of features is made of.
 
     scenes: their folder; tower: the image tower, and the SHA-256 of its weights, where they are a file; prompts: what
-    it is shown of an object (several: an ensemble); min_pixels: a smaller visible part is left out; amp: autocast.
+    it is shown of an object (several: an ensemble); min_pixels: a smaller visible part is left out; amp: autocast;
+    views: how many of each scene's, the first of `view_order`, None: all.
     """
 
     scenes: str
@@ -55,6 +56,12 @@ class Recipe:
     prompts: tuple[VisualPrompt, ...] = (VisualPrompt(),)
     min_pixels: int = MIN_PIXELS
     amp: bool = False
+    views: int | None = None
+
+
+def view_order(scene: Scene, seed: int = 0) -> list[int]:
+    """The order in which views are taken where not all are (figure 5), the same for every method."""
+    return np.random.default_rng([seed, len(scene)]).permutation(len(scene)).tolist()
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,16 +112,18 @@ def embed_scenes(
     batch: int = BATCH,
     readers: int = 1,
     min_pixels: int = MIN_PIXELS,
+    views: int | None = None,
 ) -> Iterator[ViewFeatures]:
     """Features of each scene, in turn; batches of about `batch` images go across views and scenes.
 
     readers: threads that decode views and cut crops while the tower runs. A view that cannot be read is left out, with
     a warning.
     """
+    chosen = [(scene, v) for scene in scenes for v in sorted(view_order(scene)[:views])]
     with ThreadPoolExecutor(readers) as pool:
-        cuts = _embedded(_cut_ahead(pool, scenes, extractor, batch // 4 + readers, min_pixels), extractor, batch)
+        cuts = _embedded(_cut_ahead(pool, chosen, extractor, batch // 4 + readers, min_pixels), extractor, batch)
         for scene in scenes:
-            yield _of_scene([next(cuts) for _ in range(len(scene))], extractor.channels)
+            yield _of_scene([next(cuts) for _ in view_order(scene)[:views]], extractor.channels)
 
 
 @dataclass
@@ -135,15 +144,18 @@ def _cut(scene: Scene, v: int, extractor: ObjectFeatures, min_pixels: int) -> _C
 
 
 def _cut_ahead(
-    pool: ThreadPoolExecutor, scenes: Sequence[Scene], extractor: ObjectFeatures, ahead: int, min_pixels: int
+    pool: ThreadPoolExecutor,
+    views: Sequence[tuple[Scene, int]],
+    extractor: ObjectFeatures,
+    ahead: int,
+    min_pixels: int,
 ) -> Iterator[_Cut]:
-    """Every view of every scene, in turn, while the pool is at work on the next `ahead` views."""
+    """Every view, in turn, while the pool is at work on the next `ahead` of them."""
     coming: deque[Future[_Cut]] = deque()
-    for scene in scenes:
-        for v in range(len(scene)):
-            coming.append(pool.submit(_cut, scene, v, extractor, min_pixels))
-            if len(coming) > ahead:
-                yield coming.popleft().result()
+    for scene, v in views:
+        coming.append(pool.submit(_cut, scene, v, extractor, min_pixels))
+        if len(coming) > ahead:
+            yield coming.popleft().result()
     while coming:
         yield coming.popleft().result()
 
@@ -190,7 +202,7 @@ def _extractor(recipe: Recipe, weights: Path, device: str) -> ObjectFeatures:
 def _written(job: _Job) -> Iterator[Path]:
     """Embeds and writes the scenes of a job; the file of each."""
     extractor = _extractor(job.recipe, job.weights, job.device)
-    found = embed_scenes(job.scenes, extractor, job.batch, job.readers, job.recipe.min_pixels)
+    found = embed_scenes(job.scenes, extractor, job.batch, job.readers, job.recipe.min_pixels, job.recipe.views)
     for scene, seen in zip(job.scenes, found, strict=True):
         path = features_path(job.out, scene.name)
         if not path.exists():  # Ray does again what was done on a machine that it lost
@@ -271,6 +283,7 @@ def fuse(
     ratio: float = 0.1,
     min_pixels: int = MIN_PIXELS,
     amp: bool = False,
+    views: int | None = None,
     device: str = "cuda" if torch.cuda.is_available() else "cpu",
     batch: int = BATCH,
     workers: int = 1,
@@ -291,6 +304,7 @@ def fuse(
         ratio: by how much of its side each scale is larger than the one before.
         min_pixels: a smaller visible part is left out.
         amp: bf16 on the CPU, fp16 on a GPU.
+        views: of each scene, in a seeded order; all by default.
         device: cpu, cuda, cuda:1 ...
         batch: images through the tower at once, about.
         workers: processes, of one thread each; 1: this process, with all threads of torch.
@@ -304,7 +318,7 @@ def fuse(
         VisualPrompt(kind, background, crops if kind.startswith("crop") else 1, ratio)
         for kind in dict.fromkeys(prompts)
     )
-    recipe = Recipe(str(scenes.resolve()), config, digest(config, weights), shown, min_pixels, amp)
+    recipe = Recipe(str(scenes.resolve()), config, digest(config, weights), shown, min_pixels, amp, views)
     start, found = time.perf_counter(), load_scenes(scenes)
     extract(found, out, recipe, weights.resolve(), device, batch, workers, readers, ray)
     print(f"features of {len(found)} scenes in {out}, {time.perf_counter() - start:.0f} s")

@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every table is made with: scenes, the model, prompts, and one loop that asks all methods the same questions."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+from scipy.special import expit
+from tqdm import tqdm
+
+from dropclip_ros.image import ImageTower
+from dropclip_ros.pipeline import MODEL_FOLDER, Grounder
+from training.evaluate.data.mvtod import MvtodScene, load_mvtod, specs_of
+from training.evaluate.data.scene import EvalScene
+from training.evaluate.inference import Answer, Asker, InferenceConfig
+from training.evaluate.metrics import semantic_summary, summary
+from training.evaluate.protocol import Method, WeightsAbsent
+from training.evaluate.questions import Question, areas_of, questions
+from training.fusion.clouds import Cloud, full_cloud, view_cloud
+from training.fusion.features import VisualPrompt
+from training.fusion.run import Recipe, ViewFeatures, digest, extract, load_view_features, tower_of
+from training.fusion.weights import ScenePrompts
+from training.mvtod.catalogue import PROCEDURAL
+from training.mvtod.files import beside
+from training.mvtod.phrases import FAMILIES
+
+TEMPERATURES = (0.02, 0.05, 0.1, 0.2)
+THRESHOLDS = tuple(expit(np.linspace(-6, 6, 49)).tolist())  # of probabilities, even in log-odds
+COSINES = tuple(np.linspace(-0.1, 0.7, 33).tolist())  # of cosines, where there are no negatives
+LEAST_POINTS = 40  # of an object in a full cloud: a less visible one is not asked for
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Scenes of a split, and of known instances to calibrate on, with everything that methods need.
+
+    scenes: folder with the splits; split: the one that is evaluated. cache: folder for features and clouds, which are
+    made where they lack. model: folder of encoder, text and image tower; None: the shipped one. limit: scenes of the
+    split, validation: of the calibration, None: all. which: phrases that training knew, or heldout wording. voxel: m,
+    of full clouds. seed: of questions and of the views that single-view methods see. workers: processes that embed.
+    exported: folder with a folder of predictions for each system that does not run here (`training.evaluate.exported`).
+    """
+
+    scenes: Path
+    cache: Path
+    split: str = "unseen_instance"
+    model: Path | None = None
+    limit: int | None = None
+    validation: int | None = None
+    which: str = "training"
+    voxel: float = 0.005
+    seed: int = 0
+    workers: int = 2
+    exported: Path = Path("exported")
+    _clouds: dict[str, Cloud] = field(default_factory=dict, repr=False)
+
+    def about(self) -> dict[str, object]:
+        """What a table is of, for its head."""
+        counts = f"{len(self.test)} scenes of {self.split} ({self.scenes}), {self.which} phrases"
+        model = self.grounder.config.name + (f" ({self.model})" if self.model else "")
+        return {"data": counts, "calibrated on": f"{len(self.known)} of known instances", "model": model,
+                "full clouds": f"{self.voxel * 1e3:g} mm", "seed": self.seed}  # fmt: skip
+
+    @cached_property
+    def grounder(self) -> Grounder:
+        return Grounder.from_pretrained(self.model)
+
+    @cached_property
+    def tower(self) -> ImageTower:
+        """The image tower that the features of objects and patches come from."""
+        config, weights = tower_of(self.model or MODEL_FOLDER)
+        return ImageTower(config, weights, self.grounder.device)
+
+    @cached_property
+    def test(self) -> list[MvtodScene]:
+        return load_mvtod(self.scenes, self.split, self.which, self.seed)[: self.limit]
+
+    @cached_property
+    def known(self) -> list[MvtodScene]:
+        """Scenes of known instances, to calibrate on."""
+        return load_mvtod(self.scenes, "validation", self.which, self.seed)[: self.validation]
+
+    @cached_property
+    def asker(self) -> Asker:
+        specs = list(specs_of(self.test[0].catalogue or PROCEDURAL).values())
+        return Asker(specs, ScenePrompts(specs, self.grounder.text))
+
+    @property
+    def prompts(self) -> ScenePrompts:
+        return self.asker.prompts
+
+    def features(self, prompts: Sequence[VisualPrompt] = (VisualPrompt(),), views: int | None = None) -> Callable:
+        """Object features of any scene of the two splits, shown like this in `views` of its views (None: all)."""
+        config, weights = tower_of(self.model or MODEL_FOLDER)
+        sha256 = digest(config, weights)
+        name = "+".join(slug(prompt) for prompt in prompts) + (f"@{views}" if views else "")
+
+        def of(scene: MvtodScene) -> ViewFeatures:
+            folder = self.cache / "features" / Path(scene.source.path).name / (sha256 or "tower")[:8] / name
+            try:
+                return load_view_features(folder, scene)
+            except Exception:
+                scenes = self.test if scene in self.test else self.known
+                recipe = Recipe(str(scene.source.path), config, sha256, tuple(prompts), views=views)
+                extract(scenes, folder, recipe, weights.resolve(), workers=self.workers)
+            return load_view_features(folder, scene)
+
+        return of
+
+    def full(self, scene: MvtodScene) -> Cloud:
+        """The cloud of all views; kept in the cache."""
+        key = f"{Path(scene.source.path).name}/{scene.name}"
+        if key not in self._clouds:
+            self._clouds.clear()
+            self._clouds[key] = self._read_cloud(scene, self.cache / "clouds" / f"{self.voxel * 1e3:g}mm" / key)
+        return self._clouds[key]
+
+    def _read_cloud(self, scene: MvtodScene, path: Path) -> Cloud:
+        path = path.with_name(path.name + ".safetensors")
+        views = tuple(range(len(scene)))
+        try:
+            return Cloud(**load_file(path), views=views)
+        except (OSError, SafetensorError):
+            cloud = full_cloud(scene, voxel=self.voxel)
+        with beside(path, replace=True) as part:
+            save_file({name: getattr(cloud, name) for name in ("points", "colors", "labels")}, part)
+        return cloud
+
+    def single(self, scene: EvalScene) -> Cloud:
+        """The cloud of one view, the same for all methods."""
+        v = int(np.random.default_rng([self.seed, zlib.crc32(scene.name.encode())]).integers(len(scene)))
+        return view_cloud(scene.view(v), v)
+
+    def questions(self, scene: EvalScene, cloud: Cloud) -> list[Question]:
+        if cloud.pixels is not None:
+            return scene.questions(cloud.views[0])
+        rng = np.random.default_rng([self.seed, zlib.crc32(scene.name.encode())])
+        return questions(scene, areas_of(cloud.labels), self.asker.specs, self.which, rng, least=LEAST_POINTS)
+
+    def run(
+        self,
+        methods: Mapping[str, Method],
+        what: Mapping[str, Callable[[Answer], Any]],
+        scenes: Sequence[EvalScene],
+        single: bool = False,
+        modes: Sequence[str] = ("scene",),
+        title: str = "scenes",
+    ) -> dict[str, list[Any] | WeightsAbsent]:
+        """`what` of each method about each scene; a method whose weights are absent: that it is so.
+
+        single: of single views instead of full clouds; modes: of negatives to prepare; title: of the progress bar.
+        """
+        found: dict[str, list[Any] | WeightsAbsent] = {name: [] for name in methods}
+        for scene in tqdm(scenes, title, mininterval=5):
+            cloud = self.single(scene) if single else self.full(scene)
+            asked = self.questions(scene, cloud)
+            for name, method in methods.items():
+                if isinstance(found[name], WeightsAbsent):
+                    continue
+                try:
+                    with torch.inference_mode():
+                        answer = self.asker.ask(method(scene, cloud), scene, cloud, asked, modes)
+                        found[name].append(what[name](answer))
+                except WeightsAbsent as absent:
+                    found[name] = absent
+        return found
+
+    def calibrated(
+        self, methods: Mapping[str, Method], config: InferenceConfig = InferenceConfig(), single: bool = False
+    ) -> dict[str, InferenceConfig]:
+        """Of each method temperature and threshold of the best referring mIoU on the known scenes; absent ones lack."""
+        temperatures, thresholds = (TEMPERATURES, THRESHOLDS) if config.compares else ((config.temperature,), COSINES)
+        tried = [replace(config, temperature=temperature) for temperature in temperatures]
+
+        def curves(answer: Answer) -> np.ndarray:
+            return np.stack([answer.curve(one, thresholds) for one in tried], axis=1)  # (Q,temperatures,thresholds)
+
+        what = dict.fromkeys(methods, curves)
+        found = self.run(methods, what, self.known, single, (config.negatives,), "calibrate")
+        best = {}
+        for name, of_scenes in found.items():
+            if not isinstance(of_scenes, WeightsAbsent):
+                mean = np.nanmean(np.concatenate(of_scenes), axis=0)
+                t, s = np.unravel_index(mean.argmax(), mean.shape)
+                best[name] = replace(tried[t], threshold=thresholds[s])
+        return best
+
+    def referring(
+        self, methods: Mapping[str, Method], config: InferenceConfig = InferenceConfig(), single: bool = False
+    ) -> list[dict]:
+        """A row for each method: referring and semantic segmentation at its own calibration."""
+        configs = self.calibrated(methods, config, single)
+        what = {name: scored(configs.get(name, config)) for name in methods}
+        found = self.run(methods, what, self.test, single, (config.negatives,), self.split)
+        return [row_of(name, scores, configs.get(name, config)) for name, scores in found.items()]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Of one scene: IoU (Q,) and family of each present phrase, IoU and accuracy (n,) of each class."""
+
+    ious: np.ndarray
+    families: np.ndarray
+    classes: np.ndarray
+    accuracies: np.ndarray
+
+
+def scored(config: InferenceConfig) -> Callable[[Answer], Scores]:
+    """What `Bench.run` keeps of an answer."""
+
+    def of(answer: Answer) -> Scores:
+        ious = answer.ious(config)
+        asked = ~np.isnan(ious)
+        families = np.array([question.family for question in answer.questions])
+        return Scores(ious[asked], families[asked], *answer.classes())
+
+    return of
+
+
+def row_of(method: str, scores: Sequence[Scores] | WeightsAbsent, config: InferenceConfig) -> dict:
+    """A method's metrics over scenes, in percent; those of a family after the family's name."""
+    if isinstance(scores, WeightsAbsent):
+        return {"method": method, "absent": str(scores)}
+    row = {"method": method, "inference": str(config), "scenes": len(scores)} | summary([one.ious for one in scores])
+    semantic = semantic_summary([one.classes for one in scores], [one.accuracies for one in scores])
+    row |= {f"semantic_{name}": value for name, value in semantic.items() if name != "n"}
+    for family in FAMILIES:
+        of_family = [one.ious[one.families == family] for one in scores]
+        if sum(map(len, of_family)):
+            row |= {f"{family} {name}": value for name, value in summary(of_family).items()}
+    return row
+
+
+def slug(prompt: VisualPrompt) -> str:
+    """A visual prompt as part of a folder's name."""
+    painted = f"-{prompt.background}" if prompt.kind in ("crop-mask", "mask-out") else ""
+    scales = f"-{prompt.crops}x{prompt.ratio:g}" if prompt.crops > 1 else ""
+    return prompt.kind + painted + scales
