@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Open-vocabulary inference on a feature cloud (section 3.4): referring, semantic and instance segmentation.
 
-Everything here works on plain arrays: features (M,C) of M voxels as unit rows, phrases as unit text embeddings.
+Everything here works on plain arrays: features (M,C) of M voxels as unit rows, phrases as unit text embeddings. Voxels
+may lie on a GPU (see `arrays`); what instances are put together from is then computed there, but for the merging.
 """
 
 from __future__ import annotations
@@ -15,6 +16,10 @@ from scipy.sparse import coo_matrix, identity
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 from scipy.special import expit, logit
+
+from dropclip_ros.arrays import Array, cast, host, library, like, zeros
+
+_ROWS = 4096  # voxels that a GPU compares with all others at once
 
 
 @dataclass(frozen=True)
@@ -87,9 +92,24 @@ def semantic_labels(similarity: torch.Tensor, null_similarity: float) -> torch.T
     return torch.where(best > null_similarity, index + 1, 0)
 
 
-def _neighbours(centers: np.ndarray, gap: float) -> np.ndarray:
+def _neighbours(centers: Array, gap: float) -> Array:
     """Pairs (E,2) of voxels at most `gap` apart."""
-    return cKDTree(centers).query_pairs(gap, output_type="ndarray")
+    if library(centers) is np:
+        return cKDTree(centers).query_pairs(gap, output_type="ndarray")
+    blocks = range(0, len(centers), _ROWS)
+    return torch.cat([(_distances(centers[i : i + _ROWS], centers[i:]) <= gap).triu(1).nonzero() + i for i in blocks])
+
+
+def _nearest(points: Array, others: Array) -> Array:
+    """Which of the others (K,C) is nearest to each of the points (M,C): (M,)."""
+    if library(points) is np:
+        return cKDTree(others).query(points)[1]
+    return torch.cat([_distances(block, others).argmin(dim=1) for block in points.split(_ROWS)])
+
+
+def _distances(points: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+    """Distance of each from each, (M,K), of differences: as a product it would not tell near voxels apart."""
+    return torch.cdist(points, others, compute_mode="donot_use_mm_for_euclid_dist")
 
 
 def _components(count: int, edges: np.ndarray) -> np.ndarray:
@@ -109,100 +129,119 @@ def group_voxels(centers: np.ndarray, scores: np.ndarray, threshold: float, conf
     return sorted(groups, key=lambda group: -scores[group].mean())
 
 
-def _normals(centers: np.ndarray, edges: np.ndarray, eye: np.ndarray) -> np.ndarray:
+def _adjacency(count: int, edges: Array):
+    """Sparse matrix (count,count), float64, that sums what each voxel and its neighbours have."""
+    if library(edges) is np:
+        near = coo_matrix((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(count, count)).tocsr()
+        return near + near.T + identity(count, format="csr")
+    itself = torch.arange(count, device=edges.device).expand(2, -1)
+    index = torch.cat([edges.T, edges.T.flip(0), itself], dim=1)
+    ones = torch.ones(index.shape[1], dtype=torch.float64, device=edges.device)
+    return torch.sparse_coo_tensor(index, ones, (count, count), check_invariants=False).coalesce()
+
+
+def _normals(centers: Array, edges: Array, eye: np.ndarray) -> Array:
     """Unit normals (M,3) of the surface at each voxel, towards the eye, from neighbours and theirs (1 to 2 cm)."""
-    count = len(centers)
-    near = coo_matrix((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(count, count)).tocsr()
-    near = near + near.T + identity(count, format="csr")
+    near, xp = _adjacency(len(centers), edges), library(centers)
     rows, columns = np.triu_indices(3)
-    local = (centers - centers.mean(0)).astype(np.float64) if count else np.zeros((0, 3))
-    sums = near @ (near @ np.column_stack([np.ones(count), local, local[:, rows] * local[:, columns]]))
+    local = cast(centers - centers.mean(0), "float64")
+    sums = near @ (near @ xp.column_stack([xp.ones_like(local[:, 0]), local, local[:, rows] * local[:, columns]]))
     mean, squares = sums[:, 1:4] / sums[:, :1], sums[:, 4:] / sums[:, :1]
-    covariance = np.empty((count, 3, 3))
+    covariance = zeros(local, (len(centers), 3, 3), "float64")
     covariance[:, rows, columns] = covariance[:, columns, rows] = squares
     covariance -= mean[:, :, None] * mean[:, None, :]
     normals = _thinnest(covariance)
-    return normals * np.where(((eye - centers) * normals).sum(axis=1) < 0, -1.0, 1.0)[:, None]
+    return normals * xp.where(((like(normals, eye) - centers) * normals).sum(axis=1) < 0, -1.0, 1.0)[:, None]
 
 
-def _thinnest(covariance: np.ndarray) -> np.ndarray:
+def _thinnest(covariance: Array) -> Array:
     """Unit direction (M,3) of least variance of each covariance (M,3,3); any where there are several.
 
     In closed form, a third of the time of LAPACK, which takes the matrices one by one: the least root of the
     characteristic polynomial, and the longest cross product of two rows of what it leaves.
     """
-    scale = np.maximum(np.trace(covariance, axis1=1, axis2=2), 1e-30) / 3
-    unit = covariance / scale[:, None, None]
-    deviator = unit - np.eye(3)
-    spread = np.sqrt((deviator**2).sum(axis=(1, 2)) / 6)
-    a, b, c = deviator.transpose(1, 0, 2)  # rows
-    half = ((a * np.cross(b, c)).sum(axis=1) / 2) / np.maximum(spread, 1e-12) ** 3
-    angle = np.arccos(np.clip(half, -1, 1)) / 3
-    least = 2 * spread * np.cos(angle + 2 * np.pi / 3)
-    rows = deviator - least[:, None, None] * np.eye(3)
-    across = np.stack([np.cross(rows[:, i], rows[:, j]) for i, j in ((0, 1), (1, 2), (2, 0))], axis=1)
-    lengths = np.linalg.norm(across, axis=2)
-    longest = lengths.argmax(axis=1)[:, None]
-    length = np.take_along_axis(lengths, longest, axis=1)
-    found = np.take_along_axis(across, longest[:, :, None], axis=1)[:, 0]
-    return np.where(length > 1e-9, found / np.maximum(length, 1e-9), (0.0, 0.0, 1.0))
+    xp, diagonal = library(covariance), like(covariance, np.eye(3))
+    scale = xp.clip((covariance * diagonal).sum(axis=(1, 2)), 1e-30, None) / 3
+    deviator = covariance / scale[:, None, None] - diagonal
+    spread = xp.sqrt((deviator**2).sum(axis=(1, 2)) / 6)
+    a, b, c = (deviator[:, row] for row in range(3))
+    half = ((a * xp.cross(b, c, axis=1)).sum(axis=1) / 2) / xp.clip(spread, 1e-12, None) ** 3
+    angle = xp.arccos(xp.clip(half, -1, 1)) / 3
+    least = 2 * spread * xp.cos(angle + 2 * np.pi / 3)
+    rows = deviator - least[:, None, None] * diagonal
+    across = xp.stack([xp.cross(rows[:, i], rows[:, j], axis=1) for i, j in ((0, 1), (1, 2), (2, 0))], axis=1)
+    lengths = _length(across)
+    longest = lengths.argmax(axis=1)
+    every = like(longest, np.arange(len(longest)))
+    found, length = across[every, longest], lengths[every, longest][:, None]
+    return xp.where(length > 1e-9, found / xp.clip(length, 1e-9, None), like(covariance, [0, 0, 1]))
 
 
-def _patches(centers: np.ndarray, normals: np.ndarray, colors: np.ndarray, size: float) -> np.ndarray:
+def _length(vectors: Array) -> Array:
+    """Of vectors (...,3)."""
+    return library(vectors).sqrt((vectors * vectors).sum(axis=-1))
+
+
+def _patches(centers: Array, normals: Array, colors: Array, size: float) -> Array:
     """Patch of each voxel, (M,) in 0..K-1: cells of `size` metres, moved by two rounds of k-means to follow edges."""
-    described = np.column_stack([centers / size, normals, 2 * colors])
-    cells = np.floor(centers / size).astype(np.int64)
-    cells -= cells.min(axis=0, initial=0)
+    xp = library(centers)
+    described = xp.column_stack([centers / size, normals, 2 * colors])
+    cells = cast(xp.floor(centers / size), "int64")
+    cells -= xp.amin(cells, axis=0)
     x, y, z = cells.T
-    width, depth = cells[:, 1:].max(axis=0, initial=0) + 1
-    patch = np.unique((x * width + y) * depth + z, return_inverse=True)[1]
+    patch = xp.unique((x * (y.max() + 1) + y) * (z.max() + 1) + z, return_inverse=True)[1]
     for _ in range(2):
-        patch = cKDTree(_means(described, patch)).query(described)[1]
-        patch = np.unique(patch, return_inverse=True)[1]
+        patch = _nearest(described, _means(described, patch))
+        patch = xp.unique(patch, return_inverse=True)[1]
     return patch
 
 
-def _means(values: np.ndarray, index: np.ndarray) -> np.ndarray:
-    """Mean row of values (M,C) of each index (M,) in 0..K-1: (K,C)."""
-    return np.stack([np.bincount(index, column) for column in values.T], axis=1) / np.bincount(index)[:, None]
+def _means(values: Array, index: Array) -> Array:
+    """Mean row of values (M,C) of each index (M,) in 0..K-1: (K,C), float64."""
+    xp = library(index)
+    sums = xp.stack([xp.bincount(index, cast(column, "float64")) for column in values.T], axis=1)
+    return sums / xp.bincount(index)[:, None]
 
 
-def _shared_borders(patch: np.ndarray, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _shared_borders(patch: Array, edges: Array) -> tuple[Array, Array]:
     """Pairs of patches that touch, (E,2), and how many pairs of voxels touch there, (E,)."""
+    xp = library(patch)
     a, b = patch[edges].T
-    low, high, count = np.minimum(a, b), np.maximum(a, b), patch.max(initial=0) + 1
-    keys, lengths = np.unique((low * count + high)[low < high], return_counts=True)
-    return np.stack(np.divmod(keys, count), axis=1), lengths
+    low, high, count = xp.minimum(a, b), xp.maximum(a, b), patch.max() + 1
+    keys, lengths = xp.unique((low * count + high)[low < high], return_counts=True)
+    return xp.stack([keys // count, keys % count], axis=1), lengths
 
 
 def _border_strengths(
-    pairs: np.ndarray,
-    patch: np.ndarray,
-    centers: np.ndarray,
-    normals: np.ndarray,
-    colors: np.ndarray,
+    pairs: Array,
+    patch: Array,
+    centers: Array,
+    normals: Array,
+    colors: Array,
     features: torch.Tensor,
-    middles: np.ndarray | None,
+    middles: Array | None,
     config: ObjectConfig,
-) -> np.ndarray:
+) -> Array:
     """How much parts each of the pairs (E,2) of patches: 0 nothing, 1 enough."""
+    xp = library(centers)
     a, b = pairs.T
-    means = _means(np.column_stack([centers, normals, colors]), patch)
+    means = _means(xp.column_stack([centers, normals, colors]), patch)
     middle, normal, color = means[:, :3], means[:, 3:6], means[:, 6:]
-    normal = normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
+    normal = normal / xp.clip(_length(normal), 1e-9, None)[:, None]
     apart = middle[b] - middle[a]
-    along = apart / np.maximum(np.linalg.norm(apart, axis=1, keepdims=True), 1e-9)
-    concave = np.maximum(((normal[a] - normal[b]) * along).sum(axis=1), 0)
-    offset = np.minimum(*(np.abs((normal[end] * apart).sum(axis=1)) for end in (a, b)))
+    along = apart / xp.clip(_length(apart), 1e-9, None)[:, None]
+    concave = xp.clip(((normal[a] - normal[b]) * along).sum(axis=1), 0, None)
+    offset = xp.minimum(*(abs((normal[end] * apart).sum(axis=1)) for end in (a, b)))
     feature = pool_features(features, patch + 1)
-    unlike = 1 - (feature[a] * feature[b]).sum(dim=1).cpu().numpy()
-    recoloured = np.linalg.norm(color[a] - color[b], axis=1)
+    alike = (feature[a] * feature[b]).sum(dim=1)
+    unlike = 1 - (host(alike) if xp is np else alike)
+    recoloured = _length(color[a] - color[b])
     shape = config.concave * concave + config.offset * offset + config.recoloured * recoloured
     parting = config.unlike * unlike
     if middles is None:
         return parting + shape
     of_object = _means(middles, patch)
-    return parting + config.aided * shape + config.apart * np.linalg.norm(of_object[a] - of_object[b], axis=1)
+    return parting + config.aided * shape + config.apart * _length(of_object[a] - of_object[b])
 
 
 def _merge(count: int, pairs: np.ndarray, lengths: np.ndarray, borders: np.ndarray) -> np.ndarray:
@@ -241,12 +280,12 @@ def _merge(count: int, pairs: np.ndarray, lengths: np.ndarray, borders: np.ndarr
 
 
 def instance_labels(
-    centers: np.ndarray,
-    colors: np.ndarray,
+    centers: Array,
+    colors: Array,
     features: torch.Tensor,
     eye: np.ndarray,
     config: ObjectConfig,
-    middles: np.ndarray | None = None,
+    middles: Array | None = None,
 ) -> np.ndarray:
     """Instance of each voxel, (M,) in 1..N, largest first: patches without a border between them are one object.
 
@@ -256,12 +295,15 @@ def instance_labels(
     Pieces under `fragment` voxels join the nearest large one where it is `near`; the others are objects of their own,
     but 0, no object, under `min_voxels`.
     """
+    if len(centers) == 0:
+        return np.zeros(0, np.int64)
     edges = _neighbours(centers, config.gap)
     normals = _normals(centers, edges, eye)
     patch = _patches(centers, normals, colors, config.patch)
     pairs, lengths = _shared_borders(patch, edges)
     borders = _border_strengths(pairs, patch, centers, normals, colors, features, middles, config)
-    part = _merge(int(patch.max(initial=-1)) + 1, pairs, lengths, borders)[patch]
+    centers, patch, pairs, lengths, borders = (host(of) for of in (centers, patch, pairs, lengths, borders))
+    part = _merge(int(patch.max()) + 1, pairs, lengths, borders)[patch]
     sizes = np.bincount(part)
     large, small = np.flatnonzero(sizes[part] >= config.fragment), np.flatnonzero(sizes[part] < config.fragment)
     if len(large) and len(small):
@@ -276,14 +318,14 @@ def instance_labels(
     return np.where(sizes >= config.min_voxels, rank, 0)[part]
 
 
-def pool_features(features: torch.Tensor, labels: np.ndarray) -> torch.Tensor:
+def pool_features(features: torch.Tensor, labels: Array) -> torch.Tensor:
     """Mean feature, unit, of each instance 1..N of `labels` (M,), 0 being none: (M,C) -> (N,C).
 
     What a phrase means is an object, so objects are compared with it: the noise of single voxels averages out and
     borders are those of the instances.
     """
-    index = torch.from_numpy(labels).to(features.device)
-    sums = features.new_zeros(int(labels.max(initial=0)) + 1, features.shape[1]).index_add_(0, index, features)
+    index, count = torch.as_tensor(labels, device=features.device), int(labels.max()) if len(labels) else 0
+    sums = features.new_zeros(count + 1, features.shape[1]).index_add_(0, index, features)
     return torch.nn.functional.normalize(sums[1:], dim=1)
 
 

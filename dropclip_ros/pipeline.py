@@ -278,13 +278,14 @@ class Grounder:
             voxels = voxelize(local, cast(colors, "float32") / 255, self.config.voxels)
         with _timed(timing, "encoder"), _enough_memory(self.device):
             features, middles = self._features(voxels)
-            # all that answers are made of, once the encoder has its work
-            points, pixels, colors, voxels = host(points), host(pixels), host(colors), voxels.host()
         with _timed(timing, "instances"), _enough_memory(self.device):
             if objects is None:
                 eye = invert_pose(table.frame)[:3, 3]
                 instances = instance_labels(voxels.centers, voxels.feats, features, eye, self.objects, middles)
-            else:
+            # what answers are made of
+            points, pixels, colors, voxels = host(points), host(pixels), host(colors), voxels.host()
+            middles = None if middles is None else host(middles)
+            if objects is not None:
                 shown = np.zeros(len(voxels), np.int64)
                 shown[voxels.point_to_voxel] = objects
                 instances = np.unique(np.append(0, shown), return_inverse=True)[1][1:]
@@ -301,7 +302,7 @@ class Grounder:
             frame, table, points, pixels, colors, voxels, features, self.basis, middles, instances, pooled, timing
         )
 
-    def _features(self, voxels: Voxels) -> tuple[torch.Tensor, np.ndarray | None]:
+    def _features(self, voxels: Voxels) -> tuple[torch.Tensor, Array | None]:
         """Unit features (M,D), and the middles (M,3) m of their objects where the encoder has a head for it."""
         coords, feats, centers = (
             torch.as_tensor(of, device=self.device) for of in (voxels.coords, voxels.feats, voxels.centers)
@@ -309,7 +310,8 @@ class Grounder:
         decoded = self.encoder.decode(coords, feats)
         features, middles = F.normalize(self.thin_head(decoded), dim=-1), None
         if self.encoder.offset is not None:
-            middles = host(centers + OFFSET_UNIT * self.config.voxels.edge * self.encoder.offset(decoded))
+            middles = centers + OFFSET_UNIT * self.config.voxels.edge * self.encoder.offset(decoded)
+            middles = middles if self.uploads else host(middles)
         return features, middles
 
     def _negatives(self, query: str, negatives: Sequence[str], mode: str) -> list[str]:

@@ -11,10 +11,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dropclip_ros import grounding
 from dropclip_ros.arrays import host
 from dropclip_ros.bags import load_bag_frame
 from dropclip_ros.errors import DropclipError, Status
 from dropclip_ros.geometry import Intrinsics, backproject, transform_points
+from dropclip_ros.grounding import ObjectConfig, instance_labels
 from dropclip_ros.outliers import mean_distance
 from dropclip_ros.pipeline import Grounder
 from dropclip_ros.plane import ransac_plane
@@ -137,6 +139,25 @@ def test_table_and_what_stands_on_it_are_the_same(make_tabletop, scenery, gravit
         same_table(found, expected)
     for found, expected in zip(*crops, strict=True):
         assert expected.sum() > 1000 and np.mean(found != expected) < 1e-4
+
+
+@pytest.mark.parametrize("middles", [False, True])
+def test_instances_are_the_same(middles):
+    """Boxes side by side, of other colours, and a speck; more voxels than are compared with all others at once."""
+    rng = np.random.default_rng(0)
+    boxes = [rng.integers(0, (40, 30, 20), (1200, 3)) + np.array([50 * i, 35 * (i % 2), 0]) for i in range(4)]
+    cells = np.unique(np.concatenate([*boxes, np.array([[300, 0, 0], [301, 0, 0]])]), axis=0)
+    assert len(cells) > grounding._ROWS
+    centers = ((cells + 0.5) * 0.005).astype(np.float32)
+    of = cells[:, 0] // 50
+    colors, features = np.eye(7, 3, dtype=np.float32)[of], torch.eye(8)[of]
+    seen = (centers + 0.01).astype(np.float32) if middles else None
+    eye = np.array([0.0, -0.5, 0.8])
+    expected = instance_labels(centers, colors, features, eye, ObjectConfig(), seen)
+    there = [None if of is None else tensor(of) for of in (centers, colors, seen)]
+    found = instance_labels(*there[:2], features.to(DEVICE), eye, ObjectConfig(), there[2])
+    assert expected.max() >= 4 and (expected == 0).any()
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_no_table_is_told_as_ever():
