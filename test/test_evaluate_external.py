@@ -4,11 +4,15 @@ model sees. What it finds must come back at the right points, through all resizi
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
 
+from training.evaluate.exported import ExportedInstances, ExportedMaps, Requests, write_example
 from training.evaluate.methods2d import Boxes, ClipSeg, Detections, EverySam, GroundingDino, Owlv2, Sam
 from training.evaluate.pretrained import load_pretrained
 from training.evaluate.proposals import Proposals
@@ -318,8 +322,6 @@ def test_absent_weights_are_said_at_once(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("harm", ["cut", "lacking", "foreign", "pickled"])
 def test_damaged_weights_are_no_weights(harm, sam, tmp_path):
-    from safetensors.torch import load_file, save_file
-
     model, processor = load_pretrained("SamModel", sam, "cpu")
     saved(tmp_path, model, processor)
     weights = tmp_path / "model.safetensors"
@@ -337,3 +339,94 @@ def test_damaged_weights_are_no_weights(harm, sam, tmp_path):
     with pytest.raises(WeightsAbsent, match=f"{tmp_path}") as raised:
         load_pretrained("SamModel", str(tmp_path), "cpu")
     assert "\n" not in str(raised.value)
+
+
+@pytest.fixture
+def example(tmp_path) -> Path:
+    list(write_example(tmp_path))
+    return tmp_path
+
+
+class Exported(OneView):
+    """The scene of the example."""
+
+    name, source = "scene_00000", SimpleNamespace(path=Path("/any/unseen_instance"))
+
+
+def cloud_of(points, pixels=None, v=5) -> Cloud:
+    points = np.asarray(points, np.float32)
+    return Cloud(points, np.zeros_like(points), np.full(len(points), 2), (v,), pixels)
+
+
+def test_exported_maps_are_taken_at_the_pixels_of_points(example):
+    pixels = np.array([0, WIDTH - 1, WIDTH * HEIGHT - 1, 20 * WIDTH + 30])
+    corners = np.zeros((3, HEIGHT, WIDTH), np.float32)
+    corners[0, 0, 0], corners[1, 0, -1], corners[2, -1, -1] = 1, 2, 3
+    path = example / "openseg/unseen_instance/scene_00000/view_05.safetensors"
+    save_file({"scores": torch.from_numpy(corners).half()}, path, {"phrases": '["a", "b", "c"]'})
+    said = ExportedMaps(example / "openseg")(Exported(), cloud_of(np.zeros((4, 3)), pixels))
+    np.testing.assert_allclose(said.similarity(["c", "a"]), [[0, 1], [0, 0], [3, 0], [0, 0]], atol=1e-4)
+    with pytest.raises(WeightsAbsent, match=r"has 3 phrases, but 2 of those asked .* 'dog'"):
+        said.similarity(["a", "dog", "house"])
+
+
+def test_exported_features_are_compared_with_the_texts_exported_with_them(example):
+    said = ExportedMaps(example / "lseg")(Exported(), cloud_of(np.zeros((2, 3)), np.array([5, 900])))
+    view = load_file(example / "lseg/unseen_instance/scene_00000/view_05.safetensors")["features"].float()
+    text = load_file(example / "lseg/text.safetensors")["features"]
+    large = torch.nn.functional.interpolate(view[None], (HEIGHT, WIDTH), mode="bicubic")[0].flatten(1)[:, [5, 900]]
+    wanted = torch.nn.functional.cosine_similarity(large.T[:, None], text[None], dim=2)
+    np.testing.assert_allclose(said.similarity(["mug", "red mug"]), wanted[:, :2], atol=1e-5)
+
+
+def test_exported_instances_go_to_points_within_a_centimetre(example):
+    path = example / "mask3d/unseen_instance/scene_00000/instances.safetensors"
+    points = torch.tensor([[0, 0, 0], [0.1, 0, 0], [0.2, 0, 0]])
+    masks = torch.tensor([[1, 1, 0], [0, 1, 1]], dtype=torch.uint8)
+    save_file({"points": points, "masks": masks, "scores": torch.tensor([0.5, 0.8])}, path)
+    method, cloud = ExportedInstances(example / "mask3d"), cloud_of([[0.2, 0.009, 0], [0.1, 0, 0.02], [0, 0, 0.001]])
+    assert method(Exported(), cloud).masks.tolist() == [[False, False, True], [True, False, False]]
+    labels, confidence = method.instances(Exported(), cloud)
+    assert labels.tolist() == [1, -1, 0]
+    np.testing.assert_allclose(confidence, [0.8, 0, 0.5])
+
+
+@pytest.mark.parametrize(
+    ("tensors", "metadata", "said"),
+    [
+        ({"score": torch.zeros(1, 2, 2)}, None, r"has no scores \(it has score\); expected shape \(0, any, any\)"),
+        (
+            {"scores": torch.zeros(2, 2, 2)},
+            {"phrases": '["a"]'},
+            r"scores of the shape \(2, 2, 2\); expected shape \(1,",
+        ),
+        ({"scores": torch.full((1, 2, 2), torch.nan)}, {"phrases": '["a"]'}, "scores that are not all finite"),
+        ({"scores": torch.zeros(1, 2, 2)}, {"phrases": "[1]"}, "a JSON list of texts"),
+        ({"scores": torch.zeros(1, 2, 2)}, {"phrases": "a"}, "no whole safetensors file"),
+        ({"features": torch.zeros(7, 2, 2)}, None, r"text.safetensors is not there; export it"),
+        (None, None, r"view_05.safetensors is not there; export it"),
+    ],
+)
+def test_foreign_exports_are_refused_in_one_line(tmp_path, tensors, metadata, said):
+    path = tmp_path / "unseen_instance/scene_00000/view_05.safetensors"
+    if tensors:
+        path.parent.mkdir(parents=True)
+        save_file(tensors, path, metadata)
+    with pytest.raises(WeightsAbsent, match=said) as raised:
+        ExportedMaps(tmp_path)(Exported(), cloud_of(np.zeros((1, 3)), np.zeros(1, np.int64)))
+    assert "\n" not in str(raised.value)
+
+
+def test_requests_are_what_a_system_needs(tmp_path):
+    import open3d as o3d
+
+    scene, requests = Exported(RED), Requests(tmp_path)
+    said = requests(scene, cloud_of(np.zeros((2, 3)), np.array([5, 900])))
+    assert not said.similarity(["a mug", "größer"]).any()
+    requests(scene, cloud_of([[0, 0, 1], [0, 2, 0], [3, 0, 0]])).similarity(["a mug", "box"])
+    assert json.loads((tmp_path / "phrases.json").read_text()) == ["a mug", "größer", "box"]
+    place = tmp_path / "unseen_instance/scene_00000"
+    np.testing.assert_array_equal(Image.open(place / "view_05.png"), scene.view(5).rgb)
+    np.testing.assert_allclose(
+        o3d.io.read_point_cloud(str(place / "cloud.ply")).points, [[0, 0, 1], [0, 2, 0], [3, 0, 0]]
+    )

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from torchvision.ops import box_convert, nms
 
-from training.evaluate.pretrained import load_pretrained
+from training.evaluate.pretrained import Pretrained
 from training.evaluate.proposals import Proposals
 from training.evaluate.protocol import Prediction, ScoreCloud
 from training.fusion.clouds import Cloud
@@ -52,12 +52,14 @@ class Detector(Protocol):
         ...
 
 
-class GroundingDino:
+@dataclass
+class GroundingDino(Pretrained):
     """A box's score is that of its best token, as in the authors' code. Each phrase is a prompt of its own: one
     expression, lower case, ended by a dot."""
 
-    def __init__(self, name: str = GROUNDING_DINO, device: torch.device | str | None = None) -> None:
-        self.processor, self.model = load_pretrained("GroundingDinoForObjectDetection", name, device)
+    model_class = "GroundingDinoForObjectDetection"
+
+    name: str = GROUNDING_DINO
 
     @torch.inference_mode()
     def detect(self, image: Image.Image, phrases: Sequence[str]) -> list[Detections]:
@@ -73,11 +75,13 @@ class GroundingDino:
         return [Detections(*pair) for pair in zip(corners(output.pred_boxes) * scale, scores, strict=True)]
 
 
-class Owlv2:
+@dataclass
+class Owlv2(Pretrained):
     """OWLv2 sees the image padded to a square on the right and below, and its boxes are parts of that square."""
 
-    def __init__(self, name: str = OWLV2, device: torch.device | str | None = None) -> None:
-        self.processor, self.model = load_pretrained("Owlv2ForObjectDetection", name, device)
+    model_class = "Owlv2ForObjectDetection"
+
+    name: str = OWLV2
 
     @torch.inference_mode()
     def detect(self, image: Image.Image, phrases: Sequence[str]) -> list[Detections]:
@@ -96,12 +100,14 @@ def corners(boxes: torch.Tensor) -> torch.Tensor:
     return box_convert(boxes, "cxcywh", "xyxy")
 
 
-class Sam:
+@dataclass
+class Sam(Pretrained):
     """Masks of boxes, and of everything, by Segment Anything. boxes: how many at once; memory grows with them."""
 
-    def __init__(self, name: str = SAM, device: torch.device | str | None = None, boxes: int = 32) -> None:
-        self.processor, self.model = load_pretrained("SamModel", name, device)
-        self.boxes = boxes
+    model_class = "SamModel"
+
+    name: str = SAM
+    boxes: int = 32
 
     @torch.inference_mode()
     def embed(self, image: Image.Image) -> torch.Tensor:
@@ -154,17 +160,18 @@ class Boxes:
         return ScoreCloud(np.arange(len(cloud)), PhraseScores(score, len(cloud), self.batch))
 
 
-class ClipSeg:
+@dataclass
+class ClipSeg(Pretrained):
     """The score of CLIPSeg's decoder, brought from its own resolution to the pixels. batch: phrases at once."""
 
-    def __init__(self, name: str = CLIPSEG, device: torch.device | str | None = None, batch: int = 16) -> None:
-        self.processor, self.model = load_pretrained("CLIPSegForImageSegmentation", name, device)
-        self.batch = batch
+    model_class = "CLIPSegForImageSegmentation"
+
+    name: str = CLIPSEG
+    batch: int = 16
 
     def __call__(self, scene: Scene, cloud: Cloud) -> Prediction:
         image, pixels = seen(scene, cloud)
         shown = self.processor(images=image, return_tensors="pt")["pixel_values"].to(self.model.device)
-        where = torch.from_numpy(np.stack([pixels % image.width, pixels // image.width], 1)).float()
 
         @torch.inference_mode()
         def score(phrases: Sequence[str]) -> torch.Tensor:
@@ -175,8 +182,8 @@ class ClipSeg:
             logits = self.model(
                 **text.to(self.model.device), pixel_values=shown.expand(len(phrases), -1, -1, -1)
             ).logits
-            maps = logits.reshape(1, len(phrases), *logits.shape[-2:]).float().cpu()  # of one phrase it drops the first
-            return sample(maps, where[None], (image.height, image.width))[0].sigmoid()
+            maps = logits.reshape(len(phrases), *logits.shape[-2:])  # it drops the first axis of a single phrase
+            return at_pixels(maps.cpu(), pixels, (image.height, image.width)).sigmoid()
 
         return ScoreCloud(np.arange(len(cloud)), PhraseScores(score, len(cloud), self.batch))
 
@@ -237,6 +244,12 @@ def seen(scene: Scene, cloud: Cloud) -> tuple[Image.Image, np.ndarray]:
     if cloud.pixels is None or len(cloud.views) != 1:
         raise ValueError(f"a 2D method sees one view; the cloud is of {len(cloud.views)}: make it with view_cloud")
     return Image.fromarray(scene.view(cloud.views[0]).rgb), np.ascontiguousarray(cloud.pixels)
+
+
+def at_pixels(maps: torch.Tensor, pixels: np.ndarray, size: tuple[int, int]) -> torch.Tensor:
+    """Maps (C,h,w) of a whole image of `size` (H,W) at flat pixels (M,) of it, bicubic: (M,C) float32."""
+    where = torch.from_numpy(np.stack([pixels % size[1], pixels // size[1]], axis=1)).float()
+    return sample(maps[None].float(), where[None], size)[0]
 
 
 def in_boxes(boxes: torch.Tensor, pixels: np.ndarray, width: int) -> torch.Tensor:

@@ -3,14 +3,38 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
 from training.evaluate.protocol import WeightsAbsent
 
 HUB_TIMEOUT = 5.0  # s; of one question whether the hub is there, before anything retries for minutes
+
+
+@dataclass
+class Pretrained:
+    """A model that is loaded when it is first asked, and raises WeightsAbsent then; see `load_pretrained`."""
+
+    model_class: ClassVar[str]
+
+    name: str
+    device: torch.device | str | None = None
+
+    @cached_property
+    def _loaded(self) -> tuple[Any, Any]:
+        return load_pretrained(self.model_class, self.name, self.device)
+
+    @property
+    def processor(self) -> Any:
+        return self._loaded[0]
+
+    @property
+    def model(self) -> Any:
+        return self._loaded[1]
 
 
 def load_pretrained(model_class: str, name: str, device: torch.device | str | None = None) -> tuple[Any, Any]:
