@@ -9,8 +9,11 @@ from typing import Literal
 
 import numpy as np
 import torch
+from scipy.special import expit
 
-from training.evaluate.metrics import overlap
+from dropclip_ros.grounding import rival_threshold
+from dropclip_ros.weights import ModelConfig
+from training.evaluate.metrics import overlap, overlap_over, row_counts
 from training.evaluate.protocol import FeatureCloud, Prediction
 from training.evaluate.questions import Question, areas_of
 from training.fusion.clouds import Cloud
@@ -20,6 +23,10 @@ from training.mvtod.phrases import CANONICAL_NEGATIVES
 from training.mvtod.scenes import Scene
 
 NEGATIVES = ("scene", "canonical", "all", "none")
+TEMPERATURES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
+THRESHOLDS = tuple(expit(np.linspace(-6, 6, 49)).tolist())  # of probabilities, even in log-odds
+STEPS = 100  # of a threshold of cosines
+BLOCK = 256  # rows at a time
 
 
 @dataclass(frozen=True)
@@ -30,7 +37,9 @@ class InferenceConfig:
     `threshold`. negatives: prompts of the "scene"'s objects that the phrase does not fit, of "all" such objects of the
     catalogue, the "canonical" phrases, or "none": the threshold is then one of the cosine. temperature: gamma of
     section 3.4. release: as the published code does it, the least probability against any single negative, then
-    stretched to 0..1 over the scene. null: cosine of a further class that is nothing, which allows NOT_FOUND.
+    stretched to 0..1 over the scene, so that something is always answered. null: cosine of a further class that is
+    nothing, which allows NOT_FOUND. rival: how near to the best in the scene the others have to come, as the package
+    has it (`rival_threshold`); 0: they need not.
     """
 
     method: Literal["argmax", "threshold"] = "threshold"
@@ -39,22 +48,44 @@ class InferenceConfig:
     temperature: float = 0.1
     release: bool = False
     null: float | None = None
+    rival: float = 0.0
 
     def __post_init__(self) -> None:
         if self.method not in ("argmax", "threshold"):
             raise ValueError(f"method {self.method!r}: expected argmax or threshold")
         if self.negatives not in NEGATIVES:
             raise ValueError(f"negatives {self.negatives!r}: expected one of {', '.join(NEGATIVES)}")
-        if self.negatives == "none" and (self.method == "argmax" or self.release):
-            raise ValueError("argmax and the release's variant compare with negatives: expected some, got none")
-        if not -1 < self.threshold <= 1 or not 1e-4 <= self.temperature <= 100:
-            raise ValueError(
-                f"threshold {self.threshold}, temperature {self.temperature}: expected (-1, 1] and [0.0001, 100]"
-            )
+        if not self.compares and (self.method == "argmax" or self.release or self.rival):
+            raise ValueError("argmax, release and rival compare with something: expected negatives or null, got none")
+        if self.method == "argmax" and (self.release or self.rival):
+            raise ValueError("release and rival change what is over a threshold: expected method threshold, got argmax")
+        for name, low, high in (
+            ("threshold", -1, 1),
+            ("temperature", 1e-4, 100),
+            ("null", -1, 1),
+            ("rival", 0, 1),
+        ):
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                raise ValueError(f"{name} {value}: expected a number in [{low}, {high}]")
+
+    @classmethod
+    def of_model(cls, config: ModelConfig, rival: float = 0.0) -> InferenceConfig:
+        """What the package does with a model: its null class, its threshold, and `rival` of its ObjectConfig."""
+        negatives = "canonical" if config.canonical_negatives else "none"
+        return cls(
+            "threshold", negatives, config.threshold, config.temperature, null=config.null_similarity, rival=rival
+        )
+
+    @property
+    def compares(self) -> bool:
+        """Whether scores are probabilities; otherwise they are cosines."""
+        return self.negatives != "none" or self.null is not None
 
     def __str__(self) -> str:
         how = "argmax" if self.method == "argmax" else f"over {self.threshold:.3g}"
         extras = ", release" * self.release + (f", null {self.null:.3f}" if self.null is not None else "")
+        extras += f", rival {self.rival:g}" if self.rival else ""
         return f"{how}, {self.negatives}, T {self.temperature:g}{extras}"
 
 
@@ -65,39 +96,58 @@ class Negatives:
     similarity: torch.Tensor
     used: torch.Tensor
 
-    def rivals(self, temperature: float) -> torch.Tensor:
-        """(K,Q) log-sum-exp of the used ones over temperature, -inf where there are none; 0: their maximum."""
-        found = []
-        for used in self.used:
-            of_phrase = self.similarity[:, used]
-            if not used.any():
-                found.append(of_phrase.new_full((len(of_phrase),), -torch.inf))
-            else:
-                found.append((of_phrase / temperature).logsumexp(1) if temperature else of_phrase.amax(1))
-        return torch.stack(found, dim=1)
+    def nearest(self) -> torch.Tensor:
+        """Similarity (K,Q) of the used one that is nearest, -inf where none is used."""
+        found = self.similarity.new_full((len(self.similarity), len(self.used)), -torch.inf)
+        if self.used.any():
+            for q, used in enumerate(self.used):
+                apart = torch.where(used, 0.0, -torch.inf)  # adding is many times faster than choosing columns,
+                for rows, block in zip(found.split(BLOCK), self.similarity.split(BLOCK), strict=True):
+                    rows[:, q] = (block + apart).amax(1)  # and once more within the cache
+        return found.double()
+
+    def log_sum(self, temperature: float) -> torch.Tensor:
+        """(K,Q) log of the summed exponentials of the used ones over temperature, -inf where none is used."""
+        scaled = self.similarity.double() / temperature
+        if not scaled.shape[1]:
+            return scaled.new_full((len(scaled), len(self.used)), -torch.inf)
+        peak = scaled.amax(1, keepdim=True)
+        sums = (scaled - peak).exp() @ self.used.T.double()  # one exponential for all phrases
+        found = peak + sums.log()
+        lost = (sums < 1e-200).any(0) & self.used.any(1)  # the nearest is not used, and far above what is
+        for q in lost.nonzero()[:, 0]:
+            found[:, q] = scaled[:, self.used[q]].logsumexp(1)
+        return found
 
 
 def probabilities(similarity: torch.Tensor, negatives: Negatives | None, config: InferenceConfig) -> torch.Tensor:
-    """rho+ (K,Q) of section 3.4 for similarities (K,Q); the cosine itself without negatives and null class."""
+    """rho+ (K,Q) of section 3.4, float64, for similarities (K,Q); without negatives and null class the cosine."""
+    similarity = similarity.double()
+    if not config.compares or not len(similarity):
+        return similarity
     if config.release:
-        pairwise = torch.sigmoid((similarity - negatives.rivals(0)) / config.temperature)
+        pairwise = torch.sigmoid((similarity - highest_rival(similarity, negatives, config)) / config.temperature)
         low, high = pairwise.amin(0), pairwise.amax(0)
-        return (pairwise - low) / (high - low).clamp(min=1e-12)
+        return torch.where(high > low, (pairwise - low) / (high - low), 1.0)  # the best one is 1 in any case
     rest = similarity.new_full(similarity.shape, -torch.inf)
     if config.negatives != "none":
-        rest = negatives.rivals(config.temperature)
-    elif config.null is None:
-        return similarity
+        rest = negatives.log_sum(config.temperature)
     if config.null is not None:
         rest = torch.logaddexp(rest, similarity.new_tensor(config.null / config.temperature))
     return torch.sigmoid(similarity / config.temperature - rest)
+
+
+def highest_rival(similarity: torch.Tensor, negatives: Negatives | None, config: InferenceConfig) -> torch.Tensor:
+    """The similarity (K,Q) that the phrases' own (K,Q) has to beat: of the nearest negative, or of the null class."""
+    rest = similarity.new_full(similarity.shape, -torch.inf) if config.negatives == "none" else negatives.nearest()
+    return rest if config.null is None else rest.clamp(min=config.null)
 
 
 @dataclass
 class Answer:
     """What a method says about the questions of a cloud: enough for any inference.
 
-    counts (L,K): points of each label in each row; totals (L,); similarity (K,Q); negatives by mode.
+    counts (L,K): points of each label in each row; totals (256,); similarity (K,Q); negatives by mode.
     """
 
     questions: list[Question]
@@ -112,8 +162,10 @@ class Answer:
     def chosen(self, config: InferenceConfig) -> np.ndarray:
         """Which rows answer each phrase, (Q,K) bool."""
         if config.method == "argmax":
-            return (self.similarity > self.negatives[config.negatives].rivals(0)).T.numpy()
-        return (self.probabilities(config) > config.threshold).T.numpy()
+            similarity = self.similarity.double()
+            return (similarity > highest_rival(similarity, self.negatives.get(config.negatives), config)).T.numpy()
+        scores = self.probabilities(config).T.numpy()
+        return np.stack([score > _thresholds(score, [config.threshold], config)[0] for score in scores])
 
     def ious(self, config: InferenceConfig) -> np.ndarray:
         """IoU (Q,) of what is answered; NaN for phrases that fit nothing."""
@@ -126,16 +178,13 @@ class Answer:
         return found
 
     def curve(self, config: InferenceConfig, thresholds: Sequence[float]) -> np.ndarray:
-        """IoU (Q,T) at each of T thresholds instead of the config's, from one sorting of the rows for each phrase."""
+        """IoU (Q,T) at each of T thresholds instead of the config's; NaN for phrases that fit nothing."""
         found = np.full((len(self.questions), len(thresholds)), np.nan)
-        of_row, scores = self.counts.sum(0), self.probabilities(config).numpy()
+        scores = self.probabilities(config).T.numpy()
         for q, question in enumerate(self.questions):
             if question.labels:
-                order = np.argsort(-scores[:, q])
-                right = np.append(0, self.counts[question.labels].sum(0)[order].cumsum())
-                union = self.totals[question.labels].sum() + np.append(0, of_row[order].cumsum()) - right
-                taken = np.searchsorted(-scores[order, q], -np.asarray(thresholds), side="left")  # those above it
-                found[q] = right[taken] / union[taken]
+                at = _thresholds(scores[q], thresholds, config)
+                found[q] = overlap_over(self.counts, self.totals, question.labels, scores[q], at)
         return found
 
     def best(self, config: InferenceConfig) -> np.ndarray:
@@ -144,54 +193,105 @@ class Answer:
         return scores.amax(0).numpy() if len(scores) else np.zeros(len(self.questions))
 
 
+def _thresholds(scores: np.ndarray, thresholds: Sequence[float], config: InferenceConfig) -> np.ndarray:
+    """The thresholds as they are for the scores (K,) of one phrase."""
+    if config.rival:
+        return np.array([rival_threshold(scores, threshold, config.rival) for threshold in thresholds])
+    return np.asarray(thresholds, float)
+
+
 class Asker:
     """Asks methods about clouds; knows the catalogue whose objects serve as negatives.
 
-    modes: of negatives to prepare. Methods without a feature space get names of categories for "scene", and no "all".
+    modes: of negatives to prepare; "all" of 3000 objects takes 12 kB a row. kind: of the prompts of "scene" and "all":
+    "open", the mean prompt of each object that the phrase does not fit, or "cls", the name of each category of which it
+    fits no object (A.7). Methods without a feature space and scenes of other data sets get names of categories.
     """
 
-    def __init__(self, specs: Sequence[ObjectSpec], prompts: ScenePrompts, modes: Iterable[str] = NEGATIVES) -> None:
-        self.specs, self.prompts, self.modes = {spec.name: spec for spec in specs}, prompts, set(modes)
-        self._fits: dict[tuple[str, str], bool] = {}
+    def __init__(
+        self,
+        specs: Sequence[ObjectSpec],
+        prompts: ScenePrompts,
+        modes: Iterable[str] = NEGATIVES,
+        kind: Literal["open", "cls"] = "open",
+    ) -> None:
+        self.specs, self.prompts, self.modes, self.kind = {spec.name: spec for spec in specs}, prompts, set(modes), kind
+        self._place = {name: i for i, name in enumerate(self.specs)}
+        self._fitting: dict[str, np.ndarray] = {}
 
-    def fits(self, name: str, phrase: str) -> bool:
-        """Whether the phrase may truly be said of the object."""
-        if (name, phrase) not in self._fits:
-            self._fits[name, phrase] = matches(self.specs[name], phrase)
-        return self._fits[name, phrase]
+    def fitting(self, phrase: str) -> np.ndarray:
+        """Of which objects of the catalogue the phrase may truly be said, (n,) bool."""
+        if phrase not in self._fitting:
+            self._fitting[phrase] = np.array([matches(spec, phrase) for spec in self.specs.values()], bool)
+        return self._fitting[phrase]
 
     def ask(self, prediction: Prediction, scene: Scene, cloud: Cloud, asked: list[Question]) -> Answer:
         """Compares every row with every phrase and negative, once."""
         similarity = prediction.similarity([question.phrase for question in asked])
-        counts = row_counts(cloud.labels, prediction.row, len(similarity))
+        size = 1 + max([int(cloud.labels.max(initial=0)), *scene.objects])
+        counts = row_counts(cloud.labels, prediction.row, len(similarity), size)
         negatives = {mode: self._negatives(mode, prediction, scene, asked) for mode in self.modes - {"none"}}
         return Answer(asked, counts, areas_of(cloud.labels), similarity, negatives)
 
     def _negatives(self, mode: str, prediction: Prediction, scene: Scene, asked: list[Question]) -> Negatives:
         if mode == "canonical":
-            return Negatives(prediction.similarity(CANONICAL_NEGATIVES), torch.ones(len(asked), 4, dtype=torch.bool))
-        names = [entry["name"] for entry in scene.objects.values()] if mode == "scene" else list(self.specs)
-        used = torch.tensor([[not self.fits(name, question.phrase) for name in names] for question in asked])
-        if isinstance(prediction, FeatureCloud):
-            embedded = torch.stack([self.prompts.prompt(name) for name in names])
-            return Negatives(prediction.similarity_to(embedded), used)
-        return Negatives(prediction.similarity([self.specs[name].category for name in names]), used)
+            used = torch.ones(len(asked), len(CANONICAL_NEGATIVES), dtype=torch.bool)
+            return Negatives(prediction.similarity(CANONICAL_NEGATIVES), used)
+        if mode == "all":
+            objects = {name: spec.category for name, spec in self.specs.items()}
+            fits = np.array([self.fitting(question.phrase) for question in asked])
+        else:
+            objects = {entry["name"]: entry["category"] for entry in scene.objects.values()}
+            fits = np.array([self._in_scene(scene, objects, question) for question in asked])
+        by_name = self.kind == "open" and isinstance(prediction, FeatureCloud) and objects.keys() <= self.specs.keys()
+        keys = list(objects if by_name else objects.values())
+        distinct, key = np.unique(np.array(keys, str), return_inverse=True)
+        fits = fits.reshape(len(asked), len(keys)) @ (key[:, None] == np.arange(len(distinct)))  # of some object of it
+        if by_name and len(distinct):
+            similarity = prediction.similarity_to(
+                torch.stack([self.prompts.prompt(name) for name in distinct.tolist()])
+            )
+        else:
+            similarity = prediction.similarity(distinct.tolist())
+        return Negatives(similarity, torch.from_numpy(~fits))
 
-
-def row_counts(labels: np.ndarray, row: np.ndarray, rows: int) -> np.ndarray:
-    """Points (256,K) of each label in each row; points without a row are in none."""
-    has = row >= 0
-    return np.bincount(labels[has] * rows + row[has], minlength=256 * rows).reshape(256, rows)
+    def _in_scene(self, scene: Scene, objects: Mapping[str, str], question: Question) -> list[bool]:
+        """Which objects the phrase fits: by the catalogue, where that knows them; else those that are asked for."""
+        asked = {scene.objects[label]["name"] for label in question.labels}
+        fitting = self.fitting(question.phrase)
+        return [name in asked or (name in self._place and bool(fitting[self._place[name]])) for name in objects]
 
 
 def calibrate(
-    answers: Sequence[Answer], config: InferenceConfig, temperatures: Sequence[float], thresholds: Sequence[float]
+    answers: Sequence[Answer],
+    config: InferenceConfig,
+    temperatures: Sequence[float] = TEMPERATURES,
+    thresholds: Sequence[float] | None = None,
 ) -> tuple[InferenceConfig, dict[tuple[float, float], float]]:
-    """`config` with the temperature and threshold of the best referring mIoU over the answers, and the mIoU of all."""
+    """`config` with the temperature and threshold of the best referring mIoU over the answers, and the mIoU of all.
+
+    thresholds: THRESHOLDS for probabilities, for cosines STEPS of them over those that there are. Argmax has neither,
+    a cosine no temperature: they keep theirs. Raises ValueError where nothing was asked that is there.
+    """
+    if not any(question.labels for answer in answers for question in answer.questions):
+        raise ValueError("no question has an answer in these scenes: expected some to calibrate with")
+    if config.method == "argmax":
+        temperatures, thresholds = (config.temperature,), (config.threshold,)
+    elif not config.compares:
+        temperatures = (config.temperature,)
+        if thresholds is None:
+            ends = [answer.similarity.aminmax() for answer in answers if answer.similarity.numel()]
+            low, high = min(end.min.item() for end in ends), max(end.max.item() for end in ends)
+            thresholds = np.linspace(low, high, STEPS).clip(-1, 1).tolist()
+    thresholds = THRESHOLDS if thresholds is None else thresholds
     curve = {}
     for temperature in temperatures:
         tried = replace(config, temperature=temperature)
-        means = np.nanmean(np.concatenate([answer.curve(tried, thresholds) for answer in answers]), axis=0)
+        if config.method == "argmax":
+            ious = [answer.ious(tried)[:, None] for answer in answers]
+        else:
+            ious = [answer.curve(tried, thresholds) for answer in answers]
+        means = np.nanmean(np.concatenate(ious), axis=0)
         curve |= {(temperature, threshold): float(mean) for threshold, mean in zip(thresholds, means, strict=True)}
     temperature, threshold = max(curve, key=curve.get)
     return replace(config, temperature=temperature, threshold=threshold), curve

@@ -4,10 +4,10 @@ little.
 
 Everything is counted in points (or pixels). IoU of a question: of the points answered with those of all objects that
 the phrase fits; mIoU and Pr@X, the share of questions with an IoU of X percent or more, are over questions. Semantic
-segmentation asks each scene for each of its classes, and averages over those cases (section 4.3 counts queries as well):
-mIoU, mAcc, the share of a case's points that are found, and mAcc_X. The paper does not define mAcc_X; it falls with X in
-table 4, so it is a share of cases over X. We take their IoU, the stricter reading and that of ScanRefer's Acc@X. mAcc
-without X is of points: in table 9 it lies 0.8 to 3.2 over the mIoU in every row, as accuracies do.
+segmentation asks each scene for each of its classes and averages over those cases (section 4.3 counts queries as well):
+mIoU, mAcc, the share of a case's points that are found, and mAcc_X. The paper does not define mAcc_X; it falls with X
+in table 4, so it is a share of cases over X. We take their IoU, the stricter reading and that of ScanRefer's Acc@X.
+mAcc without X is of points: in table 9 it lies 0.8 to 3.2 over the mIoU in every row, as accuracies do.
 Instances: mIoU of each object with what fits it best, and AP as COCO has it, of one class.
 """
 
@@ -26,13 +26,9 @@ RECALLS = np.linspace(0, 1, 101)  # where COCO reads the precision
 RESAMPLES = 2000
 
 
-def row_counts(labels: np.ndarray, row: np.ndarray, rows: int) -> np.ndarray:
-    """Points (L,K) of each label 0..L-1 in each of K rows; L is one more than the largest label.
-
-    labels, row (M,): of each point; those of row -1 are in none.
-    """
+def row_counts(labels: np.ndarray, row: np.ndarray, rows: int, size: int = 256) -> np.ndarray:
+    """Points (L,K) of each label 0..L-1 (`size`) in each of K rows; labels, row (M,) of each point; row -1: in none."""
     has = row >= 0
-    size = int(labels.max(initial=0)) + 1
     flat = labels[has].astype(np.int64) * rows + row[has]
     return np.bincount(flat, minlength=size * rows).reshape(size, rows).astype(np.int32)
 
