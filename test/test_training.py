@@ -1,34 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training: equations against plain loops, exact resume, a network that learns, truthful questions, true geometry."""
+"""Training: equations against plain loops, a widened network that says the same, crops, true geometry."""
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from dropclip_ros.encoder import OFFSET_UNIT, EncoderConfig, MinkUNet14D
+from dropclip_ros.encoder import EncoderConfig, MinkUNet14D
 from dropclip_ros.image import square_box, to_images
 from training.crops import CROP_SIZE, view_crops
-from training.distill import (
-    DistillConfig,
-    distill,
-    make_batch,
-    object_cloud,
-    training_sample,
-    voxel_labels,
-)
-from training.fusion.fuse import FusedScene, fuse_objects
+from training.fusion.fuse import fuse_objects
 from training.fusion.weights import Queries, informativeness
 from training.image_tower import phrase_loss, ragged
 from training.mvtod.catalogue import matches
-from training.mvtod.errors import MvtodError
 from training.mvtod.generate import Recipe, generate_scene
 from training.mvtod.procedural.objects import build, catalogue
 from training.mvtod.scene import FIRST_OBJECT_ID, TABLE_ID, SceneConfig
 from training.mvtod.scenes import View
-from training.mvtod.sensor import KINECT
 from training.mvtod.shards import load_scenes
 from training.widen import widen
 
@@ -101,74 +90,7 @@ def tabletop(seed=0):
     return View(colors[mask], depth.astype(np.float32), mask, k, pose)
 
 
-class FakeScene:
-    """Stands for a scene on disk; fails at the `fail_at`-th view, as a kill would, or as `error` says."""
-
-    def __init__(self, fail_at=None, error=KeyboardInterrupt):
-        self.fail_at, self.error, self.reads = fail_at, error, 0
-
-    def __len__(self):
-        return 1
-
-    def view(self, v, sensor=None):
-        self.reads += 1
-        self.sensor = sensor
-        if self.reads == self.fail_at:
-            raise self.error
-        return tabletop()
-
-
 TINY = EncoderConfig(in_channels=3, out_channels=4, stem=4, planes=(4, 4, 8, 8, 8, 8, 4, 4), offsets=True)
-TEXT = torch.eye(4)
-FUSED = FusedScene([FIRST_OBJECT_ID, FIRST_OBJECT_ID + 1], torch.eye(4)[:2], 0)
-
-
-def test_object_cloud_stands_on_the_table_frame():
-    cloud = object_cloud(tabletop())
-    for label in (FIRST_OBJECT_ID, FIRST_OBJECT_ID + 1):
-        heights = cloud.points[cloud.labels == label, 2]
-        assert 0 <= heights.min() < 0.03 and abs(heights.max() - 0.08) < 0.003
-
-
-def test_distillation_learns_and_resumes_exactly(tmp_path):
-    torch.set_num_threads(1)
-    config = DistillConfig(encoder=TINY, batch_size=1, steps=150, base_lr=1e-2, save_every=8, blob_chance=0)
-    whole = distill([FakeScene()], [FUSED], TEXT, config)
-    with pytest.raises(KeyboardInterrupt):
-        distill([FakeScene(fail_at=30)], [FUSED], TEXT, config, tmp_path / "c.ckpt")
-    resumed = distill([FakeScene()], [FUSED], TEXT, config, tmp_path / "c.ckpt")
-    for name, tensor in whole.state_dict().items():
-        assert torch.equal(tensor, resumed.state_dict()[name]), name
-    coords, feats, row = training_sample(tabletop(), FUSED, config, np.random.default_rng(5))
-    with torch.no_grad():
-        predicted = whole(torch.from_numpy(coords), torch.from_numpy(feats))
-    right = (predicted[:, :2].argmax(1).numpy() == row).mean()
-    assert right > 0.9, right
-
-
-def test_a_batch_points_from_every_voxel_to_the_middle_of_its_object():
-    config = DistillConfig(encoder=TINY, batch_size=2, supervised_share=1)
-    batch = make_batch([FakeScene()], [FUSED], config, step=0)
-    assert batch.targets.shape == (4, 4) and len(batch.rows) == len(batch.coords)
-    middles = batch.coords[batch.rows, 1:] + OFFSET_UNIT * batch.offsets
-    for k in range(4):
-        of_object = batch.objects == k
-        expected = batch.coords[batch.rows][of_object, 1:].float().mean(0)
-        assert torch.allclose(middles[of_object], expected.expand(int(of_object.sum()), 3), atol=1e-3)
-    half = make_batch([FakeScene()], [FUSED], dataclasses.replace(config, supervised_share=0.5), step=0)
-    assert len(half.rows) == round(0.5 * len(batch.rows)) and torch.equal(half.coords, batch.coords)
-
-
-def test_a_batch_leaves_out_what_cannot_be_read_and_sees_as_the_sensor_does():
-    config = DistillConfig(encoder=TINY, batch_size=2, sensor="kinect")
-    scene = FakeScene(fail_at=1, error=MvtodError("view_00.depth.png cannot be read"))
-    with pytest.warns(UserWarning, match="left out: view_00.depth.png"):
-        make_batch([scene], [FUSED], config, step=0)
-    seed, baseline = scene.sensor.seed, scene.sensor.baseline
-    make_batch([scene], [FUSED], config, step=1)
-    assert baseline == KINECT.baseline and scene.sensor.seed != seed
-    with pytest.raises(ValueError, match="sensor 'sonar': expected one of none, kinect"):
-        DistillConfig(sensor="sonar")
 
 
 def test_a_widened_encoder_says_what_the_narrow_one_said():
@@ -190,10 +112,6 @@ def test_ragged_masks_stay_on_the_object():
     found = ragged(masks, np.random.default_rng(0))
     area = found.sum((1, 2)) / masks.sum((1, 2))
     assert (found != masks).any((1, 2)).mean() > 0.4 and area.min() >= 0.35 and area.max() <= (20 / 16) ** 2
-
-
-def test_a_voxel_takes_the_label_of_most_of_its_points():
-    assert voxel_labels(np.array([0, 0, 0, 1]), np.array([5, 7, 7, 5]), 2).tolist() == [7, 5]
 
 
 def test_crops_hold_the_object_and_grey_hides_the_rest():

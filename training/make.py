@@ -7,7 +7,6 @@ one. docs/decisions.md says how the numbers of `Recipe` were derived and how lon
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -16,7 +15,6 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from dropclip_ros.encoder import MinkUNet14D
@@ -26,13 +24,14 @@ from dropclip_ros.text import TextConfig, TextEncoder
 from dropclip_ros.weights import ModelConfig, load_model, save_model
 from training.calibrate import calibrate
 from training.crops import collect_crops
-from training.distill import DistillConfig, distill
-from training.fusion.fuse import FusedScene, fuse_objects
+from training.distill import DistillConfig, Source, distill, read_config
+from training.distill.config import SMALL
+from training.distill.targets import load_fused, save_fused
+from training.fusion.fuse import fuse_objects
 from training.fusion.weights import ScenePrompts
 from training.image_tower import FrozenText, TowerConfig, embed_crops, save_tower, train_tower
 from training.language import prompts, training_vocabulary
 from training.mvtod.procedural.objects import catalogue
-from training.mvtod.scenes import Scene
 from training.mvtod.shards import load_scenes
 
 
@@ -45,7 +44,7 @@ class Recipe:
     heldout_scenes: int = 200
     seed: int = 0
     tower: TowerConfig = field(default_factory=TowerConfig)
-    distill: DistillConfig = field(default_factory=DistillConfig)
+    distill: DistillConfig = field(default_factory=lambda: read_config(SMALL))
     adapt_text: bool = True
 
 
@@ -115,27 +114,6 @@ def make_fused(out: Path, recipe: Recipe) -> None:
     save_file({"adapter": adapter, "mean_object": mean}, out / "text_adapter.safetensors")
 
 
-def save_fused(path: Path, scenes: list[Scene], fused: list[FusedScene]) -> None:
-    """Features of each scene under its folder's name; labels in the metadata."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    labels = {scene.name: f.labels for scene, f in zip(scenes, fused, strict=True)}
-    part = path.with_suffix(".part")
-    save_file(
-        {scene.name: f.features for scene, f in zip(scenes, fused, strict=True)},
-        part,
-        metadata={"labels": json.dumps(labels)},
-    )
-    part.replace(path)
-
-
-def load_fused(path: Path, scenes: list[Scene]) -> list[FusedScene]:
-    """What `save_fused` wrote, for `scenes`."""
-    features = load_file(path)
-    with safe_open(path, "pt") as file:
-        labels = json.loads(file.metadata()["labels"])
-    return [FusedScene(labels[scene.name], features[scene.name], 0) for scene in scenes]
-
-
 def make_encoder(out: Path, recipe: Recipe, start_from: Path | None = None) -> None:
     """Distils the fused features into the sparse encoder; the first of torchrun's processes writes it.
 
@@ -146,7 +124,7 @@ def make_encoder(out: Path, recipe: Recipe, start_from: Path | None = None) -> N
     text = TextEncoder(TextConfig(), "cpu", adapter=out / "text_adapter.safetensors")
     phrases = text.encode(training_vocabulary(catalogue()).phrases)
     start = load_model(start_from, fuse=False)[0] if start_from else None
-    encoder = distill(scenes, fused, phrases, recipe.distill, out / "encoder.ckpt", start)
+    encoder = distill(Source(scenes, fused, out / "clouds"), recipe.distill, out / "distill", phrases, start)
     if int(os.environ.get("RANK", 0)) == 0:
         part = out / "encoder.part"
         save_file({k: v.contiguous() for k, v in encoder.state_dict().items()}, part)

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The losses: eq. 6, the paper's auxiliary ones (A.2), which are off by default, and ours."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from dropclip_ros.encoder import MinkUNet14D
+from training.distill.config import DistillConfig
+from training.distill.data import Batch
+from training.distill.processes import summed, world
+
+EPS = 1e-3  # a voxel whose channels are all dead has no direction: its gradient must not drown the others
+
+
+def contrastive(features: Tensor, labels: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """Supervised contrastive loss (arXiv 2004.11362, L_out of eq. 2): sum over anchors, and how many anchors.
+
+    features (n,C) unit rows, labels (n,). An anchor is a row that shares its label with another one.
+    """
+    logits = features @ features.T / temperature
+    itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+    same = (labels[:, None] == labels) & ~itself
+    log_share = logits - logits.masked_fill(itself, -torch.inf).logsumexp(1, keepdim=True)
+    positives = same.sum(1)
+    anchors = positives > 0
+    loss = -(log_share * same).sum(1)[anchors] / positives[anchors]
+    return loss.sum(), anchors.sum()
+
+
+def triplet(features: Tensor, targets: Tensor, temperature: float, margin: float) -> tuple[Tensor, Tensor]:
+    """KL triplet loss (Oki et al., IJCNN 2020), the teacher as the anchor: sum over objects, and how many objects.
+
+    features, targets (K,C) unit rows: what the student says of a scene's objects, and what it should. The student's own
+    row is the positive, the nearest of the others the negative; distances are the divergences of the softmax.
+    """
+    said = F.log_softmax(features / temperature, dim=-1)
+    wanted = F.log_softmax(targets / temperature, dim=-1)
+    distance = (wanted.exp() * wanted).sum(-1)[:, None] - wanted.exp() @ said.T  # KL(target i || student j)
+    if len(features) < 2:
+        return features.sum() * 0, torch.tensor(0, device=features.device)
+    itself = torch.eye(len(features), dtype=torch.bool, device=features.device)
+    nearest = distance.masked_fill(itself, torch.inf).min(dim=1).values
+    return F.relu(distance.diagonal() - nearest + margin).sum(), torch.tensor(len(features), device=features.device)
+
+
+class Student(nn.Module):
+    """The encoder with its losses in one `forward`, as DistributedDataParallel wants it.
+
+    text (P,C): phrases, unit rows, where the configuration has a weight for them; classes: how many categories.
+    Losses are means over all processes: each divides its sum by the count of all and multiplies by the number of
+    processes, so that the mean of gradients that DistributedDataParallel takes is the gradient of the global mean.
+    """
+
+    def __init__(
+        self, encoder: MinkUNet14D, config: DistillConfig, text: Tensor | None = None, classes: int = 0
+    ) -> None:
+        super().__init__()
+        self.encoder, self.config = encoder, config
+        self.register_buffer("text", text, persistent=False)
+        self.classify = nn.Linear(config.planes[-1], classes) if config.use_cls_head else None
+
+    def forward(self, batch: Batch, columns: Tensor, half: bool = False) -> dict[str, Tensor]:
+        """Weighted losses of a batch; their sum is what is learned. columns (p,): which phrases to compare on. half:
+        convolve in bf16.
+
+        cosine: distance of each voxel from its object's target (eq. 6). aux, cls: see `DistillConfig`. phrases: KL
+        divergence from what the target says about phrases to what the object's mean feature says: directions that
+        phrases do not tell apart count for little. offset: distance of the predicted middle of the object, in
+        units of 16 voxels.
+        """
+        config = self.config
+        decoded = F.dropout(self._decode(batch, half)[batch.rows], config.dropout_rate, self.training)
+        features = F.normalize(self.encoder.head(decoded), dim=-1, eps=EPS)
+        pooled = features.new_zeros(len(batch.targets), features.shape[1]).index_add(0, batch.objects, features)
+        seen = torch.bincount(batch.objects, minlength=len(batch.targets)) > 0
+        pooled = F.normalize(pooled, dim=-1, eps=EPS)
+        total, objects = summed(torch.stack([batch.weights.sum(), seen.sum().float()])).unbind()
+        total, objects = total / world(), objects / world()
+
+        distance = 1 - (features * batch.targets[batch.objects]).sum(-1)
+        losses = {"cosine": (distance * batch.weights).sum() / total}
+        if config.use_aux_loss:
+            losses["aux"] = config.loss_weight_aux * self._aux(batch, features, pooled, seen)
+        if self.classify is not None:
+            wrong = F.cross_entropy(self.classify(decoded), batch.classes[batch.objects], reduction="none")
+            losses["cls"] = config.loss_weight_cls * (wrong * batch.weights).sum() / total
+        if config.offset_weight:
+            error = (self.encoder.offset(decoded) - batch.offsets).norm(dim=-1)
+            losses["offset"] = config.offset_weight * (error * batch.weights).sum() / total
+        if config.phrase_weight:
+            text = self.text[columns].T * config.phrase_scale
+            said, wanted = (F.log_softmax(x[seen] @ text, dim=-1) for x in (pooled, batch.targets))
+            divergence = F.kl_div(said, wanted, reduction="sum", log_target=True)
+            losses["phrases"] = config.phrase_weight * divergence / objects
+        return losses
+
+    def _decode(self, batch: Batch, half: bool) -> Tensor:
+        if not half:
+            return self.encoder.decode(batch.coords, batch.feats)
+        kernels = {k: v.bfloat16() for k, v in self.encoder.named_parameters() if k.endswith("kernel")}
+        return functional_call(_Decoder(self.encoder), {f"encoder.{k}": v for k, v in kernels.items()},
+                               (batch.coords, batch.feats)).float()  # fmt: skip
+
+    def _aux(self, batch: Batch, features: Tensor, pooled: Tensor, seen: Tensor) -> Tensor:
+        """The auxiliary loss, within each scene: so it does not matter which process has which."""
+        config, sums, counts = self.config, [], []
+        scene, scene_of_object = batch.coords[batch.rows, 0], torch.zeros_like(batch.classes)
+        scene_of_object[batch.objects] = scene.to(scene_of_object.dtype)
+        for b in range(int(batch.coords[:, 0].max()) + 1):
+            if config.aux_loss == "contrastive":
+                rows = (scene == b).nonzero()[:, 0]
+                rows = rows[:: max(1, -(-len(rows) // config.aux_voxels))]
+                loss, count = contrastive(features[rows], batch.objects[rows], config.aux_temperature)
+            else:
+                of_scene = seen & (scene_of_object == b)
+                said, wanted = pooled[of_scene], batch.targets[of_scene]
+                loss, count = triplet(said, wanted, config.aux_temperature, config.aux_margin)
+            sums.append(loss)
+            counts.append(count)
+        return torch.stack(sums).sum() * world() / summed(torch.stack(counts).sum().float()).clamp(min=1)
+
+
+class _Decoder(nn.Module):
+    """`MinkUNet14D.decode` as a forward, so that its kernels can be swapped for half ones."""
+
+    def __init__(self, encoder: MinkUNet14D) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, coords: Tensor, feats: Tensor) -> Tensor:
+        return self.encoder.decode(coords, feats)
