@@ -65,9 +65,7 @@ def load_mvtod(
     queries stored in scene.json are asked. Raises MvtodError.
     """
     root = Path(folder) / split if split else Path(folder)
-    scenes = load_scenes(root) if root.is_dir() else []
-    if not scenes:
-        raise MvtodError(f"{root} holds no scenes; make some with `dropclip-mvtod generate`, or name their folder")
+    scenes = load_scenes(root)
     catalogue: str | None = PROCEDURAL
     if (root / RECIPE_FILE).exists():
         catalogue = read_recipe(root).get("catalogue", PROCEDURAL)

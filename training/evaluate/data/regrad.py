@@ -22,7 +22,6 @@ from training.evaluate.data.scene import (
     MOST_LABELS,
     Recorded,
     folder_of,
-    look_at,
     make_view,
     read_image,
     read_json,
@@ -128,3 +127,15 @@ def _view(root: Path, scene: str, v: int, objects: dict[int, dict]) -> View:
         look_at(position, target),
         what=f"{scene}_{v + 1}",
     )
+
+
+def look_at(position: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """world_from_camera (4,4), optical frame, of a camera at `position` (3,) that looks at `target` (3,), the image's
+    top towards +z; looking straight down, towards +y."""
+    forward = (target - position) / np.linalg.norm(target - position)
+    right = np.cross(forward, (0.0, 0.0, 1.0))
+    right = np.array([1.0, 0.0, 0.0]) if np.linalg.norm(right) < 1e-6 else right / np.linalg.norm(right)
+    pose = np.eye(4)
+    pose[:3, :3] = np.stack([right, np.cross(forward, right), forward], axis=1)
+    pose[:3, 3] = position
+    return pose

@@ -175,18 +175,6 @@ def upright(depth: np.ndarray, mask: np.ndarray, intrinsics: Intrinsics) -> np.n
     return invert_pose(table_frame(plane))
 
 
-def look_at(position: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """world_from_camera (4,4), optical frame, of a camera at `position` (3,) that looks at `target` (3,), the image's
-    top towards +z; looking straight down, towards +y."""
-    forward = (target - position) / np.linalg.norm(target - position)
-    right = np.cross(forward, (0.0, 0.0, 1.0))
-    right = np.array([1.0, 0.0, 0.0]) if np.linalg.norm(right) < 1e-6 else right / np.linalg.norm(right)
-    pose = np.eye(4)
-    pose[:3, :3] = np.stack([right, np.cross(forward, right), forward], axis=1)
-    pose[:3, 3] = position
-    return pose
-
-
 def relabelled(values: np.ndarray, labels: dict[int, int]) -> np.ndarray:
     """A mask (H,W) uint8 with label `labels[value]` where `values` (H,W) has a value, 0 where it is none of them."""
     known = np.array(sorted(labels))
