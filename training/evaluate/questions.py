@@ -49,9 +49,11 @@ def questions(
             for phrase in rng.permutation(said[family])[:per_object]:
                 fits = [label for label, other in visible.items() if matches(other, phrase)]
                 asked.append(Question(str(phrase), family, fits))
-    asked += [Question(str(p), "absent", []) for p in rng.choice(ABSENT_PHRASES["test"], absent, replace=False)]
+    for phrase in rng.choice(ABSENT_PHRASES["test"], absent, replace=False):
+        if not any(matches(p, phrase) for p in present.values()):  # another catalogue may have it
+            asked.append(Question(str(phrase), "absent", []))
     others = [s for s in specs.values() if s.category not in {p.category for p in present.values()}]
-    for spec in rng.choice(np.array(others, object), absent, replace=False):
+    for spec in rng.choice(np.array(others, object), min(absent, len(others)), replace=False):
         phrase = str(rng.choice(getattr(describe_object(spec), which)["class"]))
         if not any(matches(p, phrase) for p in present.values()):
             asked.append(Question(phrase, "other", []))
