@@ -10,19 +10,21 @@ import torch
 from torch.nn.functional import normalize
 
 from dropclip_ros.image import ImageTower
+from dropclip_ros.weights import half_precision
 from training.fusion.prompts2d import VisualPrompt
 from training.mvtod.scenes import View
 
 
-def half_precision(device: torch.device, enabled: bool) -> torch.autocast:
-    """Autocast to fp16 on a GPU, to bf16 on a CPU."""
-    return torch.autocast(device.type, torch.float16 if device.type == "cuda" else torch.bfloat16, enabled=enabled)
+def autocast(device: torch.device, enabled: bool) -> torch.autocast:
+    """Autocast to the 16 bits that a device multiplies in; nothing where it has none, or not `enabled`."""
+    half = half_precision(device) if enabled else None
+    return torch.autocast(device.type, half, enabled=half is not None)
 
 
 class ObjectFeatures:
     """[CLS] features of objects. Several prompts are an ensemble: the mean of their unit features, unit again.
 
-    images: how many an object takes, of `size` pixels each; channels: of a feature. amp: see `half_precision`.
+    images: how many an object takes, of `size` pixels each; channels: of a feature. amp: see `autocast`.
     """
 
     def __init__(
@@ -45,7 +47,7 @@ class ObjectFeatures:
         shown = [np.stack([*prompt.show(view.rgb, masks, self.size)]) for prompt in self.prompts]
         return np.concatenate(shown, axis=1)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def embed(self, images: np.ndarray) -> torch.Tensor:
         """What `cut` gives, (n,images,S,S,3) -> unit features (n,C), float32, on the CPU."""
         if not len(images):
@@ -55,8 +57,8 @@ class ObjectFeatures:
         mean = torch.stack([normalize(scales.mean(1), dim=-1) for scales in of_prompts]).mean(0)
         return normalize(mean, dim=-1).cpu()
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def _forward(self, images: np.ndarray) -> torch.Tensor:
         x = torch.from_numpy(images).to(self.device).permute(0, 3, 1, 2).float().div_(255)
-        with half_precision(self.device, self.amp):
+        with autocast(self.device, self.amp):
             return self.tower.network(x.sub_(self._mean).div_(self._std)).float()
