@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Milliseconds of a new frame and of a repeated query, by stage, beside what this machine could do at best.
 
-    python benchmarks/ground.py [--runs 50] [--no-ros] [--hd]
+    python benchmarks/ground.py [--runs 50] [--no-ros] [--hd] [--device cuda]
 
-Floors are measured on the spot. Encoder: every convolution as one dense product with as many rows as its kernel maps
-hold pairs, without gathering them; image and new phrase: the network's multiplications at the rate of a large dense
-product; all other stages: bytes that must be read and written once, at the speed of a copy. No stage can be faster than
-its floor; those that search or sort (table, voxels, instances) cannot reach it.
+Floors are measured on the spot, on the CPU. Encoder: every convolution as one dense product with as many rows as its
+kernel maps hold pairs, without gathering them, and the projections and heads as they are; image and new phrase: the
+network's multiplications at the rate of a large dense product; all other stages: bytes that must be read and written
+once, at the speed of a copy. No stage can be faster than its floor; those that search or sort (table, voxels,
+instances) cannot reach it.
 
 With ROS 2: a client of the real node over DDS, as a camera and as the caller. `transport` is what the caller waited
 beyond the stages that the node names.
@@ -27,12 +28,12 @@ import tyro
 from torch.utils.flop_counter import FlopCounterMode
 
 from dropclip_ros.bags import load_bag_frame
-from dropclip_ros.encoder import SparseConv
+from dropclip_ros.encoder import BasicBlock, SparseConv
 from dropclip_ros.errors import Status
 from dropclip_ros.geometry import RgbdFrame
 from dropclip_ros.image import to_images
 from dropclip_ros.pipeline import Grounder, Scene
-from dropclip_ros.sparse import SparseGrid, kernel_size
+from dropclip_ros.sparse import kernel_size
 
 Times = dict[str, list[float]]
 COLORS = ("red", "blue", "green", "yellow", "black", "white")
@@ -56,19 +57,26 @@ def product_ms(rows: int, inputs: int, outputs: int) -> float:
 
 
 def encoder_floor(grounder: Grounder, scene: Scene) -> tuple[float, float]:
-    """Milliseconds of the encoder's products alone, and its useful GFLOP."""
-    grid, shapes = SparseGrid(torch.from_numpy(scene.voxels.coords)), []
+    """Milliseconds of the encoder's products alone, and its useful GFLOP: convolutions, projections, heads."""
+    shapes: list[tuple[int, int, int]] = []
 
-    def note(conv: SparseConv, args: tuple, _) -> None:
-        kernel, rows = conv.kernel, len(args[0])
-        if kernel.ndim == 3:
-            level, to_level = args[2], args[-1]
-            rows = grid.pairs(level, to_level, kernel_size(len(kernel)))
-        shapes.append((rows, *kernel.shape[-2:]))
+    def convolution(conv: SparseConv, args: tuple, _) -> None:
+        _, grid, level, to_level = args
+        shapes.append((grid.pairs(level, to_level, kernel_size(len(conv.kernel))), *conv.kernel.shape[1:]))
 
-    convs = [module for module in grounder.encoder.modules() if isinstance(module, SparseConv)]
-    hooks = [conv.register_forward_hook(note) for conv in convs]
-    grounder.encoder(grid, torch.from_numpy(scene.voxels.feats))
+    def product(kernel: torch.Tensor) -> Callable:
+        return lambda _, args, __: shapes.append((len(args[0]), *kernel.shape))
+
+    modules = list(grounder.encoder.modules())
+    hooks = [module.register_forward_hook(convolution) for module in modules if isinstance(module, SparseConv)]
+    for block in modules:
+        if (
+            isinstance(block, BasicBlock) and block.downsample is not None
+        ):  # no call of its own: see what comes after it
+            hooks.append(block.downsample[1].register_forward_hook(product(block.downsample[0].kernel)))
+    for head in filter(None, (grounder.thin_head, grounder.encoder.offset)):
+        hooks.append(head.register_forward_hook(product(head.weight.T)))
+    grounder._features(scene.voxels)
     for hook in hooks:
         hook.remove()
     timed = {shape: product_ms(*shape) for shape in set(shapes)}
@@ -174,6 +182,11 @@ def over_dds(frame: RgbdFrame, runs: int, query: str) -> Times:
     return times
 
 
+def peak_memory() -> float:
+    """Of this process so far, MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
 def doubled(frame: RgbdFrame) -> RgbdFrame:
     """Its middle rows, 16:9, with each pixel four times: 1280x720 of 640x480."""
     k, height = frame.intrinsics, frame.intrinsics.width * 9 // 16
@@ -184,23 +197,31 @@ def doubled(frame: RgbdFrame) -> RgbdFrame:
 
 
 def main(
-    bag: Path = Path("demo/tabletop"), runs: int = 50, query: str = "the red mug", ros: bool = True, hd: bool = False
-) -> None:
+    bag: Path = Path("demo/tabletop"), runs: int = 50, query: str = "the red mug", ros: bool = True, hd: bool = False,
+    device: str = "cpu",
+) -> None:  # fmt: skip
     """Prints p50 and p95 of every stage, its floor, the peak memory and the time to load the model.
 
-    ros: over DDS too, which needs rclpy (extra `ros`) and the built interfaces. hd: at 1280x720.
+    ros: over DDS too, which needs rclpy (extra `ros`) and the built interfaces. hd: at 1280x720. device: on a GPU there
+    are no floors, and a stage may end before the GPU has: what it still does is counted in the next one that waits.
     """
     frame = doubled(load_bag_frame(bag)) if hd else load_bag_frame(bag)
-    start = time.perf_counter()
-    grounder = Grounder.from_pretrained(device="cpu")
-    loaded = time.perf_counter() - start
+    start, before = time.perf_counter(), peak_memory()
+    grounder = Grounder.from_pretrained(device=device)
+    loaded, with_model = time.perf_counter() - start, peak_memory()
     times, scene = bare(grounder, frame, runs, query)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    with torch.inference_mode():
-        least = floors(grounder, scene)
+    peak, least = peak_memory(), {}
+    if device == "cpu":
+        with torch.inference_mode():
+            least = floors(grounder, scene)
+    else:
+        print(f"memory of the GPU: {torch.cuda.max_memory_allocated() / 2**20:.0f} MB at most")
     height, width = frame.depth.shape
     print(f"{width}x{height}, {len(scene.points)} points above the table, {len(scene.voxels)} voxels, {runs} runs")
-    print(f"model loaded in {loaded:.1f} s, peak memory of the process {peak:.0f} MB (RSS)")
+    print(
+        f"model loaded in {loaded:.1f} s; peak memory of the process (RSS): {before:.0f} MB with its libraries, "
+        f"{with_model:.0f} once the model is loaded, {peak:.0f} after the runs"
+    )
     report(times, least)
     if ros:
         report(over_dds(frame, runs, query), {})

@@ -1,22 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """How an answer's time grows with pixels, objects and phrases.
 
-    python benchmarks/scaling.py [--data ../shared/data/osd]
+    python benchmarks/scaling.py [--data ../shared/data/osd] [--rendered runs/large/scenes/validation]
 
-Pixels: the demo's frame thinned out and doubled. Objects: OSD's scenes by how many objects they show (left out where
-the data is absent). Phrases: that many different ones on one frame, first new to the text tower, then known.
+Pixels: the demo's frame thinned out and doubled. Objects: OSD's frames and the generator's, by how many instances are
+found in them (left out where these are absent). Phrases: that many different ones on one frame, new to the text tower
+and asked one by one, new but given to it together beforehand, and known.
 """
 
 from __future__ import annotations
 
 import time
 from collections import defaultdict
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import tyro
 from ground import COLORS, doubled
 from osd import FOLDER, osd_frames
+from plane import first_views
 
 from dropclip_ros.bags import load_bag_frame
 from dropclip_ros.geometry import RgbdFrame
@@ -41,7 +44,10 @@ def row(name: str, scenes: list[Scene]) -> None:
     print(f"| {name} | {points:.0f} | {voxels:.0f} | {found:.0f} | {times} |", flush=True)
 
 
-def main(bag: Path = Path("demo/tabletop"), data: Path = FOLDER, runs: int = 10) -> None:
+def main(
+    bag: Path = Path("demo/tabletop"), data: Path = FOLDER, runs: int = 10,
+    rendered: Path = Path("runs/large/scenes/validation"),
+) -> None:  # fmt: skip
     """Prints Markdown tables of medians, ms."""
     grounder, frame = Grounder.from_pretrained(device="cpu"), load_bag_frame(bag)
     grounder.warm_up()
@@ -54,24 +60,32 @@ def main(bag: Path = Path("demo/tabletop"), data: Path = FOLDER, runs: int = 10)
             scenes[name].append(grounder.encode(sized))
     for name, encoded in scenes.items():
         row(name, encoded)
-    if data.is_dir():
-        by_count = defaultdict(list)
-        for shown in osd_frames(data):
-            objects = len(np.unique(shown.labels[shown.labels >= 2]))
-            by_count[min(objects - 1, 15) // 3].append(grounder.encode(shown.frame))
-        for third, encoded in sorted(by_count.items()):
-            row(f"OSD, {3 * third + 1} to {3 * third + 3} objects", encoded)
-    print("\n| phrases on one frame | new, ms each | known, ms each |\n| --- | --- | --- |")
+    by_count = defaultdict(list)
+    for shown in chain(osd_frames(data) if data.is_dir() else (), first_views(rendered)):
+        encoded = grounder.encode(shown.frame)
+        by_count[(encoded.instances.max() - 1) // 4].append(encoded)
+    for nth, encoded in sorted(by_count.items()):
+        row(f"{4 * nth + 1} to {4 * nth + 4} objects, {len(encoded)} frames", encoded)
+    print("\n| phrases on one frame | new, ms each | new together | known | all known, s |\n" + "| --- " * 5 + "|")
     scene = scenes["640x480"][-1]
     for count in (1, 10, 100, 500):
-        phrases = [f"a {COLORS[i % len(COLORS)]} thing called {count} {i}" for i in range(count)]
-        spent = []
-        for _ in range(2):
-            start = time.perf_counter()
-            for phrase in phrases:
-                grounder.ground(scene, phrase)
-            spent.append(1e3 * (time.perf_counter() - start) / count)
-        print(f"| {count} | {spent[0]:.2f} | {spent[1]:.2f} |", flush=True)
+        named, called = ([f"a {COLORS[i % len(COLORS)]} thing {word} {count} {i}" for i in range(count)]
+                         for word in ("named", "called"))  # fmt: skip
+        new = seconds(grounder, scene, named)
+        start = time.perf_counter()
+        grounder.text.encode(called)
+        together = time.perf_counter() - start + seconds(grounder, scene, called)
+        known = seconds(grounder, scene, named)
+        each = " | ".join(f"{1e3 * spent / count:.2f}" for spent in (new, together, known))
+        print(f"| {count} | {each} | {known:.2f} |", flush=True)
+
+
+def seconds(grounder: Grounder, scene: Scene, phrases: list[str]) -> float:
+    """To answer all of them."""
+    start = time.perf_counter()
+    for phrase in phrases:
+        grounder.ground(scene, phrase)
+    return time.perf_counter() - start
 
 
 if __name__ == "__main__":
