@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import open3d as o3d
 import pytest
 from mvtod_support import cast, describe, write_scenes
 from PIL import Image
@@ -24,7 +25,7 @@ from training.evaluate.data import (
     scale_sweep,
     scaled,
 )
-from training.evaluate.data.ocid_vlg import without_verb
+from training.evaluate.data.ocid_vlg import XTION, without_verb
 from training.evaluate.data.regrad import CAMERA, POSES, TABLE_TOP
 from training.evaluate.metrics import localised
 from training.fusion.clouds import full_cloud, view_cloud
@@ -236,6 +237,22 @@ def test_ocid_vlg_asks_one_name_of_each_scene(views, tmp_path):
     ]  # fmt: skip
     with pytest.raises(MvtodError, match="expected one of train, val, test"):
         load_ocid_vlg(tmp_path, split="validation")
+
+
+def test_ocid_cameras_are_fitted_to_organised_clouds(views, tmp_path):
+    """Where no k.json says them; a cloud of another frame than the camera's fits none, and the nominal is taken."""
+    write_ocid(tmp_path, views[0])
+    (tmp_path / "k.json").unlink()
+    path = tmp_path / "ARID20/table/top/seq05/pcd/a.pcd"
+    path.parent.mkdir()
+    v, u = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    rays = np.stack([u, v, np.ones_like(u)], -1) @ np.linalg.inv(views[0].intrinsics).T
+    points = (rays * np.where(views[0].depth > 0, views[0].depth, np.nan)[..., None]).reshape(-1, 3)
+    for moved, expected in ((np.eye(4), views[0].intrinsics), (views[0].world_from_camera, None)):
+        cloud = o3d.geometry.PointCloud(o3d.utility.Vector3dVector(transform_points(moved, points)))
+        o3d.io.write_point_cloud(str(path), cloud)
+        found = load_ocid_vlg(tmp_path)[0].view(0).intrinsics
+        assert np.allclose(found, XTION.scaled_to(*SHAPE[::-1]).matrix if expected is None else expected, atol=0.1)
 
 
 @pytest.mark.parametrize(

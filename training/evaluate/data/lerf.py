@@ -67,9 +67,9 @@ def load_lerf(folder: str | Path, split: str = "teatime") -> list[Recorded]:
     if (boxes / "keyframes.json").exists():
         cameras = _keyframes(boxes / "keyframes.json")
         files = sorted(boxes.glob("*_rgb.json"), key=lambda file: (len(file.name), file.name))
-        if len(files) != len(cameras):
-            raise MvtodError(f"{boxes}: {len(files)} files *_rgb.json and {len(cameras)} keyframes; expected one each")
-        return [_scene(split, file, *_boxed(file), camera) for file, camera in zip(files, cameras, strict=True)]
+        if not 0 < len(files) <= len(cameras):
+            raise MvtodError(f"{boxes}: {len(files)} files *_rgb.json for {len(cameras)} keyframes; expected one each")
+        return [_scene(split, file, *_boxed(file), camera) for file, camera in zip(files, cameras, strict=False)]
     files = sorted(polygons.glob("frame_*.json"))
     if not files:
         raise MvtodError(f"{root}: neither {split}/keyframes.json nor label/{split}/frame_*.json; name the folder that "

@@ -17,8 +17,6 @@ from training.mvtod.jobs import RECIPE_FILE, read_recipe
 from training.mvtod.scenes import Scene
 from training.mvtod.shards import load_scenes
 
-SPLITS = ("train", "validation", "unseen_instance", "unseen_category")
-
 
 @dataclass(frozen=True)
 class MvtodScene(Scene):

@@ -32,7 +32,6 @@ from training.mvtod.errors import MvtodError
 from training.mvtod.scene import FIRST_OBJECT_ID, TABLE_ID
 from training.mvtod.scenes import View
 
-SPLITS = ("train", "seen_valid", "unseen_valid", "seen_test", "unseen_test", "test")
 IMAGES = ("RGBImages", "DepthImages", "SegmentationImages")
 CATEGORIES = (  # that the paper's authors ask for; the others are furniture made small
     "airplane", "bag", "bench", "birdhouse", "bottle", "camera", "cap", "car", "earphone", "guitar", "helmet",
