@@ -6,7 +6,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +22,24 @@ from dropclip_ros.pipeline import MODEL_FOLDER, Grounder
 from training.evaluate.data.mvtod import MvtodScene, load_mvtod, specs_of
 from training.evaluate.data.scene import EvalScene
 from training.evaluate.inference import Answer, Asker, InferenceConfig
-from training.evaluate.metrics import semantic_summary, summary
-from training.evaluate.protocol import Method, WeightsAbsent
-from training.evaluate.questions import Question, areas_of, questions
+from training.evaluate.metrics import class_overlaps, row_counts, semantic_summary, summary
+from training.evaluate.protocol import Method, Prediction, WeightsAbsent
+from training.evaluate.questions import Question, areas_of, categories, questions
 from training.fusion.clouds import Cloud, full_cloud, view_cloud
+from training.fusion.dense import MaskClip
 from training.fusion.features import VisualPrompt
 from training.fusion.run import Recipe, ViewFeatures, digest, extract, load_view_features, tower_of
 from training.fusion.weights import ScenePrompts
 from training.mvtod.catalogue import PROCEDURAL
+from training.mvtod.errors import MvtodError
 from training.mvtod.files import beside
 from training.mvtod.phrases import FAMILIES
+from training.mvtod.scenes import View
 
 TEMPERATURES = (0.02, 0.05, 0.1, 0.2)
 THRESHOLDS = tuple(expit(np.linspace(-6, 6, 49)).tolist())  # of probabilities, even in log-odds
 COSINES = tuple(np.linspace(-0.1, 0.7, 33).tolist())  # of cosines, where there are no negatives
+Classes = Callable[[], tuple[np.ndarray, np.ndarray]]  # IoU and accuracy (n,) of a scene's classes, where asked for
 LEAST_POINTS = 40  # of an object in a full cloud: a less visible one is not asked for
 
 
@@ -101,20 +105,43 @@ class Bench:
     def features(self, prompts: Sequence[VisualPrompt] = (VisualPrompt(),), views: int | None = None) -> Callable:
         """Object features of any scene of the two splits, shown like this in `views` of its views (None: all)."""
         config, weights = tower_of(self.model or MODEL_FOLDER)
-        sha256 = digest(config, weights)
         name = "+".join(slug(prompt) for prompt in prompts) + (f"@{views}" if views else "")
 
         def of(scene: MvtodScene) -> ViewFeatures:
-            folder = self.cache / "features" / Path(scene.source.path).name / (sha256 or "tower")[:8] / name
+            folder = self._place(scene, name)
             try:
                 return load_view_features(folder, scene)
-            except Exception:
+            except MvtodError:  # not there yet
                 scenes = self.test if scene in self.test else self.known
-                recipe = Recipe(str(scene.source.path), config, sha256, tuple(prompts), views=views)
+                recipe = Recipe(str(scene.source.path), config, self._digest, tuple(prompts), views=views)
                 extract(scenes, folder, recipe, weights.resolve(), workers=self.workers)
             return load_view_features(folder, scene)
 
         return of
+
+    @cached_property
+    def dense(self) -> MaskClip:
+        return MaskClip(self.tower)
+
+    def patches(self, scene: MvtodScene, v: int, view: View) -> torch.Tensor:
+        """MaskCLIP's patch features (C,h,w) of a view, fp16; kept in the cache."""
+        name = f"maskclip-{self.dense.short_side}"
+        path = self._place(scene, name) / scene.name / f"{v:02d}.safetensors"
+        try:
+            return torch.from_numpy(load_file(path)["patches"]).float()
+        except (OSError, SafetensorError):
+            found = self.dense.embed(view.rgb[None])[0].half().cpu().numpy()
+        with beside(path, replace=True) as part:
+            save_file({"patches": np.ascontiguousarray(found)}, part)
+        return torch.from_numpy(found).float()
+
+    def _place(self, scene: MvtodScene, name: str) -> Path:
+        """Folder for what this tower makes of the scene's split."""
+        return self.cache / "features" / Path(scene.source.path).name / (self._digest or "tower")[:8] / name
+
+    @cached_property
+    def _digest(self) -> str | None:
+        return digest(*tower_of(self.model or MODEL_FOLDER))
 
     def full(self, scene: MvtodScene) -> Cloud:
         """The cloud of all views; kept in the cache."""
@@ -132,7 +159,8 @@ class Bench:
         except (OSError, SafetensorError):
             cloud = full_cloud(scene, voxel=self.voxel)
         with beside(path, replace=True) as part:
-            save_file({name: getattr(cloud, name) for name in ("points", "colors", "labels")}, part)
+            arrays = {name: getattr(cloud, name) for name in ("points", "colors", "labels")}
+            save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, part)
         return cloud
 
     def single(self, scene: EvalScene) -> Cloud:
@@ -149,7 +177,7 @@ class Bench:
     def run(
         self,
         methods: Mapping[str, Method],
-        what: Mapping[str, Callable[[Answer], Any]],
+        what: Mapping[str, Callable[[Answer, Classes], Any]],
         scenes: Sequence[EvalScene],
         single: bool = False,
         modes: Sequence[str] = ("scene",),
@@ -159,6 +187,7 @@ class Bench:
 
         single: of single views instead of full clouds; modes: of negatives to prepare; title: of the progress bar.
         """
+        asker = Asker(list(self.asker.specs.values()), self.prompts, modes)
         found: dict[str, list[Any] | WeightsAbsent] = {name: [] for name in methods}
         for scene in tqdm(scenes, title, mininterval=5):
             cloud = self.single(scene) if single else self.full(scene)
@@ -168,8 +197,9 @@ class Bench:
                     continue
                 try:
                     with torch.inference_mode():
-                        answer = self.asker.ask(method(scene, cloud), scene, cloud, asked, modes)
-                        found[name].append(what[name](answer))
+                        said = method(scene, cloud)
+                        answer = asker.ask(said, scene, cloud, asked)
+                        found[name].append(what[name](answer, partial(classes, said, scene, cloud)))
                 except WeightsAbsent as absent:
                     found[name] = absent
         return found
@@ -181,7 +211,7 @@ class Bench:
         temperatures, thresholds = (TEMPERATURES, THRESHOLDS) if config.compares else ((config.temperature,), COSINES)
         tried = [replace(config, temperature=temperature) for temperature in temperatures]
 
-        def curves(answer: Answer) -> np.ndarray:
+        def curves(answer: Answer, _: Classes) -> np.ndarray:
             return np.stack([answer.curve(one, thresholds) for one in tried], axis=1)  # (Q,temperatures,thresholds)
 
         what = dict.fromkeys(methods, curves)
@@ -214,16 +244,25 @@ class Scores:
     accuracies: np.ndarray
 
 
-def scored(config: InferenceConfig) -> Callable[[Answer], Scores]:
+def scored(config: InferenceConfig) -> Callable[[Answer, Classes], Scores]:
     """What `Bench.run` keeps of an answer."""
 
-    def of(answer: Answer) -> Scores:
+    def of(answer: Answer, of_classes: Classes) -> Scores:
         ious = answer.ious(config)
         asked = ~np.isnan(ious)
         families = np.array([question.family for question in answer.questions])
-        return Scores(ious[asked], families[asked], *answer.classes())
+        return Scores(ious[asked], families[asked], *of_classes())
 
     return of
+
+
+def classes(said: Prediction, scene: EvalScene, cloud: Cloud) -> tuple[np.ndarray, np.ndarray]:
+    """IoU and accuracy (n,) of each category in the cloud; every point is given the nearest of their names (3.4)."""
+    named = categories(scene, cloud.labels)
+    similarity = said.similarity(list(named))
+    answer = np.array(list(named))[similarity.argmax(1).numpy()]
+    counts = row_counts(cloud.labels, said.row, len(similarity), 256)
+    return class_overlaps(counts, areas_of(cloud.labels), named, answer)
 
 
 def row_of(method: str, scores: Sequence[Scores] | WeightsAbsent, config: InferenceConfig) -> dict:

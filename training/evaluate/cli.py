@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from functools import wraps
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -18,56 +18,60 @@ from training.evaluate.report import Table
 from training.mvtod.errors import MvtodError
 
 
-def on_mvtod(make: Callable[..., Table]) -> Callable[..., None]:
+@dataclass(frozen=True)
+class Options:
+    """What is evaluated, and where results go.
+
+    Attributes:
+        scenes: folder with a folder of scenes for each split, "validation" among them (known instances, to calibrate).
+        out: folder for NAME.csv, NAME.md and NAME.png.
+        cache: folder that keeps features and clouds.
+        split: the scenes that are evaluated.
+        model: model folder; the shipped one by default.
+        which: phrases that training knew, or other wording.
+        limit: scenes of the split; all by default.
+        validation: scenes to calibrate on; all by default.
+        views: of a scene, for patches and for crops shown in many ways; all by default.
+        workers: processes that embed crops.
+        exported: folder of predictions of other systems.
+        seed: of questions and views.
+    """
+
+    scenes: Path = Path("runs/eval/scenes")
+    out: Path = Path("out/eval")
+    cache: Path = Path("runs/eval")
+    split: str = "unseen_instance"
+    model: Path | None = None
+    which: Literal["training", "heldout"] = "training"
+    limit: int | None = None
+    validation: int | None = None
+    views: int | None = None
+    workers: int = 2
+    exported: Path = Path("exported")
+    seed: int = 0
+
+    def bench(self) -> Bench:
+        sizes = {"limit": self.limit, "validation": self.validation, "workers": self.workers}
+        return Bench(
+            self.scenes, self.cache, self.split, self.model, which=self.which, seed=self.seed, exported=self.exported,
+            **sizes,
+        )  # fmt: skip
+
+
+def on_mvtod(make: Callable[[Bench, int | None], Table]) -> Callable[[Options], None]:
     """The command of a table that is made of MV-TOD scenes."""
 
-    def command(
-        scenes: Path = Path("runs/eval/scenes"),
-        out: Path = Path("out/eval"),
-        cache: Path = Path("runs/eval"),
-        split: str = "unseen_instance",
-        model: Path | None = None,
-        which: Literal["training", "heldout"] = "training",
-        limit: int | None = None,
-        validation: int | None = None,
-        views: int | None = None,
-        workers: int = 2,
-        exported: Path = Path("exported"),
-        seed: int = 0,
-    ) -> None:
-        """
-        Args:
-            scenes: folder with a folder of scenes for each split, "validation" among them (known instances).
-            out: folder for NAME.csv, NAME.md and NAME.png.
-            cache: folder that keeps features and clouds.
-            split: what is evaluated.
-            model: model folder; the shipped one by default.
-            which: phrases that training knew, or other wording.
-            limit: scenes of the split, all by default.
-            validation: scenes to calibrate on, all by default.
-            views: of a scene, for what takes long: patches, and crops in many ways; all by default.
-            workers: processes that embed crops.
-            exported: folder of predictions of other systems.
-            seed: of questions and views.
-        """
-        sizes = {"limit": limit, "validation": validation, "workers": workers}
-        bench = Bench(scenes, cache, split, model, which=which, seed=seed, exported=exported, **sizes)
-        table = make(bench, views)
-        table.write(out)
+    def command(options: Options) -> None:
+        table = make(options.bench(), options.views)
+        table.write(options.out)
         print(table.markdown())
 
-    return wraps(make, assigned=("__name__",), updated=())(command)
+    command.__doc__ = make.__doc__
+    return command
 
 
-COMMANDS = {
-    "table2": on_mvtod(tables.table2),
-    "table3": on_mvtod(tables.table3),
-    "table8": on_mvtod(tables.table8),
-    "table9": on_mvtod(tables.table9),
-    "table10": on_mvtod(tables.table10),
-    "figure5": on_mvtod(tables.figure5),
-    "figure6": on_mvtod(tables.figure6),
-}
+MVTOD = (tables.table2, tables.table3, tables.table8, tables.table9, tables.table10, tables.figure5, tables.figure6)
+COMMANDS = {make.__name__: on_mvtod(make) for make in MVTOD}
 
 
 def main() -> None:

@@ -21,11 +21,13 @@ from dropclip_ros.text import TextEncoder
 from dropclip_ros.voxels import Voxels, voxelize
 from training.evaluate.protocol import FeatureCloud, Method, ScoreCloud
 from training.fusion.clouds import Cloud
-from training.fusion.dense import DenseFeatures, sample
+from training.fusion.dense import sample
 from training.fusion.fuse import FusedPoints, PointFusion, Weighting, fuse_objects
 from training.fusion.run import ViewFeatures, view_order
 from training.fusion.weights import PromptConfig, ScenePrompts
-from training.mvtod.scenes import Scene
+from training.mvtod.scenes import Scene, View
+
+Patches = Callable[[Scene, int, View], torch.Tensor]  # patch features (C,h,w) of a scene's view of that number
 
 
 def rows_of_labels(labels: np.ndarray, known: Sequence[int]) -> np.ndarray:
@@ -78,14 +80,14 @@ class PointWise:
 
     def __init__(
         self,
-        dense: DenseFeatures,
+        patches: Patches,
         prompts: ScenePrompts,
         text: TextEncoder,
         weightings: Sequence[Weighting] = (Weighting(visibility=True, informative=False),),
         steps: Sequence[int] = (),
         views: int | None = None,
     ) -> None:
-        self.dense, self.prompts, self.text = dense, prompts, text
+        self.patches, self.prompts, self.text = patches, prompts, text
         self.weightings, self.steps, self.views = tuple(weightings), set(steps), views
         self._of: tuple[str, int] | None = None  # scene and cloud of the results
         self._results: dict[tuple[Weighting, int | None], FusedPoints] = {}
@@ -102,8 +104,8 @@ class PointWise:
     def _fuse(self, scene: Scene, cloud: Cloud) -> None:
         fusion = PointFusion(cloud, self.prompts.of(scene), self.weightings)
         self._results.clear()
-        for count, (_, view) in enumerate(scene.views(view_order(scene)[: self.views]), start=1):
-            fusion.add(view, self.dense.embed(view.rgb[None])[0])
+        for count, (v, view) in enumerate(scene.views(view_order(scene)[: self.views]), start=1):
+            fusion.add(view, self.patches(scene, v, view))
             if count in self.steps:
                 self._results |= {(weighting, count): fusion.result(weighting) for weighting in self.weightings}
         self._results |= {(weighting, None): fusion.result(weighting) for weighting in self.weightings}
@@ -113,15 +115,16 @@ class PointWise:
 class PatchesOfView:
     """MaskCLIP to 3D: the patch features of the cloud's one view at the pixels of its points (A.4)."""
 
-    def __init__(self, dense: DenseFeatures, text: TextEncoder) -> None:
-        self.dense, self.text = dense, text
+    def __init__(self, patches: Patches, text: TextEncoder) -> None:
+        self.patches, self.text = patches, text
 
     def __call__(self, scene: Scene, cloud: Cloud) -> FeatureCloud:
         view = scene.view(cloud.views[0])
         height, width = view.mask.shape
         row, column = np.divmod(cloud.pixels, width)
         pixels = torch.from_numpy(np.stack([column, row], axis=1)[None]).float()
-        features = sample(self.dense.embed(view.rgb[None]), pixels, (height, width))[0]
+        patches = self.patches(scene, cloud.views[0], view)
+        features = sample(patches[None], pixels, (height, width))[0]
         return FeatureCloud(np.arange(len(cloud)), normalize(features, dim=-1).cpu(), self.text)
 
 

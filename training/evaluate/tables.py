@@ -6,14 +6,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from training.evaluate.bench import Bench, row_of, scored, slug
+from training.evaluate.bench import Bench, Classes, Scores, row_of, scored, slug
 from training.evaluate.exported import ExportedMaps
-from training.evaluate.inference import InferenceConfig
+from training.evaluate.inference import Answer, InferenceConfig
 from training.evaluate.methods import Ensemble, Instances, ObjectWise, PatchesOfView, PointWise, Student
 from training.evaluate.paper import TABLE_2, TABLE_3, TABLE_9, TABLE_10
 from training.evaluate.protocol import Method
 from training.evaluate.report import Table
-from training.fusion.dense import MaskClip
 from training.fusion.fuse import Weighting
 from training.fusion.prompts2d import TABLE_8, VisualPrompt
 from training.fusion.weights import PromptConfig
@@ -33,7 +32,7 @@ def point_wise(
     bench: Bench, weightings: Sequence[Weighting], views: int | None, steps: Sequence[int] = ()
 ) -> PointWise:
     """views: how many of the scene's are used; patches of 73 views take half a minute a scene on one core."""
-    return PointWise(MaskClip(bench.tower), bench.prompts, bench.grounder.text, weightings, steps, views)
+    return PointWise(bench.patches, bench.prompts, bench.grounder.text, weightings, steps, views)
 
 
 def with_paper(rows: Sequence[dict], paper: Sequence[Mapping[str, float] | None]) -> list[dict]:
@@ -73,7 +72,7 @@ def table3(bench: Bench, views: int | None = None) -> Table:
         "DROP-CLIP (upper bound, true masks)": object_wise(bench),
         "DROP-CLIP, full cloud": Student(bench.grounder),
     }
-    patches, student = PatchesOfView(MaskClip(bench.tower), bench.grounder.text), Student(bench.grounder)
+    patches, student = PatchesOfView(bench.patches, bench.grounder.text), Student(bench.grounder)
     single: dict[str, Method] = {
         "OpenSeg to 3D, 1 view": ExportedMaps(bench.exported / "openseg"),
         "MaskCLIP to 3D, 1 view": patches,
@@ -137,8 +136,8 @@ def table10(bench: Bench, _: int | None = None) -> Table:
     modes = ("scene", "canonical", "all", "none")
     what = {name: scored(config) for name, config in configs.items()}
 
-    def everything(answer: object) -> dict:
-        return {name: of(answer) for name, of in what.items()}
+    def everything(answer: Answer, classes: Classes) -> dict[str, Scores]:
+        return {name: of(answer, classes) for name, of in what.items()}
 
     (found,) = bench.run(method, {"upper bound": everything}, bench.test, modes=modes, title=bench.split).values()
     rows = [row_of(name, [one[name] for one in found], config) for name, config in configs.items()]
@@ -173,7 +172,7 @@ def figure6(bench: Bench, _: int | None = None) -> Table:
     single = {
         "DROP-CLIP, 1 view": Student(bench.grounder),
         "DROP-CLIP, 1 view, instances": Instances(bench.grounder),
-        "MaskCLIP to 3D, 1 view": PatchesOfView(MaskClip(bench.tower), bench.grounder.text),
+        "MaskCLIP to 3D, 1 view": PatchesOfView(bench.patches, bench.grounder.text),
     }
     rows = bench.referring({"upper bound": object_wise(bench)}) + bench.referring(single, single=True)
     by_family = [
