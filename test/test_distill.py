@@ -234,25 +234,33 @@ def test_half_precision_learns_the_same_and_keeps_full_weights(tmp_path):
     assert F.cosine_similarity(*gradients, dim=0) > 0.98 and not torch.equal(*gradients)
 
 
-def test_distillation_learns_from_both_stages_and_resumes_exactly(tmp_path):
-    data, calm = source(tmp_path), dataclasses.replace(STILL, shift_max=0.4)
-    config = tiny(steps=4, partial_steps=44, partial_base_lr=3e-2, aux_loss="triplet", phrase_weight=0.1, save_every=6)
-    config = dataclasses.replace(config, augment=calm)
+def test_distillation_learns(tmp_path):
+    plain = {"use_aux_loss": False, "use_cls_head": False, "offset_weight": 0.0, "supervised_share": 1.0}
+    calm = dataclasses.replace(STILL, shift_max=0.4)
+    config = tiny(steps=6, partial_steps=60, stem=16, planes=(16,) * 8, augment=calm, **plain)
+    data = source(tmp_path)
+    encoder, right = distill(data, config), []
+    for number in range(5, 9):
+        sample = sample_number(data, tiny(augment=STILL), number, full=False)
+        with torch.no_grad():
+            said = encoder(torch.from_numpy(sample.coords), torch.from_numpy(sample.colors))
+        right.append((said[:, :3].argmax(1).numpy() == sample.row).mean())
+    assert np.mean(right) > 0.75, right
+
+
+def test_a_run_that_was_interrupted_ends_with_the_same_weights(tmp_path):
+    data, config = source(tmp_path), tiny(partial_steps=10, aux_loss="triplet", phrase_weight=0.1, save_every=3)
     whole = distill(data, config, text=torch.eye(4))
-    interrupted = dataclasses.replace(data, scenes=[Interrupted(scene, 23) for scene in data.scenes])
+    interrupted = dataclasses.replace(data, scenes=[Interrupted(scene, 15) for scene in data.scenes])
     with pytest.raises(KeyboardInterrupt):
         distill(interrupted, config, tmp_path / "out", torch.eye(4))
+    assert torch.load(tmp_path / "out" / "checkpoint.pt", weights_only=True)["step"] in (3, 6, 9)
     resumed = distill(data, config, tmp_path / "out", torch.eye(4))
     for name, tensor in whole.state_dict().items():
         assert torch.equal(tensor, resumed.state_dict()[name]), name
     steps = [json.loads(line)["step"] for line in (tmp_path / "out" / "losses.jsonl").read_text().splitlines()]
-    assert steps == list(range(48))
+    assert steps == list(range(12))
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["samples_per_s"] > 0
-    sample = sample_number(data, tiny(augment=STILL), 5, full=False)
-    with torch.no_grad():
-        said = whole(torch.from_numpy(sample.coords), torch.from_numpy(sample.colors))
-    right = (said[:, :3].argmax(1).numpy() == sample.row).mean()
-    assert right > 0.9, right
 
 
 class Interrupted:
