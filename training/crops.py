@@ -53,9 +53,12 @@ class Crops:
 
 def shown_objects(view: View, known: Collection[int] | None = None, min_pixels: int = MIN_PIXELS) -> dict[int, int]:
     """Visible pixels of each object, by label, that shows at least `min_pixels`. known: only of these."""
-    areas = np.bincount(view.mask.ravel(), minlength=FIRST_OBJECT_ID)
-    labels = (np.flatnonzero(areas[FIRST_OBJECT_ID:] >= max(1, min_pixels)) + FIRST_OBJECT_ID).tolist()
-    return {label: int(areas[label]) for label in labels if known is None or label in known}
+    areas = enumerate(Image.fromarray(view.mask).histogram())  # NumPy's bincount takes three times as long
+    return {
+        label: area
+        for label, area in areas
+        if area >= max(1, min_pixels) and label >= FIRST_OBJECT_ID and (known is None or label in known)
+    }
 
 
 def view_crops(view: View, min_pixels: int = MIN_PIXELS) -> list[tuple[int, int, np.ndarray, np.ndarray]]:

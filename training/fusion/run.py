@@ -137,7 +137,8 @@ class _Cut:
 
 def _cut(scene: Scene, v: int, extractor: ObjectFeatures, min_pixels: int) -> _Cut:
     shown, images = {}, np.zeros((0, extractor.images, extractor.size, extractor.size, 3), np.uint8)
-    for _, view in scene.views([v]):  # none where it cannot be read
+    # None where it cannot be read.
+    for _, view in scene.views([v], depth=False) if isinstance(scene, Scene) else scene.views([v]):
         shown = shown_objects(view, scene.objects, min_pixels)
         images = extractor.cut(view, list(shown))
     return _Cut(v, shown, images)
@@ -230,8 +231,9 @@ def extract(
 
     Raises MvtodError, and DropclipError where the tower cannot be had.
     """
-    if min(batch, workers, readers) < 1:
-        raise MvtodError(f"batch {batch}, workers {workers}, readers {readers}: expected at least 1 each")
+    counts = {"batch": batch, "workers": workers, "readers": readers, "views": recipe.views}
+    if small := [f"{name} {count}" for name, count in counts.items() if count is not None and count < 1]:
+        raise MvtodError(f"{', '.join(small)}: expected at least 1")
     if doubled := len(scenes) - len({scene.name for scene in scenes}):
         raise MvtodError(f"{doubled} scenes have the name of another; give each a folder of its own")
 

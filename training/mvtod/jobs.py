@@ -49,8 +49,7 @@ def owned(out: Path, recipe: Any, holds: str) -> Iterator[None]:
         file, wanted = out / RECIPE_FILE, json.loads(json.dumps(asdict(recipe)))
         if file.exists():
             found = read_recipe(out)
-            if found != wanted:
-                other = sorted(key for key in wanted | found if wanted.get(key) != found.get(key))
+            if other := sorted(key for key in wanted | found if wanted.get(key) != found.get(key)):
                 raise MvtodError(f"{out} holds {holds} of another recipe (differs in {', '.join(other)}); see "
                                  f"{file}, choose another folder, or the same options")  # fmt: skip
         else:

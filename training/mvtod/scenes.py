@@ -178,32 +178,36 @@ class Scene:
         except (OSError, KeyError) as error:
             raise self._broken(f"{name} cannot be read ({error})") from error
 
-    def view(self, v: int, sensor: SensorConfig | None = None) -> View:
-        """Decodes view `v`; its depth as `sensor` would give it, the same each time. Raises MvtodError."""
+    def view(self, v: int, sensor: SensorConfig | None = None, depth: bool = True) -> View:
+        """Decodes view `v`; its depth as `sensor` would give it, the same each time. Raises MvtodError.
+
+        depth: False leaves it all zeros, for who looks at colours only: it takes as long as the two other images.
+        """
         image = self.coco["images"][v]
         try:
             names = [image[key] for key in FILES]
             intrinsics, pose = np.array(image["K"], float), np.array(image["world_from_camera"], float)
         except (KeyError, TypeError, ValueError) as error:
             raise self._broken(f"image {v} in {SCENE_FILE} is not whole ({error})") from error
-        rgb, depth, mask = map(self._image, names)
+        rgb, mask = self._image(names[0]), self._image(names[2])
+        metres = self._image(names[1]) if depth else np.zeros(mask.shape, np.uint16)
         size = image.get("height"), image.get("width")
         shapes = (*size, 3), size, size, (3, 3), (4, 4)
-        if (found := tuple(array.shape for array in (rgb, depth, mask, intrinsics, pose))) != shapes:
+        if (found := tuple(array.shape for array in (rgb, metres, mask, intrinsics, pose))) != shapes:
             raise self._broken(f"image {v}: the shapes of colour, depth, mask, K, pose are {found}, expected {shapes}")
-        view = View(rgb, depth.astype(np.float32) * np.float32(DEPTH_UNIT), mask, intrinsics, pose)
+        view = View(rgb, metres.astype(np.float32) * np.float32(DEPTH_UNIT), mask, intrinsics, pose)
         if sensor is not None:
             rng = np.random.default_rng([sensor.seed, zlib.crc32(self.name.encode()), v])
             view.depth = sense(view.depth, view.intrinsics, sensor, rng, self._shininess(view.mask))
         return view
 
     def views(
-        self, numbers: Iterable[int] | None = None, sensor: SensorConfig | None = None
+        self, numbers: Iterable[int] | None = None, sensor: SensorConfig | None = None, depth: bool = True
     ) -> Iterator[tuple[int, View]]:
         """Views with their numbers (all by default), in turn; one that cannot be read is left out, with a warning."""
         for v in range(len(self)) if numbers is None else numbers:
             try:
-                view = self.view(v, sensor)
+                view = self.view(v, sensor, depth)
             except MvtodError as error:
                 warnings.warn(f"left out: {error}", stacklevel=2)
             else:
