@@ -2,7 +2,7 @@
 """Every fast path of the encoder against the plain one: compiled kernels, tables, some rows, the thin head, bf16."""
 
 import copy
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from unittest.mock import patch
 
 import pytest
@@ -164,3 +164,31 @@ def test_buffers_serve_inference_mode_and_training_by_turns():
             grid.convolve(torch.rand(64, 2), kernel, None, 0, 0)
         grid.convolve(torch.rand(64, 2), kernel.requires_grad_(), None, 0, 0).sum().backward()
     assert kernel.grad.abs().sum() > 0
+
+
+def test_half_a_million_voxels_come_out_the_same_on_every_path():
+    """Negative coordinates too; compiled, plain torch, searched instead of looked up, and bf16."""
+    generator = torch.Generator().manual_seed(0)
+    cells = torch.randint(1 << 24, (510_000,), generator=generator).unique()[:500_000]
+    coords = torch.stack([cells >> 16, cells >> 8 & 255, cells & 255], dim=1) - 128
+    x, kernel = random(len(coords), 4), random(27, 4, 8, seed=1)
+
+    def convolved(dtype: torch.dtype = torch.float32) -> torch.Tensor:
+        grid = SparseGrid(coords)
+        return grid.restore(grid.convolve(grid.permute(x.to(dtype)), kernel.to(dtype), None, 0, 0)).float()
+
+    with torch.no_grad():
+        expected = convolved()
+        with plain_torch():
+            close(convolved(), expected)
+        with patch("dropclip_ros.sparse.CELLS", (0, 0)):
+            close(convolved(), expected)
+        assert cosine_similarity(convolved(torch.bfloat16), expected).min() > 0.999
+
+
+def test_no_voxels_and_voxels_that_repeat_are_refused_on_every_path():
+    twice = torch.tensor([[0, -1, 2], [5, 5, 5], [0, -1, 2]])
+    for coords, message in ((twice[:0], "non-empty"), (twice, "more than once")):
+        for context in (nullcontext(), plain_torch()):
+            with context, pytest.raises(ValueError, match=message):
+                SparseGrid(coords)
