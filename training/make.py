@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from dropclip_ros.encoder import MinkUNet14D
-from dropclip_ros.image import ImageTower, load_vit
+from dropclip_ros.image import ImageTower
 from dropclip_ros.pipeline import MODEL_FOLDER
 from dropclip_ros.text import TextConfig, TextEncoder
 from dropclip_ros.weights import ModelConfig, load_model, save_model
@@ -28,8 +28,10 @@ from training.distill import DistillConfig, Source, distill, read_config
 from training.distill.config import SMALL
 from training.distill.targets import load_fused, save_fused
 from training.fusion.fuse import fuse_objects
+from training.fusion.run import Recipe as FeatureRecipe
+from training.fusion.run import digest, extract, load_view_features
 from training.fusion.weights import ScenePrompts
-from training.image_tower import FrozenText, TowerConfig, embed_crops, save_tower, train_tower
+from training.image_tower import FrozenText, TowerConfig, save_tower, train_tower
 from training.language import prompts, training_vocabulary
 from training.mvtod.procedural.objects import catalogue
 from training.mvtod.shards import load_scenes
@@ -93,19 +95,19 @@ def make_tower(out: Path, recipe: Recipe) -> None:
     save_tower(out / "image_tower.safetensors", tower)
 
 
-def make_fused(out: Path, recipe: Recipe) -> None:
+def make_fused(out: Path, recipe: Recipe, workers: int = 1) -> None:
     """Fused object features (eq. 4 and 5) of the training scenes, and their mean beside the text adapter."""
-    tower = load_vit(out / "image_tower.safetensors", recipe.tower.image)
+    folder, weights = out / "scenes" / "train", out / "image_tower.safetensors"
     text = TextEncoder(TextConfig(), "cpu", adapter=out / "text_adapter.safetensors")
     wanted = ScenePrompts(catalogue(), text)
-    scenes = load_scenes(out / "scenes" / "train")
-    crops = collect_crops(scenes, out / "crops" / "train")
-    features = embed_crops(tower, crops)
+    scenes, sha256 = load_scenes(folder), digest(recipe.tower.image, weights)
+    features = out / "features" / "train" / str(sha256)[:8]
+    made_of = FeatureRecipe(str(folder.resolve()), recipe.tower.image, sha256)
+    extract(scenes, features, made_of, weights, workers=workers)
     fused = []
-    for s, scene in enumerate(scenes):
-        of_scene = torch.from_numpy(crops.scene == s)
-        labels = torch.from_numpy(crops.label)[of_scene]
-        fused.append(fuse_objects(features[of_scene], labels, wanted.of(scene)))
+    for scene in scenes:
+        seen = load_view_features(features, scene)
+        fused.append(fuse_objects(seen.features.float(), seen.labels, wanted.of(scene)))
     lost, count = sum(f.uninformative for f in fused), sum(len(f.labels) for f in fused)
     print(f"{lost} of {count} objects had no informative view")
     save_fused(out / "fused" / "train.safetensors", scenes, fused)
@@ -172,7 +174,8 @@ def main(
 ) -> None:
     """Runs one stage, or all that have not left their result yet.
 
-    threads: of each process, 0 for all cores. processes: that distil. start_from: a model folder to distil on from.
+    threads: of each process, 0 for all cores. processes: that embed crops and distil. start_from: a model folder to
+    distil on from.
     """
     if threads:
         torch.set_num_threads(threads)
@@ -180,7 +183,7 @@ def main(
     steps = {
         "scenes": lambda: make_scenes(out, recipe),
         "tower": lambda: make_tower(out, recipe),
-        "fuse": lambda: make_fused(out, recipe),
+        "fuse": lambda: make_fused(out, recipe, processes),
         "distill": lambda: (
             make_encoder(out, recipe, start_from)
             if processes == 1 or "RANK" in os.environ
