@@ -216,7 +216,6 @@ class Asker:
         kind: Literal["open", "cls"] = "open",
     ) -> None:
         self.specs, self.prompts, self.modes, self.kind = {spec.name: spec for spec in specs}, prompts, set(modes), kind
-        self._place = {name: i for i, name in enumerate(self.specs)}
         self._fitting: dict[str, np.ndarray] = {}
 
     def fitting(self, phrase: str) -> np.ndarray:
@@ -258,8 +257,8 @@ class Asker:
     def _in_scene(self, scene: Scene, objects: Mapping[str, str], question: Question) -> list[bool]:
         """Which objects the phrase fits: by the catalogue, where that knows them; else those that are asked for."""
         asked = {scene.objects[label]["name"] for label in question.labels}
-        fitting = self.fitting(question.phrase)
-        return [name in asked or (name in self._place and bool(fitting[self._place[name]])) for name in objects]
+        known = self.specs
+        return [name in asked or (name in known and matches(known[name], question.phrase)) for name in objects]
 
 
 def calibrate(
