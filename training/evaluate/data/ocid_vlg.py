@@ -72,8 +72,10 @@ def _by_image(file: Path) -> dict[str, list[dict[str, Any]]]:
         raise MvtodError(f'{file}: expected {{"data": [...]}}, rows with {", ".join(KEYS)}; is it OCID-VLG\'s?')
     found: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
-        if str(row["image_filename"]).count(",") != 1 or ".." in str(row["image_filename"]):
-            raise MvtodError(f'{file}: image_filename {row["image_filename"]!r}; expected "SEQUENCE,NAME.png"')
+        name = str(row["image_filename"])
+        if name.count(",") != 1 or ".." in name or name.startswith("/") or not str(row["answer"]).isdigit():
+            raise MvtodError(f'{file}: image_filename {name!r}, answer {row["answer"]!r}; expected "SEQUENCE,NAME.png" '
+                             "and a number")  # fmt: skip
         found.setdefault(str(row["image_filename"]), []).append(row)
     return found
 
