@@ -58,7 +58,7 @@ class MaskClip:
     def embed(self, images: np.ndarray) -> torch.Tensor:
         """Images (n,H,W,3) uint8 -> patch features (n,C,h,w), float32, on the tower's device; not of unit length."""
         vit = self.vit
-        x = network_input(torch.from_numpy(images).to(self.device), self.short_side, vit.patch_size[0], **self.norm)
+        x = network_input(torch.tensor(images, device=self.device), self.short_side, vit.patch_size[0], **self.norm)
         with autocast(self.device, self.amp):
             x = vit.conv1(x)
             n, width, h, w = x.shape
@@ -118,12 +118,14 @@ class DinoV2:
         local = {} if weights is None else {"pretrained_cfg_overlay": {"file": str(weights)}}
         source = f"local-dir:{name}" if Path(name).is_dir() else name
         try:
-            vit = timm.create_model(source, pretrained=True, num_classes=0, dynamic_img_size=True, **local)
+            # With its own number of classes: with another, timm loads what there is and leaves the rest random.
+            vit = timm.create_model(source, pretrained=True, dynamic_img_size=True, **local)
         except Exception as error:  # the library raises many kinds; to the caller they mean one thing
+            reason = " ".join(str(error).split())[:300] or type(error).__name__
             raise DropclipError(
                 Status.MODEL_ERROR,
-                f"cannot load {name!r} of timm with weights from {weights or 'the hub'} "
-                f"({str(error) or type(error).__name__}); give the file of its weights, or its folder as timm saves it",
+                f"cannot load {name!r} of timm with weights from {weights or 'the hub'} ({reason}); give the file of "
+                "its weights, or its folder as timm saves it",
             ) from error
         self.vit = vit.eval().requires_grad_(False).to(device)
         self.device, self.short_side, self.amp = torch.device(device), short_side, amp
@@ -134,7 +136,7 @@ class DinoV2:
     def embed(self, images: np.ndarray) -> torch.Tensor:
         """Images (n,H,W,3) uint8 -> patch features (n,C,h,w), float32, on the model's device; not of unit length."""
         patch = self.vit.patch_embed.patch_size[0]
-        x = network_input(torch.from_numpy(images).to(self.device), self.short_side, patch, **self.norm)
+        x = network_input(torch.tensor(images, device=self.device), self.short_side, patch, **self.norm)
         with autocast(self.device, self.amp):
             return self.vit.forward_intermediates(x, indices=1, norm=True, intermediates_only=True)[0].float()
 
