@@ -9,8 +9,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+import transformers
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from scipy.ndimage import label, maximum_filter, minimum_filter
 
 from training.evaluate.exported import ExportedInstances, ExportedMaps, Requests, write_example
 from training.evaluate.methods2d import Boxes, ClipSeg, Detections, EverySam, GroundingDino, Owlv2, Sam
@@ -19,8 +21,6 @@ from training.evaluate.proposals import Proposals
 from training.evaluate.protocol import WeightsAbsent
 from training.fusion.clouds import Cloud
 from training.mvtod.scenes import View
-
-transformers = pytest.importorskip("transformers")
 
 HEIGHT, WIDTH = 48, 80
 RED, BLUE = (slice(10, 30), slice(20, 50)), (slice(35, 45), slice(55, 75))  # rows and columns of two bright objects
@@ -174,8 +174,6 @@ def detecting(model, score_of) -> list[int]:
 
 def near_edges(image: np.ndarray, truth: np.ndarray, pixels: int) -> bool:
     """Whether they differ only within so many pixels of an edge of the truth."""
-    from scipy.ndimage import maximum_filter, minimum_filter
-
     size = 2 * pixels + 1
     low, high = minimum_filter(truth, size), maximum_filter(truth, size)
     return bool(((image >= low - 1e-4) & (image <= high + 1e-4)).all())
@@ -231,8 +229,6 @@ def segmenting(model) -> None:
         return embed(pixel_values, **options)
 
     def forward(**inputs):
-        from scipy.ndimage import label
-
         output = truly(**inputs)
         things, count = label(bright[0].numpy())
         low = output.pred_masks.shape[-2:]
