@@ -5,7 +5,8 @@
 
 Pixels: the demo's frame thinned out and doubled. Objects: OSD's frames and the generator's, by how many instances are
 found in them (left out where these are absent). Phrases: that many different ones on one frame, new to the text tower
-and asked one by one, new but given to it together beforehand, and known.
+and asked one by one, new but given to it together beforehand, and known. With OMP_NUM_THREADS=1 the thread's own time
+is counted.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import tyro
-from ground import COLORS, doubled
+from ground import COLORS, doubled, own_time
 from osd import FOLDER, osd_frames
 from plane import first_views
 
@@ -44,6 +45,7 @@ def row(name: str, scenes: list[Scene]) -> None:
     print(f"| {name} | {points:.0f} | {voxels:.0f} | {found:.0f} | {times} |", flush=True)
 
 
+@own_time()
 def main(
     bag: Path = Path("demo/tabletop"), data: Path = FOLDER, runs: int = 10,
     rendered: Path = Path("runs/large/scenes/validation"),
