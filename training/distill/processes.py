@@ -26,6 +26,12 @@ def join() -> tuple[int, int, torch.device]:
     return dist.get_rank(), dist.get_world_size(), device
 
 
+def leave() -> None:
+    """Leaves the group of processes, where there is one."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
 def world() -> int:
     """How many processes there are."""
     return dist.get_world_size() if dist.is_initialized() else 1

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -189,9 +188,3 @@ def fingerprint(config: DistillConfig, source: Source) -> dict[str, object]:
     augment = {f"augment.{name}": value for name, value in fields.pop("augment").items()}
     kept = {name: list(v) if isinstance(v, tuple) else v for name, v in fields.items() if name not in FREE}
     return kept | augment | {"scenes": len(source.scenes)}
-
-
-def leave() -> None:
-    """Leaves the group of processes, where there is one."""
-    if dist.is_initialized():
-        dist.destroy_process_group()

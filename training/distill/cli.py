@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command `dropclip-distill`: trains the sparse encoder on fused features and exports it (section 3.3, A.2).
+
+With torchrun, on any number of GPUs and machines:
+
+    torchrun --nproc-per-node 4 -m training.distill --scenes SCENES --fused FUSED --out OUT
+
+A run that was stopped goes on from its checkpoint when the same command is given again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from dropclip_ros.encoder import MinkUNet14D
+from dropclip_ros.errors import DropclipError
+from dropclip_ros.files import load_tensors
+from dropclip_ros.text import TextConfig, TextEncoder
+from dropclip_ros.weights import ModelConfig, load_model
+from training.checkpoint import CheckpointError
+from training.distill.config import DistillConfig, read_config
+from training.distill.data import Source
+from training.distill.errors import DistillError
+from training.distill.export import export
+from training.distill.minkowski import read_minkowski
+from training.distill.processes import leave
+from training.distill.targets import load_fused
+from training.distill.train import distill
+from training.distill.validate import cosine_validation
+from training.language import training_vocabulary
+from training.mvtod.errors import MvtodError
+from training.mvtod.procedural.objects import catalogue
+from training.mvtod.shards import load_scenes
+
+
+@dataclass
+class Options:
+    """What is trained on what, and where it goes."""
+
+    scenes: Path
+    """Folder of scenes or shards, as dropclip-mvtod writes them; what is broken is left out with a warning."""
+    fused: Path
+    """Fused features of these scenes (safetensors)."""
+    out: Path
+    """Folder for checkpoints, log and the model folder `model`; a checkpoint in it is gone on from."""
+    config_file: Annotated[Path | None, tyro.conf.arg(name="config")] = None
+    """YAML of the fields below; options on the command line come after it."""
+    text_adapter: Path | None = None
+    """Adapter of the text encoder (safetensors), for phrases and for the model folder."""
+    start_from: Path | None = None
+    """A model folder, or a checkpoint in MinkowskiEngine's layout (.pth, .pt, .safetensors), to begin with."""
+    validation: tuple[Path, Path] | None = None
+    """Scenes and fused features of a validation split: the student's cosine distance from them goes to the log."""
+    name: str = "dropclip"
+    """Of the model, in its card."""
+    tensorboard: bool = False
+    """Scalars for TensorBoard too (pip install tensorboard)."""
+    profile: bool = False
+    """Trace of steps 3 to 5: profile.json in the folder."""
+    recipe: Annotated[DistillConfig, tyro.conf.arg(name="")] = field(default_factory=DistillConfig)
+
+
+def run(options: Options) -> None:
+    """Trains and exports. Raises DistillError, CheckpointError, MvtodError or DropclipError."""
+    config, validate = options.recipe, None
+    scenes = load_scenes(options.scenes, skip_broken=True)
+    source = Source(scenes, load_fused(options.fused, scenes), options.out / "clouds")
+    adapter = load_tensors(options.text_adapter) if options.text_adapter else {}
+    text = None
+    if config.phrase_weight and options.text_adapter:
+        encoder = TextEncoder(TextConfig(), "cpu", adapter=options.text_adapter)
+        text = encoder.encode(training_vocabulary(catalogue()).phrases)
+    if options.validation:
+        held_out = load_scenes(options.validation[0], skip_broken=True)
+        validate = cosine_validation(Source(held_out, load_fused(options.validation[1], held_out)), config)
+    start = start_encoder(options.start_from) if options.start_from else None
+    trained = distill(source, config, options.out, text, start, validate, options.tensorboard, options.profile)
+    if int(os.environ.get("RANK", 0)) == 0:
+        model = ModelConfig(options.name, config.encoder, config.voxels)
+        data = f"{len(scenes)} scenes of {options.scenes}, targets {options.fused}."
+        metrics = last_validation(options.out) | _summary(options.out)
+        extras = adapter.get("adapter"), adapter.get("mean_object")
+        export(options.out / "model", trained, model, config, data, metrics, *extras)
+        print(f"model: {options.out / 'model'} (not calibrated)")
+
+
+def start_encoder(path: Path) -> MinkUNet14D:
+    """Of a model folder or a checkpoint in MinkowskiEngine's layout."""
+    return load_model(path, fuse=False)[0] if path.is_dir() else read_minkowski(path)
+
+
+def last_validation(out: Path) -> dict[str, float]:
+    """What the log's last validation says, by name."""
+    lines = [json.loads(line) for line in (out / "losses.jsonl").read_text().splitlines()]
+    found = [line for line in lines if any(name.startswith("val/") for name in line)]
+    return {name: value for name, value in found[-1].items() if name.startswith("val/")} if found else {}
+
+
+def _summary(out: Path) -> dict[str, float]:
+    path = out / "summary.json"
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def _options(args: Sequence[str]) -> Options:
+    """Of the fields of --config, changed by the command line. DistillError where a value makes no sense."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config", type=Path)
+    file = parser.parse_known_args(args)[0].config
+    recipe = read_config(file) if file else DistillConfig()
+    default = Options(tyro.MISSING, tyro.MISSING, tyro.MISSING, recipe=recipe)
+    try:
+        return tyro.cli(Options, prog="dropclip-distill", description=__doc__, args=args, default=default)
+    except ValueError as error:  # of the configurations' own checks
+        raise DistillError(str(error)) from error
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    args = list(sys.argv[1:] if args is None else args)
+    try:
+        options = _options(args)
+        run(options)
+    except (DistillError, CheckpointError, MvtodError, DropclipError) as error:
+        if int(os.environ.get("RANK", 0)) == 0:
+            print(f"dropclip-distill: {error}", file=sys.stderr)
+        sys.exit(2)
+    finally:
+        leave()

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""State dicts of MinkowskiEngine's MinkUNet14D, read from and written to torch checkpoints; none is unpickled blindly.
+
+    python -m training.distill.minkowski read weights.pth encoder.safetensors
+    python -m training.distill.minkowski write MODEL_FOLDER weights.pth
+
+The encoder's names and layout are MinkowskiEngine's own. Published checkpoints often wrap them: in a dict beside an
+optimizer, behind `module.` or `model.`, with further networks; the one network that has MinkUNet14D's names is taken.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from dropclip_ros.encoder import PLANES, EncoderConfig, MinkUNet14D
+from dropclip_ros.errors import DropclipError
+from dropclip_ros.weights import load_model
+from training.distill.errors import DistillError
+from training.mvtod.errors import MvtodError
+from training.mvtod.files import beside
+
+FIRST = "conv0p1s1.kernel"  # every MinkUNet has it
+DEEPEST = 4  # dicts in dicts that are searched
+
+
+def read_minkowski(path: Path) -> MinkUNet14D:
+    """The encoder of a torch checkpoint (or a safetensors file), fp32, in eval mode; its shape is read off the tensors.
+
+    DistillError where the file holds anything but plain tensors and containers (it is not unpickled), none or several
+    such networks, or tensors that are no MinkUNet14D.
+    """
+    found = list(_networks(_load(path), DEEPEST))
+    if len(found) != 1:
+        raise DistillError(
+            f"{path} holds {len(found)} networks with a tensor {FIRST}, expected 1; save the state dict of one of them"
+        )
+    state = {name: _as_kept(tensor) for name, tensor in found[0].items()}
+    config = _shape_of(state, path)
+    encoder = MinkUNet14D(config)
+    for name, tensor in encoder.state_dict().items():
+        if name not in state and not name.endswith("num_batches_tracked"):
+            raise DistillError(f"{path}: tensor {name} is missing; expected MinkowskiEngine's MinkUNet14D")
+        if name in state and state[name].shape != tensor.shape:
+            raise DistillError(
+                f"{path}: tensor {name} has shape {tuple(state[name].shape)}, expected {tuple(tensor.shape)} of a "
+                f"MinkUNet14D with planes {config.planes}; other networks are not read"
+            )
+    surplus = sorted(set(state) - set(encoder.state_dict()))
+    if surplus:
+        raise DistillError(f"{path}: tensor {surplus[0]} is no part of a MinkUNet14D; other networks are not read")
+    encoder.load_state_dict(state, strict=False)
+    return encoder.eval()
+
+
+def write_minkowski(path: Path, encoder: MinkUNet14D) -> None:
+    """A plain state dict that MinkowskiEngine's MinkUNet14D loads with torch.load(path, weights_only=True).
+
+    The head for object middles, which it does not have, is left out.
+    """
+    state = {k: v.detach().cpu().clone() for k, v in encoder.state_dict().items() if not k.startswith("offset.")}
+    with beside(path, replace=True) as part:
+        torch.save(state, part)
+
+
+def _load(path: Path) -> Any:
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise DistillError(f"cannot read {path}: {error.strerror or error}; give a checkpoint") from error
+    except Exception as error:  # unpickling, zip and runtime errors
+        raise DistillError(f"{path} is not read: {_reason(path, error)}") from error
+
+
+def _reason(path: Path, error: Exception) -> str:
+    """What in the file is not plain tensors and containers, and how to make it so."""
+    try:
+        unsafe = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    except Exception:
+        unsafe = []
+    if not unsafe:
+        return f"it is no whole torch checkpoint ({str(error).splitlines()[0]}); fetch it again"
+    return (
+        f"it would run code on loading ({', '.join(sorted(unsafe)[:3])}); where you trust who made it, save its "
+        f'tensors alone: python -c "import torch; c = torch.load({str(path)!r}, weights_only=False); '
+        "torch.save(c['state_dict'], 'plain.pth')\""
+    )
+
+
+def _networks(tree: Any, depth: int) -> Iterator[dict[str, Tensor]]:
+    """State dicts, prefixes taken off, of the networks anywhere in a tree of dicts."""
+    if not isinstance(tree, Mapping) or depth == 0:
+        return
+    for key, value in tree.items():
+        if isinstance(key, str) and isinstance(value, Tensor) and (key == FIRST or key.endswith("." + FIRST)):
+            prefix = key.removesuffix(FIRST)
+            inside = {k: v for k, v in tree.items() if isinstance(k, str) and isinstance(v, Tensor)}
+            yield {k.removeprefix(prefix): v for k, v in inside.items() if k.startswith(prefix)}
+        yield from _networks(value, depth - 1)
+
+
+def _as_kept(tensor: Tensor) -> Tensor:
+    """fp32; kernels of size 1 that came as (1,Ci,Co) as (Ci,Co)."""
+    if tensor.ndim == 3 and len(tensor) == 1:
+        tensor = tensor[0]
+    return tensor.float() if tensor.is_floating_point() else tensor
+
+
+def _shape_of(state: Mapping[str, Tensor], path: Path) -> EncoderConfig:
+    """Widths by the shapes of the tensors that show them."""
+    try:
+        planes = tuple(state[f"block{stage}.0.conv2.kernel"].shape[2] for stage in range(1, PLANES + 1))
+        _, channels, stem = state[FIRST].shape
+        return EncoderConfig(channels, state["final.kernel"].shape[-1], stem, planes, "offset.weight" in state)
+    except (KeyError, IndexError, ValueError) as error:
+        raise DistillError(f"{path}: no layout of MinkUNet14D ({error}); other networks are not read") from error
+
+
+def main() -> None:
+    try:
+        match sys.argv[1:]:
+            case ["read", source, target]:
+                encoder = read_minkowski(Path(source))
+                with beside(Path(target), replace=True) as part:
+                    save_file(encoder.state_dict(), part)
+                print(f"{target}: {encoder.config}")
+            case ["write", source, target]:
+                write_minkowski(Path(target), load_model(source, fuse=False)[0])
+                print(target)
+            case _:
+                raise DistillError("expected: read CHECKPOINT FILE.safetensors, or write MODEL_FOLDER CHECKPOINT")
+    except (DistillError, MvtodError, DropclipError) as error:
+        print(f"training.distill.minkowski: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()
