@@ -148,21 +148,25 @@ def average_precision(scenes: Sequence[Overlaps], least: float, drawn: np.ndarra
     """
     count = len(scenes)
     times = np.ones((1, count)) if drawn is None else np.stack([np.bincount(row, minlength=count) for row in drawn])
-    hit = np.concatenate([scene.found(least) for scene in scenes])
     order = np.argsort(-np.concatenate([scene.confidence for scene in scenes]), kind="stable")
+    hit = np.concatenate([scene.found(least) for scene in scenes])[order]
     scene_of = np.repeat(np.arange(count), [len(scene.confidence) for scene in scenes])[order]
+    # Precision matters where something is found: what each scene has predicted (H,S) and found until there.
+    step = np.cumsum(hit) - hit
+    right, said = (
+        times
+        @ np.bincount(step[some] * count + scene_of[some], minlength=hit.sum() * count).reshape(-1, count).cumsum(0).T
+        for some in (hit, step < hit.sum())
+    )
+    precision = np.maximum.accumulate((right / np.maximum(said, 1))[:, ::-1], axis=1)[:, ::-1]
+    precision = np.pad(precision, ((0, 0), (0, 1)))  # 0 beyond the highest recall
     objects = times @ [len(scene.ious) for scene in scenes]
-    return np.array([_precision(hit[order], row[scene_of], n) for row, n in zip(times, objects, strict=True)])
-
-
-def _precision(hit: np.ndarray, times: np.ndarray, objects: float) -> float:
-    """Mean precision at RECALLS of predictions (D,) in order of confidence, each there so many times."""
-    if not objects:
-        return np.nan
-    right = np.cumsum(hit * times)
-    precision = right / np.maximum(np.cumsum(times), 1)
-    precision = np.maximum.accumulate(precision[::-1])[::-1]
-    return float(np.append(precision, 0.0)[np.searchsorted(right / objects, RECALLS)].mean())
+    return np.array(
+        [
+            row[np.searchsorted(found / n, RECALLS)].mean() if n else np.nan
+            for row, found, n in zip(precision, right, objects, strict=True)
+        ]
+    )
 
 
 def instance_summary(scenes: Sequence[Overlaps], seed: int = 0) -> dict[str, float]:
