@@ -190,12 +190,14 @@ class Scene:
         except (KeyError, TypeError, ValueError) as error:
             raise self._broken(f"image {v} in {SCENE_FILE} is not whole ({error})") from error
         rgb, mask = self._image(names[0]), self._image(names[2])
-        metres = self._image(names[1]) if depth else np.zeros(mask.shape, np.uint16)
+        metres = np.zeros(mask.shape, np.float32)
+        if depth:
+            metres = self._image(names[1]).astype(np.float32) * np.float32(DEPTH_UNIT)
         size = image.get("height"), image.get("width")
         shapes = (*size, 3), size, size, (3, 3), (4, 4)
         if (found := tuple(array.shape for array in (rgb, metres, mask, intrinsics, pose))) != shapes:
             raise self._broken(f"image {v}: the shapes of colour, depth, mask, K, pose are {found}, expected {shapes}")
-        view = View(rgb, metres.astype(np.float32) * np.float32(DEPTH_UNIT), mask, intrinsics, pose)
+        view = View(rgb, metres, mask, intrinsics, pose)
         if sensor is not None:
             rng = np.random.default_rng([sensor.seed, zlib.crc32(self.name.encode()), v])
             view.depth = sense(view.depth, view.intrinsics, sensor, rng, self._shininess(view.mask))
