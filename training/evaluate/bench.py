@@ -15,6 +15,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from scipy.special import expit
+from torch.nn.functional import normalize
 from tqdm import tqdm
 
 from dropclip_ros.image import ImageTower
@@ -28,10 +29,9 @@ from training.evaluate.questions import Question, areas_of, categories, question
 from training.fusion.clouds import Cloud, full_cloud, view_cloud
 from training.fusion.dense import MaskClip
 from training.fusion.features import VisualPrompt
-from training.fusion.run import Recipe, ViewFeatures, digest, extract, load_view_features, tower_of
+from training.fusion.run import Recipe, ViewFeatures, digest, extract, features_path, load_view_features, tower_of
 from training.fusion.weights import ScenePrompts
 from training.mvtod.catalogue import PROCEDURAL
-from training.mvtod.errors import MvtodError
 from training.mvtod.files import beside
 from training.mvtod.phrases import FAMILIES
 from training.mvtod.scenes import View
@@ -102,29 +102,39 @@ class Bench:
     def prompts(self) -> ScenePrompts:
         return self.asker.prompts
 
-    def features(self, prompts: Sequence[VisualPrompt] = (VisualPrompt(),), views: int | None = None) -> Callable:
-        """Object features of any scene of the two splits, shown like this in `views` of its views (None: all)."""
-        config, weights = tower_of(self.model or MODEL_FOLDER)
-        name = "+".join(slug(prompt) for prompt in prompts) + (f"@{views}" if views else "")
+    def features(
+        self, prompts: Sequence[VisualPrompt] = (VisualPrompt(),), views: int | None = None
+    ) -> Callable[[MvtodScene], ViewFeatures]:
+        """Object features of any scene of the two splits, shown like this in `views` of its views (None: all).
+
+        Several prompts are an ensemble, put together from the features of each.
+        """
 
         def of(scene: MvtodScene) -> ViewFeatures:
-            folder = self._place(scene, name)
-            try:
-                return load_view_features(folder, scene)
-            except MvtodError:  # not there yet
-                scenes = self.test if scene in self.test else self.known
-                recipe = Recipe(str(scene.source.path), config, self._digest, tuple(prompts), views=views)
-                extract(scenes, folder, recipe, weights.resolve(), workers=self.workers)
-            return load_view_features(folder, scene)
+            parts = [self._features(scene, prompt, views) for prompt in prompts]
+            mean = normalize(sum(part.features.float() for part in parts), dim=-1)
+            return replace(parts[0], features=mean)
 
         return of
+
+    def _features(self, scene: MvtodScene, prompt: VisualPrompt, views: int | None) -> ViewFeatures:
+        """Those of one prompt, from the cache; where it lacks them, all scenes of the split are embedded."""
+        folder = self._place(scene, slug(prompt) + (f"@{views}" if views else ""))
+        if not features_path(folder, scene.name).exists():
+            config, weights = tower_of(self.model or MODEL_FOLDER)
+            recipe = Recipe(str(scene.source.path), config, self._digest, (prompt,), views=views)
+            scenes = self.test if scene in self.test else self.known
+            extract(scenes, folder, recipe, weights.resolve(), workers=self.workers)
+        return load_view_features(folder, scene)
 
     @cached_property
     def dense(self) -> MaskClip:
         return MaskClip(self.tower)
 
-    def patches(self, scene: MvtodScene, v: int, view: View) -> torch.Tensor:
-        """MaskCLIP's patch features (C,h,w) of a view, fp16; kept in the cache."""
+    def patches(self, scene: EvalScene, v: int, view: View) -> torch.Tensor:
+        """MaskCLIP's patch features (C,h,w) of a view, fp16; those of MV-TOD are kept in the cache."""
+        if not isinstance(scene, MvtodScene):
+            return self.dense.embed(view.rgb[None])[0].cpu()
         name = f"maskclip-{self.dense.short_side}"
         path = self._place(scene, name) / scene.name / f"{v:02d}.safetensors"
         try:
@@ -205,9 +215,16 @@ class Bench:
         return found
 
     def calibrated(
-        self, methods: Mapping[str, Method], config: InferenceConfig = InferenceConfig(), single: bool = False
+        self,
+        methods: Mapping[str, Method],
+        config: InferenceConfig = InferenceConfig(),
+        single: bool = False,
+        scenes: Sequence[EvalScene] | None = None,
     ) -> dict[str, InferenceConfig]:
-        """Of each method temperature and threshold of the best referring mIoU on the known scenes; absent ones lack."""
+        """Of each method temperature and threshold of the best referring mIoU; methods whose weights are absent lack.
+
+        scenes: to fit on; None: those of known instances.
+        """
         temperatures, thresholds = (TEMPERATURES, THRESHOLDS) if config.compares else ((config.temperature,), COSINES)
         tried = [replace(config, temperature=temperature) for temperature in temperatures]
 
@@ -215,7 +232,7 @@ class Bench:
             return np.stack([answer.curve(one, thresholds) for one in tried], axis=1)  # (Q,temperatures,thresholds)
 
         what = dict.fromkeys(methods, curves)
-        found = self.run(methods, what, self.known, single, (config.negatives,), "calibrate")
+        found = self.run(methods, what, scenes or self.known, single, (config.negatives,), "calibrate")
         best = {}
         for name, of_scenes in found.items():
             if not isinstance(of_scenes, WeightsAbsent):
@@ -225,12 +242,20 @@ class Bench:
         return best
 
     def referring(
-        self, methods: Mapping[str, Method], config: InferenceConfig = InferenceConfig(), single: bool = False
+        self,
+        methods: Mapping[str, Method],
+        config: InferenceConfig = InferenceConfig(),
+        single: bool = False,
+        scenes: Sequence[EvalScene] | None = None,
+        known: Sequence[EvalScene] | None = None,
     ) -> list[dict]:
-        """A row for each method: referring and semantic segmentation at its own calibration."""
-        configs = self.calibrated(methods, config, single)
+        """A row for each method: referring and semantic segmentation at its own calibration.
+
+        scenes: those of the split by default; known: to calibrate on, those of known instances by default.
+        """
+        configs = self.calibrated(methods, config, single, known)
         what = {name: scored(configs.get(name, config)) for name in methods}
-        found = self.run(methods, what, self.test, single, (config.negatives,), self.split)
+        found = self.run(methods, what, scenes or self.test, single, (config.negatives,), self.split)
         return [row_of(name, scores, configs.get(name, config)) for name, scores in found.items()]
 
 
@@ -260,7 +285,9 @@ def classes(said: Prediction, scene: EvalScene, cloud: Cloud) -> tuple[np.ndarra
     """IoU and accuracy (n,) of each category in the cloud; every point is given the nearest of their names (3.4)."""
     named = categories(scene, cloud.labels)
     similarity = said.similarity(list(named))
-    answer = np.array(list(named))[similarity.argmax(1).numpy()]
+    best, number = similarity.max(1)
+    told = (best > similarity.amin(1)) | (len(named) == 1)  # where all are alike, as where no box lies, nothing is said
+    answer = np.where(told.numpy(), np.array(list(named))[number.numpy()], "")
     counts = row_counts(cloud.labels, said.row, len(similarity), 256)
     return class_overlaps(counts, areas_of(cloud.labels), named, answer)
 

@@ -12,7 +12,7 @@ from typing import Literal
 import tyro
 
 from dropclip_ros.errors import DropclipError
-from training.evaluate import tables
+from training.evaluate import tables, tables_transfer
 from training.evaluate.bench import Bench
 from training.evaluate.report import Table
 from training.mvtod.errors import MvtodError
@@ -58,20 +58,63 @@ class Options:
         )  # fmt: skip
 
 
+def written(table: Table, options: Options) -> None:
+    table.write(options.out)
+    print(table.markdown())
+
+
+def table4(options: Options, data: Path | None = None) -> None:
+    """Zero-shot semantic segmentation of single views.
+
+    Args:
+        data: folder of OCID-VLG; without it MV-TOD's unseen categories stand in.
+    """
+    written(tables_transfer.table4(options.bench(), data), options)
+
+
+def table5(options: Options, osd: Path | None = None) -> None:
+    """Instances from features: DBSCAN and HDBSCAN, with and without coordinates, and the package's own.
+
+    Args:
+        osd: folder of OSD, for real scenes as well.
+    """
+    written(tables_transfer.table5(options.bench(), osd), options)
+
+
+def table11(options: Options, ocid_vlg: Path | None = None, regrad: Path | None = None) -> None:
+    """Zero-shot referring segmentation of single views.
+
+    Args:
+        ocid_vlg: folder of OCID-VLG.
+        regrad: folder of REGRAD.
+    """
+    written(tables_transfer.table11(options.bench(), ocid_vlg, regrad), options)
+
+
+def table12(options: Options, lerf: Path | None = None, scene: str = "teatime") -> None:
+    """Localisation and segmentation of LERF's phrases.
+
+    Args:
+        lerf: folder of LERF's localisation set, depth beside its images.
+        scene: which of its scenes.
+    """
+    written(tables_transfer.table12(options.bench(), lerf, scene), options)
+
+
 def on_mvtod(make: Callable[[Bench, int | None], Table]) -> Callable[[Options], None]:
     """The command of a table that is made of MV-TOD scenes."""
 
     def command(options: Options) -> None:
-        table = make(options.bench(), options.views)
-        table.write(options.out)
-        print(table.markdown())
+        written(make(options.bench(), options.views), options)
 
     command.__doc__ = make.__doc__
     return command
 
 
 MVTOD = (tables.table2, tables.table3, tables.table8, tables.table9, tables.table10, tables.figure5, tables.figure6)
-COMMANDS = {make.__name__: on_mvtod(make) for make in MVTOD}
+COMMANDS = {make.__name__: on_mvtod(make) for make in MVTOD} | {
+    "table4": table4, "table5": table5, "table11": table11, "table12": table12,
+}  # fmt: skip
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ from dropclip_ros.pipeline import Grounder
 from dropclip_ros.table import table_frame
 from dropclip_ros.text import TextEncoder
 from dropclip_ros.voxels import Voxels, voxelize
+from training.evaluate.data.scale import scaled
 from training.evaluate.protocol import FeatureCloud, Method, ScoreCloud
 from training.fusion.clouds import Cloud
 from training.fusion.dense import sample
@@ -131,7 +132,7 @@ class PatchesOfView:
 class Student:
     """DROP-CLIP: our encoder on the cloud, of one view or of all (section 3.3); a row is a voxel.
 
-    scale: metres of the cloud for one of the encoder's (A.6 sweeps it for foreign data sets).
+    scale: by how much the cloud is enlarged first (A.6 sweeps it for foreign data sets).
     """
 
     def __init__(self, grounder: Grounder, scale: float = 1.0) -> None:
@@ -152,7 +153,7 @@ class Student:
             world_from_camera = scene.view(cloud.views[0]).world_from_camera
             world_from_table = world_from_camera @ table_frame(world_from_camera[2])
             points = transform_points(invert_pose(world_from_table), points)
-        return voxelize((points * self.scale).astype(np.float32), cloud.colors, self.grounder.config.voxels)
+        return voxelize(scaled(points.astype(np.float32), self.scale), cloud.colors, self.grounder.config.voxels)
 
 
 class Instances:
