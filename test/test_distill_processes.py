@@ -54,14 +54,15 @@ def test_synchronised_batch_norm_is_that_of_all_rows(tmp_path):
 def test_two_processes_under_torchrun_have_the_loss_curve_of_one(tmp_path):
     scenes, fused = write_data(tmp_path)
     write_config(tmp_path / "c.yaml", tiny(base_lr=3e-3, partial_base_lr=3e-3, batch_size=4))
-    data = ["--scenes", str(scenes), "--fused", str(fused), "--config", str(tmp_path / "c.yaml"), "--out"]
+    data = ["--scenes", str(scenes), "--fused", str(fused), "--config", str(tmp_path / "c.yaml"),
+            "--validation", str(scenes), "--validation-fused", str(fused), "--out"]  # fmt: skip
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    main([*data, str(tmp_path / "one"), "--validation", str(scenes), str(fused)])
+    main([*data, str(tmp_path / "one")])
     torch.set_num_threads(threads)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     done = subprocess.run(
-        [*torchrun, "-m", "training.distill", *data, str(tmp_path / "two"), "--validation", str(scenes), str(fused)],
+        [*torchrun, "-m", "training.distill", *data, str(tmp_path / "two")],
         env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
@@ -113,6 +114,7 @@ def test_the_command_says_in_one_line_what_is_wrong(tmp_path, capsys):
         (["--base-lr", "-1"], "base_lr -1.0: expected at least 0"),
         ([], "have 4 channels, the network 768; set feat_dim to 4"),
         (["--feat-dim", "4", "--phrase-weight", "1"], "there are no phrases; give a text adapter"),
+        (["--feat-dim", "4", "--validation", str(scenes)], "--validation needs"),
         (["--feat-dim", "4", "--start-from", str(fused)], "holds 0 networks"),
     ):
         with pytest.raises(SystemExit) as ended:

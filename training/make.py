@@ -7,6 +7,7 @@ one. docs/decisions.md says how the numbers of `Recipe` were derived and how lon
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -21,11 +22,12 @@ from dropclip_ros.encoder import MinkUNet14D
 from dropclip_ros.image import ImageTower
 from dropclip_ros.pipeline import MODEL_FOLDER
 from dropclip_ros.text import TextConfig, TextEncoder
-from dropclip_ros.weights import ModelConfig, load_model, save_model
+from dropclip_ros.weights import ModelConfig
 from training.calibrate import calibrate
 from training.crops import collect_crops
 from training.distill import DistillConfig, Source, distill, read_config
 from training.distill.config import SMALL
+from training.distill.export import export, start_encoder
 from training.distill.targets import load_fused, save_fused
 from training.fusion.fuse import fuse_objects
 from training.fusion.run import Recipe as FeatureRecipe
@@ -119,13 +121,13 @@ def make_fused(out: Path, recipe: Recipe, workers: int = 1) -> None:
 def make_encoder(out: Path, recipe: Recipe, start_from: Path | None = None) -> None:
     """Distils the fused features into the sparse encoder; the first of torchrun's processes writes it.
 
-    start_from: a model folder whose encoder, as wide or narrower, to begin with.
+    start_from: what `start_encoder` reads: an encoder, as wide or narrower, to begin with.
     """
     scenes = load_scenes(out / "scenes" / "train")
     fused = load_fused(out / "fused" / "train.safetensors", scenes)
     text = TextEncoder(TextConfig(), "cpu", adapter=out / "text_adapter.safetensors")
     phrases = text.encode(training_vocabulary(catalogue()).phrases)
-    start = load_model(start_from, fuse=False)[0] if start_from else None
+    start = start_encoder(start_from) if start_from else None
     encoder = distill(Source(scenes, fused, out / "clouds"), recipe.distill, out / "distill", phrases, start)
     if int(os.environ.get("RANK", 0)) == 0:
         part = out / "encoder.part"
@@ -153,14 +155,10 @@ def make_model(out: Path, recipe: Recipe, model: Path) -> None:
     image = ImageTower(recipe.tower.image, tower)
     config = calibrate(encoder, text, config, load_scenes(out / "scenes" / "validation"), image)
     extras = load_file(out / "text_adapter.safetensors")
-    save_model(
-        model,
-        encoder,
-        config,
-        text_adapter=extras["adapter"],
-        mean_object=extras["mean_object"],
-        image_tower=load_file(tower),
-    )
+    data = f"{recipe.scenes} procedural scenes of {recipe.views} views (`python -m training.make`)."
+    metrics = json.loads((out / "distill" / "summary.json").read_text())
+    adapter, mean = extras["adapter"], extras["mean_object"]
+    export(model, encoder, config, recipe.distill, data, metrics, adapter, mean, load_file(tower))
 
 
 def main(

@@ -21,21 +21,19 @@ from typing import Annotated
 
 import tyro
 
-from dropclip_ros.encoder import MinkUNet14D
 from dropclip_ros.errors import DropclipError
 from dropclip_ros.files import load_tensors
 from dropclip_ros.text import TextConfig, TextEncoder
-from dropclip_ros.weights import ModelConfig, load_model
+from dropclip_ros.weights import ModelConfig
 from training.checkpoint import CheckpointError
 from training.distill.config import DistillConfig, read_config
 from training.distill.data import Source
 from training.distill.errors import DistillError
-from training.distill.export import export
-from training.distill.minkowski import read_minkowski
+from training.distill.export import export, start_encoder
 from training.distill.processes import leave
 from training.distill.targets import load_fused
-from training.distill.train import distill
-from training.distill.validate import cosine_validation
+from training.distill.train import Validate, distill
+from training.distill.validate import cosine_validation, evaluation, together
 from training.language import training_vocabulary
 from training.mvtod.errors import MvtodError
 from training.mvtod.procedural.objects import catalogue
@@ -58,8 +56,10 @@ class Options:
     """Adapter of the text encoder (safetensors), for phrases and for the model folder."""
     start_from: Path | None = None
     """A model folder, or a checkpoint in MinkowskiEngine's layout (.pth, .pt, .safetensors), to begin with."""
-    validation: tuple[Path, Path] | None = None
-    """Scenes and fused features of a validation split: the student's cosine distance from them goes to the log."""
+    validation: Path | None = None
+    """Scenes of a validation split: with --text-adapter, the evaluation's semantic mIoU of them goes to the log."""
+    validation_fused: Path | None = None
+    """Their fused features: the student's cosine distance from them goes to the log."""
     name: str = "dropclip"
     """Of the model, in its card."""
     tensorboard: bool = False
@@ -71,19 +71,18 @@ class Options:
 
 def run(options: Options) -> None:
     """Trains and exports. Raises DistillError, CheckpointError, MvtodError or DropclipError."""
-    config, validate = options.recipe, None
+    config = options.recipe
     scenes = load_scenes(options.scenes, skip_broken=True)
     source = Source(scenes, load_fused(options.fused, scenes), options.out / "clouds")
-    adapter = load_tensors(options.text_adapter) if options.text_adapter else {}
-    text = None
-    if config.phrase_weight and options.text_adapter:
-        encoder = TextEncoder(TextConfig(), "cpu", adapter=options.text_adapter)
-        text = encoder.encode(training_vocabulary(catalogue()).phrases)
-    if options.validation:
-        held_out = load_scenes(options.validation[0], skip_broken=True)
-        validate = cosine_validation(Source(held_out, load_fused(options.validation[1], held_out)), config)
+    adapter, text, phrases = {}, None, None
+    if options.text_adapter:
+        adapter = load_tensors(options.text_adapter)
+        text = TextEncoder(TextConfig(), "cpu", adapter=options.text_adapter)
+    if config.phrase_weight and text:
+        phrases = text.encode(training_vocabulary(catalogue()).phrases)
+    validate = _validation(options, text) if options.validation else None
     start = start_encoder(options.start_from) if options.start_from else None
-    trained = distill(source, config, options.out, text, start, validate, options.tensorboard, options.profile)
+    trained = distill(source, config, options.out, phrases, start, validate, options.tensorboard, options.profile)
     if int(os.environ.get("RANK", 0)) == 0:
         model = ModelConfig(options.name, config.encoder, config.voxels)
         data = f"{len(scenes)} scenes of {options.scenes}, targets {options.fused}."
@@ -93,9 +92,17 @@ def run(options: Options) -> None:
         print(f"model: {options.out / 'model'} (not calibrated)")
 
 
-def start_encoder(path: Path) -> MinkUNet14D:
-    """Of a model folder or a checkpoint in MinkowskiEngine's layout."""
-    return load_model(path, fuse=False)[0] if path.is_dir() else read_minkowski(path)
+def _validation(options: Options, text: TextEncoder | None) -> Validate:
+    """What is looked at during training."""
+    scenes, validations = load_scenes(options.validation, skip_broken=True), []
+    if options.validation_fused:
+        source = Source(scenes, load_fused(options.validation_fused, scenes))
+        validations.append(cosine_validation(source, options.recipe))
+    if text:
+        validations.append(evaluation(scenes, text, options.recipe))
+    if not validations:
+        raise DistillError("--validation needs --validation-fused, --text-adapter or both, to compare with")
+    return together(validations)
 
 
 def last_validation(out: Path) -> dict[str, float]:

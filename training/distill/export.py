@@ -9,8 +9,9 @@ from pathlib import Path
 from torch import Tensor
 
 from dropclip_ros.encoder import MinkUNet14D
-from dropclip_ros.weights import ModelConfig, save_model
+from dropclip_ros.weights import ModelConfig, load_model, save_model
 from training.distill.config import DistillConfig, write_config
+from training.distill.minkowski import read_minkowski
 from training.mvtod.files import beside
 
 RECIPE = "distill.yaml"
@@ -39,6 +40,11 @@ def export(
     with beside(folder / CARD, replace=True) as part:
         part.write_text(card(encoder, model, recipe, data, metrics or {}), encoding="utf-8")
     return model
+
+
+def start_encoder(path: Path) -> MinkUNet14D:
+    """Of a model folder, or of a checkpoint in MinkowskiEngine's layout: an encoder to begin with."""
+    return load_model(path, fuse=False)[0] if path.is_dir() else read_minkowski(path)
 
 
 def card(

@@ -1,24 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A quick look at held-out scenes during training; any other function of the encoder may take its place."""
+"""Looks at held-out scenes during training; any other function of the encoder may take their place."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 from dropclip_ros.encoder import MinkUNet14D
+from dropclip_ros.pipeline import Grounder
+from dropclip_ros.text import TextEncoder
 from dropclip_ros.voxels import voxelize
+from dropclip_ros.weights import ModelConfig
 from training.distill.config import DistillConfig
 from training.distill.data import Sample, Source, collate, table_points, voxel_labels
+from training.distill.train import Validate
+from training.evaluate.bench import classes
+from training.evaluate.methods import Student
+from training.evaluate.metrics import semantic_summary
 from training.fusion.clouds import view_cloud
+from training.mvtod.scenes import Scene
 
 SCENES = 64  # of a validation split that are looked at
 
 
-def cosine_validation(source: Source, config: DistillConfig) -> Callable[[MinkUNet14D], dict[str, float]]:
+def cosine_validation(source: Source, config: DistillConfig) -> Validate:
     """One view of each of some scenes, as it is: `cosine`, the mean distance of eq. 6 over voxels, and `objects`, the
     share of objects whose own target is the nearest of the scene's to their mean feature."""
     source.check(config)
@@ -41,7 +49,31 @@ def cosine_validation(source: Source, config: DistillConfig) -> Callable[[MinkUN
     return validate
 
 
-def _samples(source: Source, config: DistillConfig):
+def evaluation(scenes: Sequence[Scene], text: TextEncoder, config: DistillConfig) -> Validate:
+    """Semantic segmentation of one view of each of some scenes, by the evaluation's own metrics (section 4): `mIoU` and
+    `mAcc` in percent, every point given the nearest of the names of the categories in view."""
+
+    def validate(encoder: MinkUNet14D) -> dict[str, float]:
+        model, device = ModelConfig("validation", config.encoder, config.voxels), encoder.final.kernel.device
+        student = Student(Grounder(encoder, text, model, str(device)))
+        rng, found = np.random.default_rng(config.seed), []
+        for scene in scenes[:SCENES]:
+            for v, view in scene.views([int(rng.integers(len(scene)))]):
+                cloud = view_cloud(view, v)
+                if len(cloud):
+                    found.append(classes(student(scene, cloud), scene, cloud))
+        row = semantic_summary(*(list(part) for part in zip(*found, strict=True)))
+        return {name: row[name] for name in ("mIoU", "mAcc")}
+
+    return validate
+
+
+def together(validations: Sequence[Validate]) -> Validate:
+    """What all of them find."""
+    return lambda encoder: {name: value for validate in validations for name, value in validate(encoder).items()}
+
+
+def _samples(source: Source, config: DistillConfig) -> Iterator[Sample]:
     """The same view of each scene each time."""
     rng = np.random.default_rng(config.seed)
     for scene, target in list(zip(source.scenes, source.targets, strict=True))[:SCENES]:
