@@ -46,6 +46,14 @@ def zeros(array: Array, shape: tuple[int, ...], name: str) -> Array:
     return np.zeros(shape, name) if xp is np else array.new_zeros(shape, dtype=getattr(xp, name))
 
 
+def sums(values: Array, index: Array, count: int) -> Array:
+    """Sum (count, C) of the rows of values (N, C) that have each index (N,); float64, so that the order in which a GPU
+    adds does not show."""
+    if library(values) is np:
+        return np.stack([np.bincount(index, column, count) for column in values.T], axis=1)
+    return zeros(values, (count, values.shape[1]), "float64").index_add_(0, index, cast(values, "float64"))
+
+
 def indices(mask: Array) -> Array:
     """Where a mask (N,) is true, int64."""
     return np.flatnonzero(mask) if library(mask) is np else mask.nonzero().squeeze(1)

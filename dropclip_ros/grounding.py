@@ -17,7 +17,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 from scipy.special import expit, logit
 
-from dropclip_ros.arrays import Array, cast, host, library, like, zeros
+from dropclip_ros.arrays import Array, cast, host, library, like, sums, zeros
 
 _ROWS = 4096  # voxels that a GPU compares with all others at once
 
@@ -145,8 +145,8 @@ def _normals(centers: Array, edges: Array, eye: np.ndarray) -> Array:
     near, xp = _adjacency(len(centers), edges), library(centers)
     rows, columns = np.triu_indices(3)
     local = cast(centers - centers.mean(0), "float64")
-    sums = near @ (near @ xp.column_stack([xp.ones_like(local[:, 0]), local, local[:, rows] * local[:, columns]]))
-    mean, squares = sums[:, 1:4] / sums[:, :1], sums[:, 4:] / sums[:, :1]
+    total = near @ (near @ xp.column_stack([xp.ones_like(local[:, 0]), local, local[:, rows] * local[:, columns]]))
+    mean, squares = total[:, 1:4] / total[:, :1], total[:, 4:] / total[:, :1]
     covariance = zeros(local, (len(centers), 3, 3), "float64")
     covariance[:, rows, columns] = covariance[:, columns, rows] = squares
     covariance -= mean[:, :, None] * mean[:, None, :]
@@ -198,9 +198,8 @@ def _patches(centers: Array, normals: Array, colors: Array, size: float) -> Arra
 
 def _means(values: Array, index: Array) -> Array:
     """Mean row of values (M,C) of each index (M,) in 0..K-1: (K,C), float64."""
-    xp = library(index)
-    sums = xp.stack([xp.bincount(index, cast(column, "float64")) for column in values.T], axis=1)
-    return sums / xp.bincount(index)[:, None]
+    counts = library(index).bincount(index)
+    return sums(values, index, len(counts)) / counts[:, None]
 
 
 def _shared_borders(patch: Array, edges: Array) -> tuple[Array, Array]:
@@ -325,8 +324,8 @@ def pool_features(features: torch.Tensor, labels: Array) -> torch.Tensor:
     borders are those of the instances.
     """
     index, count = torch.as_tensor(labels, device=features.device), int(labels.max()) if len(labels) else 0
-    sums = features.new_zeros(count + 1, features.shape[1]).index_add_(0, index, features)
-    return torch.nn.functional.normalize(sums[1:], dim=1)
+    total = features.new_zeros(count + 1, features.shape[1]).index_add_(0, index, features)
+    return torch.nn.functional.normalize(total[1:], dim=1)
 
 
 def oriented_box(points: np.ndarray, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -33,7 +33,9 @@ def mean_distance(coords: Array, neighbors: int) -> Array:
             found = xp.minimum(found, missing[left])
             apart[left] += found * square**0.5
             missing[left] -= found
-            left = left[missing[left] > 0]
+            if xp is np:  # a GPU would make the host wait to know how many are left
+                left = left[missing[left] > 0]
+    left = indices(missing > 0)
     if len(left):
         far = host(cells[left])
         apart[left] = like(apart, cKDTree(host(cells)).query(far, wanted)[0].reshape(len(far), wanted).sum(axis=1))

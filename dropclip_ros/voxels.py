@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dropclip_ros.arrays import Array, cast, host, library
+from dropclip_ros.arrays import Array, cast, host, library, sums
 
 SNAP = 16  # voxels; the stride of MinkUNet14D's coarsest level, so the whole pyramid keeps its phase
 _BITS = 21  # per axis in a packed key: 10 km at 5 mm
@@ -82,8 +82,7 @@ def voxelize(points: Array, colors: Array, config: VoxelConfig = VoxelConfig()) 
     mask = (1 << _BITS) - 1
     coords = xp.stack([unique >> 2 * _BITS, unique >> _BITS & mask, unique & mask], axis=1)
     counts = xp.bincount(point_to_voxel)
-    # in float64, so that the order in which a GPU adds does not show
-    feats = xp.stack([xp.bincount(point_to_voxel, cast(channel, "float64")) / counts for channel in colors.T], axis=1)
+    feats = sums(colors, point_to_voxel, len(unique)) / counts[:, None]
     centers = (cast(coords + origin, "float64") + 0.5) * config.edge
     return Voxels(cast(coords, "int32"), cast(feats, "float32"), cast(centers, "float32"),
                   cast(point_to_voxel, "int64"))
