@@ -97,7 +97,6 @@ def slow_bicubic(features, ux, uy, size):
 
     _, h, w = features.shape
     x, y = (ux + 0.5) * w / size[1] - 0.5, (uy + 0.5) * h / size[0] - 0.5
-    x, y = np.clip(x, 0, w - 1), np.clip(y, 0, h - 1)
     total = 0.0
     for j in range(int(np.floor(y)) - 1, int(np.floor(y)) + 3):
         for i in range(int(np.floor(x)) - 1, int(np.floor(x)) + 3):
@@ -172,7 +171,8 @@ def test_object_fusion_is_equation_5(seed, weighting, operator):
 @settings(max_examples=8, deadline=None)  # slow, as it is meant to be
 def test_point_fusion_is_equations_2_and_3_after_every_view(seed, operator):
     rng, views = np.random.default_rng(seed), tabletop(seed)
-    points = rng.permutation(view_cloud(views[-1], 0).points)[:12]
+    everything = replace(views[-1], mask=np.full_like(views[-1].mask, FIRST_OBJECT_ID))  # up to the image's edges
+    points = rng.permutation(view_cloud(everything, 0).points)[:12]
     points = np.concatenate([points, [[0, 0, -0.5], [9, 9, 9]]]).astype(np.float32)  # under the table; nowhere
     labels = rng.integers(FIRST_OBJECT_ID, FIRST_OBJECT_ID + 3, len(points))
     wanted = random_queries(rng, (2, 3, 4), 5)
