@@ -76,7 +76,7 @@ def table4(bench: Bench, data: Path | None = None) -> Table:
 
 
 def table11(bench: Bench, ocid_vlg: Path | None = None, regrad: Path | None = None) -> Table:
-    """Zero-shot referring segmentation of single views: OCID-VLG's test at what suits its val best, REGRAD at its own."""
+    """Zero-shot referring segmentation of single views: OCID-VLG's test as fits its val best, REGRAD as fits itself."""
     rows: list[dict] = []
     for name, data, scales in (("OCID-VLG", ocid_vlg, OCID_VLG_SCALES), ("REGRAD", regrad, REGRAD_SCALES)):
         paper = TABLE_11[name]
@@ -207,7 +207,7 @@ def table5(bench: Bench, osd: Path | None = None) -> Table:
             found = segmented({**first, **segmenters}, load_osd(osd)[: bench.limit], cloud_of, "table 5, OSD")
             rows += instance_rows("OSD (real)", found, [])
     notes = [
-        f"eps is fitted on known instances, of {', '.join(map(str, EPS))}; with coordinates {NEAR * 100:g} cm count as eps.",
+        f"eps is fitted on known instances, of {', '.join(map(str, EPS))}; coordinates: {100 * NEAR:g} cm are eps.",
         "Clusters have no confidence: AP ranks them by their points.",
     ]
     return Table("table5", "Table 5: instances", ("mIoU", "AP25", "AP50"), rows, bench.about(), notes)
