@@ -165,7 +165,8 @@ class Answer:
             similarity = self.similarity.double()
             return (similarity > highest_rival(similarity, self.negatives.get(config.negatives), config)).T.numpy()
         scores = self.probabilities(config).T.numpy()
-        return np.stack([score > _thresholds(score, [config.threshold], config)[0] for score in scores])
+        at = [_thresholds(score, [config.threshold], config) for score in scores]
+        return scores > np.reshape(at, (-1, 1))
 
     def ious(self, config: InferenceConfig) -> np.ndarray:
         """IoU (Q,) of what is answered; NaN for phrases that fit nothing."""
