@@ -16,8 +16,8 @@ from distill_support import Killing, source, targets, tiny, write_data
 
 from training.distill import DistillError, Source, distill
 from training.distill.cli import main
-from training.distill.config import write_config
 from training.distill.processes import SyncedBatchNorm
+from training.distill.recipes import write_config
 from training.mvtod.shards import load_scenes
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -26,8 +26,8 @@ from dropclip_ros.weights import ModelConfig
 from training.calibrate import calibrate
 from training.crops import collect_crops
 from training.distill import DistillConfig, Source, distill, read_config
-from training.distill.config import SMALL
 from training.distill.export import export, start_encoder
+from training.distill.recipes import SMALL
 from training.distill.targets import load_fused, save_fused
 from training.fusion.fuse import fuse_objects
 from training.fusion.run import Recipe as FeatureRecipe

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import tyro
 
 from dropclip_ros.errors import DropclipError
@@ -26,11 +27,12 @@ from dropclip_ros.files import load_tensors
 from dropclip_ros.text import TextConfig, TextEncoder
 from dropclip_ros.weights import ModelConfig
 from training.checkpoint import CheckpointError
-from training.distill.config import DistillConfig, read_config
+from training.distill.config import DistillConfig
 from training.distill.data import Source
 from training.distill.errors import DistillError
 from training.distill.export import export, start_encoder
 from training.distill.processes import leave
+from training.distill.recipes import read_config
 from training.distill.targets import load_fused
 from training.distill.train import Validate, distill
 from training.distill.validate import cosine_validation, evaluation, together
@@ -133,11 +135,19 @@ def _options(args: Sequence[str]) -> Options:
 def main(args: Sequence[str] | None = None) -> None:
     args = list(sys.argv[1:] if args is None else args)
     try:
-        options = _options(args)
-        run(options)
+        run(_options(args))
     except (DistillError, CheckpointError, MvtodError, DropclipError) as error:
         if int(os.environ.get("RANK", 0)) == 0:
             print(f"dropclip-distill: {error}", file=sys.stderr)
         sys.exit(2)
+    except torch.OutOfMemoryError as error:
+        print(f"dropclip-distill: {error}; lower batch_size, or use more processes", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:  # of the log, since checkpoints have their own
+        print(f"dropclip-distill: {error.filename or 'the log'}: {error.strerror}; run it again", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("dropclip-distill: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        sys.exit(130)
     finally:
         leave()

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple, Protocol
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -121,15 +122,18 @@ def whole_cloud(scene: Scene, folder: Path | None) -> Cloud:
         try:
             with np.load(path) as kept:
                 return _cloud(kept["points"], kept["colors"], kept["labels"])
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
             warnings.warn(f"{path} cannot be read ({error}); it is made again", stacklevel=2)
     cloud = full_cloud(scene)
     colors, labels = np.rint(cloud.colors * 255).astype(np.uint8), cloud.labels.astype(np.uint8)
     if path is not None:
         part = path.with_name(f"{scene.name}.{np.random.default_rng().integers(2**62)}.npz")  # workers may meet here
-        with beside(part) as file, file.open("wb") as out:
-            np.savez(out, points=cloud.points, colors=colors, labels=labels)
-        part.replace(path)
+        try:
+            with beside(part) as file, file.open("wb") as out:
+                np.savez(out, points=cloud.points, colors=colors, labels=labels)
+            part.replace(path)
+        except MvtodError as error:
+            warnings.warn(f"{scene.name}: its cloud is not kept: {error}", stacklevel=2)
     return _cloud(cloud.points, colors, labels)  # as it will be read, so that a run does not depend on what was kept
 
 
@@ -239,11 +243,15 @@ class Batches(Dataset):
             )
         self.source, self.config, self.full_steps, self.rank, self.world = source, config, full_steps, rank, world
 
-    def __getitem__(self, step: int) -> Batch:
+    def __getitem__(self, step: int) -> Batch | DistillError:
+        """The batch of a step; an error is returned, since workers that raise one bury it in a traceback."""
         first = step * self.config.batch_size
         numbers = range(first + self.rank, first + self.config.batch_size, self.world)
         full = step < self.full_steps
-        return collate([sample_number(self.source, self.config, number, full) for number in numbers], self.config)
+        try:
+            return collate([sample_number(self.source, self.config, number, full) for number in numbers], self.config)
+        except DistillError as error:
+            return error
 
     def loader(self, start: int, stop: int, device: torch.device) -> DataLoader:
         """The batches of steps [start, stop), in turn, made ahead by the configured number of processes."""

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from dropclip_ros.encoder import MinkUNet14D
 from dropclip_ros.weights import ModelConfig, load_model, save_model
-from training.distill.config import DistillConfig, write_config
+from training.distill.config import DistillConfig
 from training.distill.minkowski import read_minkowski
+from training.distill.recipes import write_config
 from training.mvtod.files import beside
 
 RECIPE = "distill.yaml"

@@ -62,6 +62,8 @@ class Meter:
         """The next batch; what it takes is waiting. The first one, for which the workers start, does not count."""
         before = time.perf_counter()
         batch = next(batches)
+        if isinstance(batch, DistillError):
+            raise batch
         now = time.perf_counter()
         if self.steps:
             self.waited += now - before
