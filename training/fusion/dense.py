@@ -15,7 +15,7 @@ from dropclip_ros.errors import DropclipError, Status
 from dropclip_ros.image import ImageTower
 from training.fusion.features import autocast
 
-SHORT_SIDE = 240  # pixels: patches of 8 then cover about an eighth of an object, as in the crops the small tower learnt
+SHORT_SIDE = 160  # pixels; the small tower tells objects no better apart in larger images, which take longer
 DINO_V2 = "vit_base_patch14_reg4_dinov2.lvd142m"  # as timm calls it
 DINO_SIDE = 448  # pixels; 32 patches of 14
 
@@ -156,10 +156,28 @@ def network_input(
 def sample(features: torch.Tensor, pixels: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """Patch features (n,C,h,w) of images of `size` (H,W) at pixels (n,m,2), u_x and u_y: (n,m,C), bicubic.
 
-    (0, 0) is the middle of the first pixel. The same as enlarging the whole map by torch's bicubic interpolation,
-    computed only where it is asked for.
+    The same as enlarging the whole map by torch's bicubic interpolation, computed only where it is asked for: a weighted
+    sum of 16 patches, ten times as fast as `grid_sample`, which walks through channels one by one.
     """
+    n, channels, h, w = features.shape
     height, width = size
-    grid = (2 * pixels + 1) / pixels.new_tensor([width, height]) - 1
-    found = F.grid_sample(features, grid[:, None].to(features), "bicubic", "border", align_corners=False)
-    return found[:, :, 0].mT
+    place = (pixels + 0.5) * pixels.new_tensor([w / width, h / height]) - 0.5  # (0, 0) is the middle of the first patch
+    taps = torch.arange(-1, 3, device=pixels.device)
+    first = place.floor()
+    weights = _cubic((place - first)[..., None] - taps)  # (n,m,2,4)
+    last = torch.tensor([[w - 1], [h - 1]], device=pixels.device)
+    x, y = (first.long()[..., None] + taps).clamp(min=0).minimum(last).unbind(-2)
+    patch = (y[..., :, None] * w + x[..., None, :]).flatten(2)
+    patch = patch + (torch.arange(n, device=pixels.device) * h * w)[:, None, None]
+    weight = (weights[:, :, 1, :, None] * weights[:, :, 0, None, :]).flatten(2)
+    table = features.permute(0, 2, 3, 1).reshape(-1, channels)
+    found = F.embedding_bag(patch.flatten(0, 1), table, per_sample_weights=weight.flatten(0, 1).to(table), mode="sum")
+    return found.view(n, -1, channels)
+
+
+def _cubic(t: torch.Tensor, a: float = -0.75) -> torch.Tensor:
+    """Weight of what lies `t` from a place, by Keys' cubic with the slope of torch."""
+    t = t.abs()
+    near = ((a + 2) * t - (a + 3)) * t * t + 1
+    far = ((t - 5) * t + 8) * a * t - 4 * a
+    return torch.where(t <= 1, near, torch.where(t < 2, far, torch.zeros_like(t)))
