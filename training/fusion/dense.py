@@ -156,8 +156,8 @@ def network_input(
 def sample(features: torch.Tensor, pixels: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """Patch features (n,C,h,w) of images of `size` (H,W) at pixels (n,m,2), u_x and u_y: (n,m,C), bicubic.
 
-    The same as enlarging the whole map by torch's bicubic interpolation, computed only where it is asked for: a weighted
-    sum of 16 patches, ten times as fast as `grid_sample`, which walks through channels one by one.
+    The same as enlarging the whole map by torch's bicubic interpolation, computed only where it is asked for: a
+    weighted sum of 16 patches, several times as fast as `grid_sample`, which walks through channels one by one.
     """
     n, channels, h, w = features.shape
     height, width = size
