@@ -28,7 +28,7 @@ from training.evaluate.protocol import Method, Prediction, WeightsAbsent
 from training.evaluate.questions import Question, areas_of, categories, questions
 from training.fusion.clouds import Cloud, full_cloud, view_cloud
 from training.fusion.dense import MaskClip
-from training.fusion.features import VisualPrompt
+from training.fusion.prompts2d import VisualPrompt
 from training.fusion.run import Recipe, ViewFeatures, digest, extract, features_path, load_view_features, tower_of
 from training.fusion.weights import ScenePrompts
 from training.mvtod.catalogue import PROCEDURAL

@@ -31,7 +31,8 @@ from dropclip_ros.image import BATCH, ImageConfig, ImageTower
 from dropclip_ros.pipeline import MODEL_FOLDER
 from dropclip_ros.weights import IMAGE, load_config
 from training.crops import MIN_PIXELS, shown_objects
-from training.fusion.features import ObjectFeatures, VisualPrompt
+from training.fusion.features import ObjectFeatures
+from training.fusion.prompts2d import VisualPrompt
 from training.mvtod.errors import MvtodError
 from training.mvtod.files import beside
 from training.mvtod.jobs import explained, on_processes, on_ray, owned
