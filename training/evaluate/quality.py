@@ -28,7 +28,7 @@ from dropclip_ros.pipeline import Grounder
 from dropclip_ros.text import TextEncoder
 from dropclip_ros.weights import ModelConfig
 from training.calibrate import calibrate_method
-from training.evaluate.metrics import overlap, refusal, refused, summary
+from training.evaluate.metrics import overlap, refusal, refused, row_counts, summary
 from training.evaluate.pipeline import Instances, Method, TrueFeatures, drawn_views, single_view, true_labels
 from training.evaluate.questions import ABSENT_FAMILIES, Question, areas_of, categories, questions
 from training.mvtod.phrases import FAMILIES
@@ -79,7 +79,7 @@ def best(scores: np.ndarray) -> np.ndarray:
 
 def pixel_counts(labels: np.ndarray, of_pixel: np.ndarray, instances: int) -> np.ndarray:
     """Pixels (256,K) of each mask label in each instance 1..K."""
-    return np.bincount(labels * (instances + 1) + of_pixel, minlength=256 * (instances + 1)).reshape(256, -1)[:, 1:]
+    return row_counts(labels, of_pixel - 1, instances)
 
 
 def ask(asked: list[Question], seen: Instances, labels: np.ndarray, text: TextEncoder, config: ModelConfig) -> Answers:
