@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from distill_support import source, tiny
 
 from dropclip_ros.encoder import EncoderConfig, MinkUNet14D
 from dropclip_ros.files import load_tensors
 from dropclip_ros.weights import ModelConfig, load_model
-from training.distill import DistillConfig, DistillError
+from training.distill import DistillConfig, DistillError, distill
 from training.distill import minkowski as minkowski_command
-from training.distill.export import export
+from training.distill.export import export, start_encoder
 from training.distill.minkowski import read_minkowski, write_minkowski
 
 TINY = EncoderConfig(3, 6, 4, (4, 4, 8, 8, 8, 8, 4, 5))
@@ -135,6 +136,23 @@ def test_a_model_folder_goes_to_minkowski_and_back(tmp_path, encoder, monkeypatc
     with pytest.raises(SystemExit, match="2"):
         minkowski_command.main()
     assert "cannot read" in capsys.readouterr().err
+
+
+def test_training_starts_from_either_kind_of_checkpoint(tmp_path):
+    data, config = source(tmp_path), tiny(steps=1, partial_steps=1, base_lr=1e-9, min_lr=0, partial_base_lr=1e-9,
+                                          partial_min_lr=0, use_aux_loss=False)  # fmt: skip
+    torch.manual_seed(7)
+    start = MinkUNet14D(config.encoder)
+    write_minkowski(tmp_path / "w.pth", start)
+    export(tmp_path / "model", start, ModelConfig("tiny", config.encoder), config, "Nothing.")
+    for path in (tmp_path / "w.pth", tmp_path / "model"):
+        trained = distill(data, config, start_from=start_encoder(path)).state_dict()
+        for name, parameter in start.named_parameters():
+            if not name.startswith("offset"):
+                torch.testing.assert_close(trained[name], parameter.data, atol=1e-4, rtol=1e-3)  # fp16 on disk
+    distill(data, tiny(offset_weight=0.0, steps=1, partial_steps=1), start_from=start)  # which has one head more
+    with pytest.raises(DistillError, match=r"channels in and out \(3, 4\): expected those of .*\(3, 6\)"):
+        distill(data, config, start_from=MinkUNet14D(EncoderConfig(3, 6, 4, config.planes)))
 
 
 def test_the_head_for_middles_stays_at_home(tmp_path):

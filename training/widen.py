@@ -20,7 +20,12 @@ def widen(wide: MinkUNet14D, narrow: MinkUNet14D) -> None:
     shortcuts = [{name for name in state if "downsample" in name} for state in (target, narrow.state_dict())]
     if shortcuts[0] != shortcuts[1]:
         raise ValueError(f"planes {wide_planes}: expected to change where the narrow encoder's {planes} change")
+    ends = [(encoder.config.in_channels, encoder.config.out_channels) for encoder in (wide, narrow)]
+    if ends[0] != ends[1]:
+        raise ValueError(f"channels in and out {ends[0]}: expected those of the narrow encoder, {ends[1]}")
     for name, old in narrow.state_dict().items():
+        if name not in target:  # a head that is not wanted any more
+            continue
         new = target[name]
         if not old.ndim:
             continue

@@ -63,7 +63,10 @@ def distill(
     torch.manual_seed(config.seed)
     encoder = MinkUNet14D(config.encoder)
     if start_from is not None:
-        widen(encoder, start_from)
+        try:
+            widen(encoder, start_from)
+        except ValueError as error:
+            raise DistillError(f"the encoder to start from does not fit: {error}") from error
     student = Student(encoder, config, text, len(source.categories)).to(device)
     if processes > 1 and config.sync_bn:
         synchronise(encoder)
