@@ -12,8 +12,9 @@ import numpy as np
 import tyro
 from osd import FOLDER, LabelledFrame, osd_frames
 
+from dropclip_ros.crop import crop_above
 from dropclip_ros.geometry import backproject
-from dropclip_ros.table import TableConfig, crop_above, find_table
+from dropclip_ros.table import TableConfig, find_table
 from dropclip_ros.voxels import voxelize
 
 DEFAULTS = TableConfig()

@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from threadpoolctl import ThreadpoolController
 
 from dropclip_ros.arrays import Array, cast, host, indices
+from dropclip_ros.crop import crop_above
 from dropclip_ros.encoder import OFFSET_UNIT
 from dropclip_ros.errors import DropclipError, Status
 from dropclip_ros.geometry import Intrinsics, RgbdFrame, backproject, invert_pose, transform_points
@@ -37,7 +38,7 @@ from dropclip_ros.grounding import (
     similarities,
 )
 from dropclip_ros.image import ImageTower
-from dropclip_ros.table import Table, TableConfig, crop_above, find_table
+from dropclip_ros.table import Table, TableConfig, find_table
 from dropclip_ros.text import TextEncoder, clean_phrase
 from dropclip_ros.voxels import Voxels, voxelize
 from dropclip_ros.weights import ADAPTER, IMAGE, ModelConfig, load_model

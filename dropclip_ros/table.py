@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The table plane and what stands on it (paper A.7: RANSAC, then statistical outlier removal).
+"""The table plane (paper A.7: RANSAC); `crop` has what stands on it.
 
 RANSAC only proposes planes. Which of them is the table is decided by what it carries, its edge by what was seen
 of it, and how close to it an object begins by the noise of the table's own points, so that objects keep their base.
@@ -11,21 +11,12 @@ there; hulls, connected things and the statistics of 20000 points of the table a
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy import ndimage
-from scipy.spatial import ConvexHull
 
-from dropclip_ros.arrays import Array, cast, host, indices, library, like, zeros
+from dropclip_ros.arrays import Array, cast, host, library
 from dropclip_ros.errors import DropclipError, Status
-from dropclip_ros.outliers import mean_distance
+from dropclip_ros.footprint import CELL, FIT_POINTS, every, outline_of, plane_axes, plane_coordinates, spread, within
 from dropclip_ros.plane import at_most, fit_plane, ransac_plane, settle, signed_distance
-from dropclip_ros.voxels import VoxelConfig, voxelize
 
-_CELL = 0.02  # m, raster of the table's extent
-_GROW_CELL = 0.005  # m, raster in which objects grow down to their base
-_THING_CELL = 0.01  # m, raster in which things beside the table hang together
-_BESIDE = 0.15  # m, how far beyond the table's rim such things are looked at
-_FIT_POINTS = 20000  # enough for anything statistical
-_OUTLINE_POINTS = 40000  # so that no 2 cm of a far rim are left out
 _NOISE_BINS = 12
 _MIN_SIGMA = 0.0005  # m; a depth image counts in millimetres at best, however flat the table looks
 _STAYS = 0.8  # share of a known table's points that must still lie in it
@@ -105,7 +96,7 @@ def table_frame(plane: np.ndarray) -> np.ndarray:
     """
     normal, offset = plane[:3], plane[3]
     frame = np.eye(4)
-    frame[:3, :3] = _axes(normal)
+    frame[:3, :3] = plane_axes(normal)
     frame[:3, 3] = (0.0, 0.0, -offset / normal[2]) if normal[2] < -1e-3 else -offset * normal
     return frame
 
@@ -181,38 +172,6 @@ def _still_there(
     return np.array([plane for plane, of in zip(planes, counts, strict=True) if of >= min_points]), last.shares
 
 
-def crop_above(points: Array, table: Table, config: TableConfig = TableConfig()) -> Array:
-    """Mask (N,) of the points (N, 3), camera frame, of the things that stand on the table.
-
-    Above the plane on the camera's side, at most `max_height` high, over the table's extent, without statistical
-    outliers (taken on 5 mm voxels). What is `certainty` sigmas above the table and no outlier surely is an object;
-    what is less, down to `clearance` sigmas, or an outlier is kept only where it is under or beside such points: that
-    is the base of an object, or its rim. Walls behind the table, and things that are mostly beside it (a chair, another
-    table), are none. `points` must be those of `find_table`.
-    """
-    x, y, height = _local(points, table.plane)
-    over = table.over_surface(x, y, height)
-    # the seen surface may lie below the plane; most points lie on the table and are gone after this line
-    mask = (height > -config.distance) & (height < config.max_height) & (over > config.clearance * table.noise[1].min())
-    near = indices(mask)
-    local, depth = library(points).stack([x[near], y[near], height[near]]), points[near, 2]
-    level = over[near] / _interpolate(depth, table.noise)
-    outline = _extent(table, points)
-    candidate = (level > config.clearance) & _over(local, outline, config.edge_margin + _BESIDE)
-    for wall in _walls(points, table, outline, config):
-        candidate &= signed_distance(points[near], wall) > 2 * config.distance  # nothing is seen behind a wall
-    near, level, local = near[candidate], level[candidate], local[:, candidate]
-    on_it = _over(local, outline, config.edge_margin)
-    on_it &= _mostly(on_it, local)
-    near, level, local = near[on_it], level[on_it], local[:, on_it]
-    sure = level > config.certainty
-    high = indices(sure)
-    sure[high] = _without_outliers(points[near[high]], config)
-    mask[:] = False
-    mask[near[_beside(local[:2], sure)]] = True
-    return mask
-
-
 def _unit(up: np.ndarray) -> np.ndarray:
     up = np.asarray(up, dtype=np.float64).reshape(-1)
     length = np.linalg.norm(up)
@@ -220,25 +179,6 @@ def _unit(up: np.ndarray) -> np.ndarray:
         raise DropclipError(Status.BAD_REQUEST,
                             f"the up direction is {up.tolist()}; expected 3 finite numbers, not all 0.")
     return up / length
-
-
-def _every(points: Array, count: int) -> Array:
-    """About `count` of the rows, evenly spread, each column contiguous."""
-    some = points[:: max(len(points) // count, 1)]
-    return np.asfortranarray(some) if library(some) is np else some.T.contiguous().T
-
-
-def _interpolate(values: Array, table: np.ndarray) -> Array:
-    """What a table (2, K), its first row rising, gives for the values (N,): the nearest end beyond its ends."""
-    if library(values) is np:
-        return np.interp(values, *table)
-    at, of = (cast(like(values, row), "float64") for row in table)
-    values, step = cast(values, "float64"), at.diff()
-    right = library(values).searchsorted(at, values).clamp(1, max(len(at) - 1, 1))
-    if not len(step):
-        return of.expand(len(values))
-    share = ((values - at[right - 1]) / step[right - 1].clamp(1e-30)).clamp(0, 1)
-    return of[right - 1] + share * (of[right] - of[right - 1])
 
 
 def _tilt(plane: np.ndarray, up: np.ndarray) -> float:
@@ -267,13 +207,13 @@ def _carried(sample: Array, plane: np.ndarray, config: TableConfig) -> float:
     below a plane that slants through the scene there is as much as above. A point weighs z^-4, for near things
     matter most: a large floor behind a small table must lose.
     """
-    local = _local(sample, plane)
+    local = plane_coordinates(sample, plane)
     height, weight = local[2], sample[:, 2] ** -4.0
     lies = abs(height) < config.distance
-    cell = 2 * _CELL
-    outline = _outline(local[:2, lies], cell)
+    cell = 2 * CELL
+    outline = outline_of(local[:2, lies], cell)
     # Well inside the outline: what lies before a wall or a box projects onto its lower rim.
-    inside = _over(local, outline, -config.edge_margin - cell)
+    inside = within(local, outline, -config.edge_margin - cell)
     stands = inside & (height >= config.distance) & (height < config.max_height)
     below = inside & (height <= -config.distance) & (height > -config.max_height)
     return float((weight * (0.5 * lies + 1.0 * stands - 1.0 * below)).sum())
@@ -300,12 +240,12 @@ def _refine(
     points: Array, sample: Array, planes: np.ndarray, shares: tuple[float, float], config: TableConfig
 ) -> Table:
     """Least squares on the inliers, in thinner and thinner slabs, which hold less of the objects' bases."""
-    plane, some = planes[0], cast(_every(points, _FIT_POINTS), "float64")
+    plane, some = planes[0], cast(every(points, FIT_POINTS), "float64")
     for cloud, share in ((sample, 1.0), (sample, 0.6), (some, 0.6)):
         plane = fit_plane(cloud, abs(signed_distance(cloud, plane)) < share * config.distance)
     inliers = abs(signed_distance(points, plane)) < config.distance
-    lying = host(points[_spread(inliers, _FIT_POINTS)]).astype(np.float64)
-    x, y, height = _local(lying, plane)
+    lying = host(points[spread(inliers, FIT_POINTS)]).astype(np.float64)
+    x, y, height = plane_coordinates(lying, plane)
     terms = _parabola(x, y)
     close, residual = np.ones(len(lying), dtype=bool), height
     for _ in range(4):  # without the bases of objects, which are on one side only
@@ -339,122 +279,3 @@ def _parabola(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y])
 
 
-def _axes(normal: np.ndarray) -> np.ndarray:
-    """Rotation (3, 3) camera_from_table with this z axis and x along the image's right."""
-    right = np.array([1.0, 0.0, 0.0]) if abs(normal[0]) < 0.95 else np.array([0.0, 1.0, 0.0])
-    x = right - normal * (right @ normal)
-    x /= np.linalg.norm(x)
-    return np.stack([x, np.cross(normal, x), normal], axis=1)
-
-
-def _local(points: Array, plane: np.ndarray) -> Array:
-    """Coordinates (3, N), m: x, y along the plane about the camera's foot, on the table frame's axes, and height."""
-    local = like(points, _axes(plane[:3]).T) @ points.T
-    local[2] += float(plane[3])
-    return local
-
-
-def _spread(mask: Array, count: int) -> Array:
-    """About `count` of the rows where a mask is true, evenly spread: their indices."""
-    rows = indices(mask)
-    return rows[:: max(len(rows) // count, 1)]
-
-
-def _extent(table: Table, points: Array) -> np.ndarray:
-    """`_outline` of the table's own points."""
-    lying = points[_spread(table.inliers, _OUTLINE_POINTS)]
-    return _outline(_local(lying, table.plane)[:2], _CELL)
-
-
-def _outline(lying: Array, cell: float) -> np.ndarray:
-    """Convex outline of the largest connected patch of plane coordinates (2, N): a x + b y + c <= 0 inside, (L, 3).
-
-    The largest patch only: another desk, or a chair at the same height, is not this table.
-    """
-    cells, origin, shape = _raster(lying, cell, border=4)
-    counts = host(library(lying).bincount(cells[0] * shape[1] + cells[1], minlength=shape[0] * shape[1])).reshape(shape)
-    seen = ndimage.binary_opening(counts > 0)  # where the plane cuts a wall or a chair is a thin line
-    seen = seen if seen.any() else counts > 0
-    labels, _ = ndimage.label(ndimage.binary_closing(seen, iterations=3))  # bridges the shadows of objects
-    sizes = np.bincount(labels.ravel(), weights=(counts * seen).ravel())
-    patch = (labels == 1 + np.argmax(sizes[1:])) & seen
-    rows = np.flatnonzero(patch.any(axis=1))  # a row's first and last cell are all that the hull can touch
-    ends = patch[rows].argmax(axis=1), shape[1] - 1 - patch[rows, ::-1].argmax(axis=1)
-    patch = np.concatenate([np.column_stack([rows, end]) for end in ends]) + origin
-    corners = (patch[:, None] + np.array([[0, 0], [0, 1], [1, 0], [1, 1]])).reshape(-1, 2) * cell
-    return ConvexHull(corners).equations
-
-
-def _raster(local: Array, cell: float, border: int) -> tuple[tuple, np.ndarray, tuple[int, ...]]:
-    """Cells of coordinates (D, N) in a raster that just holds them and a border: index along each axis, the cell
-    number of its corner (D,), and its shape."""
-    xp = library(local)
-    cells = cast(xp.floor(local / cell), "int32")
-    least, most = host(xp.stack([xp.amin(cells, axis=1), xp.amax(cells, axis=1)]))
-    origin = least - border
-    cells -= like(cells, origin)[:, None]
-    return tuple(cells), origin, tuple(int(n) + 1 + border for n in most - origin)
-
-
-def _over(local: Array, outline: np.ndarray, margin: float) -> Array:
-    """Which plane coordinates (2 or more, N) are inside the outline, or outside by less than the margin: bool (N,)."""
-    outline = like(local, outline)
-    beyond = outline[:, :2] @ local[:2]
-    beyond += outline[:, 2:]
-    return library(local).amax(beyond, axis=0) <= margin
-
-
-def _walls(points: Array, table: Table, outline: np.ndarray, config: TableConfig) -> list[np.ndarray]:
-    """The other planes (4,) that the whole table is before, and that are mostly beside it or below, or at its rim."""
-    if len(table.others) == 0:
-        return []
-    some = _every(points, _FIT_POINTS)
-    local = _local(some, table.plane)
-    lying = _over(local, outline, 0.0) & (abs(local[2]) < config.distance)
-    inside = _over(local, outline, -2 * _CELL) & (local[2] > -config.distance)
-    walls = []
-    for plane in table.others:
-        before = signed_distance(some, plane)
-        of_plane = abs(before) < config.distance
-        masks = lying & (before > -config.distance), lying, inside & of_plane, of_plane
-        ahead, all_lying, on_table, everywhere = host(library(before).stack(masks).sum(axis=1))
-        if ahead > 0.98 * all_lying and on_table < 0.5 * everywhere:
-            walls.append(plane)
-    return walls
-
-
-def _mostly(over: Array, local: Array) -> Array:
-    """Which of the points (3, N), metres, hang together with more that are `over` the table (N,) than are not."""
-    if over.all():
-        return over
-    cells, _, shape = _raster(local, _THING_CELL, border=1)
-    occupied = zeros(over, shape, "bool")
-    occupied[cells] = True
-    labels = ndimage.label(host(occupied), np.ones((3, 3, 3)))[0]
-    thing, xp = like(cells[0], labels)[cells], library(over)
-    return (xp.bincount(thing, cast(over, "float64")) > 0.5 * xp.bincount(thing))[cast(thing, "int64")]
-
-
-def _without_outliers(points: Array, config: TableConfig) -> Array:
-    """Mask (N,) of the points whose voxel is not a statistical outlier: not further from its nearest voxels, on
-    average, than the mean of all by `outlier_std` standard deviations. As open3d's remove_statistical_outlier."""
-    if config.outlier_std == 0 or len(points) <= config.outlier_neighbors:
-        return points[:, 0] == points[:, 0]
-    voxels = voxelize(points, points, VoxelConfig())
-    apart = mean_distance(voxels.coords, config.outlier_neighbors)
-    if len(voxels) == 1:
-        return apart[voxels.point_to_voxel] == 0
-    strays = apart - apart.mean()
-    deviation = ((strays**2).sum() / (len(voxels) - 1)) ** 0.5
-    return (strays <= config.outlier_std * deviation)[voxels.point_to_voxel]
-
-
-def _beside(flat: Array, sure: Array) -> Array:
-    """Which plane coordinates (2, N) share a 5 mm cell, or touch one, with those marked sure: bool (N,)."""
-    if not sure.any():
-        return sure
-    (row, column), _, shape = _raster(flat, _GROW_CELL, border=1)
-    occupied = zeros(sure, shape, "bool")
-    for rows, columns in ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0)):  # the border is as wide
-        occupied[row[sure] + rows, column[sure] + columns] = True
-    return occupied[row, column]

@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 from dropclip_ros import grounding
 from dropclip_ros.arrays import host
 from dropclip_ros.bags import load_bag_frame
+from dropclip_ros.crop import _interpolate, crop_above
 from dropclip_ros.errors import DropclipError, Status
 from dropclip_ros.geometry import Intrinsics, backproject, transform_points
 from dropclip_ros.grounding import ObjectConfig, instance_labels
 from dropclip_ros.outliers import mean_distance
 from dropclip_ros.pipeline import Grounder
 from dropclip_ros.plane import ransac_plane
-from dropclip_ros.table import Table, _interpolate, crop_above, find_table
+from dropclip_ros.table import Table, find_table
 from dropclip_ros.voxels import voxelize
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"

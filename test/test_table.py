@@ -9,11 +9,12 @@ from PIL import Image
 from scipy.spatial import cKDTree
 
 from dropclip_ros import table as table_module
+from dropclip_ros.crop import crop_above
 from dropclip_ros.errors import DropclipError, Status
 from dropclip_ros.geometry import Intrinsics, backproject, decode_depth, is_rigid
 from dropclip_ros.outliers import mean_distance
 from dropclip_ros.plane import ransac_plane
-from dropclip_ros.table import TableConfig, crop_above, find_table
+from dropclip_ros.table import TableConfig, find_table
 
 
 def run(scene, up=None):

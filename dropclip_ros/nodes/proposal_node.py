@@ -11,6 +11,7 @@ from rclpy.node import Node
 from visualization_msgs.msg import MarkerArray
 
 from dropclip_ros.antipodal import AntipodalConfig, sample_antipodal
+from dropclip_ros.crop import crop_above
 from dropclip_ros.errors import DropclipError, Status
 from dropclip_ros.geometry import backproject
 from dropclip_ros.grasps import GRIPPERS, Grasps
@@ -22,7 +23,7 @@ from dropclip_ros.nodes.grasp_messages import grasp_array_message
 from dropclip_ros.nodes.markers import grasp_markers
 from dropclip_ros.nodes.messages import depth_image, intrinsics_of
 from dropclip_ros.nodes.table_settings import table_config
-from dropclip_ros.table import crop_above, find_table
+from dropclip_ros.table import find_table
 
 SETTINGS = (
     Setting("max_rate", 2.0, "Highest rate of proposals, Hz", 0.01, 100.0, read_only=True),
