@@ -19,6 +19,7 @@ from training.distill.config import learning_rate
 from training.distill.data import Batches, sample_number, table_points, voxel_labels
 from training.distill.losses import Student, contrastive, triplet
 from training.distill.recipes import SMALL, write_config
+from training.distill.validate import evaluation
 from training.fusion.clouds import view_cloud
 from training.mvtod.errors import MvtodError
 from training.mvtod.sensor import KINECT
@@ -289,14 +290,22 @@ def test_workers_make_the_same_batches(tmp_path):
 def test_validation_is_logged_and_changes_nothing(tmp_path):
     data, config = source(tmp_path), tiny(validate_every=2, dropout_rate=0.2)
 
+    class Text:
+        """Tins and boxes as axes."""
+
+        def encode(self, phrases):
+            return torch.stack([torch.eye(4)[["box", "tin"].index(phrase)] for phrase in phrases])
+
+    semantic = evaluation(data.scenes, Text(), config)
+
     def validate(encoder):
         assert not encoder.training
         torch.rand(3)
-        return {"miou": 0.25}
+        return semantic(encoder)
 
     watched = distill(data, config, tmp_path / "a", validate=validate)
     alone = distill(data, config, tmp_path / "b")
     lines = [json.loads(line) for line in (tmp_path / "a" / "losses.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in lines if "val/miou" in line] == [1, 3, 5]
+    assert [line["step"] for line in lines if 0 <= line.get("val/mIoU", -1) <= 100] == [1, 3, 5]
     for name, tensor in watched.state_dict().items():
         assert torch.equal(tensor, alone.state_dict()[name]), name
