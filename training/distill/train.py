@@ -75,6 +75,8 @@ def distill(
     state = {"student": student, "optimizer": optimizer}
     checkpoint = None if out is None else out / "checkpoint.pt"
     start = load_checkpoint(checkpoint, fingerprint(config, source), **state)
+    if summed(torch.tensor(float(start), device=device)) != start * processes:
+        raise DistillError(f"not all processes see {checkpoint}; --out must be on a disk that all machines share")
     network = DistributedDataParallel(student, broadcast_buffers=False) if processes > 1 else student
     first = rank == 0
     log = Log(out if first else None, start, tensorboard)
