@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
-from scipy.special import expit
 from torch.nn.functional import normalize
 from tqdm import tqdm
 
@@ -22,7 +21,7 @@ from dropclip_ros.image import ImageTower
 from dropclip_ros.pipeline import MODEL_FOLDER, Grounder
 from training.evaluate.data.mvtod import MvtodScene, load_mvtod, specs_of
 from training.evaluate.data.scene import EvalScene
-from training.evaluate.inference import Answer, Asker, InferenceConfig
+from training.evaluate.inference import TEMPERATURES, THRESHOLDS, Answer, Asker, InferenceConfig
 from training.evaluate.metrics import class_overlaps, row_counts, semantic_summary, summary
 from training.evaluate.protocol import Method, Prediction, WeightsAbsent
 from training.evaluate.questions import Question, areas_of, categories, questions
@@ -36,8 +35,6 @@ from training.mvtod.files import beside
 from training.mvtod.phrases import FAMILIES
 from training.mvtod.scenes import View
 
-TEMPERATURES = (0.02, 0.05, 0.1, 0.2)
-THRESHOLDS = tuple(expit(np.linspace(-6, 6, 49)).tolist())  # of probabilities, even in log-odds
 COSINES = tuple(np.linspace(-0.1, 0.7, 33).tolist())  # of cosines, where there are no negatives
 Classes = Callable[[], tuple[np.ndarray, np.ndarray]]  # IoU and accuracy (n,) of a scene's classes, where asked for
 LEAST_POINTS = 40  # of an object in a full cloud: a less visible one is not asked for
@@ -197,7 +194,6 @@ class Bench:
 
         single: of single views instead of full clouds; modes: of negatives to prepare; title: of the progress bar.
         """
-        asker = Asker(list(self.asker.specs.values()), self.prompts, modes)
         found: dict[str, list[Any] | WeightsAbsent] = {name: [] for name in methods}
         for scene in tqdm(scenes, title, mininterval=5):
             cloud = self.single(scene) if single else self.full(scene)
@@ -208,7 +204,7 @@ class Bench:
                 try:
                     with torch.inference_mode():
                         said = method(scene, cloud)
-                        answer = asker.ask(said, scene, cloud, asked)
+                        answer = self.asker.ask(said, scene, cloud, asked, modes)
                         found[name].append(what[name](answer, partial(classes, said, scene, cloud)))
                 except WeightsAbsent as absent:
                     found[name] = absent

@@ -23,7 +23,7 @@ from training.mvtod.phrases import CANONICAL_NEGATIVES
 from training.mvtod.scenes import Scene
 
 NEGATIVES = ("scene", "canonical", "all", "none")
-TEMPERATURES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
+TEMPERATURES = (0.02, 0.05, 0.1, 0.2)
 THRESHOLDS = tuple(expit(np.linspace(-6, 6, 49)).tolist())  # of probabilities, even in log-odds
 STEPS = 100  # of a threshold of cosines
 BLOCK = 256  # rows at a time
@@ -225,12 +225,20 @@ class Asker:
             self._fitting[phrase] = np.array([matches(spec, phrase) for spec in self.specs.values()], bool)
         return self._fitting[phrase]
 
-    def ask(self, prediction: Prediction, scene: Scene, cloud: Cloud, asked: list[Question]) -> Answer:
-        """Compares every row with every phrase and negative, once."""
+    def ask(
+        self,
+        prediction: Prediction,
+        scene: Scene,
+        cloud: Cloud,
+        asked: list[Question],
+        modes: Iterable[str] | None = None,
+    ) -> Answer:
+        """Compares every row with every phrase and negative, once. modes: instead of the asker's own."""
         similarity = prediction.similarity([question.phrase for question in asked])
         size = 1 + max([int(cloud.labels.max(initial=0)), *scene.objects])
         counts = row_counts(cloud.labels, prediction.row, len(similarity), size)
-        negatives = {mode: self._negatives(mode, prediction, scene, asked) for mode in self.modes - {"none"}}
+        wanted = set(self.modes if modes is None else modes) - {"none"}
+        negatives = {mode: self._negatives(mode, prediction, scene, asked) for mode in wanted}
         return Answer(asked, counts, areas_of(cloud.labels), similarity, negatives)
 
     def _negatives(self, mode: str, prediction: Prediction, scene: Scene, asked: list[Question]) -> Negatives:

@@ -17,6 +17,7 @@ from sklearn.cluster import DBSCAN, HDBSCAN
 from training.evaluate.protocol import FeatureCloud
 from training.fusion.clouds import Cloud
 
+EXACT = 1 - 1e-9  # share of variance that DBSCAN sees: the encoder's features lie in few of their dimensions
 KEPT = 0.995  # share of variance that HDBSCAN sees,
 MOST = 32  # in at most so many dimensions: its trees are slow in more
 
@@ -73,7 +74,7 @@ def cluster(
     if len(described) < config.min_cluster_size:
         return np.zeros(len(described), np.int64)
     found = HDBSCAN(min_cluster_size=config.min_cluster_size, min_samples=config.min_samples, copy=True)
-    return found.fit_predict(_principal(described)).astype(np.int64) + 1
+    return found.fit_predict(_principal(described, KEPT, MOST)).astype(np.int64) + 1
 
 
 def _dbscan(described: np.ndarray, weights: np.ndarray, config: Clustering) -> np.ndarray:
@@ -83,18 +84,18 @@ def _dbscan(described: np.ndarray, weights: np.ndarray, config: Clustering) -> n
     distinct, index = np.unique(described, axis=0, return_inverse=True)
     index = index.ravel()
     found = DBSCAN(eps=config.reach, min_samples=config.min_samples).fit_predict(
-        distinct, sample_weight=np.bincount(index, weights)
+        _principal(distinct, EXACT), sample_weight=np.bincount(index, weights)
     )
     return found.astype(np.int64)[index] + 1
 
 
-def _principal(described: np.ndarray) -> np.ndarray:
-    """The rows (M,C) along their principal axes, as few as keep KEPT of the variance: (M,c)."""
+def _principal(described: np.ndarray, kept: float, most: int | None = None) -> np.ndarray:
+    """The rows (M,C) along their principal axes, as few as keep a share of the variance, at most so many: (M,c)."""
     centred = described - described.mean(0)
     variance, axes = np.linalg.eigh(centred.T @ centred)
     variance, axes = variance[::-1].clip(min=0), axes[:, ::-1]
     share = np.cumsum(variance) / max(variance.sum(), 1e-30)
-    return centred @ axes[:, : min(int(np.searchsorted(share, KEPT)) + 1, MOST)]
+    return centred @ axes[:, : min(int(np.searchsorted(share, kept)) + 1, most or len(share))]
 
 
 def instances_of(said: FeatureCloud, cloud: Cloud, config: Clustering = Clustering()) -> np.ndarray:
