@@ -7,6 +7,7 @@ cloud holds. What goes through `transformers` is in `methods2d.py`, predictions 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -90,6 +91,8 @@ class PointWise:
     ) -> None:
         self.patches, self.prompts, self.text = patches, prompts, text
         self.weightings, self.steps, self.views = tuple(weightings), set(steps), views
+        self.uninformative: Counter[Weighting] = Counter()  # points so far that views show, none informatively
+        self.points = 0
         self._of: tuple[str, int] | None = None  # scene and cloud of the results
         self._results: dict[tuple[Weighting, int | None], FusedPoints] = {}
 
@@ -110,6 +113,8 @@ class PointWise:
             if count in self.steps:
                 self._results |= {(weighting, count): fusion.result(weighting) for weighting in self.weightings}
         self._results |= {(weighting, None): fusion.result(weighting) for weighting in self.weightings}
+        self.uninformative.update({each: self._results[each, None].uninformative for each in self.weightings})
+        self.points += len(cloud)
         self._of = (scene.name, id(cloud))
 
 

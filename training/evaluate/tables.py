@@ -53,9 +53,11 @@ def table2(bench: Bench, views: int | None = None) -> Table:
     }
     rows = with_paper(bench.referring(methods), list(TABLE_2.values()))
     counted = methods["object, crop, informativeness"]
+    shares = {key: points.uninformative[WEIGHTINGS[key]] / points.points for key in ("g", "vg")}
     notes = [
         f"{counted.uninformative} of {counted.objects} objects (calibration included) had no informative view: the "
-        "mean of their views stands in.",
+        f"mean of their views stands in. Of points {shares['g']:.0%} had none, {shares['vg']:.0%} where only views count "
+        "that see them.",
         f"Patches of {views or 'all'} views a scene, crops of all.",
     ]
     return Table("table2", "Table 2: multi-view fusion", REFERRING, rows, bench.about(), notes)
