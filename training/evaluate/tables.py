@@ -56,8 +56,8 @@ def table2(bench: Bench, views: int | None = None) -> Table:
     shares = {key: points.uninformative[WEIGHTINGS[key]] / points.points for key in ("g", "vg")}
     notes = [
         f"{counted.uninformative} of {counted.objects} objects (calibration included) had no informative view: the "
-        f"mean of their views stands in. Of points {shares['g']:.0%} had none, {shares['vg']:.0%} where only views count "
-        "that see them.",
+        f"mean of their views stands in. Of points {shares['g']:.0%} had none, {shares['vg']:.0%} where only views "
+        "count that see them.",
         f"Patches of {views or 'all'} views a scene, crops of all.",
     ]
     return Table("table2", "Table 2: multi-view fusion", REFERRING, rows, bench.about(), notes)
