@@ -283,3 +283,12 @@ def test_prompts_of_a_scene_and_of_the_catalogue(tmp_path):
 def test_prompt_settings_that_are_none_are_named():
     with pytest.raises(ValueError, match="operator 'min': expected max or mean"):
         PromptConfig(operator="min")
+
+
+def test_without_fallback_an_object_that_no_view_tells_apart_has_no_feature():
+    away, own = torch.tensor([[0.0, 1.0]]), torch.tensor([1.0, 0.0])
+    queries = {2: Queries(own, away), 3: Queries(away[0], own[None])}
+    features, labels = torch.cat([away, away]), torch.tensor([2, 3])
+    whole, strict = (fuse_objects(features, labels, queries, fallback=fallback) for fallback in (True, False))
+    assert (whole.labels, strict.labels) == ([2, 3], [3])
+    assert whole.uninformative == strict.uninformative == 1

@@ -44,7 +44,8 @@ class ObjectWise:
     """Object-level features of true masks, fused over views (eq. 5): DROP-CLIP's upper bound, and OpenMask3D's with
     multi-scale crops, visibility and no informativeness.
 
-    features_of: the object features of a scene's views; views: how many of them, in `view_order`, None: all.
+    features_of: the object features of a scene's views; views: how many of them, in `view_order`, None: all. fallback:
+    whether an object without an informative view has a feature at all (see `fuse_objects`).
     """
 
     features_of: Callable[[Scene], ViewFeatures]
@@ -53,6 +54,7 @@ class ObjectWise:
     weighting: Weighting = field(default_factory=Weighting)
     config: PromptConfig = field(default_factory=PromptConfig)
     views: int | None = None
+    fallback: bool = True
     uninformative: int = 0  # objects so far that no view showed informatively, of `objects`
     objects: int = 0
 
@@ -67,9 +69,10 @@ class ObjectWise:
             seen.pixels,
             self.weighting,
             self.config.operator,
+            self.fallback,
         )
         self.uninformative += fused.uninformative
-        self.objects += len(fused.labels)
+        self.objects += len(fused.labels) if self.fallback else len(fused.labels) + fused.uninformative
         return FeatureCloud(rows_of_labels(cloud.labels, fused.labels), fused.features, self.text)
 
 

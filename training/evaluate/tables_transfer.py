@@ -209,8 +209,8 @@ def table5(bench: Bench, osd: Path | None = None) -> Table:
             found = segmented({**first, **named}, load_osd(osd)[: bench.limit], cloud_of, "table 5, OSD")
             rows += instance_rows("OSD (real)", found, [])
     notes = [
-        f"eps is fitted on single views of known instances ({', '.join(map(str, EPS))}); of coordinates {100 * NEAR:g} cm "
-        "are eps.",
+        f"eps is fitted on single views of known instances ({', '.join(map(str, EPS))}); of coordinates {100 * NEAR:g} "
+        "cm are eps.",
         "Clusters have no confidence: AP ranks them by their points.",
     ]
     return Table("table5", "Table 5: instances", ("mIoU", "AP25", "AP50"), rows, bench.about(), notes)

@@ -45,13 +45,14 @@ def fuse_objects(
     pixels: torch.Tensor | None = None,
     weighting: Weighting = Weighting(),
     operator: str = PromptConfig.operator,
+    fallback: bool = True,
 ) -> FusedScene:
     """Equation 5: the mean of an object's views by their weights.
 
     features (V,C) unit rows of all object crops of a scene, labels (V,) the object each shows, pixels (V,) how many
     show it (for visibility), queries by label. An object that no view shows informatively falls back to the mean of its
     views by the other factor, and is counted: leaving it without a target would teach the student nothing about the
-    objects that are hard to tell apart. An object without any view is left out.
+    objects that are hard to tell apart. Without `fallback` it is left out, as an object without any view is.
     """
     if weighting.visibility and pixels is None:
         raise ValueError("visibility needs the visible pixels of each crop; pass pixels")
@@ -67,6 +68,8 @@ def fuse_objects(
             weights = seen * informativeness(views, query.positive, query.negatives, operator)
             if weights.sum() <= 0:
                 weights, uninformative = seen, uninformative + 1
+                if not fallback:
+                    continue
         fused.append(normalize((weights[:, None] * views).sum(0) / weights.sum(), dim=0))
         found.append(label)
     return FusedScene(found, torch.stack(fused) if fused else features.new_zeros(0, features.shape[1]), uninformative)
