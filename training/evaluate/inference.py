@@ -24,7 +24,7 @@ from training.mvtod.scenes import Scene
 
 NEGATIVES = ("scene", "canonical", "all", "none")
 TEMPERATURES = (0.02, 0.05, 0.1, 0.2)
-THRESHOLDS = tuple(expit(np.linspace(-12, 6, 73)).tolist())  # of probabilities, even in log-odds; many negatives leave little
+THRESHOLDS = tuple(expit(np.linspace(-12, 6, 73)).tolist())  # even in log-odds; of many negatives little is left
 STEPS = 100  # of a threshold of cosines
 BLOCK = 256  # rows at a time
 
