@@ -336,4 +336,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    from training.fusion import run  # Ray's workers look for what they are to do in the module of this name
+
+    run.main()
