@@ -26,7 +26,7 @@ from training.evaluate.exported import ExportedInstances, ExportedMaps
 from training.evaluate.inference import InferenceConfig
 from training.evaluate.instances import Clustering, instances_of
 from training.evaluate.methods import Instances, PatchesOfView, Student
-from training.evaluate.methods2d import Boxes, EverySam, GroundingDino, Sam
+from training.evaluate.methods2d import Boxes, ClipSeg, EverySam, GroundingDino, Owlv2, Sam
 from training.evaluate.metrics import Overlaps, instance_summary, localised
 from training.evaluate.paper import TABLE_4, TABLE_5, TABLE_11, TABLE_12
 from training.evaluate.protocol import Method, WeightsAbsent
@@ -67,6 +67,11 @@ def table4(bench: Bench, data: Path | None = None) -> Table:
         "OpenSeg to 3D": ExportedMaps(bench.exported / "openseg"),
         "MaskCLIP to 3D": PatchesOfView(bench.patches, bench.grounder.text),
         "DROP-CLIP": Student(bench.grounder, scale),
+    }
+    methods |= {
+        "OWLv2": Boxes(Owlv2(), threshold=0.1),
+        "OWLv2 with SAM": Boxes(Owlv2(), Sam(), 0.1),
+        "CLIPSeg": ClipSeg(),
     }
     if data is None:
         methods["DROP-CLIP, instances"] = Instances(bench.grounder)
