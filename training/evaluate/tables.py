@@ -168,10 +168,12 @@ def figure5(bench: Bench, views: int | None = None) -> Table:
         (row,) = bench.referring({"object-wise, informativeness": object_wise(bench, views=count)})
         rows.append(row | {"views": count})
     few = [n for n in steps if n <= (views or most)]
-    points = point_wise(bench, [WEIGHTINGS["v"]], views or most, few)
-    methods = {f"{count}": points.method(WEIGHTINGS["v"], count) for count in few}
-    for row, count in zip(bench.referring(methods), few, strict=True):
-        rows.append(row | {"method": "point-wise, visibility", "views": count})
+    curves = {"point-wise, informativeness": WEIGHTINGS["g"], "point-wise, visibility": WEIGHTINGS["v"]}
+    points = point_wise(bench, list(curves.values()), views or most, few)
+    keys = [(name, count) for name in curves for count in few]
+    methods = {f"{name} {count}": points.method(curves[name], count) for name, count in keys}
+    for row, (name, count) in zip(bench.referring(methods), keys, strict=True):
+        rows.append(row | {"method": name, "views": count})
     return Table("figure5", "Figure 5: number of views", REFERRING, rows, bench.about(), x="views")
 
 
