@@ -8,7 +8,7 @@ endif
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
-SETUP_INPUTS := tools/setup.sh setup.py pyproject.toml CMakeLists.txt package.xml $(wildcard cmake/* msg/* native/* srv/*) \
+SETUP_INPUTS := tools/setup.sh setup.py pyproject.toml CMakeLists.txt package.xml $(wildcard action/* cmake/* msg/* native/* srv/*) \
   $(shell find support -type f)
 
 export QUERY
@@ -42,4 +42,4 @@ lint: $(READY)
 	$(BIN)/ruff check .
 
 clean:
-	rm -rf $(VENV) build out *.egg-info dropclip_ros/msg dropclip_ros/srv dropclip_ros/*.so
+	rm -rf $(VENV) build out *.egg-info dropclip_ros/action dropclip_ros/msg dropclip_ros/srv dropclip_ros/*.so

@@ -3,7 +3,7 @@
 
 A ROS 2 install builds this tree through package.xml and CMakeLists.txt and never runs this file. Here the same
 CMakeLists.txt runs against the PyPI ros-* wheels, and what it installs goes where the wheels put theirs: lib*.so in
-<prefix>/lib, share/ in <prefix>/share, the generated dropclip_ros/{msg,srv} beside the hand-written modules.
+<prefix>/lib, share/ in <prefix>/share, the generated dropclip_ros/{msg,srv,action} beside the hand-written modules.
 The wheels lack tf2_msgs: support/tf2_msgs stands in for it.
 """
 import os
@@ -64,11 +64,13 @@ class BuildInterfaces(build_ext):
         target = HERE / PACKAGE if in_place else Path(self.build_lib).resolve() / PACKAGE
         target.mkdir(parents=True, exist_ok=True)
         source = python_package(install, PACKAGE)
-        for generated in ("msg", "srv"):
+        for generated in ("msg", "srv", "action"):
             shutil.rmtree(target / generated, ignore_errors=True)
             shutil.copytree(source / generated, target / generated, ignore=shutil.ignore_patterns("*.c"))
         for library in source.glob("*.so"):
-            shutil.copy2(library, target)
+            beside = target / f".{library.name}"
+            shutil.copy2(library, beside)
+            beside.replace(target / library.name)   # a process may have the old one mapped
         self._add_data(install)
         if not any((Path(p) / "share/tf2_msgs/cmake").is_dir() for p in prefixes):
             install = cmake_install(HERE / "support/tf2_msgs", build / "tf2_msgs", prefixes)

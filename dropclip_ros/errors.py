@@ -19,6 +19,11 @@ class Status(IntEnum):
     MODEL_ERROR = 9
     NO_GRASPS = 10
     TIMEOUT = 11
+    NO_PATH = 12
+    SLIPPED = 13
+    TOO_WIDE = 14
+    SCENE_CHANGED = 15
+    CANCELLED = 16
 
 
 class DropclipError(Exception):
