@@ -7,7 +7,7 @@ from __future__ import annotations
 import io
 import multiprocessing
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
 from pathlib import Path
@@ -72,7 +72,7 @@ def grasps(
         raise MvtodError(f"{', '.join(sorted(missing)[:3])}: not in catalogue {catalogue}; name the scenes' own")
     files, broken = {}, {}
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), die_with, (os.getpid(),)) as pool:
-        tries = {pool.submit(_grasps_of, catalogue, specs[name], gripper, cache, trial): name for name in names}
+        tries = {pool.submit(object_grasps, catalogue, specs[name], gripper, cache, trial): name for name in names}
         for done in tqdm(as_completed(tries), total=len(tries), desc="objects tried", unit="object"):
             try:
                 files[tries[done]] = done.result()
@@ -88,7 +88,7 @@ def grasps(
         print(f"without grasps: {name}: {reason}")
 
 
-def _grasps_of(name: str, spec: ObjectSpec, gripper: str, cache: Path, trial: TrialConfig) -> Path:
+def object_grasps(name: str, spec: ObjectSpec, gripper: str, cache: Path, trial: TrialConfig) -> Path:
     """The file of an object's grasps: the catalogue's own, or one in the cache, made where it is not there.
 
     Raises MvtodError where the file is broken or the object cannot be grasped.
@@ -113,11 +113,19 @@ def place(
     files: of the objects that have grasps, by name. Grasps that held in their trial, opened at most as wide as the
     gripper goes: those free of collisions first, then others, of each kind spread evenly over those of the object.
     """
+    description = scene.description
+    return place_on(description.objects, description.table.height, files, catalogue, gripper, per_object)
+
+
+def place_on(
+    placed: Sequence[PlacedObject], height: float, files: Mapping[str, Path], catalogue: Catalogue, gripper: Gripper,
+    per_object: int,
+) -> tuple[Grasps, np.ndarray]:  # fmt: skip
+    """The same for objects that stand on a table whose top is at a height, m."""
     specs = {spec.name: spec for spec in catalogue.specs}
-    placed = scene.description.objects
     models = {one.name: catalogue.build(specs[one.name]) for one in placed}
     surfaces = {one.label: _surface(one, models[one.name]) for one in placed}
-    table = np.array([0.0, 0, 1, -scene.description.table.height])
+    table = np.array([0.0, 0, 1, -height])
     rows, collides = [np.zeros((0, 17))], [np.zeros(0, bool)]
     for one in (one for one in placed if one.name in files):
         spec = specs[one.name]

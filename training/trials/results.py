@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One row of CSV a trial: written as soon as the trial has ended, so that a run that was stopped goes on."""
+
+from __future__ import annotations
+
+import csv
+import os
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import IO, get_type_hints
+
+from training.mvtod.errors import MvtodError
+from training.trials.grading import Reason
+
+SETUP = ("proposals", "grounding", "negatives", "split", "wording")  # what is compared in a report
+KEY = (*SETUP, "seed", "clutter", "number")  # one trial
+
+
+@dataclass(frozen=True)
+class Result:
+    """A trial. Lists are joined by blanks, times in seconds.
+
+    scene_seed, attempts: of the scene that was asked about, and how many were laid for it. targets: what the phrase
+    fits; distractors: others of their category; pixels: that the camera sees of the target. share, iou: of the answered
+    points with the target; grounded: most of them lie on it. status: how the last step ended. executed: which
+    candidate, -1 none; lifted: what rose 10 cm. reason: of failure. seconds_to_pose: from the phrase to grasp poses.
+    """
+
+    proposals: str
+    grounding: str
+    negatives: str
+    split: str
+    wording: str
+    seed: int
+    clutter: str
+    number: int
+    family: str
+    phrase: str = ""
+    targets: str = ""
+    distractors: int = 0
+    objects: str = ""
+    scene_seed: int = 0
+    attempts: int = 0
+    pixels: int = -1
+    grounded: bool = False
+    share: float = 0.0
+    iou: float = 0.0
+    points: int = 0
+    candidates: int = 0
+    executed: int = -1
+    lifted: str = ""
+    success: bool = False
+    status: str = ""
+    reason: str = ""
+    message: str = ""
+    seconds_to_pose: float = 0.0
+    seconds_pick: float = 0.0
+    seconds: float = 0.0
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        return tuple(str(getattr(self, name)) for name in KEY)
+
+
+_TYPES = get_type_hints(Result)
+_COLUMNS = [field.name for field in fields(Result)]
+
+
+def read_results(path: Path) -> list[Result]:
+    """Trials of a file, those that a later row repeats left out; a last row that was cut short is left out as well.
+
+    Raises MvtodError where the file is none of ours.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            if reader.fieldnames != _COLUMNS:
+                raise MvtodError(f"{path}: its columns are not those of trials; name another file")
+            rows = [row for row in reader if None not in row.values()]
+    except (OSError, UnicodeError, csv.Error) as error:
+        raise MvtodError(f"{path} cannot be read as a table of trials ({error}); name another file") from error
+    found = {}
+    for row in rows:
+        try:
+            result = Result(**{name: _parse(name, text) for name, text in row.items()})
+        except ValueError as error:
+            raise MvtodError(f"{path}: a row has {error}; remove the row, and its trial is run again") from error
+        found[result.key] = result
+    return list(found.values())
+
+
+def _parse(name: str, text: str) -> object:
+    kind = _TYPES[name]
+    if kind is bool:
+        if text not in ("True", "False"):
+            raise ValueError(f"{name} {text!r}, expected True or False")
+        return text == "True"
+    try:
+        return kind(text)
+    except ValueError as error:
+        raise ValueError(f"{name} {text!r}, expected a number") from error
+
+
+class ResultFile:
+    """Appends trials to a CSV file; `done` are those there already. Errors are not: they are tried again."""
+
+    def __init__(self, path: Path) -> None:
+        known = read_results(path) if path.exists() and path.stat().st_size else []
+        self.done = {result.key for result in known if result.reason != Reason.ERROR.value}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = _whole_lines(path)
+        self._writer = csv.DictWriter(self._file, _COLUMNS)
+        if not self._file.tell():
+            self._writer.writeheader()
+
+    def add(self, result: Result) -> None:
+        """Written through to the disk."""
+        self._writer.writerow({name: f"{v:.6g}" if isinstance(v, float) else v for name, v in asdict(result).items()})
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self.done.add(result.key)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _whole_lines(path: Path) -> IO[str]:
+    """The file, open to append after its last whole line: a run that was killed may have left part of one."""
+    if path.exists():
+        whole = path.read_bytes().rfind(b"\n") + 1
+        os.truncate(path, whole)
+    return path.open("a", encoding="utf-8", newline="")
