@@ -28,17 +28,19 @@ from dropclip_ros.text import TextConfig, TextEncoder
 from dropclip_ros.weights import ModelConfig
 from training.checkpoint import CheckpointError
 from training.distill.config import DistillConfig
-from training.distill.data import Source
+from training.distill.data import Source, Targets
 from training.distill.errors import DistillError
 from training.distill.export import export, start_encoder
 from training.distill.processes import leave
 from training.distill.recipes import read_config
-from training.distill.targets import load_fused
+from training.distill.targets import catalogue_of, fuse_views, load_fused, tower_of_features
 from training.distill.train import Validate, distill
 from training.distill.validate import cosine_validation, evaluation, together
+from training.distill.vocabulary import Vocabulary, embedded
+from training.fusion.weights import ScenePrompts
 from training.language import training_vocabulary
 from training.mvtod.errors import MvtodError
-from training.mvtod.procedural.objects import catalogue
+from training.mvtod.scenes import Scene
 from training.mvtod.shards import load_scenes
 
 
@@ -49,7 +51,7 @@ class Options:
     scenes: Path
     """Folder of scenes or shards, as dropclip-mvtod writes them; what is broken is left out with a warning."""
     fused: Path
-    """Fused features of these scenes (safetensors)."""
+    """Fused features of these scenes (safetensors), or the folder of features of their views from dropclip-fuse."""
     out: Path
     """Folder for checkpoints, log and the model folder `model`; a checkpoint in it is gone on from."""
     config_file: Annotated[Path | None, tyro.conf.arg(name="config")] = None
@@ -61,7 +63,7 @@ class Options:
     validation: Path | None = None
     """Scenes of a validation split: with --text-adapter, the evaluation's semantic mIoU of them goes to the log."""
     validation_fused: Path | None = None
-    """Their fused features: the student's cosine distance from them goes to the log."""
+    """Their fused features, as `fused`: the student's cosine distance from them goes to the log."""
     name: str = "dropclip"
     """Of the model, in its card."""
     tensorboard: bool = False
@@ -75,33 +77,59 @@ def run(options: Options) -> None:
     """Trains and exports. Raises DistillError, CheckpointError, MvtodError or DropclipError."""
     config = options.recipe
     scenes = load_scenes(options.scenes, skip_broken=True)
-    source = Source(scenes, load_fused(options.fused, scenes), options.out / "clouds")
-    adapter, text, phrases = {}, None, None
-    if options.text_adapter:
-        adapter = load_tensors(options.text_adapter)
-        text = TextEncoder(TextConfig(), "cpu", adapter=options.text_adapter)
-    if config.phrase_weight and text:
-        phrases = text.encode(training_vocabulary(catalogue()).phrases)
-    validate = _validation(options, text) if options.validation else None
+    words = _words(options)
+    source = Source(scenes, _targets(options.fused, options.scenes, scenes, words), options.out / "clouds")
+    validate = _validation(options, words) if options.validation else None
     start = start_encoder(options.start_from) if options.start_from else None
+    phrases = words.rows if words and config.phrase_weight else None
     trained = distill(source, config, options.out, phrases, start, validate, options.tensorboard, options.profile)
     if int(os.environ.get("RANK", 0)) == 0:
-        model = ModelConfig(options.name, config.encoder, config.voxels)
+        text = words.text.config if words else TextConfig()
+        model = ModelConfig(options.name, config.encoder, config.voxels, text)
         data = f"{len(scenes)} scenes of {options.scenes}, targets {options.fused}."
         metrics = last_validation(options.out) | _summary(options.out)
+        adapter = load_tensors(options.text_adapter) if options.text_adapter else {}
         extras = adapter.get("adapter"), adapter.get("mean_object")
         export(options.out / "model", trained, model, config, data, metrics, *extras)
         print(f"model: {options.out / 'model'} (not calibrated)")
 
 
-def _validation(options: Options, text: TextEncoder | None) -> Validate:
+def _words(options: Options) -> Vocabulary | None:
+    """The text tower that goes with the targets, and the phrases of the scenes' catalogue; None without either."""
+    config = TextConfig()
+    if options.fused.is_dir():
+        tower = tower_of_features(options.fused)
+        if tower.model != "vit":
+            config = TextConfig(tower.model, tower.pretrained, tower.sha256)
+        elif options.text_adapter is None:
+            raise DistillError(f"{options.fused} holds features of a tower of our own: expected the adapter that maps "
+                               "text to them; give --text-adapter")  # fmt: skip
+    elif options.text_adapter is None:
+        return None
+    text = TextEncoder(config, "cpu", adapter=options.text_adapter)
+    if not (options.fused.is_dir() or options.recipe.phrase_weight):
+        return Vocabulary(text, (), text.encode(()))
+    phrases = training_vocabulary(catalogue_of(options.scenes).specs).phrases
+    return embedded(text, phrases, options.out, options.text_adapter)
+
+
+def _targets(fused: Path, folder: Path, scenes: Sequence[Scene], words: Vocabulary | None) -> Sequence[Targets]:
+    """Of a file of fused features, or fused from those of views; scenes are those of `folder`."""
+    if not fused.is_dir():
+        return load_fused(fused, scenes)
+    if words is None:
+        raise DistillError(f"{fused} is a folder: expected a file, as --fused is; or give a folder there too")
+    return fuse_views(fused, scenes, ScenePrompts(catalogue_of(folder).specs, words))
+
+
+def _validation(options: Options, words: Vocabulary | None) -> Validate:
     """What is looked at during training."""
     scenes, validations = load_scenes(options.validation, skip_broken=True), []
     if options.validation_fused:
-        source = Source(scenes, load_fused(options.validation_fused, scenes))
+        source = Source(scenes, _targets(options.validation_fused, options.validation, scenes, words))
         validations.append(cosine_validation(source, options.recipe))
-    if text:
-        validations.append(evaluation(scenes, text, options.recipe))
+    if words:
+        validations.append(evaluation(scenes, words.text, options.recipe))
     if not validations:
         raise DistillError("--validation needs --validation-fused, --text-adapter or both, to compare with")
     return together(validations)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fused features on disk: what the student is to say of each object of each scene."""
+"""What the student is to say of each object of each scene: fused features from disk, or fused from those of views."""
 
 from __future__ import annotations
 
@@ -12,9 +12,15 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from dropclip_ros.image import ImageConfig
 from training.distill.data import Targets
 from training.distill.errors import DistillError
+from training.fusion.fuse import fuse_objects
+from training.fusion.run import load_view_features
+from training.fusion.weights import ScenePrompts
+from training.mvtod.catalogue import PROCEDURAL, Catalogue, open_catalogue
 from training.mvtod.files import beside
+from training.mvtod.jobs import RECIPE_FILE, read_recipe
 from training.mvtod.scenes import Scene
 
 
@@ -48,3 +54,37 @@ def load_fused(path: Path, scenes: Sequence[Scene]) -> list[ObjectTargets]:
             return [ObjectTargets(labels[scene.name], file.get_tensor(scene.name).float()) for scene in scenes]
     except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
         raise DistillError(f"{path} holds no fused features ({error}); fuse them again") from error
+
+
+def catalogue_of(scenes: Path) -> Catalogue:
+    """The catalogue that a folder of scenes was made of, the procedural one where it does not say. MvtodError where it
+    is not here."""
+    recipe = read_recipe(scenes) if (scenes / RECIPE_FILE).exists() else {}
+    return open_catalogue(recipe.get("catalogue", PROCEDURAL))
+
+
+def tower_of_features(folder: Path) -> ImageConfig:
+    """The image tower whose features `dropclip-fuse` wrote into a folder. MvtodError, DistillError where none did."""
+    recipe = read_recipe(folder)
+    try:
+        return ImageConfig(**recipe["tower"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise DistillError(f"{folder / RECIPE_FILE} is none of dropclip-fuse ({error}); run dropclip-fuse") from error
+
+
+def fuse_views(folder: Path, scenes: Sequence[Scene], prompts: ScenePrompts) -> list[ObjectTargets]:
+    """Equation 5 for `scenes`, of the features of their views in a folder of `dropclip-fuse`, in its recipe's weighting
+    (informativeness alone). MvtodError where one lacks, DistillError where they are of other scenes."""
+    found = []
+    for scene in scenes:
+        seen = load_view_features(folder, scene)
+        if strange := sorted(set(seen.labels.tolist()) - set(scene.objects)):
+            raise DistillError(f"{folder} has features of an object {strange[0]} that {scene.name} does not have: they "
+                               "are of other scenes; run dropclip-fuse on these")  # fmt: skip
+        try:
+            fused = fuse_objects(seen.features.float(), seen.labels, prompts.of(scene))
+        except KeyError as error:
+            raise DistillError(f"{scene.name} shows {error}, which its catalogue lacks; give the catalogue it was made "
+                               "of, or fused features") from error  # fmt: skip
+        found.append(ObjectTargets(fused.labels, fused.features))
+    return found
