@@ -23,6 +23,7 @@ from threadpoolctl import ThreadpoolController
 
 from dropclip_ros.arrays import Array, cast, host, indices
 from dropclip_ros.crop import crop_above
+from dropclip_ros.devices import enough_memory, usable_device
 from dropclip_ros.encoder import OFFSET_UNIT
 from dropclip_ros.errors import DropclipError, Status
 from dropclip_ros.geometry import Intrinsics, RgbdFrame, backproject, invert_pose, transform_points
@@ -44,6 +45,7 @@ from dropclip_ros.voxels import Voxels, voxelize
 from dropclip_ros.weights import ADAPTER, IMAGE, ModelConfig, load_model
 
 MODEL_FOLDER = Path(__file__).with_name("model")
+REAL_MODEL_FOLDER = Path(__file__).with_name("model_real")  # learnt from scanned objects and a depth sensor's noise too
 NEGATIVE_MODES = ("none", "canonical", "custom", "scene")
 MAX_NEGATIVES = 256
 MIN_POINTS = 20  # fewer points above the table are not a scene
@@ -123,35 +125,6 @@ def _without_blas_threads(method: Callable) -> Callable:
     return limited
 
 
-@contextmanager
-def _enough_memory(device: torch.device) -> Iterator[None]:
-    """MODEL_ERROR where the memory does not suffice. Nothing falls back on the CPU: that would be slow unasked."""
-    try:
-        yield
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise DropclipError(
-            Status.MODEL_ERROR,
-            f"{device} ran out of memory; end what else uses it, crop the camera's view to the workspace, or choose "
-            "another device, as cpu",
-        ) from error
-
-
-def _usable(name: str) -> torch.device:
-    """The device of that name, once it has held something. MODEL_ERROR where it cannot be used."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        with _enough_memory(device):
-            torch.zeros(1, device=device).item()
-    except (RuntimeError, AssertionError) as error:  # which of them depends on how torch was built
-        reason = str(error).partition("\n")[0].partition(". ")[0]
-        raise DropclipError(
-            Status.MODEL_ERROR, f"device {name!r} cannot be used ({reason:.150}); expected auto, cpu, cuda or cuda:N"
-        ) from error
-    return device
-
-
 def _empty_scene(what: str) -> DropclipError:
     return DropclipError(Status.EMPTY_SCENE, f"{what}: is something on it, within the camera's view and range?")
 
@@ -208,8 +181,8 @@ class Grounder:
 
         image: whether its image tower, where it has one, looks at the frame too.
         """
-        device, folder = _usable(device), Path(path) if path else MODEL_FOLDER
-        with _enough_memory(device):
+        device, folder = usable_device(device), Path(path) if path else MODEL_FOLDER
+        with enough_memory(device):
             encoder, config = load_model(folder, device)
             text = TextEncoder(config.text, device, adapter=folder / ADAPTER)
             tower = ImageTower(config.image, folder / IMAGE, device) if image and config.image else None
@@ -239,9 +212,9 @@ class Grounder:
         timing: dict[str, float] = {}
         if up is None and frame.camera_pose is not None:
             up = frame.camera_pose[2, :3]
-        with _timed(timing, "backproject"), _enough_memory(self.device):
+        with _timed(timing, "backproject"), enough_memory(self.device):
             points, pixels = backproject(self._uploaded(frame.depth), frame.intrinsics)
-        with _timed(timing, "table"), _enough_memory(self.device):
+        with _timed(timing, "table"), enough_memory(self.device):
             table = find_table(points, self.table, up, last)
             chosen = indices(crop_above(points, table, self.table))
             points, pixels = points[chosen], pixels[chosen]  # each point contiguous from here on
@@ -272,14 +245,14 @@ class Grounder:
         timing = {} if timing is None else timing
         if len(points) < MIN_POINTS:
             raise _empty_scene(f"only {len(points)} points stand on the table, expected at least {MIN_POINTS}")
-        with _timed(timing, "voxels"), _enough_memory(self.device):
+        with _timed(timing, "voxels"), enough_memory(self.device):
             points, pixels = self._uploaded(points), self._uploaded(pixels)
             colors = self._uploaded(frame.rgb).reshape(-1, 3)[pixels]
             local = cast(transform_points(invert_pose(table.frame), points), "float32")
             voxels = voxelize(local, cast(colors, "float32") / 255, self.config.voxels)
-        with _timed(timing, "encoder"), _enough_memory(self.device):
+        with _timed(timing, "encoder"), enough_memory(self.device):
             features, middles = self._features(voxels)
-        with _timed(timing, "instances"), _enough_memory(self.device):
+        with _timed(timing, "instances"), enough_memory(self.device):
             if objects is None:
                 eye = invert_pose(table.frame)[:3, 3]
                 instances = instance_labels(voxels.centers, voxels.feats, features, eye, self.objects, middles)
@@ -294,7 +267,7 @@ class Grounder:
                 raise _empty_scene(f"only specks stand on the table, none of {self.objects.min_voxels} voxels")
             pooled = pool_features(features, instances) @ self.basis.T
         if self.image is not None:
-            with _timed(timing, "image"), _enough_memory(self.device):
+            with _timed(timing, "image"), enough_memory(self.device):
                 labels = np.zeros(frame.depth.size, np.int64)
                 labels[pixels] = instances[voxels.point_to_voxel]
                 seen, weight = self.image.embed(frame.rgb, labels.reshape(frame.depth.shape)), self.image.config.weight
@@ -355,9 +328,9 @@ class Grounder:
         threshold = threshold or self.config.threshold
         query = clean_phrase(query, "query")
         others = self._negatives(query, negatives, mode or ("custom" if negatives else "canonical"))
-        with _timed(timing, "text"), _enough_memory(self.device):
+        with _timed(timing, "text"), enough_memory(self.device):
             text = self.text.encode([query, *others]).to(self.device)
-        with _timed(timing, "similarity"), _enough_memory(self.device):
+        with _timed(timing, "similarity"), enough_memory(self.device):
             similarity = similarities(scene.instance_features, text, self.text.mean_object)
             rho = referring_scores(similarity, self.config.temperature, self.config.null_similarity)
             rho = np.append(0.0, rho.cpu().numpy())[scene.instances]

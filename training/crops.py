@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,3 +103,15 @@ def collect_crops(scenes: list[Scene], cache: Path | None = None, views: int | N
     if cache is not None:
         crops.save(cache)
     return crops
+
+
+def joined(parts: Sequence[Crops]) -> Crops:
+    """Crops of several data sets, one after the other; `scene` counts on."""
+    if len(parts) == 1:
+        return parts[0]
+    before = np.cumsum([0, *(part.scene.max(initial=-1) + 1 for part in parts[:-1])])
+    arrays = {
+        key: np.concatenate([getattr(p, key) for p in parts]) for key in ("pixels", "masks", "view", "label", "area")
+    }
+    scene = np.concatenate([part.scene + first for part, first in zip(parts, before, strict=True)])
+    return Crops(**arrays, scene=scene, names=[name for part in parts for name in part.names])

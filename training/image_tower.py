@@ -150,12 +150,21 @@ def _optimizer(tower: nn.Module, text: nn.Module, head: nn.Module, config: Tower
 
 
 def train_tower(
-    crops: Crops, vocabulary: Vocabulary, text: nn.Module, config: TowerConfig, checkpoint: Path | None = None
+    crops: Crops,
+    vocabulary: Vocabulary,
+    text: nn.Module,
+    config: TowerConfig,
+    checkpoint: Path | None = None,
+    start_from: Path | None = None,
 ) -> nn.Module:
-    """Trains tower and text side (in place); goes on from `checkpoint` where it exists."""
+    """Trains tower and text side (in place); goes on from `checkpoint` where it exists.
+
+    start_from: the checkpoint of another run, whose weights this one begins with.
+    """
     torch.manual_seed(config.seed)
     parts = nn.ModuleDict({"tower": make_vit(config.image, config.patch_dropout), "text": text, "head": TowerHead()})
     tower, head = parts["tower"], parts["head"]
+    load_checkpoint(start_from, parts=parts)
     optimizer, schedule = _optimizer(tower, text, head, config)
     names = sorted(set(crops.names))
     object_of_crop = np.searchsorted(names, crops.names)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from training.mvtod.catalogue import ObjectSpec, matches
-from training.mvtod.phrases import ABSENT_PHRASES, CANONICAL_NEGATIVES, FAMILIES, all_training_phrases, describe
+from training.mvtod.catalogue import ObjectSpec
+from training.mvtod.phrases import ABSENT_PHRASES, CANONICAL_NEGATIVES, FAMILIES, normal
 from training.mvtod.wording import describe_object
 
 FAMILY_SHARE = dict(zip(FAMILIES, (0.3, 0.4, 0.15, 0.15), strict=True))
@@ -41,21 +41,21 @@ def prompts(phrases: Sequence[str]) -> list[list[str]]:
 
 def training_vocabulary(specs: Sequence[ObjectSpec]) -> Vocabulary:
     """All phrases of the training instances; half of the absent phrases and the canonical ones describe nothing."""
-    known = list(all_training_phrases(specs))
+    described = {spec.name: describe_object(spec) for spec in specs if spec.split == "train"}
+    families = [family for description in described.values() for family in description.training.values()]
+    known = sorted({phrase for said in families for phrase in said})
     phrases = known + list(ABSENT_PHRASES["calibration"]) + list(CANONICAL_NEGATIVES)
-    column = {phrase: i for i, phrase in enumerate(phrases)}
+    column, plain = {phrase: i for i, phrase in enumerate(phrases)}, [normal(phrase) for phrase in known]
     weights, true = {}, {}
-    for spec in specs:
-        if spec.split != "train":
-            continue
+    for name, description in described.items():
         row = np.zeros(len(phrases), np.float32)
         for family, share in FAMILY_SHARE.items():
-            said = describe(spec.category, spec.attributes).training[family]
+            said = description.training[family]
             for phrase in said:
                 row[column[phrase]] += share / len(said)
-        weights[spec.name] = row / row.sum()
-        true[spec.name] = row > 0
-        true[spec.name][: len(known)] |= [matches(spec, phrase) for phrase in known]
+        weights[name] = row / row.sum()
+        true[name] = row > 0
+        true[name][: len(known)] |= [phrase in description.accepted for phrase in plain]
     return Vocabulary(phrases, weights, true)
 
 

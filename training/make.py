@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -20,22 +21,25 @@ from safetensors.torch import load_file, save_file
 
 from dropclip_ros.encoder import MinkUNet14D
 from dropclip_ros.image import ImageTower
-from dropclip_ros.pipeline import MODEL_FOLDER
+from dropclip_ros.pipeline import MODEL_FOLDER, REAL_MODEL_FOLDER
 from dropclip_ros.text import TextConfig, TextEncoder
 from dropclip_ros.weights import ModelConfig
 from training.calibrate import calibrate
-from training.crops import collect_crops
+from training.crops import collect_crops, joined
 from training.distill import DistillConfig, Source, distill, read_config
 from training.distill.export import export, start_encoder
-from training.distill.recipes import SMALL
+from training.distill.recipes import REAL, SMALL
 from training.distill.targets import load_fused, save_fused
+from training.distill.vocabulary import embedded
 from training.fusion.fuse import fuse_objects
 from training.fusion.run import Recipe as FeatureRecipe
 from training.fusion.run import digest, extract, load_view_features
 from training.fusion.weights import ScenePrompts
 from training.image_tower import FrozenText, TowerConfig, save_tower, train_tower
 from training.language import prompts, training_vocabulary
+from training.mvtod.catalogue import PROCEDURAL, Catalogue, ObjectSpec
 from training.mvtod.procedural.objects import catalogue
+from training.mvtod.sensor import SENSORS
 from training.mvtod.shards import load_scenes
 
 
@@ -50,6 +54,19 @@ class Recipe:
     tower: TowerConfig = field(default_factory=TowerConfig)
     distill: DistillConfig = field(default_factory=lambda: read_config(SMALL))
     adapt_text: bool = True
+    meshes: Path | None = None  # a catalogue that `dropclip-mvtod collect` made, to learn from beside the procedural
+    mesh_scenes: int = 250
+    real: DistillConfig = field(default_factory=lambda: read_config(REAL))  # of the weights for real frames
+
+    @property
+    def objects(self) -> list[ObjectSpec]:
+        """What is learnt from."""
+        return catalogue() + list(Catalogue.load(self.meshes).objects if self.meshes else ())
+
+    @property
+    def training_folders(self) -> tuple[str, ...]:
+        """Folders of training scenes."""
+        return ("train", "meshes") if self.meshes else ("train",)
 
 
 SPLITS = {
@@ -57,63 +74,61 @@ SPLITS = {
     "validation": "train",
     "unseen_instance": "unseen_instance",
     "unseen_category": "unseen_category",
+    "meshes": "train",
 }
 
 
 def make_scenes(out: Path, recipe: Recipe) -> None:
     """Renders every split, in processes of their own: the LLVMs of OSMesa and of Triton do not share one."""
+    counts = {"train": recipe.scenes, "meshes": recipe.mesh_scenes}
     for folder, split in SPLITS.items():
-        train = folder == "train"
-        count = recipe.scenes if train else recipe.heldout_scenes
-        seed = recipe.seed + (1 if folder == "validation" else 0)
-        subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "training.mvtod.cli",
-                "generate",
-                "--out",
-                str(out / "scenes" / folder),
-                "--split",
-                split,
-                "--scenes",
-                str(count),
-                "--views",
-                str(recipe.views),
-                "--seed",
-                str(seed),
-            ],
-            check=True,
-        )
+        if folder == "meshes" and not recipe.meshes:
+            continue
+        options = {
+            "out": out / "scenes" / folder,
+            "split": split,
+            "scenes": counts.get(folder, recipe.heldout_scenes),
+            "views": recipe.views,
+            "seed": recipe.seed + (folder == "validation"),
+            "catalogue": recipe.meshes if folder == "meshes" else PROCEDURAL,
+        }
+        said = [str(part) for name, value in options.items() for part in (f"--{name}", value)]
+        subprocess.run([sys.executable, "-m", "training.mvtod.cli", "generate", *said], check=True)
 
 
-def make_tower(out: Path, recipe: Recipe) -> None:
-    """Trains the image tower (and the text adapter) on the crops of the training scenes."""
-    crops = collect_crops(load_scenes(out / "scenes" / "train"), out / "crops" / "train")
-    vocabulary, encoder = training_vocabulary(catalogue()), TextEncoder(TextConfig(), "cpu")
+def make_tower(out: Path, recipe: Recipe, start_from: Path | None = None) -> None:
+    """Trains the image tower (and the text adapter) on the crops of the training scenes.
+
+    start_from: tower.ckpt of another run, to begin with.
+    """
+    folders = recipe.training_folders
+    crops = joined([collect_crops(load_scenes(out / "scenes" / name), out / "crops" / name) for name in folders])
+    vocabulary, encoder = training_vocabulary(recipe.objects), TextEncoder(TextConfig(), "cpu")
     text = FrozenText(torch.stack([encoder.encode(texts) for texts in prompts(vocabulary.phrases)]), recipe.adapt_text)
-    tower = train_tower(crops, vocabulary, text, recipe.tower, out / "tower.ckpt")
+    tower = train_tower(crops, vocabulary, text, recipe.tower, out / "tower.ckpt", start_from)
     save_file({"adapter": text.adapter.detach().half().contiguous()}, out / "text_adapter.safetensors")
     save_tower(out / "image_tower.safetensors", tower)
 
 
 def make_fused(out: Path, recipe: Recipe, workers: int = 1) -> None:
     """Fused object features (eq. 4 and 5) of the training scenes, and their mean beside the text adapter."""
-    folder, weights = out / "scenes" / "train", out / "image_tower.safetensors"
+    weights = out / "image_tower.safetensors"
     text = TextEncoder(TextConfig(), "cpu", adapter=out / "text_adapter.safetensors")
-    wanted = ScenePrompts(catalogue(), text)
-    scenes, sha256 = load_scenes(folder), digest(recipe.tower.image, weights)
-    features = out / "features" / "train" / str(sha256)[:8]
-    made_of = FeatureRecipe(str(folder.resolve()), recipe.tower.image, sha256)
-    extract(scenes, features, made_of, weights, workers=workers)
-    fused = []
-    for scene in scenes:
-        seen = load_view_features(features, scene)
-        fused.append(fuse_objects(seen.features.float(), seen.labels, wanted.of(scene)))
-    lost, count = sum(f.uninformative for f in fused), sum(len(f.labels) for f in fused)
-    print(f"{lost} of {count} objects had no informative view")
-    save_fused(out / "fused" / "train.safetensors", scenes, fused)
-    mean = torch.cat([f.features for f in fused]).mean(0)
+    wanted, sha256 = ScenePrompts(recipe.objects, text), digest(recipe.tower.image, weights)
+    for name in recipe.training_folders:
+        folder = out / "scenes" / name
+        scenes, features = load_scenes(folder), out / "features" / name / str(sha256)[:8]
+        made_of = FeatureRecipe(str(folder.resolve()), recipe.tower.image, sha256)
+        extract(scenes, features, made_of, weights, workers=workers)
+        fused = []
+        for scene in scenes:
+            seen = load_view_features(features, scene)
+            fused.append(fuse_objects(seen.features.float(), seen.labels, wanted.of(scene)))
+        lost, count = sum(f.uninformative for f in fused), sum(len(f.labels) for f in fused)
+        print(f"{name}: {lost} of {count} objects had no informative view")
+        save_fused(out / "fused" / f"{name}.safetensors", scenes, fused)
+        if name == "train":
+            mean = torch.cat([f.features for f in fused]).mean(0)
     adapter = load_file(out / "text_adapter.safetensors")["adapter"]
     save_file({"adapter": adapter, "mean_object": mean}, out / "text_adapter.safetensors")
 
@@ -123,78 +138,109 @@ def make_encoder(out: Path, recipe: Recipe, start_from: Path | None = None) -> N
 
     start_from: what `start_encoder` reads: an encoder, as wide or narrower, to begin with.
     """
-    scenes = load_scenes(out / "scenes" / "train")
-    fused = load_fused(out / "fused" / "train.safetensors", scenes)
-    text = TextEncoder(TextConfig(), "cpu", adapter=out / "text_adapter.safetensors")
-    phrases = text.encode(training_vocabulary(catalogue()).phrases)
     start = start_encoder(start_from) if start_from else None
-    encoder = distill(Source(scenes, fused, out / "clouds"), recipe.distill, out / "distill", phrases, start)
+    _distil(out, recipe, recipe.distill, ("train",), start, "distill", "encoder")
+
+
+def make_real_encoder(out: Path, recipe: Recipe) -> None:
+    """The weights for real frames: goes on from the encoder with scenes of meshes and a depth sensor's noise."""
+    start = MinkUNet14D(recipe.distill.encoder)
+    start.load_state_dict(load_file(out / "encoder.safetensors"))
+    _distil(out, recipe, recipe.real, recipe.training_folders, start, "distill_real", "encoder_real")
+
+
+def _distil(
+    out: Path,
+    recipe: Recipe,
+    config: DistillConfig,
+    folders: Sequence[str],
+    start: MinkUNet14D | None,
+    run: str,
+    result: str,
+) -> None:
+    """The run in the folder `run`, on the scenes of some folders; its encoder goes to `result`.safetensors."""
+    scenes, fused = [], []
+    for name in folders:
+        scenes += (of_folder := load_scenes(out / "scenes" / name))
+        fused += load_fused(out / "fused" / f"{name}.safetensors", of_folder)
+    text = TextEncoder(TextConfig(), "cpu", adapter=out / "text_adapter.safetensors")
+    phrases = training_vocabulary(recipe.objects).phrases
+    phrases = embedded(text, phrases, out, out / "text_adapter.safetensors").rows
+    clouds = out / "clouds" if len(folders) == 1 else None  # they are kept by name, which folders share
+    encoder = distill(Source(scenes, fused, clouds), config, out / run, phrases, start)
     if int(os.environ.get("RANK", 0)) == 0:
-        part = out / "encoder.part"
+        part = out / f"{result}.part"
         save_file({k: v.contiguous() for k, v in encoder.state_dict().items()}, part)
-        part.replace(out / "encoder.safetensors")
+        part.replace(out / f"{result}.safetensors")
 
 
-def make_encoder_by(processes: int) -> None:
-    """`make_encoder` under torchrun, with the arguments of this command."""
+def make_by(processes: int, stage: str) -> None:
+    """A stage under torchrun, with the arguments of this command."""
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    stage = ["-m", "training.make", *sys.argv[1:], "--stage", "distill"]
-    subprocess.run([sys.executable, *torchrun, *stage], check=True, env={"OMP_NUM_THREADS": "1"} | os.environ)
+    command = ["-m", "training.make", *sys.argv[1:], "--stage", stage]
+    subprocess.run([sys.executable, *torchrun, *command], check=True, env={"OMP_NUM_THREADS": "1"} | os.environ)
 
 
-def make_model(out: Path, recipe: Recipe, model: Path) -> None:
-    """Calibrates on the validation scenes and writes the model folder."""
-    encoder = MinkUNet14D(recipe.distill.encoder)
-    encoder.load_state_dict(load_file(out / "encoder.safetensors"))
+def make_model(out: Path, recipe: Recipe, model: Path, real: bool = False) -> None:
+    """Calibrates on the validation scenes and writes the model folder; real: of the weights for real frames."""
+    suffix, made_by = ("_real", recipe.real) if real else ("", recipe.distill)
+    encoder = MinkUNet14D(made_by.encoder)
+    encoder.load_state_dict(load_file(out / f"encoder{suffix}.safetensors"))
     encoder.eval()
-    config = ModelConfig(
-        name="dropclip-small", encoder=recipe.distill.encoder, voxels=recipe.distill.voxels, text=TextConfig()
-    )
+    name = "dropclip-small" + suffix.replace("_", "-")
+    config = ModelConfig(name=name, encoder=made_by.encoder, voxels=made_by.voxels, text=TextConfig())
     text = TextEncoder(config.text, "cpu", adapter=out / "text_adapter.safetensors")
     tower = out / "image_tower.safetensors"
-    image = ImageTower(recipe.tower.image, tower)
-    config = calibrate(encoder, text, config, load_scenes(out / "scenes" / "validation"), image)
+    image, sensor = ImageTower(recipe.tower.image, tower), SENSORS[made_by.augment.sensor]
+    scenes = load_scenes(out / "scenes" / "validation")
+    config = calibrate(encoder, text, config, scenes, image, sensor=sensor)
     extras = load_file(out / "text_adapter.safetensors")
-    data = f"{recipe.scenes} procedural scenes of {recipe.views} views (`python -m training.make`)."
-    metrics = json.loads((out / "distill" / "summary.json").read_text())
+    data = f"{len(load_scenes(out / 'scenes' / 'train'))} procedural scenes"
+    data += f", {recipe.mesh_scenes} of meshes" if real else ""
+    metrics = json.loads((out / f"distill{suffix}" / "summary.json").read_text())
     adapter, mean = extras["adapter"], extras["mean_object"]
-    export(model, encoder, config, recipe.distill, data, metrics, adapter, mean, load_file(tower))
+    export(model, encoder, config, made_by, f"{data} (`python -m training.make`).", metrics, adapter, mean,
+           load_file(tower))  # fmt: skip
 
 
 def main(
     out: Path = Path("runs/large"),
-    stage: Literal["all", "scenes", "tower", "fuse", "distill", "export"] = "all",
+    stage: Literal["all", "scenes", "tower", "fuse", "distill", "export", "distill_real", "export_real"] = "all",
     model: Path = MODEL_FOLDER,
+    model_real: Path = REAL_MODEL_FOLDER,
     recipe: Recipe = Recipe(),
     threads: int = 0,
     processes: int = 2,
     start_from: Path | None = None,
+    tower_from: Path | None = None,
 ) -> None:
-    """Runs one stage, or all that have not left their result yet.
+    """Runs one stage, or all that have not left their result yet; those of the weights for real frames where
+    recipe.meshes is given.
 
     threads: of each process, 0 for all cores. processes: that embed crops and distil. start_from: a model folder to
-    distil on from.
+    distil on from. tower_from: tower.ckpt of another run, for the tower to begin with.
     """
     if threads:
         torch.set_num_threads(threads)
     out.mkdir(parents=True, exist_ok=True)
+    alone = processes == 1 or "RANK" in os.environ
     steps = {
         "scenes": lambda: make_scenes(out, recipe),
-        "tower": lambda: make_tower(out, recipe),
+        "tower": lambda: make_tower(out, recipe, tower_from),
         "fuse": lambda: make_fused(out, recipe, processes),
-        "distill": lambda: (
-            make_encoder(out, recipe, start_from)
-            if processes == 1 or "RANK" in os.environ
-            else make_encoder_by(processes)
-        ),
+        "distill": lambda: make_encoder(out, recipe, start_from) if alone else make_by(processes, "distill"),
         "export": lambda: make_model(out, recipe, model),
+        "distill_real": lambda: make_real_encoder(out, recipe) if alone else make_by(processes, "distill_real"),
+        "export_real": lambda: make_model(out, recipe, model_real, real=True),
     }
     results = {
         "tower": out / "image_tower.safetensors",
         "fuse": out / "fused" / "train.safetensors",
         "distill": out / "encoder.safetensors",
+        "distill_real": out / "encoder_real.safetensors",
     }
-    for name in steps if stage == "all" else (stage,):
+    every = [name for name in steps if recipe.meshes or not name.endswith("_real")]
+    for name in every if stage == "all" else (stage,):
         if stage == "all" and name in results and results[name].exists():
             print(f"{name}: {results[name]} is there")
             continue

@@ -13,6 +13,7 @@ from training.distill.config import DistillConfig
 from training.distill.errors import DistillError
 
 SMALL = Path(__file__).with_name("small.yaml")  # the recipe of the shipped model
+REAL = Path(__file__).with_name("real.yaml")  # of the weights for real frames, which go on from that one
 
 
 def read_config(path: Path) -> DistillConfig:
