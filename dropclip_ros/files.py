@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from dropclip_ros.errors import DropclipError, Status
@@ -50,3 +52,16 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
         raise DropclipError(
             Status.MODEL_ERROR, f"{path} is no whole safetensors file ({error}); fetch the model again"
         ) from error
+
+
+def mismatch(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str | None:
+    """The first difference between tensors by name and those expected, in names and shapes, or one with NaN or inf."""
+    for name, tensor in expected.items():
+        if name not in state:
+            return f"tensor {name} is missing"
+        if state[name].shape != tensor.shape:
+            return f"tensor {name} has shape {tuple(state[name].shape)}, expected {tuple(tensor.shape)}"
+        if state[name].is_floating_point() and not torch.isfinite(state[name]).all():
+            return f"tensor {name} holds NaN or inf"
+    surplus = sorted(set(state) - set(expected))
+    return f"tensor {surplus[0]} is not part of it" if surplus else None

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from dropclip_ros.encoder import EncoderConfig, MinkUNet14D
 from dropclip_ros.errors import DropclipError, Status
-from dropclip_ros.files import check_sha256, load_tensors, sha256_of
+from dropclip_ros.files import check_sha256, load_tensors, mismatch, sha256_of
 from dropclip_ros.image import ImageConfig
 from dropclip_ros.text import TextConfig, is_sha256
 from dropclip_ros.voxels import VoxelConfig
@@ -239,15 +239,7 @@ def _mismatch(state: Mapping[str, Tensor], config: EncoderConfig) -> str | None:
     """The first difference between a state dict and the one an encoder of this config has."""
     with torch.device("meta"):
         expected = MinkUNet14D(config).state_dict()
-    for name, tensor in expected.items():
-        if name not in state:
-            return f"tensor {name} is missing"
-        if state[name].shape != tensor.shape:
-            return f"tensor {name} has shape {tuple(state[name].shape)}, expected {tuple(tensor.shape)}"
-        if state[name].is_floating_point() and not torch.isfinite(state[name]).all():
-            return f"tensor {name} holds NaN or inf"
-    surplus = sorted(set(state) - set(expected))
-    return f"tensor {surplus[0]} is not part of it" if surplus else None
+    return mismatch(state, expected)
 
 
 def _stored(name: str, tensor: Tensor) -> Tensor:
