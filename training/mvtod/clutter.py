@@ -157,6 +157,23 @@ def settle(
     return [replace(placed[k], world_from_mesh=rows(poses[k])) for k in np.flatnonzero(there)], dropped
 
 
+def add_hulls(
+    spec: mujoco.MjSpec, body: mujoco.MjsBody, placed: PlacedObject, model: ObjectModel, **geom: object
+) -> None:
+    """The object's collision shapes, which weigh what it weighs, as geoms of `body`, at its origin."""
+    for part, hull in enumerate(model.hull_parts):
+        name = f"{body.name}_{part}"
+        spec.add_mesh(
+            name=name,
+            inertia=mujoco.mjtMeshInertia.mjMESH_INERTIA_CONVEX,
+            uservert=(placed.scale * hull).ravel().astype(float),
+        )
+        body.add_geom(
+            type=mujoco.mjtGeom.mjGEOM_MESH, meshname=name, density=model.density,
+            friction=[model.friction, 0.01, 0.003], condim=6, solref=[0.01, 1.0], **geom,
+        )  # fmt: skip
+
+
 class _World:
     """The objects' collision shapes as free bodies above the table."""
 
@@ -172,16 +189,7 @@ class _World:
             quaternion = Rotation.from_matrix(pose[:3, :3]).as_quat(scalar_first=True)
             body = spec.worldbody.add_body(name=str(k), pos=pose[:3, 3], quat=quaternion)
             body.add_freejoint()
-            for part, hull in enumerate(model.hull_parts):
-                spec.add_mesh(
-                    name=f"{k}_{part}",
-                    inertia=mujoco.mjtMeshInertia.mjMESH_INERTIA_CONVEX,
-                    uservert=(one.scale * hull).ravel().astype(float),
-                )
-                body.add_geom(
-                    type=mujoco.mjtGeom.mjGEOM_MESH, meshname=f"{k}_{part}", density=model.density,
-                    friction=[model.friction, 0.01, 0.003], condim=6, solref=[0.01, 1.0],
-                )  # fmt: skip
+            add_hulls(spec, body, one, model)
         self._model = spec.compile()
         self._data = mujoco.MjData(self._model)
         self._bodies = [self._model.body(str(k)).id for k in range(len(placed))]

@@ -15,10 +15,12 @@ import numpy as np
 import open3d as o3d
 from scipy.spatial.transform import Rotation
 
-from dropclip_ros.grasps import Grasps, Gripper, colliding
+from dropclip_ros.grasps import Grasps, Gripper, colliding, thin_cloud
 from training.mvtod.catalogue import ObjectModel
 from training.mvtod.errors import MvtodError
 
+FINGERS = ("left", "right")
+CHUNK = 250  # candidates that are looked at together, until enough hit nothing
 VERSION = 1  # of sampling and trials: part of what cached grasps are named by
 
 
@@ -26,9 +28,10 @@ VERSION = 1  # of sampling and trials: part of what cached grasps are named by
 class TrialConfig:
     """Lengths in metres, times in seconds, forces in newtons, accelerations in m/s^2.
 
-    samples: candidates tried at most; wanted: the sampler stops at so many candidates that hit nothing. friction: of
-    the finger pads, which the object's own joins (the larger counts); cone: of the sampler, smaller, so that contacts
-    are safe. force: of each finger. slip: the most that the object may move in the hand, m; turn: rad.
+    samples: candidates tried at most; wanted: the sampler stops at so many candidates that hit nothing. physical: each
+    candidate is tried; else all count as held, as most do. friction: of the finger pads, which the object's own joins
+    (the larger counts); cone: of the sampler, smaller, so that contacts are safe. force: of each finger. slip: the most
+    that the object may move in the hand, m; turn: rad.
     """
 
     samples: int = 4000
@@ -44,6 +47,7 @@ class TrialConfig:
     slip: float = 0.03
     turn: float = 0.6
     seed: int = 0
+    physical: bool = True
 
     def __post_init__(self) -> None:
         for name in ("samples", "wanted", "cone", "friction", "force", "closing_time", "trial_time", "slip", "turn"):
@@ -107,7 +111,13 @@ def sample_grasps(model: ObjectModel, gripper: Gripper, config: TrialConfig) -> 
     )
     surface = (rng.dirichlet((1, 1, 1), 6 * config.samples)[:, :, None]
                * corners[rng.choice(len(area), 6 * config.samples, p=area / area.sum())]).sum(axis=1)  # fmt: skip
-    free = np.flatnonzero(~colliding(grasps, surface, gripper, voxel_size=0.003))
+    surface = surface.astype(np.float32)
+    surface, free = surface[thin_cloud(surface, 0.003)], np.zeros(0, int)
+    for start in range(0, len(grasps), CHUNK):
+        some = grasps[start : start + CHUNK]
+        free = np.append(free, start + np.flatnonzero(~colliding(some, surface, gripper, voxel_size=0)))
+        if len(free) >= config.wanted:
+            break
     return grasps[free[: config.wanted]]
 
 
@@ -119,6 +129,29 @@ def _within_cone(axis: np.ndarray, cone: float, rng: np.random.Generator) -> np.
     return direction / np.linalg.norm(direction, axis=1, keepdims=True)
 
 
+def add_hand(
+    spec: mujoco.MjSpec, parent: mujoco.MjsBody, gripper: Gripper, friction: float, prefix: str = ""
+) -> None:
+    """Fingers on slides that move as one, without a motor, before the boxes of the hand's body; the tips lie at x = 0
+    of `parent`, approach x, closing y. Joints, geoms and bodies of the fingers are named `prefix` + FINGERS."""
+    size = np.array([gripper.finger_depth, gripper.finger_thickness, gripper.finger_width]) / 2
+    names = [prefix + name for name in FINGERS]
+    for name, side in zip(names, (-1, 1), strict=True):
+        body = parent.add_body(name=name, pos=[-size[0], side * size[1], 0])
+        body.add_joint(name=name, type=mujoco.mjtJoint.mjJNT_SLIDE, axis=[0, side, 0], damping=20,
+                       range=[0, gripper.max_width / 2], limited=mujoco.mjtLimited.mjLIMITED_TRUE)  # fmt: skip
+        body.add_geom(name=name, type=mujoco.mjtGeom.mjGEOM_BOX, size=size, mass=0.1, condim=4, priority=0,
+                      friction=[friction, 0.01, 0.001])  # fmt: skip
+    together = spec.add_equality(type=mujoco.mjtEq.mjEQ_JOINT, objtype=mujoco.mjtObj.mjOBJ_JOINT, name1=names[0],
+                                 name2=names[1])  # fmt: skip
+    together.data[:5] = [0, 1, 0, 0, 0]
+    end = -gripper.finger_depth
+    for length, across, height in gripper.body:
+        parent.add_geom(type=mujoco.mjtGeom.mjGEOM_BOX, size=[length / 2, across / 2, height / 2],
+                        pos=[end - length / 2, 0, 0])  # fmt: skip
+        end -= length
+
+
 class Trials:
     """A hand and an object, compiled once. `hold` says which grasps keep the object."""
 
@@ -127,7 +160,9 @@ class Trials:
         spec = mujoco.MjSpec()
         spec.option.timestep, spec.option.cone = 0.002, mujoco.mjtCone.mjCONE_ELLIPTIC
         spec.option.impratio = 10  # friction does not creep
-        self._add_hand(spec)
+        add_hand(spec, spec.worldbody, gripper, config.friction)
+        for name in FINGERS:
+            spec.add_actuator(name=name, target=name, trntype=mujoco.mjtTrn.mjTRN_JOINT).gainprm[0] = 1
         body = spec.worldbody.add_body(name="object")
         body.add_freejoint()
         for part, hull in enumerate(model.hull_parts):
@@ -139,28 +174,7 @@ class Trials:
         mujoco.set_mju_user_warning(lambda _: None)  # a trial that blows up did not hold: no log file for it
         self.data = mujoco.MjData(self.model)
         self._body = self.model.body("object").id
-        self._fingers = {self.model.geom(name).id for name in ("left", "right")}
-
-    def _add_hand(self, spec: mujoco.MjSpec) -> None:
-        """Fingers on slides that move as one, before the boxes of the hand's body; the tips lie at x = 0."""
-        gripper, config = self._gripper, self._config
-        size = np.array([gripper.finger_depth, gripper.finger_thickness, gripper.finger_width]) / 2
-        for name, side in (("left", -1), ("right", 1)):
-            body = spec.worldbody.add_body(name=name, pos=[-size[0], side * size[1], 0])
-            body.add_joint(name=name, type=mujoco.mjtJoint.mjJNT_SLIDE, axis=[0, side, 0], damping=20,
-                           range=[0, gripper.max_width / 2], limited=mujoco.mjtLimited.mjLIMITED_TRUE)  # fmt: skip
-            body.add_geom(name=name, type=mujoco.mjtGeom.mjGEOM_BOX, size=size, mass=0.1, condim=4, priority=0,
-                          friction=[config.friction, 0.01, 0.001])  # fmt: skip
-            actuator = spec.add_actuator(name=name, target=name, trntype=mujoco.mjtTrn.mjTRN_JOINT)
-            actuator.gainprm[0] = 1
-        together = spec.add_equality(type=mujoco.mjtEq.mjEQ_JOINT, objtype=mujoco.mjtObj.mjOBJ_JOINT, name1="left",
-                                     name2="right")  # fmt: skip
-        together.data[:5] = [0, 1, 0, 0, 0]
-        end = -gripper.finger_depth
-        for length, across, height in gripper.body:
-            spec.worldbody.add_geom(type=mujoco.mjtGeom.mjGEOM_BOX, size=[length / 2, across / 2, height / 2],
-                                    pos=[end - length / 2, 0, 0])  # fmt: skip
-            end -= length
+        self._fingers = {self.model.geom(name).id for name in FINGERS}
 
     def hold(self, grasps: Grasps) -> np.ndarray:
         """Whether each of N grasps, in the object's frame, holds through lifting and shaking: (N,) bool."""
@@ -175,7 +189,7 @@ class Trials:
         at = model.jnt_qposadr[start]
         data.qpos[at : at + 3] = -rotation.T @ tip
         data.qpos[at + 3 : at + 7] = Rotation.from_matrix(rotation.T).as_quat(scalar_first=True)
-        for name in ("left", "right"):
+        for name in FINGERS:
             data.joint(name).qpos[0] = min(width, self._gripper.max_width) / 2
         data.ctrl[:] = -config.force
         model.opt.gravity[:] = 0
@@ -206,7 +220,7 @@ def try_grasps(model: ObjectModel, gripper: Gripper, config: TrialConfig) -> Gra
     grasps = sample_grasps(model, gripper, config)
     if not len(grasps):
         return grasps
-    held = Trials(model, gripper, config).hold(grasps)
+    held = np.ones(len(grasps)) if not config.physical else Trials(model, gripper, config).hold(grasps)
     rows = grasps.rows()
     rows[:, 0] = held
     return Grasps.from_rows(rows)

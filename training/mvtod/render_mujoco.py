@@ -48,6 +48,19 @@ def compile_scene(
 ) -> tuple[mujoco.MjModel, np.ndarray]:
     """The scene without physics, and the label of each geom."""
     spec = mujoco.MjSpec()
+    furnish(spec, description)
+    for placed in description.objects:
+        pose = placed.pose
+        add_object(
+            spec, spec.worldbody, placed, models[placed.name], pos=pose[:3, 3],
+            quat=Rotation.from_matrix(pose[:3, :3]).as_quat(scalar_first=True),
+        )  # fmt: skip
+    model = spec.compile()
+    return model, labels_of_geoms(model, description)
+
+
+def furnish(spec: mujoco.MjSpec, description: SceneDescription) -> None:
+    """Lights, table, floor and cameras ("camera0" ...) of a scene."""
     spec.visual.global_.offwidth = max(camera.width for camera in description.cameras)
     spec.visual.global_.offheight = max(camera.height for camera in description.cameras)
     # Small shadow maps and no multisampling: five times faster in software rendering.
@@ -77,16 +90,17 @@ def compile_scene(
         name="floor", type=mujoco.mjtGeom.mjGEOM_PLANE, material="floor", size=[*floor.half, 0.1],
         pos=[0, 0, floor.height],
     )  # fmt: skip
-    for placed in description.objects:
-        _add_object(spec, placed, models[placed.name])
     for index, camera in enumerate(description.cameras):
         _add_camera(spec, f"camera{index}", camera)
-    model = spec.compile()
+
+
+def labels_of_geoms(model: mujoco.MjModel, description: SceneDescription) -> np.ndarray:
+    """The label of each geom, and a spare last 0 for what lies behind all."""
     label_of_geom = np.zeros(model.ngeom + 1, np.uint8)
     label_of_geom[model.geom("table").id] = TABLE_ID
     for placed in description.objects:
         label_of_geom[model.geom(f"object{placed.label}").id] = placed.label
-    return model, label_of_geom
+    return label_of_geom
 
 
 def _add_texture(
@@ -106,19 +120,18 @@ def _add_surface(spec: mujoco.MjSpec, name: str, surface: Surface) -> None:
     _add_texture(spec, name, pixels, surface.specular, surface.shininess, surface.repeat)
 
 
-def _add_object(spec: mujoco.MjSpec, placed: PlacedObject, model: ObjectModel) -> None:
+def add_object(
+    spec: mujoco.MjSpec, body: mujoco.MjsBody, placed: PlacedObject, model: ObjectModel, **geom: object
+) -> None:
+    """The object's look, as a geom "object<label>" of `body`, at its origin unless `geom` says otherwise."""
     name = f"object{placed.label}"
     pixels = np.clip(model.texture * placed.brightness, 0, 255).astype(np.uint8)
     _add_texture(spec, name, pixels, placed.specular, placed.shininess)
     mesh = spec.add_mesh(name=name)
     mesh.uservert, mesh.userface = (placed.scale * model.vertices).ravel().astype(float), model.faces.ravel()
     mesh.usertexcoord, mesh.userfacetexcoord = model.uv.ravel().astype(float), model.faces.ravel()
-    mesh.inertia = mujoco.mjtMeshInertia.mjMESH_INERTIA_SHELL  # takes any mesh, open ones too; nothing moves here
-    pose = placed.pose
-    spec.worldbody.add_geom(
-        name=name, type=mujoco.mjtGeom.mjGEOM_MESH, meshname=name, material=name, pos=pose[:3, 3],
-        quat=Rotation.from_matrix(pose[:3, :3]).as_quat(scalar_first=True),
-    )  # fmt: skip
+    mesh.inertia = mujoco.mjtMeshInertia.mjMESH_INERTIA_SHELL  # takes any mesh, open ones too
+    body.add_geom(name=name, type=mujoco.mjtGeom.mjGEOM_MESH, meshname=name, material=name, **geom)
 
 
 def _add_camera(spec: mujoco.MjSpec, name: str, camera: Camera) -> None:
