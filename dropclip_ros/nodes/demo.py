@@ -55,8 +55,9 @@ class Children:
         self._processes: dict[str, subprocess.Popen] = {}
 
     def start(self, name: str, *parameters: str) -> None:
-        """Run a node of this package with parameters, each "name:=value"."""
-        command = [sys.executable, "-m", f"dropclip_ros.nodes.{name}", "--ros-args"]
+        """Run a node of this package, or one by the name of its module, with parameters, each "name:=value"."""
+        module = name if "." in name else f"dropclip_ros.nodes.{name}"
+        command = [sys.executable, "-m", module, "--ros-args"]
         command += [word for parameter in parameters for word in ("-p", parameter)]
         with open(self.log(name), "w") as log:
             # a session of its own: Ctrl-C reaches the demo alone, which then ends its children in order
@@ -210,22 +211,31 @@ def running(nodes: Mapping[str, Sequence[str]],
     os.environ.setdefault("FASTDDS_DEFAULT_PROFILES_FILE", str(DEMO.parent / "config" / "fastdds.xml"))
     with tempfile.TemporaryDirectory(prefix="dropclip_") as logs:
         children = Children(Path(logs))
-        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)      # Ctrl-C must first end the children
         try:
             for name, parameters in nodes.items():
                 children.start(name, *parameters)
-            client = make_client(children)
-            executor = MultiThreadedExecutor(num_threads=3)
-            executor.add_node(client)
-            threading.Thread(target=_spin, args=[executor], daemon=True).start()
-            yield children, client
+            with served(lambda: make_client(children)) as client:
+                yield children, client
         finally:
             for number in SIGNALS:
                 signal.signal(number, signal.SIG_IGN)   # impatience must not leave anybody behind
             children.stop()
-            rclpy.try_shutdown()
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+@contextmanager
+def served(make_client: Callable[[], Client]) -> Iterator[Client]:
+    """A client of nodes that run, in the ROS domain of the environment, served by a thread."""
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)      # Ctrl-C is a KeyboardInterrupt
+    try:
+        client = make_client()
+        executor = MultiThreadedExecutor(num_threads=3)
+        executor.add_node(client)
+        threading.Thread(target=_spin, args=[executor], daemon=True).start()
+        yield client
+    finally:
+        rclpy.try_shutdown()
 
 
 def _spin(executor: MultiThreadedExecutor) -> None:

@@ -67,18 +67,17 @@ _COLUMNS = [field.name for field in fields(Result)]
 
 
 def read_results(path: Path) -> list[Result]:
-    """Trials of a file, those that a later row repeats left out; a last row that was cut short is left out as well.
+    """Trials of a file, without those that a later row repeats, and without a last row that was cut short.
 
     Raises MvtodError where the file is none of ours.
     """
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            if reader.fieldnames != _COLUMNS:
-                raise MvtodError(f"{path}: its columns are not those of trials; name another file")
-            rows = [row for row in reader if None not in row.values()]
-    except (OSError, UnicodeError, csv.Error) as error:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeError) as error:
         raise MvtodError(f"{path} cannot be read as a table of trials ({error}); name another file") from error
+    rows = csv.DictReader(text[: text.rfind("\n") + 1].splitlines())
+    if rows.fieldnames != _COLUMNS:
+        raise MvtodError(f"{path}: its columns are not those of trials; name another file")
     found = {}
     for row in rows:
         try:
@@ -90,7 +89,9 @@ def read_results(path: Path) -> list[Result]:
 
 
 def _parse(name: str, text: str) -> object:
-    kind = _TYPES[name]
+    kind = _TYPES.get(name)
+    if kind is None or text is None:
+        raise ValueError("not as many cells as there are columns")
     if kind is bool:
         if text not in ("True", "False"):
             raise ValueError(f"{name} {text!r}, expected True or False")
@@ -105,17 +106,18 @@ class ResultFile:
     """Appends trials to a CSV file; `done` are those there already. Errors are not: they are tried again."""
 
     def __init__(self, path: Path) -> None:
-        known = read_results(path) if path.exists() and path.stat().st_size else []
-        self.done = {result.key for result in known if result.reason != Reason.ERROR.value}
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = _whole_lines(path)
+        known = read_results(path) if self._file.tell() else []
+        self.done = {result.key for result in known if result.reason != Reason.ERROR.value}
         self._writer = csv.DictWriter(self._file, _COLUMNS)
         if not self._file.tell():
             self._writer.writeheader()
 
     def add(self, result: Result) -> None:
-        """Written through to the disk."""
-        self._writer.writerow({name: f"{v:.6g}" if isinstance(v, float) else v for name, v in asdict(result).items()})
+        """Written through to the disk, on one line."""
+        row = {name: f"{v:.6g}" if isinstance(v, float) else v for name, v in asdict(result).items()}
+        self._writer.writerow(row | {"message": " ".join(result.message.split())})
         self._file.flush()
         os.fsync(self._file.fileno())
         self.done.add(result.key)

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command `dropclip-trials`: plays the paper's robot trials over ROS 2 (section 4.4, A.7), and reports them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from dropclip_ros.errors import DropclipError
+from training.mvtod.catalogue import PROCEDURAL, UNSEEN_INSTANCE
+from training.mvtod.errors import MvtodError
+from training.mvtod.phrases import FAMILIES
+from training.mvtod.scene import CLUTTER
+from training.trials.protocol import Protocol
+from training.trials.report import write_report
+
+PROPOSERS = {"antipodal": "proposal_node", "hggd": "hggd_node"}
+
+
+@dataclass(frozen=True)
+class Options:
+    """Plays trials that are not in the CSV yet; the same command goes on where it was stopped.
+
+    Attributes:
+        out: CSV of the trials, a row each; several set-ups may share it.
+        trials: of each clutter level.
+        clutter: levels.
+        families: of phrases; they take turns.
+        wording: phrases that training knew, or other wording.
+        split: of the objects.
+        catalogue: "procedural", or a folder with catalogue.json.
+        min_objects: on the table.
+        max_objects: on the table.
+        seed: of scenes and phrases.
+        proposals: antipodal or hggd run that node; true: grasps that are known to hold.
+        grounding: by the model, or true masks.
+        negatives: scene: names of the categories on the table, as in the paper; node: as grounding_node is set.
+        hold: seconds that a lifted object must stay up after `pick` has ended (the embedded cell's waits by itself).
+        gifs: folder for a GIF of each trial.
+        grasps: folder of true grasps, kept there.
+        model: folder of the model; "" for the one shipped.
+        hggd: folder of the grasp detector's weights; "" for the one shipped.
+        running: all nodes run already (trials.launch.py, gazebo_trials.launch.py), in this ROS domain.
+        timeout: seconds that a call may take.
+    """
+
+    out: Path = Path("runs/trials/trials.csv")
+    trials: int = 50
+    clutter: tuple[str, ...] = CLUTTER
+    families: tuple[str, ...] = FAMILIES
+    wording: Literal["training", "heldout"] = "training"
+    split: str = UNSEEN_INSTANCE
+    catalogue: str = PROCEDURAL
+    min_objects: int = 5
+    max_objects: int = 12
+    seed: int = 0
+    proposals: Literal["antipodal", "hggd", "true"] = "antipodal"
+    grounding: Literal["model", "true"] = "model"
+    negatives: Literal["scene", "node"] = "scene"
+    hold: float = 0.0
+    gifs: Path | None = None
+    grasps: Path = Path("runs/grasps")
+    model: str = ""
+    hggd: str = ""
+    running: bool = False
+    timeout: float = 180.0
+
+    @property
+    def protocol(self) -> Protocol:
+        return Protocol(self.seed, self.split, self.clutter, self.families, self.wording, self.min_objects,
+                        self.max_objects, self.catalogue)  # fmt: skip
+
+    def nodes(self) -> dict[str, list[str]]:
+        """Nodes of this set-up with their parameters, as `running` starts them."""
+        world = "world_frame:=world"
+        found = {
+            "training.workcell.node": [f"catalogue:='{self.catalogue}'"],
+            "grasp_matcher_node": [world],
+        }
+        if self.grounding == "model":
+            found["grounding_node"] = [world, "reliable:=true", f"model:='{self.model}'"]
+        if proposer := PROPOSERS.get(self.proposals):
+            found[proposer] = ["reliable:=true", "max_rate:=0.5"]
+            if self.hggd and self.proposals == "hggd":
+                found[proposer].append(f"model:='{self.hggd}'")
+        return found
+
+
+def run(options: Options) -> None:
+    """Plays trials and writes a row each."""
+    from training.trials.results import ResultFile
+    from training.trials.runner import Runner, Setup
+
+    if options.trials < 1:
+        raise MvtodError(f"trials {options.trials}: expected at least 1")
+    setup = Setup(options.protocol, options.proposals, options.grounding, options.negatives, hold=options.hold,
+                  grasps=options.grasps)  # fmt: skip
+    file = ResultFile(options.out)
+    try:
+        with _client(options) as client:
+            client.wait_for_servers(setup.servers, 120.0)
+            for result in Runner(client, setup).run(file, options.trials, options.gifs):
+                outcome = "grasped" if result.success else f"{result.reason}: {result.message}"
+                asked = f'{result.clutter} {result.number} "{result.phrase}" ({result.family})'
+                times = f"{result.seconds_to_pose:.1f} s to poses, {result.seconds:.1f} s"
+                print(f"{asked}, IoU {result.iou:.2f}, {times}: {outcome}", flush=True)
+    except KeyboardInterrupt:
+        print(f"stopped; the same command goes on from {options.out}")
+    finally:
+        file.close()
+
+
+@contextmanager
+def _client(options: Options):
+    """A client of nodes that run already, or of those that this starts and ends."""
+    from dropclip_ros.nodes.demo import running, served
+    from training.trials.client import TrialClient
+
+    if options.running:
+        with served(lambda: TrialClient(options.timeout)) as client:
+            yield client
+        return
+    with running(options.nodes(), lambda _: TrialClient(options.timeout)) as (_, client):
+        yield client
+
+
+def report(files: tuple[Path, ...] = (Path("runs/trials/trials.csv"),), out: Path = Path("runs/trials/report")) -> None:
+    """Grounding and success by clutter and by family, with intervals, beside the paper's.
+
+    Args:
+        files: CSVs of `run`.
+        out: the report, without suffix: .md and .json are written.
+    """
+    write_report(files, out)
+
+
+def main() -> None:
+    code = 0
+    try:
+        tyro.extras.subcommand_cli_from_dict(
+            {"run": run, "report": report}, prog="dropclip-trials", description=__doc__,
+            config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
+        )  # fmt: skip
+    except (MvtodError, DropclipError) as error:
+        print(f"dropclip-trials: {error}", file=sys.stderr)
+        code = 2
+    except ModuleNotFoundError as error:
+        if error.name not in ("rclpy", "dropclip_ros.action"):
+            raise
+        print("dropclip-trials: ROS 2 is not here: expected rclpy and the package's interfaces; run `make setup`, or "
+              "source the workspace that colcon built", file=sys.stderr)  # fmt: skip
+        code = 2
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if "rclpy" in sys.modules:
+        os._exit(code)  # rclpy's threads may still wait on the wire
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The runner's side of the wire: asks for scenes, grasps and picks, and hears the truth from the simulator."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import numpy as np
+from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
+from rcl_interfaces.srv import SetParameters
+from rclpy.action import ActionClient
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.task import Future
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from std_msgs.msg import Header
+from tf2_msgs.msg import TFMessage
+
+from dropclip_ros.action import Grasp, Pick
+from dropclip_ros.errors import DropclipError, Status
+from dropclip_ros.geometry import Intrinsics
+from dropclip_ros.msg import GraspArray
+from dropclip_ros.nodes.common import (
+    COLOR_TOPIC,
+    DEPTH_TOPIC,
+    GRASPS_TOPIC,
+    GROUND_SERVICE,
+    INFO_TOPIC,
+    MATCH_SERVICE,
+    SENSOR_QOS,
+)
+from dropclip_ros.nodes.messages import color_image, image_to_numpy, intrinsics_of, nanoseconds, pose_matrix
+from dropclip_ros.nodes.tf import Frames
+from dropclip_ros.srv import Ground, MatchGrasps, ResetCell
+from training.trials.protocol import Plan
+
+POSES_TOPIC, LABELS_TOPIC, OVERVIEW_TOPIC = "ground_truth/poses", "ground_truth/labels", "overview/image_raw"
+RESET_SERVICE, GRASP_ACTION, PICK_ACTION = "reset_cell", "grasp", "pick"
+GROUNDING_NODE = "grounding_node"
+WORLD = "world"
+HELD = 40  # label images, so that the one of an answer's stamp is among them
+LATEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+
+
+class TrialClient(Node):
+    """Calls wait, up to `timeout` s; a thread that is not the caller's must serve the node.
+
+    frame_poll: how long the newest of what is published is waited for, s.
+    """
+
+    def __init__(self, timeout: float = 180.0, frame_poll: float = 30.0, **options) -> None:
+        super().__init__("trials", **options)
+        self._timeout, self._frame_poll = timeout, frame_poll
+        self.frames = Frames(self)
+        self.film: list[np.ndarray] | None = None  # pictures of the trial that is on, where somebody wants them
+        self._changed = threading.Condition()
+        self._newest: dict[str, object] = {}
+        self._labels: OrderedDict[int, Image] = OrderedDict()
+        group = ReentrantCallbackGroup()
+        subscribed = {
+            POSES_TOPIC: (TFMessage, 10), LABELS_TOPIC: (Image, SENSOR_QOS), DEPTH_TOPIC: (Image, SENSOR_QOS),
+            COLOR_TOPIC: (Image, LATEST), INFO_TOPIC: (CameraInfo, SENSOR_QOS), GRASPS_TOPIC: (GraspArray, 1),
+        }  # fmt: skip
+        for topic, (kind, qos) in subscribed.items():
+            self.create_subscription(kind, topic, lambda msg, topic=topic: self._take(topic, msg), qos,
+                                     callback_group=group)  # fmt: skip
+        self.create_subscription(Image, OVERVIEW_TOPIC, self._shoot, LATEST, callback_group=group)
+        self._proposals = self.create_publisher(GraspArray, GRASPS_TOPIC, 1)
+        self._services = {
+            name: self.create_client(kind, name, callback_group=group)
+            for name, kind in ((RESET_SERVICE, ResetCell), (GROUND_SERVICE, Ground), (MATCH_SERVICE, MatchGrasps),
+                               (f"{GROUNDING_NODE}/set_parameters", SetParameters))
+        }  # fmt: skip
+        self._actions = {
+            name: ActionClient(self, kind, name, callback_group=group)
+            for name, kind in ((GRASP_ACTION, Grasp), (PICK_ACTION, Pick))
+        }
+
+    # --- what is heard ---
+
+    def _take(self, topic: str, msg) -> None:
+        with self._changed:
+            self._newest[topic] = msg
+            if topic == LABELS_TOPIC:
+                self._labels[nanoseconds(msg.header.stamp)] = msg
+                while len(self._labels) > HELD:
+                    self._labels.popitem(last=False)
+            self._changed.notify_all()
+
+    def _shoot(self, msg: Image) -> None:
+        if self.film is not None:
+            self.film.append(color_image(msg).copy())
+
+    def now(self) -> int:
+        """ns, of the clock that stamps are of."""
+        return self.get_clock().now().nanoseconds
+
+    def newest(self, topic: str, after: int = 0, timeout: float | None = None):
+        """The newest message of a topic that is stamped later than `after`, ns. Raises TIMEOUT."""
+
+        def there() -> bool:
+            msg = self._newest.get(topic)
+            return msg is not None and _stamp(msg) >= after
+
+        timeout = self._frame_poll if timeout is None else timeout
+        with self._changed:
+            if not self._changed.wait_for(there, timeout):
+                raise DropclipError(Status.TIMEOUT, f"nothing new on {topic} in {timeout:g} s: is its node running?")
+            return self._newest[topic]
+
+    def poses(self, names: Sequence[str], after: int) -> dict[str, np.ndarray]:
+        """True poses (4,4) in the world of objects by name, stamped later than `after`, ns."""
+        found = {t.child_frame_id: pose_matrix(t.transform.translation, t.transform.rotation)
+                 for t in self.newest(POSES_TOPIC, after).transforms}  # fmt: skip
+        if missing := set(names) - found.keys():
+            raise DropclipError(Status.TIMEOUT, f"{POSES_TOPIC} has no pose of {min(missing)}; is it the same cell?")
+        return {name: found[name] for name in names}
+
+    def labels(self, stamp: int) -> np.ndarray | None:
+        """Which object each pixel (H,W) of the frame of a stamp, ns, shows: numbers from 1 on; None where nobody says.
+
+        Where that very frame's is gone, the newest one: the camera stands still, and so do the objects.
+        """
+        with self._changed:
+            msg = self._labels.get(stamp) or self._newest.get(LABELS_TOPIC)
+        return None if msg is None else image_to_numpy(msg, "label image", ("mono8", "8UC1", "mono16", "16UC1"))
+
+    def intrinsics(self) -> Intrinsics:
+        return intrinsics_of(self.newest(INFO_TOPIC))
+
+    # --- what is asked ---
+
+    def wait_for_servers(self, names: Sequence[str], timeout: float) -> None:
+        """Raises TIMEOUT where one of the services and actions does not come up."""
+        end = time.monotonic() + timeout
+        for name in names:
+            server = self._services.get(name) or self._actions[name]
+            wait = server.wait_for_service if name in self._services else server.wait_for_server
+            if not wait(timeout_sec=max(end - time.monotonic(), 0.1)):
+                raise DropclipError(Status.TIMEOUT, f"{name} is not there after {timeout:g} s: start the workcell and "
+                                    "the nodes first (trials.launch.py), in the same ROS domain")  # fmt: skip
+
+    def reset(self, planned: Plan, split: str) -> list[str]:
+        """Puts the objects on the table; the names of those that lie there, in the order of the labels."""
+        answer = self._call(RESET_SERVICE, ResetCell.Request(
+            seed=planned.seed, clutter=planned.clutter, split=split, min_objects=len(planned.objects),
+            max_objects=len(planned.objects), objects=list(planned.objects)))  # fmt: skip
+        if answer.status != Status.OK:
+            raise DropclipError(Status(answer.status), answer.message)
+        return list(answer.names)
+
+    def ground(self, request: Ground.Request) -> Ground.Response:
+        return self._call(GROUND_SERVICE, request)
+
+    def match(self, cloud: PointCloud2, top_k: int) -> MatchGrasps.Response:
+        """Grasps of a target whose points are known."""
+        return self._call(MATCH_SERVICE, MatchGrasps.Request(cloud=cloud, top_k=top_k, target_frame=WORLD))
+
+    def grasp(self, query: str, top_k: int) -> Grasp.Result:
+        """Grasps of what a phrase means."""
+        return self._act(GRASP_ACTION, Grasp.Goal(query=query, top_k=top_k, target_frame=WORLD))
+
+    def pick(self, header: Header, candidates: Sequence) -> Pick.Result:
+        return self._act(PICK_ACTION, Pick.Goal(header=header, candidates=list(candidates)))
+
+    def propose(self, grasps: GraspArray) -> None:
+        """Stands in for a proposer."""
+        self._proposals.publish(grasps)
+
+    def set_negatives(self, names: Sequence[str]) -> None:
+        """What the grounding node tells a query apart from: the names of what is on the table."""
+        value = ParameterValue(type=ParameterType.PARAMETER_STRING_ARRAY, string_array_value=list(names))
+        mode = ParameterValue(type=ParameterType.PARAMETER_STRING, string_value="scene")
+        answer = self._call(f"{GROUNDING_NODE}/set_parameters", SetParameters.Request(parameters=[
+            Parameter(name="scene_negatives", value=value), Parameter(name="negatives_mode", value=mode)]))  # fmt: skip
+        if refused := [result.reason for result in answer.results if not result.successful]:
+            raise DropclipError(Status.BAD_REQUEST, f"{GROUNDING_NODE} refuses its negatives: {refused[0]}")
+
+    def _call(self, name: str, request):
+        return self._finish(self._services[name].call_async(request), name)
+
+    def _act(self, name: str, goal):
+        handle = self._finish(self._actions[name].send_goal_async(goal), name)
+        if not handle.accepted:
+            raise DropclipError(Status.BAD_REQUEST, f"the action {name} refuses the goal; is it still busy?")
+        try:
+            return self._finish(handle.get_result_async(), name).result
+        except DropclipError:
+            handle.cancel_goal_async()
+            raise
+
+    def _finish(self, future: Future, name: str):
+        done = threading.Event()
+        future.add_done_callback(lambda _: done.set())
+        if not done.wait(self._timeout):
+            raise DropclipError(Status.TIMEOUT, f"{name} has not answered within {self._timeout:g} s")
+        return future.result()
+
+
+def _stamp(msg) -> int:
+    header = msg.transforms[0].header if isinstance(msg, TFMessage) and msg.transforms else getattr(msg, "header", None)
+    return nanoseconds(header.stamp) if header else 0

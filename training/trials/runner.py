@@ -1,0 +1,258 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Plays trials: lay a scene, ask a phrase, pick what it means, and read from the truth what became of it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from std_msgs.msg import Header
+
+from dropclip_ros.errors import DropclipError, Status
+from dropclip_ros.geometry import transform_points
+from dropclip_ros.nodes.common import DEPTH_TOPIC, GRASPS_TOPIC, GROUND_SERVICE, MATCH_SERVICE
+from dropclip_ros.nodes.grasp_messages import grasp_array_message
+from dropclip_ros.nodes.messages import cloud_message, cloud_points, depth_image, nanoseconds, time_message
+from dropclip_ros.srv import Ground
+from training.mvtod.catalogue import open_catalogue
+from training.mvtod.errors import MvtodError
+from training.trials.client import (
+    GRASP_ACTION,
+    GROUNDING_NODE,
+    LABELS_TOPIC,
+    PICK_ACTION,
+    RESET_SERVICE,
+    WORLD,
+    TrialClient,
+)
+from training.trials.film import write_gif
+from training.trials.grading import LIFTED, Grounding, Reason, grade_grounding, grasped, lifted, visible, why
+from training.trials.protocol import Asked, Plan, Protocol, ask, plan
+from training.trials.results import Result, ResultFile
+from training.trials.truth import true_grasps, true_points
+
+ATTEMPTS = 10  # scenes laid for a trial, until its phrase can be asked
+AGAIN = 1.0  # s, between two times that true grasps are published
+SEVERE = 5  # trials in a row that end in an error: then the run stops
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What is tried, and how.
+
+    proposals: antipodal or hggd name the node that runs; true: the runner publishes grasps that are known to hold.
+    grounding: model, or true: masks of the simulator. negatives: node: what the grounding node is set to; scene: names
+    of the categories on the table, as in the paper. hold: how long a lifted object must stay up, s; 0 where the
+    workcell's own `pick` waits. grasps: folder of true grasps.
+    """
+
+    protocol: Protocol = field(default_factory=Protocol)
+    proposals: str = "antipodal"
+    grounding: str = "model"
+    negatives: str = "scene"
+    top_k: int = 3
+    hold: float = 1.0
+    grasps: Path = Path("runs/grasps")
+
+    def __post_init__(self) -> None:
+        for name, known in (("proposals", ("antipodal", "hggd", "true")), ("grounding", ("model", "true")),
+                            ("negatives", ("node", "scene"))):  # fmt: skip
+            if getattr(self, name) not in known:
+                raise MvtodError(f"{name} {getattr(self, name)!r}: expected one of {', '.join(known)}")
+        if not 1 <= self.top_k <= 255 or self.hold < 0:
+            raise MvtodError(f"top_k {self.top_k}, hold {self.hold}: expected 1 to 255, and no less than 0 s")
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """Services and actions that a trial needs."""
+        if self.grounding == "true":
+            return RESET_SERVICE, PICK_ACTION, MATCH_SERVICE
+        asked = (f"{GROUNDING_NODE}/set_parameters",) if self.negatives == "scene" else ()
+        return (RESET_SERVICE, PICK_ACTION, GRASP_ACTION, GROUND_SERVICE, *asked)
+
+
+@dataclass
+class _Answer:
+    """What was said of a phrase: how it ended, grasps, and how well the phrase was grounded."""
+
+    status: Status
+    message: str
+    header: Header
+    candidates: list
+    seconds: float
+    grounding: Grounding
+
+
+class Runner:
+    def __init__(self, client: TrialClient, setup: Setup) -> None:
+        self._client, self._setup = client, setup
+        self._catalogue = open_catalogue(setup.protocol.catalogue)
+
+    def run(self, file: ResultFile, trials: int, films: Path | None = None) -> Iterator[Result]:
+        """Trials 0 to `trials` of every clutter level that `file` has not, each written there when it ends.
+
+        films: folder for a GIF a trial. Raises what went wrong where SEVERE trials in a row end in an error.
+        """
+        protocol, failed = self._setup.protocol, 0
+        for number in range(trials):
+            for clutter in protocol.clutter:  # level by level, so that a part of a run tells of all of them
+                blank = self._blank(clutter, number)
+                if blank.key in file.done:
+                    continue
+                result = self.trial(clutter, number, films)
+                file.add(result)
+                yield result
+                failed = failed + 1 if result.reason == Reason.ERROR.value else 0
+                if failed == SEVERE:
+                    raise DropclipError(Status[result.status], f"{failed} trials in a row failed; {result.message}")
+
+    def trial(self, clutter: str, number: int, films: Path | None = None) -> Result:
+        """One trial. What fails by itself, not by what was tried, is a result with the reason `error`."""
+        start, result = time.perf_counter(), self._blank(clutter, number)
+        self._client.film = [] if films else None
+        try:
+            result = self._play(result)
+        except DropclipError as error:
+            result = replace(result, status=error.status.name, message=error.message, reason=Reason.ERROR.value)
+        if films and self._client.film:
+            outcome = "grasped" if result.success else result.reason
+            title = f'{clutter} {number}, "{result.phrase}": {outcome}'
+            write_gif(self._client.film, title, films / f"{'-'.join(result.key[:2])}_{clutter}_{number:03d}.gif")
+        return replace(result, seconds=time.perf_counter() - start)
+
+    def _blank(self, clutter: str, number: int) -> Result:
+        setup, protocol = self._setup, self._setup.protocol
+        return Result(
+            setup.proposals, setup.grounding, setup.negatives if setup.grounding == "model" else "", protocol.split,
+            protocol.wording, protocol.seed, clutter, number, protocol.family(number),
+        )  # fmt: skip
+
+    def _play(self, result: Result) -> Result:
+        client = self._client
+        planned, names, asked, pixels, attempts = self._lay(result.clutter, result.number)
+        target_pixels = max((pixels[name] or -1 for name in asked.targets), default=-1)
+        result = replace(
+            result, phrase=asked.phrase, targets=" ".join(asked.targets), distractors=asked.distractors,
+            objects=" ".join(names), scene_seed=planned.seed, attempts=attempts, pixels=target_pixels,
+        )  # fmt: skip
+        if self._setup.grounding == "model" and self._setup.negatives == "scene":
+            specs = {spec.name: spec for spec in self._catalogue.specs}
+            client.set_negatives(sorted({specs[name].category for name in names}))
+        before = client.poses(names, client.now())
+        with self._proposals(before):
+            answer = self._ask(asked, names)
+        grounding = answer.grounding
+        result = replace(
+            result, share=grounding.share, iou=grounding.iou, points=grounding.points, grounded=grounding.right,
+            candidates=len(answer.candidates), seconds_to_pose=answer.seconds,
+        )  # fmt: skip
+        status, message, executed, up, success = answer.status, answer.message, -1, set(), False
+        start = time.perf_counter()
+        if status is Status.OK:
+            picked = client.pick(answer.header, answer.candidates)
+            status, executed = Status(picked.status), int(picked.executed)
+            message = "; ".join([picked.message, *picked.reasons])
+            after = client.poses(names, client.now() + int(self._setup.hold * 1e9))
+            up, success = lifted(before, after, LIFTED), grasped(before, after, asked.targets)
+        reason = why(success, grounding.right, status, up)
+        return replace(
+            result, executed=executed, lifted=" ".join(sorted(up)), success=success, status=status.name,
+            reason=reason.value, message=message, seconds_pick=time.perf_counter() - start,
+        )  # fmt: skip
+
+    def _lay(self, clutter: str, number: int) -> tuple[Plan, list[str], Asked, dict[str, int | None], int]:
+        """A scene of which the trial's phrase can be asked: objects may fall, and hide behind each other."""
+        protocol = self._setup.protocol
+        for attempt in range(ATTEMPTS):
+            planned = plan(protocol, clutter, number, attempt)
+            names = self._client.reset(planned, protocol.split)
+            self._fresh = self._client.now()  # what is older shows the scene before
+            pixels = self._pixels(names)
+            if asked := ask(planned, protocol.wording, self._catalogue, pixels):
+                return planned, names, asked, pixels, attempt + 1
+        raise DropclipError(Status.EMPTY_SCENE, f"of {ATTEMPTS} scenes none showed an object that a phrase could mean; "
+                            "does the camera see the table?")  # fmt: skip
+
+    def _pixels(self, names: list[str]) -> dict[str, int | None]:
+        """Pixels of each object that the camera sees; None where the workcell does not say."""
+        depth = self._client.newest(DEPTH_TOPIC, self._fresh)
+        if not self._client.count_publishers(LABELS_TOPIC):
+            return dict.fromkeys(names)
+        self._client.newest(LABELS_TOPIC, self._fresh)
+        return visible(self._client.labels(nanoseconds(depth.header.stamp)), names)
+
+    @contextmanager
+    def _proposals(self, poses: dict[str, np.ndarray]) -> Iterator[None]:
+        """Within, proposals of this scene are there: a node's, or true ones, published again and again."""
+        if self._setup.proposals != "true":
+            self._client.newest(GRASPS_TOPIC, self._fresh)
+            yield
+            return
+        grasps = true_grasps(poses, self._setup.protocol.catalogue, self._setup.grasps)
+        ended = threading.Event()
+
+        def publish() -> None:
+            while True:
+                header = Header(stamp=time_message(self._client.now()), frame_id=WORLD)
+                self._client.propose(grasp_array_message(header, grasps))
+                if ended.wait(AGAIN):
+                    return
+
+        thread = threading.Thread(target=publish, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+    def _ask(self, asked: Asked, names: list[str]) -> _Answer:
+        """Grasps of what the phrase means, from a frame of this scene."""
+        if self._setup.grounding == "true":
+            return self._ask_truth(asked, names)
+        start = time.perf_counter()
+        found = self._client.grasp(asked.phrase, self._setup.top_k)
+        seconds = time.perf_counter() - start
+        stamp = found.header.stamp
+        if found.status == Status.OK and nanoseconds(stamp) < self._fresh:
+            raise DropclipError(Status.STALE_FRAME, "the grasps are of the scene before: is the camera late?")
+        status = Status(found.status)
+        return _Answer(status, found.message, found.header, list(found.candidates), seconds,
+                       self._grade(asked, names, stamp))  # fmt: skip
+
+    def _grade(self, asked: Asked, names: list[str], stamp: Time) -> Grounding:
+        """The same phrase of the same frame, grounded again, for the points that answer it: the action keeps them."""
+        found = self._client.ground(Ground.Request(query=asked.phrase, target_frame=WORLD, stamp=stamp))
+        if found.status == Status.STALE_FRAME:  # the frame is gone; the scene is the same
+            found = self._client.ground(Ground.Request(query=asked.phrase, target_frame=WORLD))
+        labels = self._client.labels(nanoseconds(found.header.stamp))
+        if found.status != Status.OK:
+            return Grounding()
+        if labels is None:
+            raise DropclipError(Status.NO_FRAME, f"nothing on {LABELS_TOPIC}: grounding cannot be graded without it")
+        camera = self._client.newest(DEPTH_TOPIC).header.frame_id
+        camera_from_world = self._client.frames.lookup(camera, found.header.frame_id, found.header.stamp, 2.0)
+        points = transform_points(camera_from_world, cloud_points(found.objects[0].cloud))
+        return grade_grounding(points, self._client.intrinsics(), labels, names, asked.targets)
+
+    def _ask_truth(self, asked: Asked, names: list[str]) -> _Answer:
+        """Grasps of the object that the phrase means, all of whose pixels are known."""
+        client = self._client
+        depth = client.newest(DEPTH_TOPIC, self._fresh)
+        labels = client.labels(nanoseconds(depth.header.stamp))
+        if labels is None:
+            raise DropclipError(Status.NO_FRAME, f"nothing on {LABELS_TOPIC}: there are no true masks")
+        shown = visible(labels, names)
+        best = max(asked.targets, key=lambda name: shown[name])
+        points = true_points(depth_image(depth), client.intrinsics(), labels, names.index(best) + 1)
+        cloud = cloud_message(depth.header, points, np.zeros((len(points), 3)), np.ones(len(points)))
+        start = time.perf_counter()
+        found = client.match(cloud, self._setup.top_k)
+        return _Answer(Status(found.status), found.message, found.grasps.header, list(found.candidates),
+                       time.perf_counter() - start, Grounding(1.0, 1.0, len(points)))  # fmt: skip
