@@ -84,9 +84,9 @@ def test_a_folder_that_holds_other_features_is_refused(tmp_path, capsys):
     def unknown(scene):
         raise KeyError("giraffe_01")
 
-    write_views(views, scenes)
+    write_views(tmp_path / "more", scenes)
     with pytest.raises(DistillError, match="'giraffe_01', which its catalogue lacks"):
-        fuse_views(views, scenes, SimpleNamespace(of=unknown))
+        fuse_views(tmp_path / "more", scenes, SimpleNamespace(of=unknown))
 
 
 def test_a_vocabulary_is_embedded_once_and_again_for_other_phrases_or_another_adapter(tmp_path):
