@@ -6,6 +6,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+Corner = tuple[float, float, float]  # x, y, z, m
+EVERYWHERE = (-math.inf,) * 3, (math.inf,) * 3
 CELL = 8  # pixels of the input along a cell of the angle, width and depth maps: three halvings
 
 
@@ -64,3 +66,46 @@ class HggdConfig:
 
 def _is_count(value: object, high: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= high
+
+
+@dataclass(frozen=True)
+class DetectionConfig:
+    """How grasps are read from the networks. Metres, radians, pixels of the networks' input.
+
+    near, far: depth beyond is taken as unknown. workspace: corners (low, high) of a box in the camera's optical frame
+    outside of which no grasp is looked for.
+    centers: regions looked at; heat: least score of their centres. min_points: of a region.
+    per_region: grasps read from each; depth: of the tips beyond a grasp's centre. min_score: least of a grasp's.
+    held_points: least number of 5 mm voxels that are seen between the fingers. nms_distance, nms_angle: of two grasps
+    that lie closer the better one stays. top_k: grasps in all. seed: of the choice of points.
+    """
+
+    near: float = 0.1
+    far: float = 3.0
+    workspace: tuple[Corner, Corner] = EVERYWHERE
+    centers: int = 48
+    heat: float = 0.01
+    min_points: int = 32
+    per_region: int = 10
+    depth: float = 0.02
+    min_score: float = 0.01
+    held_points: int = 3
+    nms_distance: float = 0.03
+    nms_angle: float = math.pi / 6
+    top_k: int = 100
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, high in (("centers", 4096), ("per_region", 4096), ("top_k", 10**6)):
+            if not _is_count(getattr(self, name), high):
+                raise ValueError(f"{name} is {getattr(self, name)!r}; expected a whole number in [1, {high}]")
+        for name, high in (("heat", 1), ("min_score", 1), ("depth", 1), ("nms_distance", 1), ("nms_angle", math.pi),
+                           ("min_points", 10**6), ("held_points", 10**6), ("seed", 2**31 - 1)):
+            if not 0 <= getattr(self, name) <= high:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; expected a number in [0, {high:g}]")
+        if not 0 <= self.near < self.far < math.inf:
+            raise ValueError(f"near is {self.near} and far {self.far}; expected 0 <= near < far, metres")
+        low, high = self.workspace
+        if len(low) != 3 or len(high) != 3 or not all(a < b for a, b in zip(low, high, strict=True)):
+            raise ValueError(f"workspace is {self.workspace}; expected two corners x, y, z in metres, each coordinate "
+                             "of the first below that of the second")

@@ -27,6 +27,7 @@ SAME_ANGLE = math.pi / 6  # centres within GRID px of each other and turned by l
 WINDOW = 2  # px about a centre of unknown depth, where another is looked for
 OFFSET = 0.02  # m: the most that the local network moves a centre, along each axis
 MAX_GAMMA = math.pi / 3
+HEIGHT = 0.02  # m: the fingers' width, as GraspNet's rows have it
 
 
 class Centers(NamedTuple):
@@ -148,12 +149,11 @@ def _matrix(*rows: tuple[Tensor, Tensor, Tensor]) -> Tensor:
 
 
 def decode_regions(logits: Tensor, offsets: Tensor, centers: Centers, positions: Tensor, gamma: Tensor, beta: Tensor,
-                   intrinsics: Intrinsics, count: int, depth: float, height: float) -> Tensor:
+                   intrinsics: Intrinsics, count: int, depth: float) -> Tensor:
     """GraspNet rows (N, 17) of the best `count` anchors of each of R regions.
 
     logits (R, A), offsets (R, A, 3) of the local network; positions (R, 3) of the centres, m; gamma, beta: its anchors,
-    quarter turns; depth: of the tips beyond a grasp's centre, m; height: of the fingers, m. Grasps that roll by
-    MAX_GAMMA or more are left out.
+    quarter turns; depth: of the tips beyond a grasp's centre, m. Grasps that roll by MAX_GAMMA or more are left out.
     """
     scores, anchor = logits.sigmoid().topk(min(count, logits.shape[1]), 1)
     moved = offsets.gather(1, anchor[..., None].expand(-1, -1, 3)).clamp(-1, 1)
@@ -164,7 +164,7 @@ def decode_regions(logits: Tensor, offsets: Tensor, centers: Centers, positions:
     width = metric_width(centers.width[:, None], theta, place[..., 2], intrinsics)
     in_space = torch.atan2(theta.sin() / intrinsics.fy, theta.cos() / intrinsics.fx)
     rows = logits.new_zeros(*scores.shape, ROW_LENGTH)
-    rows[..., 0], rows[..., 1], rows[..., 2], rows[..., 3], rows[..., 16] = scores, width, height, depth, -1
+    rows[..., 0], rows[..., 1], rows[..., 2], rows[..., 3], rows[..., 16] = scores, width, HEIGHT, depth, -1
     rows[..., 4:13] = rotation_of(in_space, gamma, beta).flatten(-2)
     rows[..., 13:16] = place
     return rows[gamma.abs() < MAX_GAMMA]

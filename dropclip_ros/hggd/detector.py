@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""HGGD from a checkpoint and a frame to grasps that a gripper can try.
+
+hggd = Hggd.load("realsense_checkpoint")
+grasps = hggd.detect(rgb, depth, Intrinsics(927, 927, 651, 350, 1280, 720))
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from dropclip_ros.arrays import Array, like
+from dropclip_ros.devices import enough_memory, usable_device
+from dropclip_ros.geometry import Intrinsics
+from dropclip_ros.grasps import ROBOTIQ_2F_140, Grasps, Gripper, colliding, suppress, thin_cloud
+from dropclip_ros.hggd.checkpoint import load_networks
+from dropclip_ros.hggd.config import Corner, DetectionConfig
+from dropclip_ros.hggd.decode import decode_regions, find_centers, lift, metric_width
+from dropclip_ros.hggd.inputs import View, prepare
+from dropclip_ros.hggd.networks import HggdNetworks
+from dropclip_ros.hggd.regions import fuse, regions, sample_points
+
+VOXEL = 0.005  # m, of the cloud that grasps are checked against
+
+
+class Hggd:
+    """The networks on a device. Not for two threads at once."""
+
+    def __init__(self, networks: HggdNetworks, device: str | torch.device = "cpu") -> None:
+        self.device = torch.device(device)
+        self.networks = networks.to(self.device).eval()
+        self.config = networks.config
+
+    @classmethod
+    def load(cls, path: str | Path, device: str = "auto") -> Hggd:
+        """From a checkpoint, the published ones or one trained here. MODEL_ERROR as `load_networks` and a bad device.
+
+        device: auto (a GPU where there is one), cpu, cuda or cuda:N.
+        """
+        place = usable_device(device)
+        with enough_memory(place):
+            return cls(load_networks(path, place), place)
+
+    def detect(self, rgb: np.ndarray, depth: np.ndarray, intrinsics: Intrinsics,
+               detection: DetectionConfig = DetectionConfig(), gripper: Gripper = ROBOTIQ_2F_140) -> Grasps:
+        """Grasps in the camera's optical frame, best first, that hold something and collide with nothing that is seen.
+
+        rgb uint8 (H, W, 3); depth float (H, W) in m, registered to it, 0 or NaN where unknown; any size. The same
+        arguments give the same grasps. BAD_FRAME where the frame cannot be used; no grasps where none are found.
+        """
+        with enough_memory(self.device):
+            view = prepare(rgb, depth, intrinsics, self.config, detection.near, detection.far, self.device)
+            grasps = self.propose(view, detection)
+        grasps = grasps[(grasps.width <= gripper.max_width) & (grasps.score >= detection.min_score)
+                        & _within(grasps.translation, detection.workspace)]
+        grasps = grasps[np.argsort(-grasps.score, kind="stable")]
+        cloud = view.points[view.known].cpu().numpy()
+        cloud = cloud[thin_cloud(cloud, VOXEL)]
+        grasps = grasps[_held(grasps, cloud, gripper) >= detection.held_points]
+        grasps = grasps[~colliding(grasps, cloud, gripper, voxel_size=0)]
+        return grasps[suppress(grasps, detection.nms_distance, detection.nms_angle, detection.top_k)]
+
+    @torch.inference_mode()
+    def propose(self, view: View, detection: DetectionConfig = DetectionConfig()) -> Grasps:
+        """What the networks say of a view, unchecked: the grasps of every region."""
+        inside = view.known & _within(view.points, detection.workspace)
+        maps = self.networks.anchor(view.image[None])
+        # A hole may lie on an object's rim: centres on pixels of unknown depth are looked at as well.
+        centers = find_centers(maps, self.config, detection.centers, detection.heat, inside | ~view.known)
+        positions, known = lift(centers, view.points)
+        centers, positions = centers[known], positions[known]
+        radii = metric_width(centers.width, centers.theta, positions[:, 2], view.intrinsics)
+        points = sample_points(view.points, inside, self.config.points, detection.seed)
+        points = fuse(points, view.points, maps.features[0])
+        groups, kept = regions(points, positions, radii, self.config.region_points, detection.min_points)
+        if not len(groups):
+            return Grasps.empty()
+        centers, positions = centers[kept], positions[kept]
+        logits, offsets = self.networks.local(groups, centers.info())
+        rows = decode_regions(logits, offsets, centers, positions, self.networks.gamma, self.networks.beta,
+                              view.intrinsics, detection.per_region, detection.depth)
+        return Grasps.from_rows(rows.cpu().double().numpy())
+
+
+def _within(points: Array, workspace: tuple[Corner, Corner]) -> Array:
+    """Which of the points (..., 3) lie in the box, (...) bool."""
+    low, high = (like(points, np.array(corner)) for corner in workspace)
+    return ((points >= low) & (points <= high)).all(-1)
+
+
+def _held(grasps: Grasps, cloud: np.ndarray, gripper: Gripper) -> np.ndarray:
+    """How many points of the cloud (K, 3) lie between the fingers of each grasp, (N,)."""
+    columns = cloud.T.astype(np.float32)
+    turns, starts = np.swapaxes(grasps.rotation, 1, 2).astype(np.float32), grasps.tips().astype(np.float32)
+    result = np.zeros(len(grasps), dtype=np.int64)
+    for i, (turn, start, width) in enumerate(zip(turns, starts, grasps.width, strict=True)):
+        x, y, z = turn @ columns - (turn @ start)[:, None]
+        result[i] = np.count_nonzero((x < 0) & (x > -gripper.finger_depth) & (np.abs(y) < width / 2)
+                                     & (np.abs(z) < gripper.finger_width / 2))
+    return result
