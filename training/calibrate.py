@@ -9,6 +9,7 @@ regression of "the phrase fits something in view" on the best similarity gives b
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -22,16 +23,25 @@ from dropclip_ros.text import TextEncoder
 from dropclip_ros.weights import ModelConfig
 from training.evaluate.pipeline import Method, drawn_views, single_view
 from training.evaluate.questions import areas_of, questions
+from training.mvtod.catalogue import ObjectSpec
 from training.mvtod.phrases import ABSENT_PHRASES
 from training.mvtod.procedural.objects import catalogue
 from training.mvtod.scenes import Scene
+from training.mvtod.sensor import SensorConfig
 
 
 def best_similarities(
-    method: Method, text: TextEncoder, scenes: list[Scene], seed: int = 0
+    method: Method,
+    text: TextEncoder,
+    scenes: list[Scene],
+    seed: int = 0,
+    specs: Sequence[ObjectSpec] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Best similarity in view (n,) of phrases that fit something there and of absent ones; which fit (n,)."""
-    specs = {spec.name: spec for spec in catalogue()}
+    """Best similarity in view (n,) of phrases that fit something there and of absent ones; which fit (n,).
+
+    specs: the objects of the scenes' catalogues, the procedural ones by default.
+    """
+    specs = {spec.name: spec for spec in (catalogue() if specs is None else specs)}
     rng = np.random.default_rng(seed)
     best, fits = [], []
     for _, scene, v in drawn_views(scenes, seed, "calibrate"):
@@ -47,9 +57,15 @@ def best_similarities(
     return np.concatenate(best), np.concatenate(fits)
 
 
-def calibrate_method(method: Method, text: TextEncoder, config: ModelConfig, scenes: list[Scene]) -> ModelConfig:
+def calibrate_method(
+    method: Method,
+    text: TextEncoder,
+    config: ModelConfig,
+    scenes: list[Scene],
+    specs: Sequence[ObjectSpec] | None = None,
+) -> ModelConfig:
     """`config` with temperature and null similarity such that a score of 0.5 means "as likely as not"."""
-    best, fits = best_similarities(method, text, scenes)
+    best, fits = best_similarities(method, text, scenes, specs=specs)
     fit = LogisticRegression(C=1e6, class_weight="balanced").fit(best[:, None], fits)
     slope, offset = float(fit.coef_[0, 0]), float(fit.intercept_[0])
     return replace(config, temperature=round(1 / slope, 5), null_similarity=round(-offset / slope, 5), threshold=0.5)
@@ -61,12 +77,16 @@ def calibrate(
     config: ModelConfig,
     scenes: list[Scene],
     image: ImageTower | None = None,
+    specs: Sequence[ObjectSpec] | None = None,
+    sensor: SensorConfig | None = None,
 ) -> ModelConfig:
-    """The same for the whole path with a trained encoder; with `image`, for its mixed cosines too."""
-    config = calibrate_method(single_view(Grounder(encoder, text, config)), text, config, scenes)
+    """The same for the whole path with a trained encoder; with `image`, for its mixed cosines too. sensor: whose depth
+    the views have."""
+    config = calibrate_method(single_view(Grounder(encoder, text, config), sensor), text, config, scenes, specs)
     print(f"calibration: temperature {config.temperature:.4f}, null {config.null_similarity:.4f}")
     if image is not None:
-        mixed = calibrate_method(single_view(Grounder(encoder, text, config, image=image)), text, config, scenes)
+        seen = single_view(Grounder(encoder, text, config, image=image), sensor)
+        mixed = calibrate_method(seen, text, config, scenes, specs)
         print(f"with the image: temperature {mixed.temperature:.4f}, null {mixed.null_similarity:.4f}")
         tuned = replace(image.config, temperature=mixed.temperature, null_similarity=mixed.null_similarity)
         config = replace(config, image=tuned)

@@ -28,6 +28,7 @@ from training.fusion.weights import ScenePrompts
 from training.mvtod.procedural.objects import catalogue
 from training.mvtod.scene import FIRST_OBJECT_ID
 from training.mvtod.scenes import Scene, View
+from training.mvtod.sensor import SensorConfig
 
 MAX_DEPTH = 3.0  # m; further away is not the tabletop
 
@@ -63,11 +64,12 @@ def drawn_views(scenes: list[Scene], seed: int, what: str = "views") -> Iterator
         yield s, scene, int(np.random.default_rng([seed, s]).integers(1, len(scene)))
 
 
-def single_view(grounder: Grounder) -> Method:
-    """The whole path, as shipped. A view without a usable table holds no instance: everything is refused there."""
+def single_view(grounder: Grounder, sensor: SensorConfig | None = None) -> Method:
+    """The whole path, as shipped. A view without a usable table holds no instance: everything is refused there. sensor:
+    whose depth the view has."""
 
     def method(scene: Scene, v: int) -> Instances:
-        view = scene.view(v)
+        view = scene.view(v, sensor)
         try:
             return of_encoded(grounder.encode(view_frame(view)))
         except DropclipError as error:
