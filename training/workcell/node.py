@@ -1,0 +1,307 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The embedded workcell as a ROS 2 node: a camera, an arm and a table that happen to be simulated.
+
+    python -m training.workcell.node --ros-args -p seed:=3 -p clutter:=packed
+
+Publishes colour, depth, CameraInfo, joint_states, TF (world, base_link, tool0, gripper_tip, camera), the truth
+(`ground_truth/poses`, `ground_truth/labels`) and an overview picture; serves `reset_cell` and the action `pick`.
+
+Simulated time runs only while something moves; stamps are of the node's clock. One thread owns the simulation.
+While the arm moves the camera's images pause: they would show the arm, and nobody looks. Idle, the last frame is sent
+again with new stamps, for it would be the same.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from rclpy.action import ActionServer, CancelResponse
+from rclpy.action.server import ServerGoalHandle
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from sensor_msgs.msg import CameraInfo, Image, JointState
+from std_msgs.msg import Header
+from tf2_msgs.msg import TFMessage
+
+from dropclip_ros.action import Pick
+from dropclip_ros.errors import DropclipError, Status
+from dropclip_ros.geometry import Intrinsics, invert_pose
+from dropclip_ros.msg import StageTime
+from dropclip_ros.nodes.common import (
+    CAMERA_QOS,
+    COLOR_TOPIC,
+    DEPTH_TOPIC,
+    INFO_TOPIC,
+    SERVICE_QOS,
+    Setting,
+    Settings,
+    answer_errors,
+    run,
+)
+from dropclip_ros.nodes.messages import (
+    camera_info_message,
+    image_message,
+    nanoseconds,
+    pose_matrix,
+    transform_message,
+)
+from dropclip_ros.nodes.tf import Frames
+from dropclip_ros.srv import ResetCell
+from training.mvtod.errors import MvtodError
+from training.workcell.cell import Capture, Cell, CellConfig
+from training.workcell.changes import changed
+from training.workcell.pick import Candidate, PickResult, pick
+
+WORLD, OPTICAL, CAMERA = "world", "camera_color_optical_frame", "camera_link"
+POSES_TOPIC, LABELS_TOPIC, OVERVIEW_TOPIC = "ground_truth/poses", "ground_truth/labels", "overview/image_raw"
+RESET_SERVICE, PICK_ACTION = "reset_cell", "pick"
+FROM_OPTICAL = np.array([[0.0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1]])  # camera_link: x forward, z up
+HELD = 200  # stamps of which is known what the camera saw
+STATE_PERIOD, FILM_PERIOD = 0.05, 0.1  # simulated s, between messages while the arm moves
+SETTINGS = (
+    Setting("catalogue", "procedural", "Of the objects: procedural, or a folder with catalogue.json", read_only=True),
+    Setting("seed", 0, "Of the first scene; -1: an empty table until reset_cell is called", -1, 2**31 - 1,
+            read_only=True),
+    Setting("clutter", "mixed", "Of the first scene", choices=("scattered", "packed", "mixed"), read_only=True),
+    Setting("split", "unseen_instance", "Objects of the first scene",
+            choices=("train", "unseen_instance", "unseen_category"), read_only=True),
+    Setting("rate", 2.0, "Frames of the camera a second", 0.05, 30.0, read_only=True),
+    Setting("state_rate", 10.0, "Joint states, transforms and true poses a second", 0.5, 100.0, read_only=True),
+    Setting("depth_encoding", "16UC1", "Depth in whole mm or as floats in m", choices=("16UC1", "32FC1")),
+    Setting("noise", True, "Depth as a sensor would give it, with noise and holes"),
+    Setting("prefix", "", "Before the names of the arm's frames and joints, for a second arm", read_only=True),
+    Setting("tf_timeout", 0.5, "How long a transform is waited for, s", 0.0, 10.0),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _State:
+    """What the simulation says of itself at one moment: for threads that do not own it."""
+
+    joints: dict[str, float]
+    frames: dict[str, np.ndarray]
+    poses: dict[str, np.ndarray]
+
+
+class WorkcellNode(Node):
+    def __init__(self, config: CellConfig | None = None, **options) -> None:
+        super().__init__("workcell", **options)
+        self._settings = Settings(self, SETTINGS)
+        self._owner = ThreadPoolExecutor(1, "simulation")
+        self._frames = Frames(self)
+        self._captures: OrderedDict[int, Capture] = OrderedDict()
+        self._lock = threading.Lock()
+        self._moving = threading.Event()
+        self._told = self._filmed = -np.inf
+        self._make_publishers()
+        self.cell = self.owned(lambda: Cell(config or CellConfig(catalogue=self._settings["catalogue"])))
+        self.cell.hook = self._while_moving
+        self._capture: Capture | None = None
+        self._state = self.owned(self._look)
+        self._publish_static()
+        if self._settings["seed"] >= 0:
+            self.owned(lambda: self._lay(self._settings["seed"], self._settings["clutter"], self._settings["split"]))
+        timers = MutuallyExclusiveCallbackGroup()
+        self.create_timer(1 / self._settings["rate"], self._publish_camera, timers)
+        self.create_timer(1 / self._settings["state_rate"], self._publish_state, MutuallyExclusiveCallbackGroup())
+        self.create_service(ResetCell, RESET_SERVICE, self._reset, qos_profile=SERVICE_QOS,
+                            callback_group=MutuallyExclusiveCallbackGroup())  # fmt: skip
+        self._picks = ActionServer(self, Pick, PICK_ACTION, self._pick, callback_group=ReentrantCallbackGroup(),
+                                   cancel_callback=lambda _: CancelResponse.ACCEPT)  # fmt: skip
+
+    def _make_publishers(self) -> None:
+        make = self.create_publisher
+        self._color, self._depth = make(Image, COLOR_TOPIC, CAMERA_QOS), make(Image, DEPTH_TOPIC, CAMERA_QOS)
+        self._info, self._joints = make(CameraInfo, INFO_TOPIC, CAMERA_QOS), make(JointState, "joint_states", 10)
+        self._poses, self._labels = make(TFMessage, POSES_TOPIC, 10), make(Image, LABELS_TOPIC, CAMERA_QOS)
+        self._overview = make(Image, OVERVIEW_TOPIC, 1)
+        self._tf = make(TFMessage, "/tf", 100)
+        lasting = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self._tf_static = make(TFMessage, "/tf_static", lasting)
+
+    def owned(self, work: Callable[[], object]):
+        """What `work` returns in the thread that owns the simulation, once that is free."""
+        return self._owner.submit(work).result()
+
+    # --- publishing ---
+
+    def _look(self) -> _State:
+        """In the simulation's thread."""
+        return _State(self.cell.joints(), self.cell.frames(), self.cell.poses())
+
+    def _name(self, frame: str) -> str:
+        return frame if frame in (WORLD, CAMERA, OPTICAL) else self._settings["prefix"] + frame
+
+    def _transform(self, parent: str, child: str, frames: dict[str, np.ndarray]):
+        pose = invert_pose(frames[parent]) @ frames[child] if parent != WORLD else frames[child]
+        return transform_message(self._now(), self._name(parent), self._name(child), pose)
+
+    def _now(self):
+        return self.get_clock().now().to_msg()
+
+    def _publish_static(self) -> None:
+        frames = self._state.frames
+        frames = frames | {CAMERA: frames[OPTICAL] @ invert_pose(FROM_OPTICAL)}
+        pairs = ((WORLD, "base_link"), (WORLD, CAMERA), (CAMERA, OPTICAL))
+        self._tf_static.publish(TFMessage(transforms=[self._transform(*pair, frames) for pair in pairs]))
+
+    def _publish_state(self) -> None:
+        state, stamp, prefix = self._state, self._now(), self._settings["prefix"]
+        self._joints.publish(JointState(
+            header=Header(stamp=stamp), name=[prefix + name for name in state.joints],
+            position=[float(angle) for angle in state.joints.values()]))  # fmt: skip
+        pairs = (("base_link", "tool0"), ("tool0", "gripper_tip"))
+        self._tf.publish(TFMessage(transforms=[self._transform(*pair, state.frames) for pair in pairs]))
+        self._poses.publish(TFMessage(transforms=[transform_message(stamp, WORLD, name, pose)
+                                                  for name, pose in state.poses.items()]))  # fmt: skip
+
+    def _publish_camera(self) -> None:
+        """The last capture, with a stamp of now; nothing while the arm moves."""
+        capture = self._capture
+        if capture is None or self._moving.is_set():
+            return
+        header = Header(stamp=self._now(), frame_id=OPTICAL)
+        with self._lock:
+            self._captures[nanoseconds(header.stamp)] = capture
+            while len(self._captures) > HELD:
+                self._captures.popitem(last=False)
+        encoding = self._settings["depth_encoding"]
+        depth = capture.depth if encoding == "32FC1" else np.round(1000 * capture.depth).clip(0, 65535)
+        height, width = depth.shape
+        k = capture.intrinsics
+        intrinsics = Intrinsics(k[0, 0], k[1, 1], k[0, 2], k[1, 2], width, height)
+        for publisher, make in (
+            (self._info, lambda: camera_info_message(header, intrinsics)),
+            (self._color, lambda: image_message(header, capture.rgb, "rgb8")),
+            (self._depth, lambda: image_message(header, depth, encoding)),
+            (self._labels, lambda: image_message(header, capture.labels, "mono8")),
+        ):
+            if publisher.get_subscription_count():
+                publisher.publish(make())
+
+    def _while_moving(self) -> None:
+        """In the simulation's thread, every 10 ms of its time while something moves."""
+        if self.cell.time - self._told >= STATE_PERIOD:
+            self._told, self._state = self.cell.time, self._look()
+            self._publish_state()
+        if self.cell.time - self._filmed >= FILM_PERIOD and self._overview.get_subscription_count():
+            self._filmed = self.cell.time
+            header = Header(stamp=self._now(), frame_id=WORLD)
+            self._overview.publish(image_message(header, self.cell.overview(), "rgb8"))
+
+    # --- reset ---
+
+    @answer_errors
+    def _reset(self, request: ResetCell.Request, response: ResetCell.Response) -> None:
+        counts = {}
+        if request.min_objects or request.max_objects:
+            counts = {"min_objects": request.min_objects, "max_objects": request.max_objects}
+        response.names = self.owned(lambda: self._lay(
+            request.seed, request.clutter or "mixed", request.split or "unseen_instance", objects=list(request.objects),
+            **counts))  # fmt: skip
+        response.status, response.message = int(Status.OK), f"{len(response.names)} objects"
+
+    def _lay(self, seed: int, clutter: str, split: str, **how) -> list[str]:
+        """In the simulation's thread: a new scene, which the camera sees from now on."""
+        self._moving.set()
+        self._told = self._filmed = -np.inf
+        try:
+            return list(self.cell.reset(seed, clutter=clutter, split=split, **how))
+        except MvtodError as error:
+            raise DropclipError(Status.BAD_REQUEST, str(error)) from error
+        finally:
+            self._rest()
+
+    def _rest(self) -> None:
+        """In the simulation's thread: nothing moves any more."""
+        self._state = self._look()
+        self._capture = self.cell.capture(noise=self._settings["noise"])
+        self._moving.clear()
+        self._publish_state()
+        self._publish_camera()
+
+    # --- pick ---
+
+    def _pick(self, handle: ServerGoalHandle) -> Pick.Result:
+        start = time.perf_counter()
+        try:
+            candidates, tips, known = self._understand(handle.request)
+            done = self.owned(lambda: self._execute(handle, candidates, tips, known))
+            timing = [StageTime(stage=name, milliseconds=1e3 * seconds) for name, seconds in done.timing.items()]
+            result = Pick.Result(status=int(done.status), message=done.message, executed=done.executed,
+                                 reasons=list(done.reasons), timing=timing)  # fmt: skip
+        except DropclipError as error:
+            result = Pick.Result(status=int(error.status), message=error.message, executed=-1)
+        if result.status == Status.OK:
+            handle.succeed()
+        elif result.status == Status.CANCELLED and handle.is_cancel_requested:
+            handle.canceled()
+        else:
+            handle.abort()
+        self.get_logger().info(f"pick: {Status(result.status).name}, {time.perf_counter() - start:.1f} s: "
+                               f"{result.message}")  # fmt: skip
+        return result
+
+    def _understand(self, goal: Pick.Goal) -> tuple[list[Candidate], list[np.ndarray], Capture | None]:
+        """Candidates and their tips (3,) in the world, and what the camera saw at the goal's stamp; None for stamp 0.
+
+        Raises BAD_REQUEST, TF_ERROR or STALE_FRAME.
+        """
+        if not goal.candidates:
+            raise DropclipError(Status.BAD_REQUEST, "the goal has no candidates; send those of match_grasps or grasp")
+        frame, stamp = goal.header.frame_id, nanoseconds(goal.header.stamp)
+        world_from_goal = self._frames.lookup(WORLD, frame, goal.header.stamp, self._settings["tf_timeout"])
+        candidates, tips = [], []
+        for number, one in enumerate(goal.candidates):
+            poses = []
+            named = {name: getattr(one, name) for name in ("tool", "pregrasp", "retreat")} | {"tip": one.grasp.tip}
+            for name, pose in named.items():
+                q, p = pose.orientation, pose.position
+                numbers = np.array([q.x, q.y, q.z, q.w, p.x, p.y, p.z, one.grasp.width])
+                if not np.isfinite(numbers).all() or abs(np.linalg.norm(numbers[:4]) - 1) > 1e-2:
+                    raise DropclipError(Status.BAD_REQUEST, f"candidate {number}: {name} is no pose: expected finite "
+                                        "numbers and a unit quaternion")  # fmt: skip
+                poses.append(world_from_goal @ pose_matrix(p, q))
+            *motion, tip = poses
+            candidates.append(Candidate(*motion, opening=float(one.grasp.width)))
+            tips.append(tip[:3, 3])
+        with self._lock:
+            known = self._captures.get(stamp)
+        if stamp and known is None:
+            raise DropclipError(Status.STALE_FRAME, "the candidates are of no frame that the cell still knows; ask for "
+                                "grasps again, or send stamp 0 where the scene surely is the same")  # fmt: skip
+        return candidates, tips, known
+
+    def _execute(self, handle: ServerGoalHandle, candidates: list[Candidate], tips: list[np.ndarray],
+                 known: Capture | None) -> PickResult:  # fmt: skip
+        """In the simulation's thread."""
+        self._moving.set()
+        self._told = self._filmed = -np.inf
+        try:
+            now = self.cell.capture(noise=self._settings["noise"])
+            if known is not None and changed(known, now, tips):
+                raise DropclipError(Status.SCENE_CHANGED, "what stood where the gripper would go has moved since the "
+                                    "grasps were computed; ask for them again")  # fmt: skip
+            return pick(self.cell, candidates, now, cancelled=lambda: handle.is_cancel_requested,
+                        stage=lambda name: handle.publish_feedback(Pick.Feedback(stage=name)))  # fmt: skip
+        finally:
+            self._rest()
+
+    def destroy_node(self) -> None:
+        self._owner.shutdown(wait=False, cancel_futures=True)
+        super().destroy_node()
+
+
+def main() -> None:
+    run(WorkcellNode, imports=("open3d", "mujoco", "training.workcell.cell"))
+
+
+if __name__ == "__main__":
+    main()
