@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """What each choice of a recipe is worth: fine-tunes of one model, alike but for one field, on the same held-out views.
 
-    python -m training.distill.ablate --scenes SCENES --fused FUSED --held-out HELD --held-out-fused FEATURES --out OUT
+    python -m training.distill.ablate --bench.scenes SCENES --bench.fused FUSED --bench.held-out SPLITS \\
+        --bench.held-out-fused FEATURES --bench.out OUT
 
-A run that is finished is kept in OUT and not made again; the table is printed after each. SCENES, FUSED, FEATURES as
-`dropclip-distill` takes them; HELD holds the splits, FEATURES a folder of dropclip-fuse for each.
+A run that is finished is kept in OUT and not made again; the table is printed after each.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +27,12 @@ from dropclip_ros.weights import ADAPTER
 from training.distill.config import DistillConfig
 from training.distill.data import Source
 from training.distill.export import start_encoder
-from training.distill.judge import Judge, show
+from training.distill.judge import KINDS, Judge, show
 from training.distill.recipes import SMALL, read_config
-from training.distill.targets import catalogue_of, fuse_views, load_fused
+from training.distill.targets import catalogue_of, targets_of
 from training.distill.train import distill
 from training.distill.vocabulary import Vocabulary, embedded
 from training.evaluate.data.mvtod import load_mvtod
-from training.fusion.weights import ScenePrompts
 from training.language import training_vocabulary
 from training.mvtod.files import beside
 from training.mvtod.shards import load_scenes
@@ -50,7 +51,11 @@ ABLATIONS: dict[str, Changes] = {
     "contrastive": {"use_aux_loss": True, "loss_weight_aux": 0.1},
     "voxels weigh alike": {"voxel_weights": "voxel"},
 }
-COLUMNS = tuple(f"{kind} {measure}" for kind in ("view", "kinect", "full") for measure in ("semantic", "referring"))
+COLUMNS = (
+    "view cosine",
+    "view objects",
+    *(f"{kind} {measure}" for kind in KINDS for measure in ("semantic", "referring")),
+)
 
 
 def changed(recipe: DistillConfig, changes: Changes) -> DistillConfig:
@@ -60,71 +65,82 @@ def changed(recipe: DistillConfig, changes: Changes) -> DistillConfig:
     return dataclasses.replace(recipe, **own, augment=dataclasses.replace(recipe.augment, **augment))
 
 
-def targets_of(fused: Path, folder: Path, scenes, words: Vocabulary):
-    """Of a file of fused features, or fused from those of views in a folder."""
-    if fused.is_file():
-        return load_fused(fused, scenes)
-    return fuse_views(fused, scenes, ScenePrompts(catalogue_of(folder).specs, words))
+@dataclass(frozen=True)
+class Bench:
+    """Training scenes and held-out ones with what their objects are to be mapped to.
+
+    scenes, fused: as `dropclip-distill` takes them. held_out: folder of the splits; held_out_fused: a folder of
+    dropclip-fuse for each. out: where runs are kept. limit: scenes of each split.
+    """
+
+    scenes: Path
+    fused: Path
+    held_out: Path
+    held_out_fused: Path
+    out: Path
+    splits: tuple[str, ...] = ("validation", "unseen_instance")
+    limit: int = 48
+
+    def load(self, model: Path, kinds: Sequence[str] = KINDS) -> tuple[Source, Vocabulary, dict[str, Judge]]:
+        """What is learned from, phrases in the space of the model's text adapter, and a judge for each split."""
+        text, scenes = TextEncoder(TextConfig(), adapter=model / ADAPTER), load_scenes(self.scenes)
+        phrases = training_vocabulary(catalogue_of(self.scenes).specs).phrases
+        words = embedded(text, phrases, self.out, model / ADAPTER)
+        judges = {}
+        for split in self.splits:
+            held = load_mvtod(self.held_out, split)[: self.limit]
+            targets = targets_of(self.held_out_fused / split, self.held_out / split, held, words)
+            judges[split] = Judge(held, targets, text, self.out / "clouds" / split, kinds)
+        return Source(scenes, targets_of(self.fused, self.scenes, scenes, words)), words, judges
 
 
 def main(
-    scenes: Path,
-    fused: Path,
-    held_out: Path,
-    held_out_fused: Path,
-    out: Path,
+    bench: Bench,
     model: Path = MODEL_FOLDER,
     only: tuple[str, ...] = (),
     steps: int = 120,
     rate: float = 3e-4,
     seeds: tuple[int, ...] = (0,),
-    splits: tuple[str, ...] = ("validation", "unseen_instance"),
-    limit: int = 48,
 ) -> None:
     """Trains what is not there yet, and prints the table.
 
-    model: to start from, with its text adapter; only: some of the ablations; steps, rate: of each; limit: scenes of
-    each split.
+    model: to start from, with its text adapter; only: some of the ablations; steps, rate: of each.
     """
     torch.set_num_threads(1)
-    text, found = TextEncoder(TextConfig(), adapter=model / ADAPTER), load_scenes(scenes)
-    words = embedded(text, training_vocabulary(catalogue_of(scenes).specs).phrases, out, model / ADAPTER)
-    source = Source(found, targets_of(fused, scenes, found, words))
+    source, words, judges = bench.load(model)
     recipe = dataclasses.replace(
         read_config(SMALL), epochs=0, partial_steps=steps, partial_base_lr=rate, workers=0, save_every=40
     )
-    judges = {}
-    for split in splits:
-        held = load_mvtod(held_out, split)[:limit]
-        targets = targets_of(held_out_fused / split, held_out / split, held, words)
-        judges[split] = Judge(held, targets, text, out / "clouds" / split)
     names = [name for name in ABLATIONS if not only or name in only]
-    for seed in seeds:
-        for name in ("before", *names):
-            path = out / f"{name.replace(' ', '_')}-{seed}" / "judged.json"
-            if path.exists():
-                continue
-            encoder = start_encoder(model)
-            if name != "before":
-                config = changed(dataclasses.replace(recipe, seed=seed), ABLATIONS[name])
-                encoder = distill(source, config, path.parent, words.rows, encoder)
-            judged = {split: judge(encoder.eval(), recipe.voxels) for split, judge in judges.items()}
-            with beside(path) as part:
-                part.write_text(json.dumps(judged, indent=1))
-            print(table(out, [*names], seeds, splits), flush=True)
-    print(table(out, [*names], seeds, splits), flush=True)
+    for seed, name in itertools.product(seeds, ("before", *names)):
+        path = place(bench.out, name, seed)
+        if path.exists():
+            continue
+        encoder = start_encoder(model)
+        if name != "before":
+            config = changed(dataclasses.replace(recipe, seed=seed), ABLATIONS[name])
+            encoder = distill(source, config, path.parent, words.rows, encoder)
+        judged = {split: judge(encoder.eval(), recipe.voxels) for split, judge in judges.items()}
+        with beside(path) as part:
+            part.write_text(json.dumps(judged, indent=1))
+        print(table(bench, names, seeds), flush=True)
+    print(table(bench, names, seeds), flush=True)
 
 
-def table(out: Path, names: list[str], seeds: tuple[int, ...], splits: tuple[str, ...]) -> str:
+def place(out: Path, name: str, seed: int) -> Path:
+    """Where the judgement of a run is, beside its checkpoint. What came before any training has no seed."""
+    return out / (name.replace(" ", "_") + f"-{seed}" * (name != "before")) / "judged.json"
+
+
+def table(bench: Bench, names: Sequence[str], seeds: Sequence[int]) -> str:
     """Markdown of what is there: means over splits and seeds."""
     rows = {}
     for name in ("before", *names):
-        paths = [out / f"{name.replace(' ', '_')}-{seed}" / "judged.json" for seed in seeds]
-        of_seeds = [json.loads(path.read_text()) for path in paths if path.exists()]
-        if of_seeds:
-            values = [one[split] for one in of_seeds for split in splits]
-            rows[f"{name} ({len(of_seeds)})"] = {c: float(np.mean([v[c] for v in values])) for c in values[0]}
-    return show(rows, ("view cosine", "view objects", *COLUMNS), "fine-tuned (seeds)") if rows else ""
+        paths = {place(bench.out, name, seed) for seed in seeds}
+        values = [json.loads(path.read_text())[split] for path in paths if path.exists() for split in bench.splits]
+        if values:
+            rows[name] = {column: float(np.mean([one[column] for one in values])) for column in values[0]}
+    return show(rows, COLUMNS, "fine-tuned") if rows else ""
 
 
 if __name__ == "__main__":

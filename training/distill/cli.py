@@ -28,19 +28,17 @@ from dropclip_ros.text import TextConfig, TextEncoder
 from dropclip_ros.weights import ModelConfig
 from training.checkpoint import CheckpointError
 from training.distill.config import DistillConfig
-from training.distill.data import Source, Targets
+from training.distill.data import Source
 from training.distill.errors import DistillError
 from training.distill.export import export, start_encoder
 from training.distill.processes import leave
 from training.distill.recipes import read_config
-from training.distill.targets import catalogue_of, fuse_views, load_fused, tower_of_features
+from training.distill.targets import catalogue_of, targets_of, tower_of_features
 from training.distill.train import Validate, distill
 from training.distill.validate import cosine_validation, evaluation, together
 from training.distill.vocabulary import Vocabulary, embedded
-from training.fusion.weights import ScenePrompts
 from training.language import training_vocabulary
 from training.mvtod.errors import MvtodError
-from training.mvtod.scenes import Scene
 from training.mvtod.shards import load_scenes
 
 
@@ -78,7 +76,7 @@ def run(options: Options) -> None:
     config = options.recipe
     scenes = load_scenes(options.scenes, skip_broken=True)
     words = _words(options)
-    source = Source(scenes, _targets(options.fused, options.scenes, scenes, words), options.out / "clouds")
+    source = Source(scenes, targets_of(options.fused, options.scenes, scenes, words), options.out / "clouds")
     validate = _validation(options, words) if options.validation else None
     start = start_encoder(options.start_from) if options.start_from else None
     phrases = words.rows if words and config.phrase_weight else None
@@ -113,20 +111,11 @@ def _words(options: Options) -> Vocabulary | None:
     return embedded(text, phrases, options.out, options.text_adapter)
 
 
-def _targets(fused: Path, folder: Path, scenes: Sequence[Scene], words: Vocabulary | None) -> Sequence[Targets]:
-    """Of a file of fused features, or fused from those of views; scenes are those of `folder`."""
-    if not fused.is_dir():
-        return load_fused(fused, scenes)
-    if words is None:
-        raise DistillError(f"{fused} is a folder: expected a file, as --fused is; or give a folder there too")
-    return fuse_views(fused, scenes, ScenePrompts(catalogue_of(folder).specs, words))
-
-
 def _validation(options: Options, words: Vocabulary | None) -> Validate:
     """What is looked at during training."""
     scenes, validations = load_scenes(options.validation, skip_broken=True), []
     if options.validation_fused:
-        source = Source(scenes, _targets(options.validation_fused, options.validation, scenes, words))
+        source = Source(scenes, targets_of(options.validation_fused, options.validation, scenes, words))
         validations.append(cosine_validation(source, options.recipe))
     if words:
         validations.append(evaluation(scenes, words.text, options.recipe))

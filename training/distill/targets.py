@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from dropclip_ros.image import ImageConfig
 from training.distill.data import Targets
 from training.distill.errors import DistillError
+from training.distill.vocabulary import Vocabulary
 from training.fusion.fuse import fuse_objects
 from training.fusion.run import load_view_features
 from training.fusion.weights import ScenePrompts
@@ -88,3 +89,12 @@ def fuse_views(folder: Path, scenes: Sequence[Scene], prompts: ScenePrompts) -> 
                                "of, or fused features") from error  # fmt: skip
         found.append(ObjectTargets(fused.labels, fused.features))
     return found
+
+
+def targets_of(fused: Path, folder: Path, scenes: Sequence[Scene], words: Vocabulary | None) -> list[ObjectTargets]:
+    """Of a file of fused features, or fused from those of views in a folder; the scenes are those of `folder`."""
+    if not fused.is_dir():
+        return load_fused(fused, scenes)
+    if words is None:
+        raise DistillError(f"{fused} is a folder: expected a file, as --fused is; or give a folder there too")
+    return fuse_views(fused, scenes, ScenePrompts(catalogue_of(folder).specs, words))
