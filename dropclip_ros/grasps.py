@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Parallel-jaw grasps and grippers: containers, collision checks and suppression of near-duplicates.
+"""Parallel-jaw grasps: a container, collision checks against a gripper's boxes, and suppression of near-duplicates.
 
 Frames. A grasp's rotation has as columns the approach (x), the closing axis (y) and their cross product (z);
 its translation is the grasp centre, and the fingertips lie `depth` further along the approach. Metres throughout.
@@ -12,61 +12,12 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from dropclip_ros.errors import DropclipError, Status
+from dropclip_ros.grippers import FRANKA_HAND, GRIPPERS, ROBOTIQ_2F_85, ROBOTIQ_2F_140, Gripper  # noqa: F401
 
 logger = logging.getLogger(__name__)
 
 ROW_LENGTH = 17  # score, width, height, depth, rotation (9, row-major), translation (3), object id
 ROTATION_TOLERANCE = 1e-3  # in the elements of R^T R: rows are written as float32 or as a few decimals
-
-
-@dataclass(frozen=True)
-class Gripper:
-    """Boxes that hold a parallel gripper, measured backwards from the fingertips (metres).
-
-    Each finger is `finger_depth` long (what an object may reach in between the fingers), `finger_width` across,
-    along the grasp's z, and `finger_thickness` thick outside of its inner face. `body` lists what follows behind the
-    fingers: (length along the approach, width along the closing axis, height along z), at the widest opening.
-    """
-
-    name: str
-    max_width: float
-    finger_depth: float
-    finger_width: float
-    finger_thickness: float
-    body: tuple[tuple[float, float, float], ...]
-
-    def __post_init__(self):
-        for name in ("max_width", "finger_depth", "finger_width", "finger_thickness"):
-            value = getattr(self, name)
-            if not (np.isfinite(value) and 0 < value < 1):
-                raise ValueError(f"Gripper.{name} is {value}; expected metres between 0 and 1")
-        if any(len(box) != 3 or not all(0 < side < 1 for side in box) for box in self.body):
-            raise ValueError(f"Gripper.body is {self.body}; expected (length, width, height) in metres, each in (0, 1)")
-
-    def parts(self, width: np.ndarray) -> np.ndarray:
-        """Boxes (N, P, 5) for openings `width` (N,): x from, x to, |y| from, |y| to, |z| to, with x = 0 at the tips.
-
-        The gripper is symmetric, so one row stands for both fingers.
-        """
-        half = np.asarray(width, dtype=np.float64) / 2
-        fingers = np.stack([np.full_like(half, -self.finger_depth), np.zeros_like(half), half,
-                            half + self.finger_thickness, np.full_like(half, self.finger_width / 2)], axis=-1)
-        parts, end = [fingers], -self.finger_depth
-        for length, across, height in self.body:
-            box = (end - length, end, 0.0, across / 2, height / 2)
-            parts.append(np.broadcast_to(box, fingers.shape))
-            end -= length
-        return np.stack(parts, axis=1)
-
-
-# The Robotiq boxes bound the collision meshes of the ROS descriptions (`robotiq_description`) at full opening; the
-# strokes are the manufacturer's. The first body box is the linkage, the second the base. Both grippers' tips
-# advance as they close (the 2F-140's by 24 mm): a grasp gives the tips where the fingers touch the object.
-ROBOTIQ_2F_140 = Gripper("robotiq_2f_140", 0.140, 0.060, 0.030, 0.017, ((0.062, 0.203, 0.040), (0.090, 0.085, 0.075)))
-ROBOTIQ_2F_85 = Gripper("robotiq_2f_85", 0.085, 0.040, 0.024, 0.007, ((0.020, 0.153, 0.035), (0.090, 0.085, 0.075)))
-# From the collision geometry of `franka_description`.
-FRANKA_HAND = Gripper("franka_hand", 0.080, 0.046, 0.022, 0.026, ((0.092, 0.208, 0.063),))
-GRIPPERS = {gripper.name: gripper for gripper in (ROBOTIQ_2F_140, ROBOTIQ_2F_85, FRANKA_HAND)}
 
 
 @dataclass(frozen=True, eq=False)
