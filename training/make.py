@@ -61,7 +61,7 @@ class Recipe:
     @property
     def objects(self) -> list[ObjectSpec]:
         """What is learnt from."""
-        return catalogue() + list(Catalogue.load(self.meshes).objects if self.meshes else ())
+        return catalogue() + list(Catalogue.load(self.meshes).specs if self.meshes else ())
 
     @property
     def training_folders(self) -> tuple[str, ...]:
