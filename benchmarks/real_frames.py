@@ -127,7 +127,8 @@ def main(data: Path = DATA, model: tuple[Path, ...] = (), out: Path | None = Non
                 ranks[file] = Status(error.status).name
                 continue
             best = [grounder.ground(scene, f"the {phrase}").scores.max() for phrase in FILES.values()]
-            ranks[file] = 1 + sum(score > best[list(FILES).index(file)] for score in best)
+            own = best[list(FILES).index(file)]
+            ranks[file] = 1 + sum(bool(score > own) for score in best)
         numbers = [rank for rank in ranks.values() if isinstance(rank, int)]
         print(f"{name}, 6dof_graspnet: rank of the own name among {len(FILES)}: mean {np.mean(numbers):.1f}; {ranks}")
 
