@@ -153,19 +153,30 @@ def colliding(grasps: Grasps, cloud: np.ndarray, gripper: Gripper = ROBOTIQ_2F_1
     cloud = cloud[np.isfinite(cloud).all(axis=1)]
     if voxel_size > 0:
         cloud = cloud[thin_cloud(cloud, voxel_size)]
+    return _points_inside(grasps, cloud, gripper.parts(grasps.width)) > allowed_points
+
+
+def points_between(grasps: Grasps, cloud: np.ndarray, gripper: Gripper = ROBOTIQ_2F_140) -> np.ndarray:
+    """How many points (N,) of the cloud (K, 3) lie between the fingers, from the tips to where the body begins."""
+    region = gripper.parts(grasps.width)[:, :1].copy()
+    region[:, 0, 2:4] = np.stack([np.zeros(len(grasps)), region[:, 0, 2]], axis=-1)
+    return _points_inside(grasps, np.asarray(cloud, dtype=np.float32).reshape(-1, 3), region)
+
+
+def _points_inside(grasps: Grasps, cloud: np.ndarray, parts: np.ndarray) -> np.ndarray:
+    """How many points (N,) of the cloud (K, 3) lie in each grasp's boxes (N, P, 5), as `Gripper.parts` gives them."""
     columns = np.ascontiguousarray(cloud.T)
     turns = np.swapaxes(grasps.rotation, 1, 2).astype(np.float32)
     starts = turns @ grasps.tips().astype(np.float32)[:, :, None]
-    parts = gripper.parts(grasps.width).astype(np.float32)
-    result = np.zeros(len(grasps), dtype=bool)
-    for i, boxes in enumerate(parts):
+    result = np.zeros(len(grasps), dtype=np.int64)
+    for i, boxes in enumerate(parts.astype(np.float32)):
         local = turns[i] @ columns - starts[i]
         x, y, z = local[:, (local[0] > boxes[:, 0].min()) & (local[0] < 0)]
         y, z = np.abs(y), np.abs(z)
         inside = np.zeros(len(x), dtype=bool)
         for x0, x1, y0, y1, z1 in boxes:
             inside |= (x > x0) & (x < x1) & (y >= y0) & (y < y1) & (z < z1)
-        result[i] = np.count_nonzero(inside) > allowed_points
+        result[i] = np.count_nonzero(inside)
     return result
 
 
