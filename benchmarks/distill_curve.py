@@ -46,7 +46,6 @@ MEASURES = ("view cosine", "view objects", "view semantic", "view referring")
 
 def latencies(encoders: dict[str, MinkUNet14D], configs: dict[str, DistillConfig], judge: Judge, views: int) -> dict:
     """Median milliseconds of each network, and voxels."""
-    torch.set_num_threads(1)
     taken: dict[str, list[float]] = {name: [] for name in encoders}
     counts: dict[str, list[int]] = {name: [] for name in encoders}
     fused = {name: copy.deepcopy(encoder).eval().fuse() for name, encoder in encoders.items()}

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import tyro
 
 from dropclip_ros.pipeline import MODEL_FOLDER
@@ -106,7 +105,6 @@ def main(
 
     model: to start from, with its text adapter; only: some of the ablations; steps, rate: of each.
     """
-    torch.set_num_threads(1)
     source, words, judges = bench.load(model)
     recipe = dataclasses.replace(
         read_config(SMALL), epochs=0, partial_steps=steps, partial_base_lr=rate, workers=0, save_every=40

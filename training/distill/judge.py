@@ -49,7 +49,7 @@ class Judge:
     _clouds: dict[tuple[int, str], Cloud] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        specs = list(specs_of(PROCEDURAL).values())
+        specs = list(specs_of(self.scenes[0].catalogue or PROCEDURAL).values())
         self._asker = Asker(specs, ScenePrompts(specs, self.text), kind="cls")
 
     @torch.inference_mode()
@@ -81,12 +81,11 @@ class Judge:
 
     def _cloud(self, s: int, kind: str) -> Cloud:
         if (s, kind) not in self._clouds:
-            scene = self.scenes[s]
-            v = self._view(scene)
-            sensor = SENSORS.get(kind)
-            self._clouds[s, kind] = (
-                whole_cloud(scene, self.clouds) if kind == "full" else view_cloud(scene.view(v, sensor), v)
-            )
+            scene, v = self.scenes[s], self._view(self.scenes[s])
+            if kind == "full":
+                self._clouds[s, kind] = whole_cloud(scene, self.clouds)
+            else:
+                self._clouds[s, kind] = view_cloud(scene.view(v, SENSORS.get(kind)), v)
         return self._clouds[s, kind]
 
 
