@@ -17,12 +17,12 @@ import numpy as np
 import trimesh
 from tqdm import tqdm
 
-from dropclip_ros.grasps import GRIPPERS, Grasps, Gripper, colliding, height_above
+from dropclip_ros.grasps import GRIPPERS, Grasps, Gripper, height_above, thin_cloud
 from training.mvtod.acronym import read_grasps, scaled, write_grasps
 from training.mvtod.catalogue import PROCEDURAL, Catalogue, ObjectModel, ObjectSpec, open_catalogue
 from training.mvtod.errors import MvtodError
 from training.mvtod.files import beside
-from training.mvtod.grasp_trials import TrialConfig, fingerprint, try_grasps
+from training.mvtod.grasp_trials import TrialConfig, colliding_in_turns, fingerprint, try_grasps
 from training.mvtod.jobs import die_with
 from training.mvtod.scene import PlacedObject
 from training.mvtod.scenes import Folder, Scene
@@ -124,7 +124,7 @@ def place_on(
     """The same for objects that stand on a table whose top is at a height, m."""
     specs = {spec.name: spec for spec in catalogue.specs}
     models = {one.name: catalogue.build(specs[one.name]) for one in placed}
-    surfaces = {one.label: _surface(one, models[one.name]) for one in placed}
+    surfaces = {one.label: surface_points(one, models[one.name]) for one in placed}
     table = np.array([0.0, 0, 1, -height])
     rows, collides = [np.zeros((0, 17))], [np.zeros(0, bool)]
     for one in (one for one in placed if one.name in files):
@@ -139,7 +139,8 @@ def place_on(
         own = replace(own, width=width, object_id=np.full(len(own), one.label)).transformed(one.pose)
         near = [surface for surface in surfaces.values() if _distance(surface, surfaces[one.label]) < BESIDE]
         hits = height_above(own, table, gripper) < TABLE_CLEARANCE
-        hits[~hits] = colliding(own[~hits], np.concatenate(near), gripper, voxel_size=SPACING)
+        around = np.concatenate(near).astype(np.float32)
+        hits[~hits] = colliding_in_turns(own[~hits], around[thin_cloud(around, SPACING)], gripper)
         free = _spread(np.flatnonzero(~hits), per_object)
         chosen = np.append(free, _spread(np.flatnonzero(hits), per_object - len(free)))
         rows.append(own[chosen].rows())
@@ -154,7 +155,7 @@ def _spread(indices: np.ndarray, count: int) -> np.ndarray:
     return indices[np.linspace(0, len(indices) - 1, count).astype(int)] if count else indices[:0]
 
 
-def _surface(one: PlacedObject, model: ObjectModel) -> np.ndarray:
+def surface_points(one: PlacedObject, model: ObjectModel) -> np.ndarray:
     """Points (N,3) m on the object, in the world, closer than SPACING to each other for the most part."""
     mesh = trimesh.Trimesh(one.scale * model.vertices, model.faces, process=False)
     points = trimesh.sample.sample_surface(mesh, int(4 * mesh.area / SPACING**2) + 1, seed=0)[0]
