@@ -111,7 +111,10 @@ def on_mvtod(make: Callable[[Bench, int | None], Table]) -> Callable[[Options], 
     return command
 
 
-MVTOD = (tables.table2, tables.table3, tables.table8, tables.table9, tables.table10, tables.figure5, tables.figure6)
+MVTOD = (
+    tables.table2, tables.table3, tables.student, tables.table8, tables.table9, tables.table10, tables.figure5,
+    tables.figure6,
+)  # fmt: skip
 COMMANDS = {make.__name__: on_mvtod(make) for make in MVTOD} | {
     "table4": table4, "table5": table5, "table11": table11, "table12": table12,
 }  # fmt: skip
