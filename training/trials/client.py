@@ -70,12 +70,12 @@ class TrialClient(Node):
                                      callback_group=group)  # fmt: skip
         self.create_subscription(Image, OVERVIEW_TOPIC, self._shoot, LATEST, callback_group=group)
         self._proposals = self.create_publisher(GraspArray, GRASPS_TOPIC, 1)
-        self._services = {
+        self._callers = {
             name: self.create_client(kind, name, callback_group=group)
             for name, kind in ((RESET_SERVICE, ResetCell), (GROUND_SERVICE, Ground), (MATCH_SERVICE, MatchGrasps),
                                (f"{GROUNDING_NODE}/set_parameters", SetParameters))
         }  # fmt: skip
-        self._actions = {
+        self._doers = {
             name: ActionClient(self, kind, name, callback_group=group)
             for name, kind in ((GRASP_ACTION, Grasp), (PICK_ACTION, Pick))
         }
@@ -138,8 +138,8 @@ class TrialClient(Node):
         """Raises TIMEOUT where one of the services and actions does not come up."""
         end = time.monotonic() + timeout
         for name in names:
-            server = self._services.get(name) or self._actions[name]
-            wait = server.wait_for_service if name in self._services else server.wait_for_server
+            server = self._callers.get(name) or self._doers[name]
+            wait = server.wait_for_service if name in self._callers else server.wait_for_server
             if not wait(timeout_sec=max(end - time.monotonic(), 0.1)):
                 raise DropclipError(Status.TIMEOUT, f"{name} is not there after {timeout:g} s: start the workcell and "
                                     "the nodes first (trials.launch.py), in the same ROS domain")  # fmt: skip
@@ -181,10 +181,10 @@ class TrialClient(Node):
             raise DropclipError(Status.BAD_REQUEST, f"{GROUNDING_NODE} refuses its negatives: {refused[0]}")
 
     def _call(self, name: str, request):
-        return self._finish(self._services[name].call_async(request), name)
+        return self._finish(self._callers[name].call_async(request), name)
 
     def _act(self, name: str, goal):
-        handle = self._finish(self._actions[name].send_goal_async(goal), name)
+        handle = self._finish(self._doers[name].send_goal_async(goal), name)
         if not handle.accepted:
             raise DropclipError(Status.BAD_REQUEST, f"the action {name} refuses the goal; is it still busy?")
         try:

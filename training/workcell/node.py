@@ -32,7 +32,7 @@ from tf2_msgs.msg import TFMessage
 
 from dropclip_ros.action import Pick
 from dropclip_ros.errors import DropclipError, Status
-from dropclip_ros.geometry import Intrinsics, invert_pose
+from dropclip_ros.geometry import invert_pose
 from dropclip_ros.msg import StageTime
 from dropclip_ros.nodes.common import (
     CAMERA_QOS,
@@ -55,8 +55,9 @@ from dropclip_ros.nodes.messages import (
 from dropclip_ros.nodes.tf import Frames
 from dropclip_ros.srv import ResetCell
 from training.mvtod.errors import MvtodError
-from training.workcell.cell import Capture, Cell, CellConfig
-from training.workcell.changes import changed
+from training.mvtod.scenes import View
+from training.workcell.cell import Cell, CellConfig
+from training.workcell.changes import changed, intrinsics_of_view
 from training.workcell.pick import Candidate, PickResult, pick
 
 WORLD, OPTICAL, CAMERA = "world", "camera_color_optical_frame", "camera_link"
@@ -67,8 +68,7 @@ HELD = 200  # stamps of which is known what the camera saw
 STATE_PERIOD, FILM_PERIOD = 0.05, 0.1  # simulated s, between messages while the arm moves
 SETTINGS = (
     Setting("catalogue", "procedural", "Of the objects: procedural, or a folder with catalogue.json", read_only=True),
-    Setting("seed", 0, "Of the first scene; -1: an empty table until reset_cell is called", -1, 2**31 - 1,
-            read_only=True),
+    Setting("seed", 0, "Of the first scene", 0, 2**31 - 1, read_only=True),
     Setting("clutter", "mixed", "Of the first scene", choices=("scattered", "packed", "mixed"), read_only=True),
     Setting("split", "unseen_instance", "Objects of the first scene",
             choices=("train", "unseen_instance", "unseen_category"), read_only=True),
@@ -96,18 +96,17 @@ class WorkcellNode(Node):
         self._settings = Settings(self, SETTINGS)
         self._owner = ThreadPoolExecutor(1, "simulation")
         self._frames = Frames(self)
-        self._captures: OrderedDict[int, Capture] = OrderedDict()
+        self._seen: OrderedDict[int, View] = OrderedDict()  # by stamp, ns
         self._lock = threading.Lock()
         self._moving = threading.Event()
         self._told = self._filmed = -np.inf
         self._make_publishers()
-        self.cell = self.owned(lambda: Cell(config or CellConfig(catalogue=self._settings["catalogue"])))
+        self.cell = Cell(config or CellConfig(catalogue=self._settings["catalogue"]))
         self.cell.hook = self._while_moving
-        self._capture: Capture | None = None
-        self._state = self.owned(self._look)
+        self._view: View | None = None
+        self._state: _State | None = None
+        self.owned(lambda: self._lay(*(self._settings[name] for name in ("seed", "clutter", "split"))))
         self._publish_static()
-        if self._settings["seed"] >= 0:
-            self.owned(lambda: self._lay(self._settings["seed"], self._settings["clutter"], self._settings["split"]))
         timers = MutuallyExclusiveCallbackGroup()
         self.create_timer(1 / self._settings["rate"], self._publish_camera, timers)
         self.create_timer(1 / self._settings["state_rate"], self._publish_state, MutuallyExclusiveCallbackGroup())
@@ -163,25 +162,23 @@ class WorkcellNode(Node):
                                                   for name, pose in state.poses.items()]))  # fmt: skip
 
     def _publish_camera(self) -> None:
-        """The last capture, with a stamp of now; nothing while the arm moves."""
-        capture = self._capture
-        if capture is None or self._moving.is_set():
+        """The last view, with a stamp of now; nothing while the arm moves."""
+        view = self._view
+        if view is None or self._moving.is_set():
             return
         header = Header(stamp=self._now(), frame_id=OPTICAL)
         with self._lock:
-            self._captures[nanoseconds(header.stamp)] = capture
-            while len(self._captures) > HELD:
-                self._captures.popitem(last=False)
+            self._seen[nanoseconds(header.stamp)] = view
+            while len(self._seen) > HELD:
+                self._seen.popitem(last=False)
         encoding = self._settings["depth_encoding"]
-        depth = capture.depth if encoding == "32FC1" else np.round(1000 * capture.depth).clip(0, 65535)
-        height, width = depth.shape
-        k = capture.intrinsics
-        intrinsics = Intrinsics(k[0, 0], k[1, 1], k[0, 2], k[1, 2], width, height)
+        depth = view.depth if encoding == "32FC1" else np.round(1000 * view.depth).clip(0, 65535)
+        intrinsics = intrinsics_of_view(view)
         for publisher, make in (
             (self._info, lambda: camera_info_message(header, intrinsics)),
-            (self._color, lambda: image_message(header, capture.rgb, "rgb8")),
+            (self._color, lambda: image_message(header, view.rgb, "rgb8")),
             (self._depth, lambda: image_message(header, depth, encoding)),
-            (self._labels, lambda: image_message(header, capture.labels, "mono8")),
+            (self._labels, lambda: image_message(header, np.maximum(view.mask, 1) - 1, "mono8")),
         ):
             if publisher.get_subscription_count():
                 publisher.publish(make())
@@ -222,7 +219,7 @@ class WorkcellNode(Node):
     def _rest(self) -> None:
         """In the simulation's thread: nothing moves any more."""
         self._state = self._look()
-        self._capture = self.cell.capture(noise=self._settings["noise"])
+        self._view = self.cell.capture(noise=self._settings["noise"])
         self._moving.clear()
         self._publish_state()
         self._publish_camera()
@@ -249,7 +246,7 @@ class WorkcellNode(Node):
                                f"{result.message}")  # fmt: skip
         return result
 
-    def _understand(self, goal: Pick.Goal) -> tuple[list[Candidate], list[np.ndarray], Capture | None]:
+    def _understand(self, goal: Pick.Goal) -> tuple[list[Candidate], list[np.ndarray], View | None]:
         """Candidates and their tips (3,) in the world, and what the camera saw at the goal's stamp; None for stamp 0.
 
         Raises BAD_REQUEST, TF_ERROR or STALE_FRAME.
@@ -273,14 +270,14 @@ class WorkcellNode(Node):
             candidates.append(Candidate(*motion, opening=float(one.grasp.width)))
             tips.append(tip[:3, 3])
         with self._lock:
-            known = self._captures.get(stamp)
+            known = self._seen.get(stamp)
         if stamp and known is None:
             raise DropclipError(Status.STALE_FRAME, "the candidates are of no frame that the cell still knows; ask for "
                                 "grasps again, or send stamp 0 where the scene surely is the same")  # fmt: skip
         return candidates, tips, known
 
     def _execute(self, handle: ServerGoalHandle, candidates: list[Candidate], tips: list[np.ndarray],
-                 known: Capture | None) -> PickResult:  # fmt: skip
+                 known: View | None) -> PickResult:  # fmt: skip
         """In the simulation's thread."""
         self._moving.set()
         self._told = self._filmed = -np.inf
