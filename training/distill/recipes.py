@@ -12,15 +12,18 @@ import yaml
 from training.distill.config import DistillConfig
 from training.distill.errors import DistillError
 
-SMALL = Path(__file__).with_name("small.yaml")  # the recipe of the shipped model
+SMALL = Path(__file__).with_name("small.yaml")  # of a small model from nothing
 REAL = Path(__file__).with_name("real.yaml")  # of the weights for real frames, which go on from that one
 
 
-def read_config(path: Path) -> DistillConfig:
-    """A YAML file of fields; what it does not name has its default. DistillError where it is not one."""
+def read_config(path: Path, cls: type = DistillConfig) -> Any:
+    """The configuration in a YAML file of fields, a dataclass `cls`; what it does not name has its default.
+
+    Raises DistillError where the file is not one.
+    """
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        return _built(DistillConfig, data, "")
+        return _built(cls, data, "")
     except OSError as error:
         raise DistillError(f"cannot read {path}: {error.strerror}; give a YAML file of fields") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -42,7 +45,7 @@ def _built(cls: type, data: Any, where: str) -> Any:
     defaults, given = cls(), {}
     for name, value in data.items():
         if name not in {f.name for f in dataclasses.fields(cls)}:
-            raise ValueError(f"unknown field {where}{name}; `dropclip-distill --help` lists them")
+            raise ValueError(f"unknown field {where}{name}; --help lists them")
         default = getattr(defaults, name)
         if dataclasses.is_dataclass(default):
             value = _built(type(default), value, f"{where}{name}.")
