@@ -15,7 +15,7 @@ import mujoco
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from dropclip_ros.grasps import ROBOTIQ_2F_140, Gripper
+from dropclip_ros.grippers import GRIPPERS, Gripper
 from training.mvtod.catalogue import PROCEDURAL, SPLITS, Catalogue, ObjectModel, ObjectSpec, open_catalogue
 from training.mvtod.clutter import add_hulls, look_at, make_scene
 from training.mvtod.errors import MvtodError
@@ -50,7 +50,7 @@ class CellConfig:
     scene: SceneConfig = field(
         default_factory=lambda: SceneConfig(min_objects=5, area=(0.20, 0.17), focal=(540.0, 540.0), scale=(1.0, 1.0))
     )
-    gripper: Gripper = ROBOTIQ_2F_140
+    gripper: Gripper = GRIPPERS["parallel_140"]
     friction: float = 0.8
     force: float = 30.0
     table: tuple[float, float] = (0.75, 0.55)

@@ -12,7 +12,7 @@ import mujoco
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from dropclip_ros.grasps import Gripper
+from dropclip_ros.grippers import Gripper
 from training.mvtod.grasp_trials import FINGERS, add_hand
 
 JOINTS = (
@@ -42,11 +42,10 @@ CAPSULES = (
 )  # fmt: skip
 HOME = np.array([2.36, -2.0, 2.0, -np.pi / 2, -np.pi / 2, 0.0])  # rad; behind its base, out of the camera's view
 BASE_HEIGHT = 0.08  # m, of the foot
-ADAPTER = 0.011  # m, between flange and gripper
 FINGER_MASS = 0.1  # kg, as in `add_hand`
 GRIPPER_MASS = 1.025 - 2 * FINGER_MASS  # kg: of a 2F-140 as its manual says
 STIFFNESS = np.array([4000.0, 4000.0, 4000.0, 1500.0, 1000.0, 500.0])  # N m/rad of the position servos
-DAMPING = STIFFNESS / 12  # N m s/rad
+DAMPING = STIFFNESS / 20  # N m s/rad; one time for all joints, so that the arm lags behind on its path, not beside it
 GRIP_STIFFNESS, GRIP_REACH = 3000.0, 0.05  # N/m; m past closed that fingers are sent, so that they press with all force
 
 
@@ -57,21 +56,12 @@ def dh_matrix(joint: int, angle: float) -> np.ndarray:
     return np.array([[c, -s * ca, s * sa, a * c], [s, c * ca, -c * sa, a * s], [0, sa, ca, d], [0, 0, 0, 1.0]])
 
 
-def tool_from_tip(gripper: Gripper) -> np.ndarray:
-    """tool0_from_gripper_tip 4x4: the tip's x (approach) is the tool's z, its y (closing) the tool's y, as
-    robotiq_description mounts the fingers."""
-    transform = np.eye(4)
-    transform[:3, :3] = [[0, 0, -1], [0, 1, 0], [1, 0, 0]]
-    transform[2, 3] = ADAPTER + sum(length for length, _, _ in gripper.body) + gripper.finger_depth
-    return transform
-
-
 def add_robot(
     spec: mujoco.MjSpec, gripper: Gripper, base: np.ndarray, friction: float, force: float, prefix: str = ""
 ) -> None:
     """Adds the arm and its gripper; names begin with `prefix`, so that there can be two.
 
-    base: world_from_base_link 4x4, m. friction: of the finger pads; force: of each finger, N. Sites base_link, tool0 and
+    base: world_from_base_link 4x4, m. gripper: with fingers that slide straight, as `parallel_140`. friction: of the finger pads; force: of each finger, N. Sites base_link, tool0 and
     gripper_tip show the frames; actuators are named as JOINTS, positions in rad, and "grip", half of the opening, m.
     """
     body = spec.worldbody.add_body(name=f"{prefix}base_link", **_place(base), gravcomp=1)
@@ -108,9 +98,11 @@ def _add_gripper(
 ) -> None:  # fmt: skip
     tool = wrist.add_body(name=f"{prefix}tool0", **_place(wrist_from_tool), gravcomp=1)
     tool.add_site(name=f"{prefix}tool0")
-    tool.add_geom(type=mujoco.mjtGeom.mjGEOM_CYLINDER, fromto=[0, 0, 0, 0, 0, ADAPTER], size=[0.0375, 0, 0], mass=0.1,
+    tool_from_tip = gripper.tool_from_tip([gripper.max_width])[0]
+    adapter = np.linalg.norm(tool_from_tip[:3, 3]) - gripper.finger_depth - sum(length for length, _, _ in gripper.body)
+    tool.add_geom(type=mujoco.mjtGeom.mjGEOM_CYLINDER, fromto=[0, 0, 0, 0, 0, adapter], size=[0.0375, 0, 0], mass=0.1,
                   rgba=[0.2, 0.2, 0.22, 1])  # fmt: skip
-    tip = tool.add_body(name=f"{prefix}gripper_tip", **_place(tool_from_tip(gripper)), gravcomp=1)
+    tip = tool.add_body(name=f"{prefix}gripper_tip", **_place(tool_from_tip), gravcomp=1)
     tip.add_site(name=f"{prefix}gripper_tip")
     add_hand(spec, tip, gripper, friction, prefix)
     boxes = list(tip.geoms)

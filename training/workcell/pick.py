@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Executes grasps: the first candidate with a path that hits nothing is approached, closed upon, lifted and held.
+
+The arm is sent along planned configurations only, each of which was checked for collision. What was grasped is read
+from the simulator's state; whether something was grasped, as on a real gripper, from its opening.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from dropclip_ros.errors import Status
+from dropclip_ros.grasps import Grasps
+from dropclip_ros.handoff import HandoffConfig, hand_off
+from training.mvtod.scenes import View
+from training.workcell.cell import CONTROL, Cell
+from training.workcell.planning import Motion, NoPath, Planner, observed
+
+SPEED, ACCELERATION = 2.0, 5.0  # rad/s and rad/s^2 of the fastest joint: to the pre-grasp
+SLOW = 0.5  # of both: on straight lines
+NOTHING = 0.0015  # m: fingers closed further hold nothing
+CLOSING = 1.5  # s, at most
+STILL = 1e-4  # m, by which fingers at rest move in a control step
+SETTLE = 0.15  # s, in which the arm catches up
+HOLD = 1.0  # s
+LIFTED = 0.10  # m, for an object to count as grasped
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """Poses world_from_tool0 4x4 of the grasp, where the straight approach begins and where the lift ends; opening of
+    the fingers on the way in, m."""
+
+    tool: np.ndarray
+    pregrasp: np.ndarray
+    retreat: np.ndarray
+    opening: float
+
+
+@dataclass
+class PickResult:
+    """status: OK, NO_PATH, TOO_WIDE, SLIPPED or CANCELLED; message: a sentence; executed: index of the candidate, -1
+    none; reasons: one for each candidate before it (for all, if none was executed).
+
+    lifted: names of objects that are 10 cm or more above where they were; timing: seconds of wall clock by stage.
+    """
+
+    status: Status
+    message: str
+    executed: int = -1
+    reasons: list[str] = field(default_factory=list)
+    lifted: tuple[str, ...] = ()
+    timing: dict[str, float] = field(default_factory=dict)
+
+
+class _Cancelled(Exception):
+    pass
+
+
+def candidates_of(cell: Cell, grasps: Grasps, config: HandoffConfig = HandoffConfig()) -> list[Candidate]:
+    """Candidates of grasps in the world frame: see `hand_off`."""
+    motion = hand_off(grasps, cell.config.gripper, np.array([0.0, 0.0, 1.0]), config)
+    return [Candidate(*one) for one in zip(motion.tool, motion.pregrasp, motion.retreat, grasps.width, strict=True)]
+
+
+def pick(
+    cell: Cell,
+    candidates: Sequence[Candidate],
+    view: View | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
+    stage: Callable[[str], None] = lambda name: None,
+) -> PickResult:
+    """Executes the first of the candidates, best first, that the arm can reach; the arm then holds its object up.
+
+    view: what the planner knows of the table; None: it looks. cancelled: asked before each control step (10 ms
+    simulated) and each plan; the arm stops where it is. stage: told what begins: plan, reach, approach, close, lift,
+    hold.
+    """
+    run = _Run(cell, cancelled, stage)
+    before = cell.poses()
+    try:
+        result = run.pick(candidates, view)
+    except _Cancelled:
+        cell.command(cell.arm())  # where it is on its path
+        cell.step(SETTLE)
+        result = PickResult(Status.CANCELLED, f"cancelled during {run.stage}; the arm stands still", run.executed)
+    after = cell.poses()
+    result.lifted = tuple(name for name in cell.names if after[name][2, 3] - before[name][2, 3] >= LIFTED)
+    result.reasons, result.timing = run.reasons, run.finish()
+    return result
+
+
+class _Run:
+    """One pick in progress."""
+
+    def __init__(self, cell: Cell, cancelled: Callable[[], bool], told: Callable[[str], None]) -> None:
+        self._cell, self._cancelled, self._told = cell, cancelled, told
+        self.stage, self.executed, self.reasons = "", -1, []
+        self._timing: dict[str, float] = {}
+        self._began = time.perf_counter()
+
+    def pick(self, candidates: Sequence[Candidate], view: View | None) -> PickResult:
+        self._begin("plan")
+        cell, too_wide = self._cell, 0
+        widest = cell.config.gripper.max_width
+        planner = Planner(cell.config, observed(view or cell.capture(), cell.config))
+        for index, candidate in enumerate(candidates):
+            if self._cancelled():
+                raise _Cancelled
+            if candidate.opening > widest:
+                self.reasons.append(f"needs an opening of {candidate.opening:.3f} m, the gripper has {widest:.3f} m")
+                too_wide += 1
+                continue
+            try:
+                motion = planner.plan(
+                    cell.arm(), candidate.tool, candidate.pregrasp, candidate.retreat, candidate.opening
+                )
+            except NoPath as error:
+                self.reasons.append(str(error))
+                continue
+            self.executed = index
+            return self._execute(motion, candidate.opening)
+        if candidates and too_wide == len(candidates):
+            return PickResult(Status.TOO_WIDE, f"the gripper cannot open wide enough for any of {len(candidates)} "
+                              "grasps; ask for grasps of this gripper")  # fmt: skip
+        return PickResult(Status.NO_PATH, f"none of {len(candidates)} grasps can be reached without collision: "
+                          + "; ".join(self.reasons))  # fmt: skip
+
+    def _execute(self, motion: Motion, opening: float) -> PickResult:
+        cell = self._cell
+        self._begin("reach")
+        cell.open(opening)
+        for corner, following in zip(motion.reach, motion.reach[1:], strict=False):
+            self._follow(np.array([corner, following]), SPEED, ACCELERATION)
+        self._begin("approach")
+        self._follow(motion.approach, SLOW * SPEED, SLOW * ACCELERATION)
+        self._wait(SETTLE)
+        self._begin("close")
+        cell.grip()
+        previous = np.inf
+        for _ in range(round(CLOSING / CONTROL)):
+            self._wait(CONTROL)
+            if abs(previous - cell.opening()) < STILL:
+                break
+            previous = cell.opening()
+        if cell.opening() < NOTHING:
+            return PickResult(Status.SLIPPED, "the gripper closed on nothing", self.executed)
+        self._begin("lift")
+        self._follow(motion.lift, SLOW * SPEED, SLOW * ACCELERATION)
+        self._begin("hold")
+        self._wait(HOLD)
+        if cell.opening() < NOTHING:
+            return PickResult(Status.SLIPPED, "the gripper lost what it held", self.executed)
+        return PickResult(Status.OK, "holds something", self.executed)
+
+    def _follow(self, way: np.ndarray, speed: float, acceleration: float) -> None:
+        """Along straight lines between configurations (N, 6), from rest to rest."""
+        lengths = np.concatenate([[0], np.cumsum(np.abs(np.diff(way, axis=0)).max(axis=1))])
+        for at in _ramp(lengths[-1], speed, acceleration):
+            self._cell.command(np.array([np.interp(at, lengths, column) for column in way.T]))
+            self._wait(CONTROL)
+
+    def _wait(self, seconds: float) -> None:
+        for _ in range(round(seconds / CONTROL)):
+            if self._cancelled():
+                raise _Cancelled
+            self._cell.step(CONTROL)
+
+    def _begin(self, stage: str) -> None:
+        self.finish()
+        self.stage = stage
+        self._told(stage)
+
+    def finish(self) -> dict[str, float]:
+        """Ends the stage; seconds of all."""
+        now = time.perf_counter()
+        if self.stage:
+            self._timing[self.stage] = self._timing.get(self.stage, 0) + now - self._began
+        self._began = now
+        return self._timing
+
+
+def _ramp(length: float, speed: float, acceleration: float) -> np.ndarray:
+    """Places (N,) on a way, one a control step, the last its end: speeds up, goes on, slows down."""
+    speed = min(speed, np.sqrt(length * acceleration))
+    if speed == 0:
+        return np.array([length])
+    ramp, whole = speed / acceleration, length / speed + speed / acceleration
+    t = np.minimum(np.arange(1, np.ceil(whole / CONTROL) + 1) * CONTROL, whole)
+    rising, falling = acceleration * t**2 / 2, length - acceleration * (whole - t) ** 2 / 2
+    return np.where(t < ramp, rising, np.where(t > whole - ramp, falling, speed * (t - ramp / 2)))
