@@ -20,6 +20,7 @@ from training.mvtod.catalogue import ObjectModel
 from training.mvtod.errors import MvtodError
 
 FINGERS = ("left", "right")
+COARSE = 0.015  # m, between points that candidates are held against first
 CHUNK = 250  # candidates that are looked at together, until enough hit nothing
 VERSION = 1  # of sampling and trials: part of what cached grasps are named by
 
@@ -114,11 +115,18 @@ def sample_grasps(model: ObjectModel, gripper: Gripper, config: TrialConfig) -> 
     surface = surface.astype(np.float32)
     surface, free = surface[thin_cloud(surface, 0.003)], np.zeros(0, int)
     for start in range(0, len(grasps), CHUNK):
-        some = grasps[start : start + CHUNK]
-        free = np.append(free, start + np.flatnonzero(~colliding(some, surface, gripper, voxel_size=0)))
+        hits = colliding_in_turns(grasps[start : start + CHUNK], surface, gripper)
+        free = np.append(free, start + np.flatnonzero(~hits))
         if len(free) >= config.wanted:
             break
     return grasps[free[: config.wanted]]
+
+
+def colliding_in_turns(grasps: Grasps, cloud: np.ndarray, gripper: Gripper) -> np.ndarray:
+    """`colliding` with all points of the cloud (K,3), several times faster: few points tell of most that collide."""
+    hits = colliding(grasps, cloud, gripper, voxel_size=COARSE)
+    hits[~hits] = colliding(grasps[~hits], cloud, gripper, voxel_size=0)
+    return hits
 
 
 def _within_cone(axis: np.ndarray, cone: float, rng: np.random.Generator) -> np.ndarray:
