@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_max_pool3d, embedding_bag, interpolate, max_pool3d, softplus
 
-POSSIBLE = 96  # cells along each axis of what depth images leave
+POSSIBLE = 64  # cells along each axis of what depth images leave
 FINEST = 160  # cells along each axis, at most, that are told apart as empty or not
 MODES = ((0, 1, 2), (0, 2, 1), (1, 2, 0))  # the two axes of each plane, and that of its line
 
@@ -151,6 +151,12 @@ class Field(nn.Module):
         x = (points - centre) / half
         far = x.abs().clamp(min=1)
         return torch.where(far > 1, x.sign() * (1 - (1 - self.inside) / far), self.inside * x)
+
+    def unnormalise(self, x: Tensor) -> Tensor:
+        """The inverse of `normalise`: (N,3) in (-1, 1) -> world metres."""
+        centre, half = self.bounds.mean(0), (self.bounds[1] - self.bounds[0]) / 2
+        outside = x.sign() * (1 - self.inside) / (1 - x.abs().clamp(min=self.inside, max=1 - 1e-6))
+        return centre + half * torch.where(x.abs() > self.inside, outside, x / self.inside)
 
     def density(self, points: Tensor) -> Tensor:
         """Of world points (N,3): (N,) per metre."""

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from training.ovs3d.field import Field
 
-FINE = 0.75  # of a cell: the spacing of samples inside the box
-CONE = 0.015  # far away it is this share of the distance, as the contracted cells are bigger there
+FINE = 0.75  # of a cell: the spacing of samples up to the far side of the box
+CONE = 0.05  # growth of the spacing beyond, as a share of the way from there: contracted cells grow as well
 HIDDEN = 1e-3  # transmittance below which samples are not looked at
 FAINT = 1e-4  # weight below which they are left out
 
@@ -30,26 +30,17 @@ def march(
     origins: Tensor,
     directions: Tensor,
     near: float | None = None,
-    far: float | None = None,
+    far: float | Tensor | None = None,
     generator: torch.Generator | None = None,
 ) -> Samples:
-    """Samples of the rays (R,3) world metres, (R,3) unit vectors; near and far: m, the field's own by default.
+    """Samples of the rays (R,3) world metres, (R,3) unit vectors; near and far: m, the field's own by default. far
+    may be one for each ray (R,), no farther than the field's own.
 
     generator: shifts each ray's samples at random, for training; without it the same samples each time. Gradients reach
     the density through the weights.
     """
-    near, far = (float(own) if given is None else given for own, given in zip(field.range, (near, far), strict=True))
-    starts = spacing(near, far, FINE * field.cell).to(origins.device)
-    steps = starts.diff()
-    if generator is None:
-        shift = torch.full((len(origins),), 0.5, device=origins.device)
-    else:
-        shift = torch.rand(len(origins), generator=generator).to(origins.device)
     with torch.no_grad():
-        distance = starts[:-1] + shift[:, None] * steps
-        points = origins[:, None] + directions[:, None] * distance[..., None]
-        ray, k = field.is_occupied(points.view(-1, 3)).view(distance.shape).nonzero(as_tuple=True)
-        points, distance, lengths = points[ray, k], distance[ray, k], steps[k]
+        points, distance, lengths, ray = candidates(field, origins, directions, near, far, generator)
         seen = transmittance(field.density(points) * lengths, ray) > HIDDEN
         points, distance, lengths, ray = (value[seen] for value in (points, distance, lengths, ray))
     optical = field.density(points) * lengths
@@ -58,11 +49,38 @@ def march(
     return Samples(points[kept], weights[kept], ray[kept], distance[kept])
 
 
-def spacing(near: float, far: float, fine: float) -> Tensor:
-    """Distances (n+1,) m at which intervals of samples begin and end."""
+def candidates(
+    field: Field,
+    origins: Tensor,
+    directions: Tensor,
+    near: float | None = None,
+    far: float | Tensor | None = None,
+    generator: torch.Generator | None = None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Samples in occupied cells, n of them: points (n,3), distances (n,) and lengths (n,) m, rays (n,). See `march`."""
+    near = float(field.range[0]) if near is None else near
+    end = field.range[1] if far is None or torch.is_tensor(far) else far
+    reach = (origins - field.bounds.mean(0)).norm(dim=1).max() + (field.bounds[1] - field.bounds[0]).norm() / 2
+    starts = spacing(near, float(end), float(reach), FINE * field.cell).to(origins.device)
+    steps = starts.diff()
+    if generator is None:
+        shift = torch.full((len(origins),), 0.5, device=origins.device)
+    else:
+        shift = torch.rand(len(origins), generator=generator).to(origins.device)
+    distance = starts[:-1] + shift[:, None] * steps
+    kept = distance < (far[:, None] if torch.is_tensor(far) else end)
+    ray, k = kept.nonzero(as_tuple=True)
+    distance = distance[ray, k]
+    points = origins[ray] + directions[ray] * distance[:, None]
+    kept = field.is_occupied(points).nonzero()[:, 0]
+    return points[kept], distance[kept], steps[k[kept]], ray[kept]
+
+
+def spacing(near: float, far: float, reach: float, fine: float) -> Tensor:
+    """Distances (n+1,) m at which intervals of samples begin and end: `fine` long up to `reach`, then growing."""
     ends = [near]
     while ends[-1] < far:
-        ends.append(ends[-1] + max(fine, CONE * ends[-1]))
+        ends.append(ends[-1] + fine + CONE * max(0.0, ends[-1] - reach))
     return torch.tensor(ends)
 
 

@@ -23,10 +23,10 @@ class PosedViews:
     """V views of one scene, all of one size.
 
     names: as their files are called. images: (V,H,W,3) uint8. intrinsics: of each view, at that size.
-    world_from_camera: (V,4,4), optical frames (x right, y down, z forward), m. depth: (V,H,W) float32 m along z, 0 where unknown; None
-    where there is none. held_out: (V,) bool, views that nothing is fitted to. points: (N,3) m of the world that lie on
-    surfaces, where the layout tells some (COLMAP). range: least and greatest distance from the cameras, m, where it
-    tells them (LLFF).
+    world_from_camera: (V,4,4), optical frames (x right, y down, z forward), m. depth: (V,H,W) float32 m along z, 0
+    where unknown; None where there is none. held_out: (V,) bool, views that nothing is fitted to. points: (N,3) m of
+    the world that lie on surfaces, where the layout tells some (COLMAP). range: least and greatest distance from the
+    cameras, m, where it tells them (LLFF).
     """
 
     names: tuple[str, ...]
