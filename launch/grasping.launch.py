@@ -15,18 +15,18 @@ def generate_launch_description():
     share = FindPackageShare("dropclip_ros")
     parameters = LaunchConfiguration("grasping_parameters")
     gripper = {"gripper": ParameterValue(LaunchConfiguration("gripper"), value_type=str)}
+    streams = [(f"camera/{stream}", [LaunchConfiguration("camera"), f"/{stream}"]) for stream in STREAMS]
     world = {"world_frame": ParameterValue(LaunchConfiguration("world_frame"), value_type=str)}
     return LaunchDescription([
         # declares camera, world_frame, model, device and rviz as well
         IncludeLaunchDescription(PythonLaunchDescriptionSource(
             PathJoinSubstitution([share, "launch", "grounding.launch.py"]))),
         DeclareLaunchArgument("gripper", default_value="robotiq_2f_140",
-                              description="robotiq_2f_140, robotiq_2f_85 or franka_hand"),
+                              description="robotiq_2f_140, robotiq_2f_85, franka_hand, or a profile of yours, .yaml"),
         DeclareLaunchArgument("grasping_parameters", description="Parameter file of the proposal node and the matcher",
                               default_value=PathJoinSubstitution([share, "config", "grasping.yaml"])),
         Node(package="dropclip_ros", executable="proposal_node", name="proposal_node", output="screen",
-             parameters=[parameters, gripper],
-             remappings=[(f"camera/{stream}", [LaunchConfiguration("camera"), f"/{stream}"]) for stream in STREAMS]),
+             parameters=[parameters, gripper], remappings=streams),
         Node(package="dropclip_ros", executable="grasp_matcher_node", name="grasp_matcher_node", output="screen",
-             parameters=[parameters, gripper, world]),
+             parameters=[parameters, gripper, world], remappings=streams),
     ])

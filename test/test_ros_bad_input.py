@@ -24,7 +24,7 @@ from PIL import Image as PillowImage
 from rcl_interfaces.srv import SetParameters
 from rclpy.exceptions import ParameterException
 from rclpy.parameter import Parameter
-from ros_support import OPTICAL_FRAME, FakeCamera, model_folder, ros, wait_until  # noqa: F401
+from ros_support import AS_IN_A7, OPTICAL_FRAME, FakeCamera, model_folder, ros, wait_until  # noqa: F401
 from safetensors.torch import load_file, save_file
 from std_msgs.msg import Header
 
@@ -471,7 +471,7 @@ CENTRE = np.array([0.1, 0.0, 0.8])
 @pytest.fixture(scope="module")
 def match(ros):  # noqa: F811
     """Publishes proposals and asks for those near a target at CENTRE in the camera frame."""
-    ros.start(GraspMatcherNode, tf_timeout=0.1, proposals_timeout=0.1, max_stamp_difference=60.0)
+    ros.start(GraspMatcherNode, tf_timeout=0.1, proposals_timeout=0.1, max_stamp_difference=60.0, **AS_IN_A7)
     client = ros.node.create_client(MatchGrasps, MATCH_SERVICE)
     publisher = ros.node.create_publisher(GraspArray, GRASPS_TOPIC, 1)
     wait_until(lambda: publisher.get_subscription_count() == 1)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
-from ros_support import OPTICAL_FRAME, FakeCamera, model_folder, ros, wait_until  # noqa: F401
+from ros_support import AS_IN_A7, OPTICAL_FRAME, FakeCamera, model_folder, ros, wait_until  # noqa: F401
 from sensor_msgs.msg import Image, PointCloud2
 from visualization_msgs.msg import MarkerArray
 
@@ -203,7 +203,7 @@ def test_the_frame_encoded_last_can_be_asked_about_for_as_long_as_it_is(setup, t
 def test_a_phrase_becomes_grasps(ros, setup, tabletop):  # noqa: F811
     """The whole path: the matcher asks Ground, and carries proposals from the camera's frame to the answer's."""
     camera, ask = setup
-    ros.start(GraspMatcherNode, tf_timeout=2.0, max_distance=10.0)
+    ros.start(GraspMatcherNode, tf_timeout=2.0, max_distance=10.0, **AS_IN_A7)
     client = ros.node.create_client(MatchGrasps, MATCH_SERVICE)
     publisher = ros.node.create_publisher(GraspArray, GRASPS_TOPIC, 1)
     wait_until(lambda: publisher.get_subscription_count() == 1)

@@ -16,7 +16,7 @@ from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Point
 from PIL import Image as PillowImage
 from rclpy.node import Node
-from ros_support import OPTICAL_FRAME, FakeCamera, model_folder, ros, wait_until  # noqa: F401
+from ros_support import AS_IN_A7, OPTICAL_FRAME, FakeCamera, model_folder, ros, wait_until  # noqa: F401
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, Writer
 from rosbags.typesys import Stores, get_typestore
 from sensor_msgs.msg import CameraInfo, Image
@@ -152,7 +152,7 @@ def matcher(ros, make_tabletop):  # noqa: F811
     ros.node.create_subscription(GraspArray, GRASPS_TOPIC, proposed.append, 1)
     camera = FakeCamera(ros.node)
     proposer = ros.start(ProposalNode, reliable=True, max_rate=10.0, max_frame_age=300.0)
-    ros.start(GraspMatcherNode, proposals_timeout=1.0, tf_timeout=0.3, ground_timeout=0.5)
+    ros.start(GraspMatcherNode, proposals_timeout=1.0, tf_timeout=0.3, ground_timeout=0.5, **AS_IN_A7)
     camera.wait_for(streams=("depth", "info"))
     header = camera.send({k: v for k, v in camera.messages(tabletop.frame).items() if k != "color"})
     wait_until(lambda: bool(proposed))

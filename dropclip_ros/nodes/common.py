@@ -35,6 +35,7 @@ INFO_TOPIC = "camera/color/camera_info"
 GRASPS_TOPIC = "grasp_proposals"
 GROUND_SERVICE = "ground"
 MATCH_SERVICE = "match_grasps"
+GRASP_ACTION = "grasp"
 TABLE_FRAME = "dropclip_table"
 
 # A camera's subscribers take what comes. Its publishers here deliver reliably, which serves both kinds of subscriber.

@@ -260,7 +260,7 @@ def main() -> int:
         "bag_player": [f"bag:={args.bag}"],
         "grounding_node": [f"world_frame:={WORLD}", "reliable:=true", f"model:='{args.model}'"],
         "proposal_node": ["reliable:=true", "max_rate:=0.5"],
-        "grasp_matcher_node": [f"world_frame:={WORLD}"],
+        "grasp_matcher_node": [f"world_frame:={WORLD}", "reliable:=true"],
     }
     failed = 0
     try:

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""GraspArray to and from the core's Grasps."""
+"""Grasps of the core as messages, and back."""
 import numpy as np
 from geometry_msgs.msg import Pose, Quaternion
 from scipy.spatial.transform import Rotation
 from std_msgs.msg import Header
 
 from dropclip_ros.grasps import ROW_LENGTH, Grasps
-from dropclip_ros.msg import Grasp, GraspArray
-from dropclip_ros.nodes.messages import point_message
+from dropclip_ros.handoff import Handoff
+from dropclip_ros.msg import Grasp, GraspArray, GraspCandidate
+from dropclip_ros.nodes.messages import point_message, pose_message
 
 
 def grasp_array_message(header: Header, grasps: Grasps, tip_distances: np.ndarray | None = None) -> GraspArray:
@@ -24,6 +25,15 @@ def grasp_array_message(header: Header, grasps: Grasps, tip_distances: np.ndarra
             height=float(grasps.height[i]), depth=float(grasps.depth[i]), score=float(grasps.score[i]),
             tip_distance=float(distances[i]), object_id=int(grasps.object_id[i])))
     return msg
+
+
+def candidate_messages(header: Header, grasps: Grasps, tip_distances: np.ndarray,
+                       motion: Handoff) -> list[GraspCandidate]:
+    """The same grasps (N) with the motion around each, for a planner; in the header's frame."""
+    messages = grasp_array_message(header, grasps, tip_distances).grasps
+    return [GraspCandidate(grasp=grasp, tool=pose_message(tool), pregrasp=pose_message(before),
+                           retreat=pose_message(after))
+            for grasp, tool, before, after in zip(messages, motion.tool, motion.pregrasp, motion.retreat, strict=True)]
 
 
 def grasps_from_message(msg: GraspArray) -> Grasps:

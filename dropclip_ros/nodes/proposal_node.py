@@ -5,6 +5,7 @@ Publishes `grasp_proposals` in the camera's optical frame with the image's stamp
 """
 import time
 import traceback
+from collections.abc import Mapping
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
@@ -14,7 +15,8 @@ from dropclip_ros.antipodal import AntipodalConfig, sample_antipodal
 from dropclip_ros.crop import crop_above
 from dropclip_ros.errors import DropclipError, Status
 from dropclip_ros.geometry import backproject
-from dropclip_ros.grasps import GRIPPERS, Grasps
+from dropclip_ros.grasps import Grasps
+from dropclip_ros.grippers import load_gripper
 from dropclip_ros.msg import GraspArray
 from dropclip_ros.nodes import camera, table_settings
 from dropclip_ros.nodes.camera import Camera, CapturedFrame
@@ -27,17 +29,23 @@ from dropclip_ros.table import find_table
 
 SETTINGS = (
     Setting("max_rate", 2.0, "Highest rate of proposals, Hz", 0.01, 100.0, read_only=True),
-    Setting("gripper", "robotiq_2f_140", "The gripper that must fit", choices=tuple(sorted(GRIPPERS))),
+    Setting("gripper", "robotiq_2f_140", "The gripper that must fit: a name, or the path of a profile, .yaml"),
     Setting("seed", 0, "Seed of the sampler", 0, 2**31 - 1),
     *camera.SETTINGS,
     *table_settings.SETTINGS,
 )
 
 
+def _check_settings(values: Mapping[str, object]) -> None:
+    """ValueError or DropclipError where parameter values by name make no sense together or in themselves."""
+    table_config(values)
+    load_gripper(values["gripper"])
+
+
 class ProposalNode(Node):
     def __init__(self, **options):
         super().__init__("proposal_node", **options)
-        self._settings = Settings(self, SETTINGS, check=table_config)
+        self._settings = Settings(self, SETTINGS, check=_check_settings)
         self._camera = Camera(self, self._settings, with_color=False)
         self._publisher = self.create_publisher(GraspArray, GRASPS_TOPIC, 1)
         self._marker_publisher = self.create_publisher(MarkerArray, "~/markers", 1)
@@ -64,7 +72,7 @@ class ProposalNode(Node):
 
     def _publish(self, captured: CapturedFrame) -> None:
         start = time.perf_counter()
-        gripper = GRIPPERS[self._settings["gripper"]]
+        gripper = load_gripper(self._settings["gripper"])
         grasps = self._sample(captured)
         self._publisher.publish(grasp_array_message(captured.header, grasps))
         if self._marker_publisher.get_subscription_count():
@@ -80,7 +88,7 @@ class ProposalNode(Node):
         table = find_table(points, config)
         above = crop_above(points, table, config)
         return sample_antipodal(points[above], AntipodalConfig(seed=self._settings["seed"]),
-                                GRIPPERS[self._settings["gripper"]], table=table.plane)
+                                load_gripper(self._settings["gripper"]), table=table.plane)
 
 
 def main() -> None:
