@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from training.distill.errors import DistillError
 from training.distill.recipes import read_config as read_fields
 from training.ovs3d.errors import Ovs3dError
+from training.ovs3d.semantic_config import SemanticConfig
 
 SMALL = Path(__file__).with_name("small.yaml")  # a scene in minutes on a CPU
 PAPER = Path(__file__).with_name("paper.yaml")
@@ -76,13 +77,15 @@ class Ovs3dConfig:
     """Steps between looks at held-out views."""
     seed: int = 0
     """Of the first values and the rays of every step."""
+    semantic: SemanticConfig = field(default_factory=SemanticConfig)
+    """The stage that learns what everything is."""
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
+        for name in (each.name for each in dataclasses.fields(self)):
+            value = getattr(self, name)
             for number in value if isinstance(value, tuple) else (value,):
                 if isinstance(number, int | float) and not math.isfinite(number):
-                    raise ValueError(f"{field.name} {value}: expected finite numbers")
+                    raise ValueError(f"{name} {value}: expected finite numbers")
         for name in ("every", "steps", "rays", "budget", "colour_features", "hidden", "occupied_every", "save_every",
                      "log_every", "validate_every"):  # fmt: skip
             if getattr(self, name) < 1:

@@ -23,7 +23,8 @@ from training.ovs3d.field import Field
 from training.ovs3d.render import Samples, candidates, composite, march, render_colour
 from training.ovs3d.views import PosedViews
 
-FREE = {"save_every", "log_every", "validate_every", "every", "width", "hold_out"}  # a fit may go on with others
+# A fit may go on with others: they change nothing, or the views themselves tell.
+FREE = {"save_every", "log_every", "validate_every", "every", "width", "hold_out", "semantic"}
 PROBES = 512  # rays by which samples of a step are reckoned
 CHUNK = 4096  # rays rendered at a time
 POOR = 18.0  # dB on held-out views, below which something is wrong

@@ -113,8 +113,8 @@ def gather(views: list[tuple[str, np.ndarray, Intrinsics, np.ndarray, np.ndarray
 
 
 def shrunk(image: np.ndarray, width: int | None) -> np.ndarray:
-    """An image (H,W,3) uint8 `width` pixels wide, by means of areas; as it is where it is no wider."""
-    if width is None or width >= image.shape[1]:
+    """An image (H,W,3) uint8 `width` pixels wide, by means of areas; as it is where it is no wider, or without."""
+    if not width or width >= image.shape[1]:
         return image
     height = max(1, round(image.shape[0] * width / image.shape[1]))
     return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BOX))
