@@ -8,18 +8,21 @@ the hand lifts, then from side to side. One compiled model serves all trials of 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import mujoco
 import numpy as np
 import open3d as o3d
 from scipy.spatial.transform import Rotation
 
-from dropclip_ros.grasps import Grasps, Gripper, colliding, thin_cloud
+from dropclip_ros.grasps import Grasps, Gripper, colliding, height_above, thin_cloud
 from training.mvtod.catalogue import ObjectModel
 from training.mvtod.errors import MvtodError
 
 FINGERS = ("left", "right")
+LEAN = 0.5  # rad, deviation of the approach from the steepest
+CLEARANCE = 0.002  # m, over the table
+MIN_REACH = 0.001  # m, of the tips beyond the line of contact
 COARSE = 0.015  # m, between points that candidates are held against first
 CHUNK = 250  # candidates that are looked at together, until enough hit nothing
 VERSION = 1  # of sampling and trials: part of what cached grasps are named by
@@ -64,11 +67,14 @@ def fingerprint(model: ObjectModel, gripper: Gripper, config: TrialConfig) -> st
     return digest.hexdigest()[:16]
 
 
-def sample_grasps(model: ObjectModel, gripper: Gripper, config: TrialConfig) -> Grasps:
+def sample_grasps(
+    model: ObjectModel, gripper: Gripper, config: TrialConfig, table: np.ndarray | None = None
+) -> Grasps:
     """Candidates in the model's frame that fit into the hand and hit nothing of the object: at most `wanted`.
 
     A point, a point where a ray within its friction cone leaves the object (a wall of it, or all of it, as it comes),
-    and any turn about their line. Raises MvtodError where the mesh has no area.
+    and any turn about their line. table: plane (4,) that it stands on, unit normal up, in the model's frame: then the
+    hand comes from above and does not reach into it. Raises MvtodError where the mesh has no area.
     """
     rng = np.random.default_rng(config.seed)
     corners = model.vertices[model.faces].astype(float)
@@ -96,9 +102,13 @@ def sample_grasps(model: ObjectModel, gripper: Gripper, config: TrialConfig) -> 
     if not len(kept):
         return Grasps.empty()
     closing, middle = direction[kept], start[kept] + 0.5 * length[kept, None] * direction[kept]
-    turn = rng.uniform(0, 2 * np.pi, len(kept))
-    across = np.cross(closing, np.eye(3)[np.abs(closing).argmin(axis=1)])
-    across /= np.linalg.norm(across, axis=1, keepdims=True)
+    if table is None:
+        turn = rng.uniform(0, 2 * np.pi, len(kept))
+        across = np.cross(closing, np.eye(3)[np.abs(closing).argmin(axis=1)])
+    else:
+        turn = rng.normal(0, LEAN, len(kept))
+        across = (closing @ table[:3])[:, None] * closing - table[:3]  # of all that are square to it the steepest down
+    across /= np.maximum(np.linalg.norm(across, axis=1, keepdims=True), 1e-9)
     approach = np.cos(turn)[:, None] * across + np.sin(turn)[:, None] * np.cross(closing, across)
     reach = rng.uniform(0.05, 0.6, len(kept)) * gripper.finger_depth  # of the tips beyond the line of contact
     grasps = Grasps(
@@ -110,6 +120,8 @@ def sample_grasps(model: ObjectModel, gripper: Gripper, config: TrialConfig) -> 
         translation=middle,
         object_id=np.full(len(kept), -1),
     )
+    if table is not None:
+        grasps = _lifted(grasps, table, gripper)
     surface = (rng.dirichlet((1, 1, 1), 6 * config.samples)[:, :, None]
                * corners[rng.choice(len(area), 6 * config.samples, p=area / area.sum())]).sum(axis=1)  # fmt: skip
     surface = surface.astype(np.float32)
@@ -120,6 +132,14 @@ def sample_grasps(model: ObjectModel, gripper: Gripper, config: TrialConfig) -> 
         if len(free) >= config.wanted:
             break
     return grasps[free[: config.wanted]]
+
+
+def _lifted(grasps: Grasps, table: np.ndarray, gripper: Gripper) -> Grasps:
+    """Those drawn back along their approach as far as they would reach into the table, where contact is left."""
+    missing = np.maximum(CLEARANCE - height_above(grasps, table, gripper), 0)
+    depth = grasps.depth - missing / np.maximum(-grasps.approach @ table[:3], 1e-3)
+    grasps = replace(grasps, depth=depth)
+    return grasps[depth > MIN_REACH]
 
 
 def colliding_in_turns(grasps: Grasps, cloud: np.ndarray, gripper: Gripper) -> np.ndarray:

@@ -22,7 +22,14 @@ from training.mvtod.acronym import read_grasps, scaled, write_grasps
 from training.mvtod.catalogue import PROCEDURAL, Catalogue, ObjectModel, ObjectSpec, open_catalogue
 from training.mvtod.errors import MvtodError
 from training.mvtod.files import beside
-from training.mvtod.grasp_trials import TrialConfig, colliding_in_turns, fingerprint, try_grasps
+from training.mvtod.grasp_trials import (
+    TrialConfig,
+    Trials,
+    colliding_in_turns,
+    fingerprint,
+    sample_grasps,
+    try_grasps,
+)
 from training.mvtod.jobs import die_with
 from training.mvtod.scene import PlacedObject
 from training.mvtod.scenes import Folder, Scene
@@ -41,6 +48,7 @@ def grasps(
     per_object: int = 50,
     cache: Path = Path("runs/grasps"),
     workers: int = os.cpu_count() or 1,
+    in_place: bool = False,
     trial: TrialConfig = TrialConfig(),  # noqa: B008 (frozen)
 ) -> None:
     """Adds grasps.h5 to every scene that has none: grasps in the world's frame, and which of them collide.
@@ -52,6 +60,8 @@ def grasps(
         per_object: at most so many, those that collide included.
         cache: folder of the grasps of each object, as ACRONYM files; those there are not tried again.
         workers: processes.
+        in_place: candidates come from above, at each object as it lies, and only those that collide with nothing are
+            tried: many more for flat things, none that collide; no cache, no ACRONYM files.
         trial: how candidates are sampled and tried.
     """
     if gripper not in GRIPPERS:
@@ -71,6 +81,7 @@ def grasps(
     if missing := set(names) - specs.keys():
         raise MvtodError(f"{', '.join(sorted(missing)[:3])}: not in catalogue {catalogue}; name the scenes' own")
     files, broken = {}, {}
+    names = [] if in_place else names
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), die_with, (os.getpid(),)) as pool:
         tries = {pool.submit(object_grasps, catalogue, specs[name], gripper, cache, trial): name for name in names}
         for done in tqdm(as_completed(tries), total=len(tries), desc="objects tried", unit="object"):
@@ -80,7 +91,11 @@ def grasps(
                 broken[tries[done]] = error
     counts = np.zeros(3, int)
     for scene in tqdm(todo, desc="scenes", unit="scene"):
-        found, collides = place(scene, files, open_catalogue(catalogue), GRIPPERS[gripper], per_object)
+        if in_place:
+            found = grasps_in_place(scene, open_catalogue(catalogue), GRIPPERS[gripper], per_object, trial)
+            collides = np.zeros(len(found), bool)
+        else:
+            found, collides = place(scene, files, open_catalogue(catalogue), GRIPPERS[gripper], per_object)
         _write(_file(scene), found, collides, gripper)
         counts += len(scene.objects), len(found), int((~collides).sum())
     print(f"{len(todo)} scenes, {counts[0]} objects: {counts[1]} grasps, {counts[2]} of them free of collisions")
@@ -137,15 +152,52 @@ def place_on(
         # A Panda's grasps of ACRONYM are open all the way: in a larger size too. What no longer fits between collides.
         width = np.minimum(own.width, gripper.max_width)
         own = replace(own, width=width, object_id=np.full(len(own), one.label)).transformed(one.pose)
-        near = [surface for surface in surfaces.values() if _distance(surface, surfaces[one.label]) < BESIDE]
         hits = height_above(own, table, gripper) < TABLE_CLEARANCE
-        around = np.concatenate(near).astype(np.float32)
-        hits[~hits] = colliding_in_turns(own[~hits], around[thin_cloud(around, SPACING)], gripper)
+        hits[~hits] = colliding_in_turns(own[~hits], _around(one.label, surfaces), gripper)
         free = _spread(np.flatnonzero(~hits), per_object)
         chosen = np.append(free, _spread(np.flatnonzero(hits), per_object - len(free)))
         rows.append(own[chosen].rows())
         collides.append(hits[chosen])
     return Grasps.from_rows(np.concatenate(rows)), np.concatenate(collides)
+
+
+def grasps_in_place(
+    scene: Scene, catalogue: Catalogue, gripper: Gripper, per_object: int, trial: TrialConfig
+) -> Grasps:
+    """Grasps of a scene's objects as they lie, in the world's frame, that hold and collide with nothing.
+
+    At most `per_object` of each, whose label is their object_id; those that `trial` says do not hold are left out.
+    """
+    specs = {spec.name: spec for spec in catalogue.specs}
+    placed = scene.description.objects
+    models = {one.label: catalogue.build(specs[one.name]) for one in placed}
+    surfaces = {one.label: surface_points(one, models[one.label]) for one in placed}
+    rows = [np.zeros((0, 17))]
+    for one in placed:
+        model = resized(models[one.label], one.scale)
+        up = one.pose[2, :3]
+        table = np.append(up, one.pose[2, 3] - scene.description.table.height)
+        own = sample_grasps(model, gripper, trial, table)
+        around = _around(one.label, surfaces)
+        own = own[~colliding_in_turns(own.transformed(one.pose), around, gripper)][:per_object]
+        if trial.physical and len(own):
+            own = own[Trials(model, gripper, trial).hold(own)]
+        own = replace(own, score=np.ones(len(own)), object_id=np.full(len(own), one.label))
+        rows.append(own.transformed(one.pose).rows())
+    return Grasps.from_rows(np.concatenate(rows))
+
+
+def resized(model: ObjectModel, scale: float) -> ObjectModel:
+    """The model in another size, of the same density."""
+    parts = [scale * part for part in model.hull_parts]
+    return replace(model, vertices=scale * model.vertices, hull_parts=parts, mass=scale**3 * model.mass)
+
+
+def _around(label: int, surfaces: Mapping[int, np.ndarray]) -> np.ndarray:
+    """Points (K,3), SPACING apart, of the object and of those so near that a gripper at it may hit them."""
+    near = [surface for surface in surfaces.values() if _distance(surface, surfaces[label]) < BESIDE]
+    points = np.concatenate(near).astype(np.float32)
+    return points[thin_cloud(points, SPACING)]
 
 
 def _spread(indices: np.ndarray, count: int) -> np.ndarray:

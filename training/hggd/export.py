@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Trained networks as a folder: the published layout, safetensors with a config and SHA-256, the recipe, a card."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import yaml
+from safetensors.torch import save_file
+
+from dropclip_ros.files import sha256_of
+from dropclip_ros.hggd.checkpoint import save_networks
+from dropclip_ros.hggd.networks import HggdNetworks
+from training.hggd.config import HggdTraining
+from training.mvtod.files import beside
+
+CHECKPOINT, TENSORS, CONFIG, RECIPE, CARD = "hggd.pt", "hggd.safetensors", "config.json", "hggd.yaml", "README.md"
+
+
+def export(folder: Path, networks: HggdNetworks, recipe: HggdTraining, data: str,
+           metrics: Mapping[str, float] | None = None) -> None:  # fmt: skip
+    """Writes the folder, kernels in fp16; each file beside its place, then renamed, config.json last.
+
+    data: a sentence on what it was trained on; metrics: numbers for the card, by name.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    half = copy.deepcopy(networks).cpu()
+    for value in half.state_dict().values():  # the small vectors of batch norm keep their precision
+        if value.is_floating_point() and value.ndim >= 2:
+            value.copy_(value.half())
+    tensors = {name: value.half() if value.is_floating_point() and value.ndim >= 2 else value.clone()
+               for name, value in half.state_dict().items()}  # fmt: skip
+    save_networks(folder / CHECKPOINT, half)
+    with beside(folder / TENSORS, replace=True) as part:
+        save_file({name: value.contiguous() for name, value in tensors.items()}, part)
+    with beside(folder / RECIPE, replace=True) as part:
+        part.write_text(yaml.safe_dump(plain(recipe), sort_keys=False), encoding="utf-8")
+    digests = {name: sha256_of(folder / name) for name in (CHECKPOINT, TENSORS)}
+    with beside(folder / CARD, replace=True) as part:
+        part.write_text(card(networks, recipe, data, metrics or {}, digests), encoding="utf-8")
+    with beside(folder / CONFIG, replace=True) as part:
+        part.write_text(json.dumps({"network": plain(networks.config), "sha256": digests}, indent=2) + "\n")
+
+
+def plain(config: object) -> dict:
+    """A configuration as YAML and JSON have it: lists for tuples."""
+    return json.loads(json.dumps(dataclasses.asdict(config)))
+
+
+def card(networks: HggdNetworks, recipe: HggdTraining, data: str, metrics: Mapping[str, float],
+         digests: Mapping[str, str]) -> str:  # fmt: skip
+    """The model card, Markdown."""
+    shape = networks.config
+    millions = [sum(p.numel() for p in part.parameters()) / 1e6 for part in (networks.anchor, networks.local)]
+    lines = [
+        "# Model card: HGGD on MV-TOD",
+        "",
+        f"HGGD's anchor network ({millions[0]:.2f} M parameters) and local network ({millions[1]:.2f} M) for an RGB-D "
+        f"view of a tabletop, scaled to {shape.width}x{shape.height}; 6-DoF grasps of a parallel gripper.",
+        "",
+        f"**Data.** {data}",
+        "",
+        f"**Training.** {recipe.steps} steps of {recipe.batch_size} frames, both networks together, AdamW, learning "
+        f"rate up to {recipe.rate:g}, depth as a {recipe.sensor} gives it. Every field is in `{RECIPE}`.",
+        "",
+        "| file | SHA-256 |",
+        "| --- | --- |",
+        *(f"| `{name}` | `{digest}` |" for name, digest in digests.items()),
+    ]
+    if metrics:
+        rows = (f"| {name} | {value:.4g} |" for name, value in metrics.items())
+        lines += ["", "| measured | |", "| --- | --- |", *rows]
+    return "\n".join(lines) + "\n"
