@@ -18,8 +18,10 @@ from dropclip_ros.grasps import Grasps
 from dropclip_ros.handoff import HandoffConfig, hand_off
 from training.mvtod.scenes import View
 from training.workcell.cell import CONTROL, Cell
+from training.workcell.changes import changed
 from training.workcell.planning import Motion, NoPath, Planner, observed
 
+HAND_OFF = HandoffConfig()
 SPEED, ACCELERATION = 2.0, 5.0  # rad/s and rad/s^2 of the fastest joint: to the pre-grasp
 SLOW = 0.5  # of both: on straight lines
 NOTHING = 0.0015  # m: fingers closed further hold nothing
@@ -43,8 +45,8 @@ class Candidate:
 
 @dataclass
 class PickResult:
-    """status: OK, NO_PATH, TOO_WIDE, SLIPPED or CANCELLED; message: a sentence; executed: index of the candidate, -1
-    none; reasons: one for each candidate before it (for all, if none was executed).
+    """status: OK, SCENE_CHANGED, NO_PATH, TOO_WIDE, SLIPPED or CANCELLED; message: a sentence; executed: index of the
+    candidate, -1 none; reasons: one for each candidate before it (for all that were looked at, if none was executed).
 
     lifted: names of objects that are 10 cm or more above where they were; timing: seconds of wall clock by stage.
     """
@@ -61,7 +63,7 @@ class _Cancelled(Exception):
     pass
 
 
-def candidates_of(cell: Cell, grasps: Grasps, config: HandoffConfig = HandoffConfig()) -> list[Candidate]:
+def candidates_of(cell: Cell, grasps: Grasps, config: HandoffConfig = HAND_OFF) -> list[Candidate]:
     """Candidates of grasps in the world frame: see `hand_off`."""
     motion = hand_off(grasps, cell.config.gripper, np.array([0.0, 0.0, 1.0]), config)
     return [Candidate(*one) for one in zip(motion.tool, motion.pregrasp, motion.retreat, grasps.width, strict=True)]
@@ -70,20 +72,21 @@ def candidates_of(cell: Cell, grasps: Grasps, config: HandoffConfig = HandoffCon
 def pick(
     cell: Cell,
     candidates: Sequence[Candidate],
-    view: View | None = None,
+    seen: View | None = None,
     cancelled: Callable[[], bool] = lambda: False,
     stage: Callable[[str], None] = lambda name: None,
 ) -> PickResult:
     """Executes the first of the candidates, best first, that the arm can reach; the arm then holds its object up.
 
-    view: what the planner knows of the table; None: it looks. cancelled: asked before each control step (10 ms
-    simulated) and each plan; the arm stops where it is. stage: told what begins: plan, reach, approach, close, lift,
-    hold.
+    seen: what the grasps were computed from; None: unknown. It looks again, with the arm at home: nothing is executed
+    where what stood around a grasp has moved, and what is on the table now is what paths avoid. cancelled: asked before
+    each control step (10 ms simulated) and each plan; the arm stops where it is. stage: told what begins: look, plan,
+    reach, approach, close, lift, hold.
     """
     run = _Run(cell, cancelled, stage)
     before = cell.poses()
     try:
-        result = run.pick(candidates, view)
+        result = run.pick(candidates, seen)
     except _Cancelled:
         cell.command(cell.arm())  # where it is on its path
         cell.step(SETTLE)
@@ -103,16 +106,21 @@ class _Run:
         self._timing: dict[str, float] = {}
         self._began = time.perf_counter()
 
-    def pick(self, candidates: Sequence[Candidate], view: View | None) -> PickResult:
+    def pick(self, candidates: Sequence[Candidate], seen: View | None) -> PickResult:
+        self._begin("look")
+        cell, gripper, too_wide = self._cell, self._cell.config.gripper, 0
+        now = cell.capture()
+        tips = [(one.tool @ gripper.tool_from_tip([one.opening])[0])[:3, 3] for one in candidates]
+        if seen is not None and changed(seen, now, tips):
+            return PickResult(Status.SCENE_CHANGED, "what stood where the gripper would go has moved since the grasps "
+                              "were computed; ask for them again")  # fmt: skip
         self._begin("plan")
-        cell, too_wide = self._cell, 0
-        widest = cell.config.gripper.max_width
-        planner = Planner(cell.config, observed(view or cell.capture(), cell.config))
+        planner = Planner(cell.config, observed(now, cell.config))
         for index, candidate in enumerate(candidates):
             if self._cancelled():
                 raise _Cancelled
-            if candidate.opening > widest:
-                self.reasons.append(f"needs an opening of {candidate.opening:.3f} m, the gripper has {widest:.3f} m")
+            if candidate.opening > gripper.max_width:
+                self.reasons.append(f"needs an opening of {candidate.opening:.3f} m, {gripper.max_width:.3f} m is all")
                 too_wide += 1
                 continue
             try:

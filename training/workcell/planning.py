@@ -15,11 +15,12 @@ import mujoco
 import numpy as np
 from ompl import base, geometric, util
 
-from dropclip_ros.geometry import Intrinsics, backproject, transform_points
+from dropclip_ros.geometry import backproject, transform_points
 from training.mvtod.grasp_trials import FINGERS
 from training.mvtod.render_mujoco import TABLE_THICKNESS
 from training.mvtod.scenes import View
 from training.workcell.cell import CellConfig
+from training.workcell.changes import intrinsics_of_view
 from training.workcell.kinematics import inverse, nearest_turn, within_limits
 from training.workcell.robot import JOINTS, LINKS, add_robot
 
@@ -56,9 +57,7 @@ class NoPath(Exception):
 
 def observed(view: View, config: CellConfig) -> np.ndarray:
     """Points (K, 3) in the world, m, of all that stands on the table in a view: one a voxel, its middle."""
-    height, width = view.depth.shape
-    k = view.intrinsics
-    points, _ = backproject(view.depth, Intrinsics(k[0, 0], k[1, 1], k[0, 2], k[1, 2], width, height))
+    points, _ = backproject(view.depth, intrinsics_of_view(view))
     points = transform_points(view.world_from_camera, points)
     reach = np.array(config.scene.area) + BESIDE
     points = points[(np.abs(points[:, :2]) < reach).all(axis=1) & (points[:, 2] > ABOVE) & (points[:, 2] < HIGH)]

@@ -30,7 +30,7 @@ MASS = np.array([3.761, 8.058, 2.846, 1.37, 1.3, 0.365])  # kg
 # Centres of mass in the frame at each link's end, m.
 CENTRE = np.array([[0, -0.02561, 0.00193], [0.2125, 0, 0.11336], [0.15, 0, 0.0265], [0, -0.0018, 0.01634],
                    [0, 0.0018, 0.01634], [0, 0, -0.001159]])  # fmt: skip
-# Capsules (from, to, radius), m, in the frame before each joint, turned by it, z along its axis: they bound the casings.
+# Capsules (from, to, radius), m, that bound the casings, in the frame before each joint, turned by it, z its axis.
 CAPSULES = (
     (((0, 0, 0.13), (0, 0, 0.17), 0.062), ((0, 0, 0.1625), (0, -0.07, 0.1625), 0.060)),
     (((0, 0, 0.10), (0, 0, 0.14), 0.060), ((0, 0, 0.138), (-0.425, 0, 0.138), 0.056),
@@ -61,8 +61,9 @@ def add_robot(
 ) -> None:
     """Adds the arm and its gripper; names begin with `prefix`, so that there can be two.
 
-    base: world_from_base_link 4x4, m. gripper: with fingers that slide straight, as `parallel_140`. friction: of the finger pads; force: of each finger, N. Sites base_link, tool0 and
-    gripper_tip show the frames; actuators are named as JOINTS, positions in rad, and "grip", half of the opening, m.
+    base: world_from_base_link 4x4, m. gripper: with fingers that slide straight, as `parallel_140`. friction: of the
+    pads; force: of each finger, N. Sites base_link, tool0 and gripper_tip show the frames. Actuators take positions:
+    those named as JOINTS rad, those named as FINGERS half of the opening, m.
     """
     body = spec.worldbody.add_body(name=f"{prefix}base_link", **_place(base), gravcomp=1)
     body.add_site(name=f"{prefix}base_link")
