@@ -18,7 +18,7 @@ from typing import TypeVar
 import numpy as np
 import rclpy
 from PIL import Image as PillowImage
-from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
+from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor, ShutdownException
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
@@ -228,18 +228,19 @@ def running(nodes: Mapping[str, Sequence[str]],
 def served(make_client: Callable[[], Client]) -> Iterator[Client]:
     """A client of nodes that run, in the ROS domain of the environment, served by a thread."""
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)      # Ctrl-C is a KeyboardInterrupt
+    executor = MultiThreadedExecutor(num_threads=3)
     try:
         client = make_client()
-        executor = MultiThreadedExecutor(num_threads=3)
         executor.add_node(client)
         threading.Thread(target=_spin, args=[executor], daemon=True).start()
         yield client
     finally:
+        executor.shutdown(timeout_sec=1.0)
         rclpy.try_shutdown()
 
 
 def _spin(executor: MultiThreadedExecutor) -> None:
-    with suppress(ExternalShutdownException):
+    with suppress(ExternalShutdownException, ShutdownException):
         executor.spin()
 
 

@@ -20,6 +20,7 @@ from training.mvtod.scene import CLUTTER
 from training.trials.protocol import Protocol
 from training.trials.report import write_report
 
+GRIPPER = "parallel_140"  # the embedded workcell's
 PROPOSERS = {"antipodal": "proposal_node", "hggd": "hggd_node"}
 
 
@@ -78,15 +79,15 @@ class Options:
 
     def nodes(self) -> dict[str, list[str]]:
         """Nodes of this set-up with their parameters, as `running` starts them."""
-        world = "world_frame:=world"
+        world, gripper = "world_frame:=world", f"gripper:={GRIPPER}"
         found = {
             "training.workcell.node": [f"catalogue:='{self.catalogue}'"],
-            "grasp_matcher_node": [world],
+            "grasp_matcher_node": [world, gripper],
         }
         if self.grounding == "model":
             found["grounding_node"] = [world, "reliable:=true", f"model:='{self.model}'"]
         if proposer := PROPOSERS.get(self.proposals):
-            found[proposer] = ["reliable:=true", "max_rate:=0.5"]
+            found[proposer] = ["reliable:=true", "max_rate:=0.5", gripper]
             if self.hggd and self.proposals == "hggd":
                 found[proposer].append(f"model:='{self.hggd}'")
         return found

@@ -31,11 +31,12 @@ class Reason(str, Enum):
 @dataclass(frozen=True)
 class Grounding:
     """share: of the answered points, that lie on objects which the phrase fits; iou: with the one of them on which most
-    lie; points: how many were answered."""
+    lie; points: how many were answered; answered: the object on which most of them lie, "" none."""
 
     share: float = 0.0
     iou: float = 0.0
     points: int = 0
+    answered: str = ""
 
     @property
     def right(self) -> bool:
@@ -61,7 +62,9 @@ def grade_grounding(
         return Grounding(points=len(points))
     best = max(wanted, key=lambda label: on[label])
     union = (answered | (labels == best)).sum()
-    return Grounding(float(on[wanted].sum() / on.sum()), float(on[best] / union), int(on.sum()))
+    most = int(on[1:].argmax()) if on[1:].any() else None
+    return Grounding(float(on[wanted].sum() / on.sum()), float(on[best] / union), int(on.sum()),
+                     "" if most is None else names[most])  # fmt: skip
 
 
 def visible(labels: np.ndarray, names: Sequence[str]) -> dict[str, int]:

@@ -145,12 +145,12 @@ class Runner:
             specs = {spec.name: spec for spec in self._catalogue.specs}
             client.set_negatives(sorted({specs[name].category for name in names}))
         before = client.poses(names, client.now())
-        with self._proposals(before):
+        with self._proposals(before, asked, names):
             answer = self._ask(asked, names)
         grounding = answer.grounding
         result = replace(
             result, share=grounding.share, iou=grounding.iou, points=grounding.points, grounded=grounding.right,
-            candidates=len(answer.candidates), seconds_to_pose=answer.seconds,
+            answered=grounding.answered, candidates=len(answer.candidates), seconds_to_pose=answer.seconds,
         )  # fmt: skip
         status, message, executed, up, success = answer.status, answer.message, -1, set(), False
         start = time.perf_counter()
@@ -188,13 +188,19 @@ class Runner:
         return visible(self._client.labels(nanoseconds(depth.header.stamp)), names)
 
     @contextmanager
-    def _proposals(self, poses: dict[str, np.ndarray]) -> Iterator[None]:
-        """Within, proposals of this scene are there: a node's, or true ones, published again and again."""
+    def _proposals(self, poses: dict[str, np.ndarray], asked: Asked, names: list[str]) -> Iterator[None]:
+        """Within, proposals of this scene are there: a node's, or true ones, published again and again.
+
+        True ones are of what the phrase fits, and of what the model takes for that: others would not be matched.
+        """
         if self._setup.proposals != "true":
             self._client.newest(GRASPS_TOPIC, self._fresh)
             yield
             return
-        grasps = true_grasps(poses, self._setup.protocol.catalogue, self._setup.grasps)
+        wanted = set(asked.targets)
+        if self._setup.grounding == "model":
+            wanted |= {self._grade(asked, names, Time()).answered} - {""}
+        grasps = true_grasps(poses, wanted, self._setup.protocol.catalogue, self._setup.grasps)
         ended = threading.Event()
 
         def publish() -> None:
@@ -255,4 +261,4 @@ class Runner:
         start = time.perf_counter()
         found = client.match(cloud, self._setup.top_k)
         return _Answer(Status(found.status), found.message, found.grasps.header, list(found.candidates),
-                       time.perf_counter() - start, Grounding(1.0, 1.0, len(points)))  # fmt: skip
+                       time.perf_counter() - start, Grounding(1.0, 1.0, len(points), best))  # fmt: skip

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +17,15 @@ from training.mvtod.scene import PlacedObject, rows
 from training.mvtod.scene_grasps import object_grasps, place_on
 
 
+TRIED = TrialConfig(samples=2000, wanted=60)  # a few seconds an object, once
+
+
 def true_grasps(
-    poses: Mapping[str, np.ndarray], catalogue: str, cache: Path, gripper: str = "robotiq_2f_140", per_object: int = 50
-) -> Grasps:
-    """Grasps in the world's frame that held in a trial with the object alone, and hit neither table nor neighbours.
+    poses: Mapping[str, np.ndarray], wanted: Collection[str], catalogue: str, cache: Path,
+    gripper: str = "robotiq_2f_140",
+) -> Grasps:  # fmt: skip
+    """Grasps in the world's frame of the `wanted` objects that held in a trial with the object alone, and hit neither
+    table nor neighbours.
 
     poses: world_from_mesh (4,4) of all objects on the table, at z = 0, in the catalogue's size. cache: folder of the
     objects' grasps, where those that were tried once are kept. object_id counts the poses from 1.
@@ -30,12 +35,12 @@ def true_grasps(
     placed = [PlacedObject(label, name, 1.0, 1.0, 0.0, 0.0, rows(pose)) for label, (name, pose) in
               enumerate(poses.items(), 1)]  # fmt: skip
     files = {}
-    for name in poses:
+    for name in sorted(wanted):
         try:
-            files[name] = object_grasps(catalogue, specs[name], gripper, cache, TrialConfig())
+            files[name] = object_grasps(catalogue, specs[name], gripper, cache, TRIED)
         except MvtodError:
             continue  # nothing of it can be grasped
-    grasps, collides = place_on(placed, 0.0, files, known, GRIPPERS[gripper], per_object)
+    grasps, collides = place_on(placed, 0.0, files, known, GRIPPERS[gripper], TRIED.wanted)
     return grasps[~collides]
 
 

@@ -163,9 +163,9 @@ class WorkcellNode(Node):
 
     def _publish_camera(self) -> None:
         """The last view, with a stamp of now; nothing while the arm moves."""
-        view = self._view
-        if view is None or self._moving.is_set():
+        if self._moving.is_set():
             return
+        view = self._view or self.owned(self._see)
         header = Header(stamp=self._now(), frame_id=OPTICAL)
         with self._lock:
             self._seen[nanoseconds(header.stamp)] = view
@@ -216,13 +216,16 @@ class WorkcellNode(Node):
         finally:
             self._rest()
 
-    def _rest(self) -> None:
-        """In the simulation's thread: nothing moves any more."""
-        self._state = self._look()
+    def _see(self) -> View:
+        """In the simulation's thread: what the camera sees, until something moves."""
         self._view = self.cell.capture(noise=self._settings["noise"])
+        return self._view
+
+    def _rest(self) -> None:
+        """In the simulation's thread: nothing moves any more. The camera looks when its next frame is due."""
+        self._state, self._view = self._look(), None
         self._moving.clear()
         self._publish_state()
-        self._publish_camera()
 
     # --- pick ---
 
@@ -282,7 +285,7 @@ class WorkcellNode(Node):
         self._moving.set()
         self._told = self._filmed = -np.inf
         try:
-            now = self.cell.capture(noise=self._settings["noise"])
+            now = self._see()
             if known is not None and changed(known, now, tips):
                 raise DropclipError(Status.SCENE_CHANGED, "what stood where the gripper would go has moved since the "
                                     "grasps were computed; ask for them again")  # fmt: skip
