@@ -56,7 +56,7 @@ class Meter:
 
     def __init__(self, device: torch.device) -> None:
         self.device, self.start, self.waited, self.steps, self.voxels = device, time.perf_counter(), 0.0, 0, 0
-        self._most = 0
+        self._most, self._before = 0, resident()
 
     def fetch(self, batches):
         """The next batch; what it takes is waiting. The first one, for which the workers start, does not count."""
@@ -81,7 +81,7 @@ class Meter:
 
     def summary(self, samples: int) -> dict[str, float]:
         """Samples a second (all processes), wait_share, voxels a step, and peak memory in MB: of the GPU, else of this
-        process; on the GPU per 10,000 voxels of the largest batch too."""
+        process; and what the run added to it, per 10,000 voxels of the largest batch."""
         seconds = time.perf_counter() - self.start
         found = {
             "steps": self.steps,
@@ -90,10 +90,15 @@ class Meter:
             "wait_share": round(self.wait_share, 4),
             "voxels_per_step": round(self.voxels / max(1, self.steps)),
         }
-        if self.device.type == "cuda":
-            peak = torch.cuda.max_memory_allocated(self.device) / 1e6
-            return found | {"peak_mb": round(peak), "peak_mb_per_10k_voxels": round(peak / max(1, self._most) * 1e4)}
-        return found | {"peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)}
+        cuda = self.device.type == "cuda"
+        peak = torch.cuda.max_memory_allocated(self.device) / 1e6 if cuda else resident()
+        added = peak if cuda else peak - self._before
+        return found | {"peak_mb": round(peak), "peak_mb_per_10k_voxels": round(added / max(1, self._most) * 1e4)}
+
+
+def resident() -> float:
+    """The most memory, MB, that this process has had so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
 
 
 def profiler(folder: Path | None) -> AbstractContextManager:
