@@ -19,20 +19,24 @@ from dropclip_ros.geometry import DEPTH_UNITS, load_frame, transform_points
 from dropclip_ros.grasps import GRIPPERS, Grasps
 from dropclip_ros.matching import MatchConfig, match_grasps
 from dropclip_ros.pipeline import NEGATIVE_MODES, FoundObject, Grounder, GroundResult, Scene
+from dropclip_ros.static_scene import open_static_scene
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="dropclip", description="Ground phrases in one RGB-D frame.")
+    parser = argparse.ArgumentParser(prog="dropclip", description="Ground phrases in an RGB-D frame or a static scene.")
     commands = parser.add_subparsers(dest="command", required=True)
     frame = argparse.ArgumentParser(add_help=False)
-    frame.add_argument("--rgb", required=True, help="colour image")
-    frame.add_argument("--depth", required=True, help="depth image registered to it: PNG, or .npy")
+    frame.add_argument("--rgb", help="colour image")
+    frame.add_argument("--depth", help="depth image registered to it: PNG, or .npy")
     frame.add_argument("--depth-unit", choices=sorted(DEPTH_UNITS), default="mm", help="unit of the depth (default mm)")
-    frame.add_argument("--intrinsics", required=True, help="JSON with fx, fy, cx, cy, width, height in pixels")
+    frame.add_argument("--intrinsics", help="JSON with fx, fy, cx, cy, width, height in pixels")
+    frame.add_argument(
+        "--field", help="instead of a frame: a static scene, the .safetensors that dropclip-ovs3d export writes"
+    )
     frame.add_argument(
         "--camera-pose", help="JSON with the 4x4 world_from_camera, m; results are then in the world frame"
     )
-    frame.add_argument("--model", help="model folder (default: the shipped one)")
+    frame.add_argument("--model", help="model folder; real: shipped weights for real frames (default: clean depth)")
     frame.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     frame.add_argument(
         "--image", action="store_true", help="let the image tower look at each object's crop as well as the 3D encoder"
@@ -63,18 +67,36 @@ def _at_least_one(text: str) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Runs one command; 0 when it was carried out (NOT_FOUND too), 1 with a one-line error otherwise."""
-    args = _parser().parse_args(argv)
+    args = _parsed(argv)
     try:
         if args.out:
             args.out.mkdir(parents=True, exist_ok=True)
-        frame = load_frame(args.rgb, args.depth, args.depth_unit, args.intrinsics, args.camera_pose)
-        grounder = Grounder.from_pretrained(args.model, args.device, image=args.image)
-        scene = grounder.encode(frame)
+        grounder, scene = _scene(args)
         return _ground(grounder, scene, args) if args.command == "ground" else _segment(grounder, scene, args)
     except DropclipError as error:
         return _fail(args, error)
     except OSError as error:
         return _fail(args, DropclipError(Status.BAD_REQUEST, f"{error.filename or ''}: {error.strerror or error}"))
+
+
+def _parsed(argv: list[str] | None) -> argparse.Namespace:
+    """The arguments; ends with code 2 where they name neither a frame nor a static scene, or both."""
+    args = (parser := _parser()).parse_args(argv)
+    frame = (args.rgb, args.depth, args.intrinsics)
+    if args.field and (any(frame) or args.camera_pose or args.image):
+        parser.error("--field needs no frame: leave out --rgb, --depth, --intrinsics, --camera-pose and --image")
+    if not args.field and not all(frame):
+        parser.error("expected --rgb, --depth and --intrinsics, or --field")
+    return args
+
+
+def _scene(args: argparse.Namespace) -> tuple[Grounder, Scene]:
+    """What is asked about, and who answers."""
+    if args.field:
+        return open_static_scene(args.field, Grounder.from_pretrained(args.model, args.device))
+    frame = load_frame(args.rgb, args.depth, args.depth_unit, args.intrinsics, args.camera_pose)
+    grounder = Grounder.from_pretrained(args.model, args.device, image=args.image)
+    return grounder, grounder.encode(frame)
 
 
 def _fail(args: argparse.Namespace, error: DropclipError) -> int:

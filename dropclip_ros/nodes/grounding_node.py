@@ -58,9 +58,11 @@ if TYPE_CHECKING:
 MODES = {Ground.Request.NEGATIVES_NONE: "none", Ground.Request.NEGATIVES_CANONICAL: "canonical",
          Ground.Request.NEGATIVES_CUSTOM: "custom", Ground.Request.NEGATIVES_SCENE: "scene"}
 SETTINGS = (
-    Setting("model", "", "Folder of the model; '' for the one shipped", read_only=True),
+    Setting("model", "", "Folder of the model; '' or real for shipped ones", read_only=True),
     Setting("device", "auto", "Where the model runs: auto, cpu, cuda or cuda:N", read_only=True),
     Setting("use_image", False, "Let the image tower look at each object too, not the encoder alone", read_only=True),
+    Setting("static_scene", "", "Ask about this .safetensors of dropclip-ovs3d export, not about the camera's frames; "
+            "world_frame is then the name of its world", read_only=True),
     Setting("world_frame", "", "Frame of the answers, z up; '' for the table's own, which needs no TF"),
     Setting("threshold", 0.0, "Least score of a point that answers, in (0, 1); 0 for the model's own", 0.0, 0.999),
     Setting("negatives_mode", "canonical", "What a query is told apart from, where the request does not say",
@@ -108,6 +110,7 @@ class GroundingNode(Node):
         self._marker_publisher = self.create_publisher(MarkerArray, "~/markers", 1)
         self._encoded: _Encoded | None = None
         self._grounder: Grounder | None = None
+        self._static: Scene | None = None
         self._model = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
         self._model.submit(self._load)
         self._turns = ThreadPoolExecutor(max_workers=1, thread_name_prefix="turns")
@@ -117,12 +120,17 @@ class GroundingNode(Node):
     def _load(self) -> None:
         """In the model's thread, so that the node is there at once. Where it fails, each request tries again."""
         from dropclip_ros.pipeline import Grounder
+        from dropclip_ros.static_scene import open_static_scene
 
         try:
             start = time.perf_counter()
             model, device, image = (self._settings[name] for name in ("model", "device", "use_image"))
             grounder = Grounder.from_pretrained(model or None, device, image=image)
-            grounder.warm_up()
+            if path := self._settings["static_scene"]:
+                grounder.table = table_config(self._settings)
+                grounder, self._static = open_static_scene(path, grounder)
+            else:
+                grounder.warm_up()
             self._grounder = grounder
             self.get_logger().info(f"model on {self._grounder.device} after {time.perf_counter() - start:.1f} s")
         except DropclipError as error:
@@ -136,6 +144,9 @@ class GroundingNode(Node):
         start = time.perf_counter()
         clean_phrase(request.query, "query")        # a request that makes no sense should cost nothing
         mode = self._mode(request)
+        if self._settings["static_scene"]:
+            self._turns.submit(self._answer_static, request, response, mode).result()
+            return
         self._turns.submit(self._answer, request, response, mode, self._camera.glance(), start).result()
 
     def _answer(self, request: Ground.Request, response: Ground.Response, mode: str, glanced: CapturedFrame | None,
@@ -156,12 +167,41 @@ class GroundingNode(Node):
         self._frames.publish(header.stamp, header.frame_id, TABLE_FRAME, camera_from_table)
         if target_from_camera is None:
             target_from_camera = invert_pose(camera_from_table)
+        self._fill(response, scene, result, Header(stamp=header.stamp, frame_id=target), header, target_from_camera,
+                   times, model_times)
 
+    def _answer_static(self, request: Ground.Request, response: Ground.Response, mode: str) -> None:
+        """Fills the response from the static scene, as of now."""
+        world, stamp = self._settings["world_frame"], self.get_clock().now().to_msg()
+        target = request.target_frame or world or TABLE_FRAME
+        if not world and target != TABLE_FRAME:
+            raise DropclipError(Status.TF_ERROR, f"target_frame is {target!r}, and where the static scene lies is not "
+                                "known; name its world in the parameter world_frame")
+        start = time.perf_counter()
+        target_from_world = None
+        if target not in (world, TABLE_FRAME):
+            target_from_world = self._lookup(target, Header(stamp=stamp, frame_id=world))
+        times = {"tf": time.perf_counter() - start}
+        scene, result, model_times = self._model.submit(self._infer_static, request, mode).result()
+        world_from_camera, table_from_camera = scene.frame.camera_pose, invert_pose(scene.table.frame)
+        if world:
+            self._frames.publish(stamp, world, TABLE_FRAME, world_from_camera @ scene.table.frame)
+        if target_from_world is not None:
+            target_from_camera = target_from_world @ world_from_camera
+        else:
+            target_from_camera = table_from_camera if target == TABLE_FRAME else world_from_camera
+        header = Header(stamp=stamp, frame_id=target)
+        self._fill(response, scene, result, header, header, target_from_camera, times, model_times)
+
+    def _fill(self, response: Ground.Response, scene: Scene, result: GroundResult, header: Header,
+              camera_header: Header, target_from_camera: np.ndarray, times: dict[str, float],
+              model_times: dict[str, float]) -> None:
+        """What was found, in the header's frame; times in s, model_times in ms."""
         packing = time.perf_counter()
-        response.header = Header(stamp=header.stamp, frame_id=target)
+        response.header = header
         response.objects = [found_object(response.header, scene, result, found, target_from_camera)
                             for found in result.objects]
-        self._show(response, scene, result, header, target_from_camera)
+        self._show(response, scene, result, camera_header, target_from_camera)
         times["messages"] = time.perf_counter() - packing
         times = {stage: 1e3 * seconds for stage, seconds in times.items()} | model_times
         response.timing = [StageTime(stage=stage, milliseconds=ms) for stage, ms in times.items()]
@@ -191,11 +231,21 @@ class GroundingNode(Node):
         if self._grounder is None:
             self._load()
         scene, milliseconds = self._encode(captured, pose)
-        self._grounder.scene_phrases = tuple(filter(None, self._settings["scene_negatives"]))
-        result = self._grounder.ground(scene, request.query, tuple(request.negatives), mode,
-                                       request.threshold or self._settings["threshold"])
+        result = self._query(scene, request, mode)
         queried = {k: v for k, v in result.timing_ms.items() if k not in scene.timing_ms}
         return scene, result, milliseconds | queried
+
+    def _infer_static(self, request: Ground.Request, mode: str) -> tuple[Scene, GroundResult, dict[str, float]]:
+        """In the model's thread: grounds the query in the static scene."""
+        if self._grounder is None:
+            self._load()
+        result = self._query(self._static, request, mode)
+        return self._static, result, result.timing_ms
+
+    def _query(self, scene: Scene, request: Ground.Request, mode: str) -> GroundResult:
+        self._grounder.scene_phrases = tuple(filter(None, self._settings["scene_negatives"]))
+        return self._grounder.ground(scene, request.query, tuple(request.negatives), mode,
+                                     request.threshold or self._settings["threshold"])
 
     def _encode(self, captured: CapturedFrame, pose: np.ndarray | None) -> tuple[Scene, dict[str, float]]:
         """The scene and what it took, by stage in ms: nothing where this very frame was encoded before."""
