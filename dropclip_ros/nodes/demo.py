@@ -229,13 +229,16 @@ def served(make_client: Callable[[], Client]) -> Iterator[Client]:
     """A client of nodes that run, in the ROS domain of the environment, served by a thread."""
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)      # Ctrl-C is a KeyboardInterrupt
     executor = MultiThreadedExecutor(num_threads=3)
+    thread = threading.Thread(target=_spin, args=[executor], daemon=True)
     try:
         client = make_client()
         executor.add_node(client)
-        threading.Thread(target=_spin, args=[executor], daemon=True).start()
+        thread.start()
         yield client
     finally:
         executor.shutdown(timeout_sec=1.0)
+        if thread.is_alive():
+            thread.join(10.0)
         rclpy.try_shutdown()
 
 

@@ -22,8 +22,9 @@ class Result:
 
     scene_seed, attempts: of the scene that was asked about, and how many were laid for it. targets: what the phrase
     fits; distractors: others of their category; pixels: that the camera sees of the target. share, iou: of the answered
-    points with the target; grounded: most of them lie on it; answered: the object on which most lie. status: how the last step ended. executed: which
-    candidate, -1 none; lifted: what rose 10 cm. reason: of failure. seconds_to_pose: from the phrase to grasp poses.
+    points with the target; grounded: most of them lie on it; answered: the object on which most lie. status: how the
+    last step ended. executed: which candidate, -1 none; lifted: what rose 10 cm. reason: of failure. seconds_to_pose:
+    from the phrase to grasp poses.
     """
 
     proposals: str

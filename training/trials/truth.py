@@ -16,8 +16,7 @@ from training.mvtod.grasp_trials import TrialConfig
 from training.mvtod.scene import PlacedObject, rows
 from training.mvtod.scene_grasps import object_grasps, place_on
 
-
-TRIED = TrialConfig(samples=2000, wanted=60)  # a few seconds an object, once
+TRIED = TrialConfig()
 
 
 def true_grasps(

@@ -57,7 +57,7 @@ from dropclip_ros.srv import ResetCell
 from training.mvtod.errors import MvtodError
 from training.mvtod.scenes import View
 from training.workcell.cell import Cell, CellConfig
-from training.workcell.changes import changed, intrinsics_of_view
+from training.workcell.changes import intrinsics_of_view
 from training.workcell.pick import Candidate, PickResult, pick
 
 WORLD, OPTICAL, CAMERA = "world", "camera_color_optical_frame", "camera_link"
@@ -98,7 +98,7 @@ class WorkcellNode(Node):
         self._frames = Frames(self)
         self._seen: OrderedDict[int, View] = OrderedDict()  # by stamp, ns
         self._lock = threading.Lock()
-        self._moving = threading.Event()
+        self._moving, self._ending = threading.Event(), threading.Event()
         self._told = self._filmed = -np.inf
         self._make_publishers()
         self.cell = Cell(config or CellConfig(catalogue=self._settings["catalogue"]))
@@ -232,8 +232,8 @@ class WorkcellNode(Node):
     def _pick(self, handle: ServerGoalHandle) -> Pick.Result:
         start = time.perf_counter()
         try:
-            candidates, tips, known = self._understand(handle.request)
-            done = self.owned(lambda: self._execute(handle, candidates, tips, known))
+            candidates, seen = self._understand(handle.request)
+            done = self.owned(lambda: self._execute(handle, candidates, seen))
             timing = [StageTime(stage=name, milliseconds=1e3 * seconds) for name, seconds in done.timing.items()]
             result = Pick.Result(status=int(done.status), message=done.message, executed=done.executed,
                                  reasons=list(done.reasons), timing=timing)  # fmt: skip
@@ -249,8 +249,8 @@ class WorkcellNode(Node):
                                f"{result.message}")  # fmt: skip
         return result
 
-    def _understand(self, goal: Pick.Goal) -> tuple[list[Candidate], list[np.ndarray], View | None]:
-        """Candidates and their tips (3,) in the world, and what the camera saw at the goal's stamp; None for stamp 0.
+    def _understand(self, goal: Pick.Goal) -> tuple[list[Candidate], View | None]:
+        """Candidates in the world, and what the camera saw at the goal's stamp; None for stamp 0.
 
         Raises BAD_REQUEST, TF_ERROR or STALE_FRAME.
         """
@@ -258,44 +258,41 @@ class WorkcellNode(Node):
             raise DropclipError(Status.BAD_REQUEST, "the goal has no candidates; send those of match_grasps or grasp")
         frame, stamp = goal.header.frame_id, nanoseconds(goal.header.stamp)
         world_from_goal = self._frames.lookup(WORLD, frame, goal.header.stamp, self._settings["tf_timeout"])
-        candidates, tips = [], []
+        candidates = []
         for number, one in enumerate(goal.candidates):
             poses = []
-            named = {name: getattr(one, name) for name in ("tool", "pregrasp", "retreat")} | {"tip": one.grasp.tip}
-            for name, pose in named.items():
+            for name in ("tool", "pregrasp", "retreat"):
+                pose = getattr(one, name)
                 q, p = pose.orientation, pose.position
                 numbers = np.array([q.x, q.y, q.z, q.w, p.x, p.y, p.z, one.grasp.width])
                 if not np.isfinite(numbers).all() or abs(np.linalg.norm(numbers[:4]) - 1) > 1e-2:
                     raise DropclipError(Status.BAD_REQUEST, f"candidate {number}: {name} is no pose: expected finite "
                                         "numbers and a unit quaternion")  # fmt: skip
                 poses.append(world_from_goal @ pose_matrix(p, q))
-            *motion, tip = poses
-            candidates.append(Candidate(*motion, opening=float(one.grasp.width)))
-            tips.append(tip[:3, 3])
+            candidates.append(Candidate(*poses, opening=float(one.grasp.width)))
         with self._lock:
-            known = self._seen.get(stamp)
-        if stamp and known is None:
+            seen = self._seen.get(stamp)
+        if stamp and seen is None:
             raise DropclipError(Status.STALE_FRAME, "the candidates are of no frame that the cell still knows; ask for "
                                 "grasps again, or send stamp 0 where the scene surely is the same")  # fmt: skip
-        return candidates, tips, known
+        return candidates, seen
 
-    def _execute(self, handle: ServerGoalHandle, candidates: list[Candidate], tips: list[np.ndarray],
-                 known: View | None) -> PickResult:  # fmt: skip
+    def _execute(self, handle: ServerGoalHandle, candidates: list[Candidate], seen: View | None) -> PickResult:
         """In the simulation's thread."""
         self._moving.set()
         self._told = self._filmed = -np.inf
         try:
-            now = self._see()
-            if known is not None and changed(known, now, tips):
-                raise DropclipError(Status.SCENE_CHANGED, "what stood where the gripper would go has moved since the "
-                                    "grasps were computed; ask for them again")  # fmt: skip
-            return pick(self.cell, candidates, now, cancelled=lambda: handle.is_cancel_requested,
+            return pick(self.cell, candidates, seen,
+                        cancelled=lambda: handle.is_cancel_requested or self._ending.is_set(),
                         stage=lambda name: handle.publish_feedback(Pick.Feedback(stage=name)))  # fmt: skip
         finally:
             self._rest()
 
     def destroy_node(self) -> None:
-        self._owner.shutdown(wait=False, cancel_futures=True)
+        self._ending.set()
+        self._owner.submit(self.cell.close)  # OpenGL wants it from that thread
+        self._owner.shutdown()
+        self._picks.destroy()
         super().destroy_node()
 
 
