@@ -90,7 +90,9 @@ def main(
 ) -> None:
     """steps, rate: of each training; views: that latency is measured on; model: whose text adapter and image tower."""
     source, words, judges = bench.load(model, kinds=("view",))
-    recipe = dataclasses.replace(read_config(SMALL), partial_steps=steps, partial_base_lr=rate, workers=0)
+    recipe = dataclasses.replace(
+        read_config(SMALL), epochs=0, steps=0, partial_steps=steps, partial_base_lr=rate, workers=0
+    )
     configs = {name: changed(recipe, changes) for (name, _), changes in NETWORKS.items()}
     encoders, rows = {}, {}
     for name, config in configs.items():

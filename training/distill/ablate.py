@@ -107,7 +107,7 @@ def main(
     """
     source, words, judges = bench.load(model)
     recipe = dataclasses.replace(
-        read_config(SMALL), epochs=0, partial_steps=steps, partial_base_lr=rate, workers=0, save_every=40
+        read_config(SMALL), epochs=0, steps=0, partial_steps=steps, partial_base_lr=rate, workers=0, save_every=40
     )
     names = [name for name in ABLATIONS if not only or name in only]
     for seed, name in itertools.product(seeds, ("before", *names)):
