@@ -56,6 +56,7 @@ class Recipe:
     adapt_text: bool = True
     meshes: Path | None = None  # a catalogue that `dropclip-mvtod collect` made, to learn from beside the procedural
     mesh_scenes: int = 250
+    mesh_passes: int = 5  # of the weights for real frames, in one over the procedural scenes
     real: DistillConfig = field(default_factory=lambda: read_config(REAL))  # of the weights for real frames
 
     @property
@@ -161,8 +162,9 @@ def _distil(
     """The run in the folder `run`, on the scenes of some folders; its encoder goes to `result`.safetensors."""
     scenes, fused = [], []
     for name in folders:
-        scenes += (of_folder := load_scenes(out / "scenes" / name))
-        fused += load_fused(out / "fused" / f"{name}.safetensors", of_folder)
+        of_folder, passes = load_scenes(out / "scenes" / name), recipe.mesh_passes if name == "meshes" else 1
+        scenes += passes * of_folder
+        fused += passes * load_fused(out / "fused" / f"{name}.safetensors", of_folder)
     text = TextEncoder(TextConfig(), "cpu", adapter=out / "text_adapter.safetensors")
     phrases = training_vocabulary(recipe.objects).phrases
     phrases = embedded(text, phrases, out, out / "text_adapter.safetensors").rows
