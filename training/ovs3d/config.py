@@ -4,12 +4,16 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import yaml
+
 from training.distill.errors import DistillError
 from training.distill.recipes import read_config as read_fields
+from training.mvtod.files import beside
 from training.ovs3d.errors import Ovs3dError
 from training.ovs3d.semantic_config import SemanticConfig
 
@@ -127,3 +131,10 @@ def read_config(path: Path) -> Ovs3dConfig:
         return read_fields(path, Ovs3dConfig)
     except DistillError as error:
         raise Ovs3dError(str(error)) from error
+
+
+def write_config(path: Path, config: Ovs3dConfig) -> None:
+    """What `read_config` reads."""
+    plain = json.loads(json.dumps(dataclasses.asdict(config)))  # tuples as lists
+    with beside(path, replace=True) as part:
+        part.write_text(yaml.safe_dump(plain, sort_keys=False), encoding="utf-8")

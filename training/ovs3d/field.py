@@ -175,14 +175,15 @@ class Field(nn.Module):
     def find_occupied(self, threshold: float) -> None:
         """Marks the cells, and those beside them, in which a ray may lose more than this share on a cell's length.
 
-        Nothing between knots is denser than the densest of them, so no cell is missed.
+        Nothing between knots is denser than the densest of them, so no cell is missed. Where the mean over all cells is
+        less than the threshold, as in the fog that a fit begins with, half of it counts: something is always left.
         """
         knots = softplus(self.density_grid.dense() + self.shift) / self.unit
         knots = max_pool3d(knots[None], 4, stride=1, padding=1)[0]  # the eight of a cell, and those of its neighbours
         cells = min(self.resolution - 1, FINEST)
-        dense = adaptive_max_pool3d(knots[None], cells)[0]
+        taken = 1 - torch.exp(-adaptive_max_pool3d(knots[None], cells)[0] * self.cell)
         possible = adaptive_max_pool3d(self.possible[None].float(), cells)[0] > 0
-        self.occupied = (1 - torch.exp(-dense * self.cell) > threshold) & possible
+        self.occupied = (taken > min(threshold, 0.5 * float(taken.mean()))) & possible
 
     def is_occupied(self, points: Tensor) -> Tensor:
         """Whether world points (N,3) lie in a cell that may hold something: (N,) bool."""

@@ -52,10 +52,16 @@ class Rays:
 
 def make_field(views: PosedViews, config: Ovs3dConfig) -> Field:
     """The field that a fit begins with, seeded."""
+    return empty_field(config, bounds_tensor(views, config.bounds), find_range(views))
+
+
+def empty_field(config: Ovs3dConfig, bounds: Tensor | None = None, reach: tuple[float, float] = (0.0, 1.0)) -> Field:
+    """A field with its first values; without `bounds`, one to load a checkpoint into."""
     torch.manual_seed(config.seed)
+    bounds = torch.tensor([[-1.0] * 3, [1.0] * 3]) if bounds is None else bounds
     return Field(
-        bounds_tensor(views, config.bounds), *find_range(views), config.resolution, config.density_ranks,
-        config.colour_ranks, config.colour_features, config.hidden, config.inside, config.shift,
+        bounds, *reach, config.resolution, config.density_ranks, config.colour_ranks, config.colour_features,
+        config.hidden, config.inside, config.shift,
     )  # fmt: skip
 
 
