@@ -269,7 +269,8 @@ class WorkcellNode(Node):
                     raise DropclipError(Status.BAD_REQUEST, f"candidate {number}: {name} is no pose: expected finite "
                                         "numbers and a unit quaternion")  # fmt: skip
                 poses.append(world_from_goal @ pose_matrix(p, q))
-            candidates.append(Candidate(*poses, opening=float(one.grasp.width)))
+            # to the micrometre: as float32 the widest opening is a little wider
+            candidates.append(Candidate(*poses, opening=round(float(one.grasp.width), 6)))
         with self._lock:
             seen = self._seen.get(stamp)
         if stamp and seen is None:
