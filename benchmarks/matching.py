@@ -40,11 +40,13 @@ NEAR = MatchConfig(max_distance=0.1)
 BEST = replace(NEAR, rules=tuple(RULES), rank="score")
 WAYS = {
     "A.7": MatchConfig(),
+    "A.7, opened wider": MatchConfig(open_wider=0.2),
     "A.7, at most 0.1 m": NEAR,
     **{f"  + {rule}": replace(NEAR, rules=(rule,)) for rule in RULES},
     "  + all rules": replace(NEAR, rules=tuple(RULES)),
     "by score and distance": replace(NEAR, rank="score"),
     "by both, all rules": BEST,
+    "  opened wider": replace(BEST, open_wider=0.2),
     **{f"  without {rule}": replace(BEST, rules=tuple(r for r in RULES if r != rule)) for rule in RULES},
 }
 
@@ -124,14 +126,16 @@ def main(scenes: Path, targets: int = 100, per_view: int = 3, gripper: str = "ro
             for way, config in WAYS.items():
                 try:
                     match = match_grasps(proposals, surroundings.points[labels == label], config, hand, surroundings)
-                    indices = match.indices.tolist()
+                    chosen = list(zip(match.indices.tolist(), match.widths.tolist(), strict=True))
                 except DropclipError:
-                    indices = []
-                new = [i for i in indices if (label, i) not in known]
-                verdicts = truth.judge(proposals[new].transformed(view.world_from_camera), label) if new else []
-                known |= {(label, i): verdict for i, verdict in zip(new, verdicts, strict=True)}
-                judged[way].append(np.array([known[label, i] for i in indices], bool).reshape(-1, 3))
-    print(f"{done} targets; shares in %\n{'':24}answered | top 1: free  on target  good | top 3: free  on target  good | any")
+                    chosen = []
+                for i, width in chosen:
+                    if (label, i, width) not in known:
+                        grasp = replace(proposals[i], width=[width]).transformed(view.world_from_camera)
+                        known[label, i, width] = truth.judge(grasp, label)[0]
+                judged[way].append(np.array([known[(label, *one)] for one in chosen], bool).reshape(-1, 3))
+    print(f"{done} targets; shares in %")
+    print(f"{'':24}answered | top 1: free  on target  good | top 3: free  on target  good |  any")
     for way, answers in judged.items():
         first = np.sum([a[:1].sum(axis=0) for a in answers], axis=0) / done
         shares = 100 * np.array([np.mean([len(a) > 0 for a in answers]), *first, *np.concatenate(answers).mean(axis=0),

@@ -45,8 +45,8 @@ def hand_off(grasps: Grasps, gripper: Gripper, up: np.ndarray, config: HandoffCo
         pregrasp = tool moved by -approach x
         retreat  = tool moved by lift up
 
-    The fingers are opened to w before the approach: opened further, tips that move on arcs would stay behind, and
-    advance past the tip pose while they close.
+    w is the opening at which the fingers meet the object, so that tips that move on arcs are then where the grasp wants
+    them; a hand that is opened further for the approach has them further back, out of the way.
     """
     tip = grasps.poses()
     tip[:, :3, 3] = grasps.tips()

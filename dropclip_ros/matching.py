@@ -2,7 +2,7 @@
 """Which grasp proposals belong to the grounded object: the rule of the paper's robot experiments (appendix A.7), and
 rules of ours that drop grasps which cannot work. Each can be switched; benchmarks/matching.py measures them."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -13,6 +13,7 @@ from dropclip_ros.grasps import Grasps, colliding, height_above, points_between,
 from dropclip_ros.grippers import ROBOTIQ_2F_140, Gripper
 
 VOXEL = 0.005  # m, of the clouds that rules look at
+_STEP = 0.01  # m, between openings that are tried
 BELONGS = 0.01  # m; what is seen this close to the target's points is the target's too
 
 # What each rule drops, in the order in which they are applied.
@@ -34,7 +35,8 @@ class MatchConfig:
     RULES, drop grasps: `max_tilt` is of the approach from straight down (rad), `clearance` of the gripper above the
     table (m), `min_held` of the target's 5 mm voxels between the fingers, `max_others` the share of others' among all
     that are between them, `max_hits` the voxels that fingers and body may meet. `rank` is "distance" (A.7), or "score":
-    score exp(-distance / `distance_scale` (m)), highest first.
+    score exp(-distance / `distance_scale` (m)), highest first. `open_wider` (m) opens the hand by up to so much more
+    than proposed, as far as what is seen allows: one view hides how far back an object reaches.
     """
 
     top_k: int = 3
@@ -49,6 +51,7 @@ class MatchConfig:
     max_hits: int = 2
     rank: str = "distance"
     distance_scale: float = 0.05
+    open_wider: float = 0.0
 
     def __post_init__(self):
         for name in ("top_k", "outlier_neighbors", "min_held"):
@@ -60,8 +63,9 @@ class MatchConfig:
                 raise ValueError(f"MatchConfig.{name} is {value}; expected above 0")
         if not 0 <= self.max_others <= 1:
             raise ValueError(f"MatchConfig.max_others is {self.max_others}; expected a share from 0 to 1")
-        if self.max_hits < 0:
-            raise ValueError(f"MatchConfig.max_hits is {self.max_hits}; expected 0 or more")
+        for name in ("max_hits", "open_wider"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"MatchConfig.{name} is {getattr(self, name)}; expected 0 or more")
         if unknown := set(self.rules) - set(RULES):
             raise ValueError(f"MatchConfig.rules has {', '.join(sorted(unknown))}; expected of {', '.join(RULES)}")
         if self.rank not in ("distance", "score"):
@@ -70,7 +74,7 @@ class MatchConfig:
     @property
     def needs_surroundings(self) -> bool:
         """Whether a rule asks where the table and other objects are."""
-        return bool({"approach", "table", "others", "collision"} & set(self.rules))
+        return self.open_wider > 0 or bool({"approach", "table", "others", "collision"} & set(self.rules))
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,10 +93,11 @@ class Surroundings:
 
 @dataclass(frozen=True, eq=False)
 class Match:
-    """indices (K,) into the proposals, best first; tip_distances (K,) metres; target_centre (3,) their frame; dropped:
-    by rule, how many proposals near the target it dropped."""
+    """indices (K,) into the proposals, best first; widths (K,) to open the hand to, m; tip_distances (K,) m;
+    target_centre (3,) in their frame; dropped: by rule, how many proposals near the target it dropped."""
 
     indices: np.ndarray
+    widths: np.ndarray
     tip_distances: np.ndarray
     target_centre: np.ndarray
     dropped: dict[str, int] = field(default_factory=dict)
@@ -109,7 +114,7 @@ def match_grasps(grasps: Grasps, target_points: np.ndarray, config: MatchConfig 
     enough for none. ValueError if a rule needs surroundings and there are none.
     """
     if config.needs_surroundings and surroundings is None:
-        raise ValueError(f"the rules {', '.join(config.rules)} need surroundings")
+        raise ValueError("rules of approach, table, others or collision, and open_wider, need surroundings")
     target = np.asarray(target_points, dtype=np.float64).reshape(-1, 3)
     target = target[np.isfinite(target).all(axis=1)]
     if len(target) == 0:
@@ -139,7 +144,8 @@ def match_grasps(grasps: Grasps, target_points: np.ndarray, config: MatchConfig 
                                 f"{gripper.name}: {counts}.")
     cost = distances if config.rank == "distance" else -grasps.score * np.exp(-distances / config.distance_scale)
     indices = kept[np.lexsort((-grasps.score[kept], cost[kept]))][:config.top_k]
-    return Match(indices, distances[indices], centre, dropped)
+    widths = _openings(grasps[indices], config, gripper, surroundings) if config.open_wider else grasps.width[indices]
+    return Match(indices, widths, distances[indices], centre, dropped)
 
 
 def _passes(rule: str, grasps: Grasps, target: np.ndarray, config: MatchConfig, gripper: Gripper,
@@ -160,6 +166,19 @@ def _passes(rule: str, grasps: Grasps, target: np.ndarray, config: MatchConfig, 
     seen = surroundings.points[thin_cloud(surroundings.points, VOXEL)]
     others = points_between(grasps, seen[cKDTree(target).query(seen)[0] > BELONGS], gripper)
     return others <= config.max_others * (held + others)
+
+
+def _openings(grasps: Grasps, config: MatchConfig, gripper: Gripper, surroundings: Surroundings) -> np.ndarray:
+    """The widest openings (N,) m to which each hand can go from its own in clear steps, thinner than fingers are."""
+    seen = surroundings.points[thin_cloud(surroundings.points, VOXEL)]
+    widths, going = grasps.width.copy(), grasps.width < gripper.max_width
+    for more in np.append(np.arange(_STEP, config.open_wider, _STEP), config.open_wider):
+        wider = replace(grasps, width=np.minimum(grasps.width + more, gripper.max_width))[going]
+        clear = ~colliding(wider, seen, gripper, 0, config.max_hits)
+        clear &= height_above(wider, surroundings.table, gripper) >= config.clearance
+        going[going] = clear
+        widths[going] = wider.width[clear]
+    return widths
 
 
 def target_centre(points: np.ndarray, config: MatchConfig = MatchConfig()) -> np.ndarray:

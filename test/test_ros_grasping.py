@@ -23,7 +23,7 @@ from dropclip_ros.antipodal import sample_antipodal
 from dropclip_ros.errors import Status
 from dropclip_ros.geometry import backproject
 from dropclip_ros.grasps import Grasps
-from dropclip_ros.grippers import ROBOTIQ_2F_140
+from dropclip_ros.grippers import GRIPPERS
 from dropclip_ros.matching import RULES
 from dropclip_ros.msg import FoundObject, GraspArray
 from dropclip_ros.nodes.common import GRASP_ACTION, GRASPS_TOPIC, GROUND_SERVICE, MATCH_SERVICE
@@ -115,11 +115,12 @@ def setup(ros, make_tabletop):  # noqa: F811
 def afresh(setup):
     yield
     setup.ground.may_answer.set()
-    setup.set(use_camera=True, max_distance=0.1, rules=list(RULES), gripper="robotiq_2f_140")
+    setup.set(use_camera=True, open_wider=0.2, max_distance=0.1, rules=list(RULES), gripper="robotiq_2f_140")
     setup.show()
 
 
 def test_a_phrase_becomes_poses_for_a_planner_stage_by_stage(setup):
+    setup.set(gripper="parallel_140")  # its tips are in one place at any opening
     stages = []
     result, status = setup.result(setup.start("thing 2", stages, top_k=2))
     assert (result.status, status) == (Status.OK, GoalStatus.STATUS_SUCCEEDED), result.message
@@ -129,7 +130,7 @@ def test_a_phrase_becomes_poses_for_a_planner_stage_by_stage(setup):
     for candidate in result.candidates:
         tool, before, after, tip = (pose_matrix(p.position, p.orientation) for p in (
             candidate.tool, candidate.pregrasp, candidate.retreat, candidate.grasp.tip))
-        reach = ROBOTIQ_2F_140.tool_from_tip(np.array([candidate.grasp.width]))[0]
+        reach = GRIPPERS["parallel_140"].tool_from_tip(np.array([candidate.grasp.width]))[0]
         assert np.allclose(tool @ reach, tip, atol=1e-5)
         assert np.allclose(before[:3, 3], tool[:3, 3] - 0.1 * tip[:3, 0], atol=1e-5)
         assert np.allclose(after[:3, 3], tool[:3, 3] + (0, 0, 0.15), atol=2e-3)  # world's z is up
@@ -231,7 +232,7 @@ def test_without_tf_or_an_answer_of_ground_the_result_says_so(setup):
     assert setup.ask("thing 2", target_frame="nowhere")[0].status == Status.TF_ERROR
     assert setup.ask("a dragon")[0].status == Status.NOT_FOUND
     assert setup.ask("  ")[0].status == Status.BAD_REQUEST
-    setup.set(rules=["width"], use_camera=False)
+    setup.set(rules=["width"], open_wider=0.0, use_camera=False)
     assert setup.ask("thing 2")[0].status == Status.BAD_REQUEST
 
 

@@ -8,7 +8,7 @@ in the newest depth image: that is what the gripper would meet now.
 """
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
@@ -64,6 +64,7 @@ _MATCHING = (
     Setting("rank", "score", "Best first by distance alone (A.7), or by score and distance",
             choices=("distance", "score")),
     Setting("distance_scale", _DEFAULT.distance_scale, "At this distance a score counts 1/e, m", 0.001, 10.0),
+    Setting("open_wider", 0.2, "How much wider than proposed the hand is opened where there is room, m", 0.0, 1.0),
 )
 SETTINGS = (
     *_MATCHING,
@@ -96,7 +97,8 @@ def _check_settings(values: Mapping[str, object]) -> None:
     table_config(values)
     load_gripper(values["gripper"])
     if match_config(values).needs_surroundings and not values["use_camera"]:
-        raise ValueError("use_camera is off: expected of rules only width and target, which need no camera")
+        raise ValueError("use_camera is off: expected of rules only width and target, which need no camera, and "
+                         "open_wider 0")
 
 
 @dataclass(frozen=True)
@@ -200,11 +202,11 @@ class GraspMatcherNode(Node):
         stages.begin("match")
         gripper = load_gripper(self._settings["gripper"])
         match = match_grasps(grasps, target, match_config(self._settings, request.top_k), gripper, surroundings)
-        chosen = grasps[match.indices]
-        candidates = []
+        chosen, candidates = grasps[match.indices], []
         if surroundings is not None:
             ways = HandoffConfig(self._settings["approach_distance"], self._settings["lift_distance"])
             motion = hand_off(chosen, gripper, surroundings.table[:3], ways)
+            chosen = replace(chosen, width=match.widths)
             candidates = candidate_messages(header, chosen, match.tip_distances, motion)
         if self._marker_publisher.get_subscription_count():
             self._marker_publisher.publish(grasp_markers(header, chosen, gripper))
