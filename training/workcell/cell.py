@@ -76,7 +76,7 @@ class CellConfig:
         """The robot's, and one that overlooks everything."""
         scene, (focal, _) = self.scene, self.scene.focal
         eye = look_at((0, 0, 0.03), *self.look)
-        over = look_at((-0.15, 0, 0.2), 1.7, np.pi / 3.2, 0.5)
+        over = look_at((-0.2, 0, 0.18), 1.5, np.pi / 3.2, 0.5)
         width, height = OVERVIEW
         return (
             Camera(scene.width, scene.height, focal * scene.width / 640, rows(eye)),

@@ -108,11 +108,11 @@ def _add_gripper(
     add_hand(spec, tip, gripper, friction, prefix)
     boxes = list(tip.geoms)
     for box in boxes:
-        box.mass, box.rgba = GRIPPER_MASS / len(boxes), [0.18, 0.18, 0.2, 1]
+        box.mass, box.rgba = GRIPPER_MASS / len(boxes), [0.3, 0.31, 0.34, 1]
     for name in FINGERS:
         finger = spec.body(prefix + name)
         finger.gravcomp = 1
-        finger.geoms[0].rgba = [0.3, 0.3, 0.33, 1]
+        finger.geoms[0].rgba = [0.85, 0.5, 0.15, 1]  # to be seen
         servo = spec.add_actuator(name=prefix + name, target=prefix + name, trntype=mujoco.mjtTrn.mjTRN_JOINT,
                                   forcelimited=True, forcerange=[-force, force],
                                   biastype=mujoco.mjtBias.mjBIAS_AFFINE)  # fmt: skip
