@@ -3,8 +3,8 @@
 
     python benchmarks/workcell.py [--seeds 10] [--targets 2]
 
-CPU seconds of one process (the simulation uses one core) of a reset, a look, the grasps and a pick; outcomes by clutter, with
-grasps of the antipodal sampler on the noisy cloud: grasping without grounding.
+CPU seconds of one process (the simulation uses one core) of a reset, a look, the grasps and a pick; outcomes by
+clutter, with grasps of the antipodal sampler on the noisy cloud: grasping without grounding.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from training.workcell.cell import Cell
 from training.workcell.demo import grasps_of
 from training.workcell.pick import candidates_of, pick
 
+STAGES = ("reset", "look", "grasps", "pick")
+HEAD = ("clutter", "picks", "target alone lifted", "other outcomes")
 LEAST_PIXELS = 300  # of a target
 
 
@@ -45,12 +47,10 @@ def main(
     cell = Cell()
     cell.reset(first, "mixed", split)  # imports, first renderer
     cell.capture()
-    print(
-        "| clutter | picks | right one alone lifted | other outcomes | reset s | look s | grasps s | pick s, median (most) |"
-    )
-    print("|---|---|---|---|---|---|---|---|")
+    print("| " + " | ".join(HEAD + tuple(f"{name}, CPU s" for name in STAGES)) + " |")
+    print("|---" * len(HEAD + STAGES) + "|")
     for clutter in CLUTTER:
-        spent, outcomes = {"reset": [], "look": [], "grasps": [], "pick": []}, Counter()
+        spent, outcomes = {name: [] for name in STAGES}, Counter()
         for seed in range(first, first + seeds):
             names = timed(spent["reset"], partial(cell.reset, seed, clutter, split))
             cell.capture()
@@ -73,9 +73,8 @@ def main(
                     print(f"{clutter} {seed} {name}: {outcome}: {why}", flush=True)
         right, total = outcomes.pop("right", 0), sum(outcomes.values())
         others = ", ".join(f"{count} {name}" for name, count in outcomes.most_common()) or "none"
-        pick = spent["pick"]
-        print(f"| {clutter} | {right + total} | {right} | {others} | {np.median(spent['reset']):.2f} | "
-              f"{np.median(spent['look']):.2f} | {np.median(spent['grasps']):.2f} | {np.median(pick):.2f} ({max(pick):.2f}) |", flush=True)  # fmt: skip
+        times = " | ".join(f"{np.median(seconds):.2f} (most {max(seconds):.2f})" for seconds in spent.values())
+        print(f"| {clutter} | {right + total} | {right} | {others} | {times} |", flush=True)
     cell.close()
 
 

@@ -113,6 +113,7 @@ def test_what_cannot_be_picked_is_told_and_the_arm_stays_home(cell):
         assert all(word in reason for word, reason in zip(words, result.reasons, strict=True))
         np.testing.assert_allclose(cell.arm(), HOME, atol=1e-3)
     assert pick(cell, [wide, under, away, good]).executed == 3
+    assert pick(cell, [good]).status == Status.BAD_REQUEST  # the arm is where it would hide the table
 
 
 def test_closing_on_nothing_is_a_slip(cell):

@@ -20,6 +20,7 @@ from training.mvtod.scenes import View
 from training.workcell.cell import CONTROL, Cell
 from training.workcell.changes import changed
 from training.workcell.planning import Motion, NoPath, Planner, observed
+from training.workcell.robot import HOME
 
 HAND_OFF = HandoffConfig()
 SPEED, ACCELERATION = 2.0, 5.0  # rad/s and rad/s^2 of the fastest joint: to the pre-grasp
@@ -27,6 +28,7 @@ SLOW = 0.5  # of both: on straight lines
 NOTHING = 0.0015  # m: fingers closed further hold nothing
 CLOSING = 1.5  # s, at most
 STILL = 1e-4  # m, by which fingers at rest move in a control step
+AT_HOME = 0.05  # rad
 SETTLE = 0.15  # s, in which the arm catches up
 HOLD = 1.0  # s
 LIFTED = 0.10  # m, for an object to count as grasped
@@ -45,8 +47,8 @@ class Candidate:
 
 @dataclass
 class PickResult:
-    """status: OK, SCENE_CHANGED, NO_PATH, TOO_WIDE, SLIPPED or CANCELLED; message: a sentence; executed: index of the
-    candidate, -1 none; reasons: one for each candidate before it (for all that were looked at, if none was executed).
+    """status: OK, BAD_REQUEST, SCENE_CHANGED, NO_PATH, TOO_WIDE, SLIPPED or CANCELLED; message: a sentence; executed:
+    index of the candidate, -1 none; reasons: one for each candidate before it (for all, if none was executed).
 
     lifted: names of objects that are 10 cm or more above where they were; timing: seconds of wall clock by stage.
     """
@@ -78,10 +80,11 @@ def pick(
 ) -> PickResult:
     """Executes the first of the candidates, best first, that the arm can reach; the arm then holds its object up.
 
-    seen: what the grasps were computed from; None: unknown. It looks again, with the arm at home: nothing is executed
-    where what stood around a grasp has moved, and what is on the table now is what paths avoid. cancelled: asked before
-    each control step (10 ms simulated) and each plan; the arm stops where it is. stage: told what begins: look, plan,
-    reach, approach, close, lift, hold.
+    The arm must be at home (else BAD_REQUEST), so that the camera sees the table: `Cell.reset` brings it there. seen:
+    what the grasps were computed from; None: unknown. It looks again: nothing is executed where what stood around a
+    grasp has moved, and what is on the table now is what paths avoid. cancelled: asked before each control step (10 ms
+    simulated) and each plan; the arm stops where it is. stage: told what begins: look, plan, reach, approach, close,
+    lift, hold.
     """
     run = _Run(cell, cancelled, stage)
     before = cell.poses()
@@ -107,8 +110,11 @@ class _Run:
         self._began = time.perf_counter()
 
     def pick(self, candidates: Sequence[Candidate], seen: View | None) -> PickResult:
-        self._begin("look")
         cell, gripper, too_wide = self._cell, self._cell.config.gripper, 0
+        if np.abs(cell.arm() - HOME).max() > AT_HOME:
+            return PickResult(Status.BAD_REQUEST, "the arm is not at home, from where the camera sees the whole table; "
+                              "reset the cell first")  # fmt: skip
+        self._begin("look")
         now = cell.capture()
         tips = [(one.tool @ gripper.tool_from_tip([one.opening])[0])[:3, 3] for one in candidates]
         if seen is not None and changed(seen, now, tips):
