@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The embedded workcell with grounding, proposals and the matcher: ros2 launch dropclip_ros trials.launch.py
 
-The runner goes beside it: dropclip-trials run --running. The workcell is a module of `training`, not of the ROS package:
-start this from the clone, or after `pip install -e .[train]`.
+The runner goes beside it: dropclip-trials run --running. The workcell is a module of `training`, not of the ROS
+package: start this from the clone, or after `pip install -e .[train]`.
 """
 from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, ExecuteProcess, IncludeLaunchDescription

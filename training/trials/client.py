@@ -68,7 +68,7 @@ class TrialClient(Node):
         for topic, (kind, qos) in subscribed.items():
             self.create_subscription(kind, topic, lambda msg, topic=topic: self._take(topic, msg), qos,
                                      callback_group=group)  # fmt: skip
-        self.create_subscription(Image, OVERVIEW_TOPIC, self._shoot, LATEST, callback_group=group)
+        self._group, self._watches = group, False
         self._proposals = self.create_publisher(GraspArray, GRASPS_TOPIC, 1)
         self._callers = {
             name: self.create_client(kind, name, callback_group=group)
@@ -94,6 +94,13 @@ class TrialClient(Node):
     def _shoot(self, msg: Image) -> None:
         if self.film is not None:
             self.film.append(color_image(msg).copy())
+
+    def start_film(self) -> None:
+        """Keeps the overview's pictures from now on, in `film`."""
+        self.film = []
+        if not self._watches:  # whoever draws them need not, for those who make no film
+            self._watches = True
+            self.create_subscription(Image, OVERVIEW_TOPIC, self._shoot, LATEST, callback_group=self._group)
 
     def now(self) -> int:
         """ns, of the clock that stamps are of."""

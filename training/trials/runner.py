@@ -115,7 +115,8 @@ class Runner:
     def trial(self, clutter: str, number: int, films: Path | None = None) -> Result:
         """One trial. What fails by itself, not by what was tried, is a result with the reason `error`."""
         start, result = time.perf_counter(), self._blank(clutter, number)
-        self._client.film = [] if films else None
+        if films:
+            self._client.start_film()
         try:
             result = self._play(result)
         except DropclipError as error:

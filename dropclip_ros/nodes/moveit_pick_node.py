@@ -1,0 +1,275 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The action `pick` by MoveIt 2: an example for a lab to adapt. Needs moveit_msgs, control_msgs and move_group.
+
+Obstacles are what move_group knows: the table, which this node puts there, and the camera's octomap (sensors_3d.yaml).
+On the straight ways at the object the hand may touch the octomap, for what is to be grasped is in it: that the hand is
+free there was checked against the cloud, by the proposer and by the matcher's rule `collision`. The arm may never.
+
+Not run: there was no MoveIt where this was written. `pick_sequence`, which decides what is executed, is tested.
+"""
+import threading
+import time
+
+from control_msgs.action import ParallelGripperCommand
+from geometry_msgs.msg import Pose
+from moveit_msgs.action import ExecuteTrajectory, MoveGroup
+from moveit_msgs.msg import (
+    AllowedCollisionEntry,
+    BoundingVolume,
+    CollisionObject,
+    Constraints,
+    MoveItErrorCodes,
+    OrientationConstraint,
+    PlanningScene,
+    PlanningSceneComponents,
+    PositionConstraint,
+    RobotState,
+    RobotTrajectory,
+)
+from moveit_msgs.srv import ApplyPlanningScene, GetCartesianPath, GetPlanningScene
+from rclpy.action import ActionClient, ActionServer, CancelResponse
+from rclpy.action.server import ServerGoalHandle
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.node import Node
+from sensor_msgs.msg import JointState
+from shape_msgs.msg import SolidPrimitive
+from std_msgs.msg import Header
+
+from dropclip_ros.action import Pick
+from dropclip_ros.errors import DropclipError, Status
+from dropclip_ros.nodes.common import Setting, Settings, run
+from dropclip_ros.nodes.messages import pose_matrix, pose_message
+from dropclip_ros.nodes.pick_sequence import NoPath, pick_first
+from dropclip_ros.nodes.stages import Stages
+from dropclip_ros.nodes.tf import Frames
+
+OCTOMAP = "<octomap>"       # MoveIt's name for it in the collision matrix
+SETTINGS = (
+    Setting("planning_frame", "world", "Frame that poses are planned in", read_only=True),
+    Setting("group", "arm", "The arm's group in the SRDF", read_only=True),
+    Setting("tool_link", "tool0", "Link that candidates are poses of", read_only=True),
+    Setting("hand_links", ["gripper_mount", "robotiq_140_base_link", *(
+        f"{side}_{part}" for side in ("left", "right")
+        for part in ("outer_knuckle", "outer_finger", "inner_knuckle", "inner_finger", "inner_finger_pad"))],
+        "Links that may touch what the camera saw, on the straight ways at the object", read_only=True),
+    Setting("planning_time", 5.0, "Of a plan, s", 0.1, 60.0),
+    Setting("speed", 0.3, "Share of the joints' largest speed and acceleration", 0.01, 1.0),
+    Setting("step", 0.005, "Between configurations that are checked on a straight way, m", 0.0005, 0.05),
+    Setting("position_tolerance", 0.002, "m", 0.0001, 0.05),
+    Setting("angle_tolerance", 0.01, "rad", 0.001, 0.5),
+    Setting("finger_joint", "finger_joint", "Joint of the gripper that is driven", read_only=True),
+    Setting("finger_closed", 0.695, "Its angle when closed, rad; 0 is open", 0.01, 3.0),
+    Setting("max_opening", 0.14, "Opening at angle 0, m; in between taken as linear", 0.01, 0.3),
+    Setting("force", 40.0, "Of the gripper, N", 1.0, 300.0),
+    Setting("table", [1.5, 1.1, 0.04], "Size of the table, m, its top at z = 0 of the planning frame; [0] for none",
+            read_only=True),
+    Setting("timeout", 60.0, "Of a motion, s", 1.0, 600.0),
+    Setting("tf_timeout", 0.5, "How long a transform is waited for, s", 0.0, 10.0),
+)
+
+
+class MoveItArm:
+    """`Arm` of `pick_sequence` by move_group's actions and services. Ways are RobotTrajectory."""
+
+    def __init__(self, node: Node, settings: Settings, stages: Stages):
+        self._node, self._settings, self._stages = node, settings, stages
+
+    def reach(self, pose: Pose) -> RobotTrajectory:
+        goal = MoveGroup.Goal()
+        request = goal.request
+        request.group_name = self._settings["group"]
+        request.goal_constraints = [self._constraints(pose)]
+        request.num_planning_attempts, request.allowed_planning_time = 4, self._settings["planning_time"]
+        request.max_velocity_scaling_factor = request.max_acceleration_scaling_factor = self._settings["speed"]
+        request.start_state.is_diff = True      # from where the arm is
+        goal.planning_options.plan_only = True
+        goal.planning_options.planning_scene_diff.is_diff = True
+        goal.planning_options.planning_scene_diff.robot_state.is_diff = True
+        result = self._node.act(self._node.planner, goal, self._stages)
+        _require(result.error_code, "no path without collision to the pre-grasp")
+        return result.planned_trajectory
+
+    def straight(self, after: RobotTrajectory, pose: Pose, into: bool) -> RobotTrajectory:
+        request = GetCartesianPath.Request(
+            header=Header(frame_id=self._settings["planning_frame"]), start_state=_end(after),
+            group_name=self._settings["group"], link_name=self._settings["tool_link"], waypoints=[pose],
+            max_step=self._settings["step"], avoid_collisions=True)
+        for name in ("max_velocity_scaling_factor", "max_acceleration_scaling_factor"):
+            if hasattr(request, name):      # of MoveIt 2.8 and newer
+                setattr(request, name, self._settings["speed"])
+        self._node.let_hand_touch(into)
+        try:
+            answer = self._node.ask(self._node.cartesian, request)
+        finally:
+            self._node.let_hand_touch(False)
+        _require(answer.error_code, "the straight way at the object is not free")
+        if answer.fraction < 0.999:
+            raise NoPath(f"the straight way at the object is free for {100 * answer.fraction:.0f} % only")
+        return answer.solution
+
+    def execute(self, way: RobotTrajectory) -> None:
+        result = self._node.act(self._node.executor_client, ExecuteTrajectory.Goal(trajectory=way), self._stages)
+        if result.error_code.val != MoveItErrorCodes.SUCCESS:
+            raise DropclipError(Status.NO_PATH, f"the arm stopped on its way (MoveIt's code {result.error_code.val}): "
+                                "see the controller's log, and free the arm by hand")
+
+    def open(self, opening: float) -> None:
+        self._grip(self._settings["finger_closed"] * (1.0 - opening / self._settings["max_opening"]))
+
+    def close(self) -> bool:
+        result = self._grip(self._settings["finger_closed"])
+        return bool(result.stalled and not result.reached_goal)     # stopped by what is between the fingers
+
+    def _grip(self, angle: float) -> ParallelGripperCommand.Result:
+        command = JointState(name=[self._settings["finger_joint"]], position=[angle], effort=[self._settings["force"]])
+        return self._node.act(self._node.gripper, ParallelGripperCommand.Goal(command=command), self._stages)
+
+    def _constraints(self, pose: Pose) -> Constraints:
+        header = Header(frame_id=self._settings["planning_frame"])
+        link, angle = self._settings["tool_link"], self._settings["angle_tolerance"]
+        ball = SolidPrimitive(type=SolidPrimitive.SPHERE, dimensions=[self._settings["position_tolerance"]])
+        region = BoundingVolume(primitives=[ball], primitive_poses=[Pose(position=pose.position)])
+        return Constraints(
+            position_constraints=[PositionConstraint(header=header, link_name=link, constraint_region=region,
+                                                     weight=1.0)],
+            orientation_constraints=[OrientationConstraint(
+                header=header, link_name=link, orientation=pose.orientation, absolute_x_axis_tolerance=angle,
+                absolute_y_axis_tolerance=angle, absolute_z_axis_tolerance=angle, weight=1.0)])
+
+
+class MoveItPickNode(Node):
+    def __init__(self, **options):
+        super().__init__("moveit_pick_node", **options)
+        self._settings = Settings(self, SETTINGS)
+        self._frames = Frames(self)
+        group = ReentrantCallbackGroup()
+        self.planner = ActionClient(self, MoveGroup, "move_action", callback_group=group)
+        self.executor_client = ActionClient(self, ExecuteTrajectory, "execute_trajectory", callback_group=group)
+        self.gripper = ActionClient(self, ParallelGripperCommand, "gripper_controller/gripper_cmd",
+                                    callback_group=group)
+        self.cartesian = self.create_client(GetCartesianPath, "compute_cartesian_path", callback_group=group)
+        self._get_scene = self.create_client(GetPlanningScene, "get_planning_scene", callback_group=group)
+        self._set_scene = self.create_client(ApplyPlanningScene, "apply_planning_scene", callback_group=group)
+        self._busy = threading.Lock()
+        self._server = ActionServer(self, Pick, "pick", self._pick, callback_group=group,
+                                    cancel_callback=lambda _: CancelResponse.ACCEPT)
+
+    def _pick(self, handle: ServerGoalHandle) -> Pick.Result:
+        stages = Stages(handle, Pick.Feedback)
+        try:
+            with self._busy:
+                stages.begin("look")
+                self._put_table()
+                candidates = self._in_planning_frame(handle.request)
+                result = pick_first(MoveItArm(self, self._settings, stages), candidates, self._settings["max_opening"],
+                                    stages.begin, stages.check)
+        except DropclipError as error:
+            result = Pick.Result(status=int(error.status), message=error.message, executed=-1)
+        stages.end()
+        result.timing = stages.timing
+        if result.status == Status.OK:
+            handle.succeed()
+        elif result.status == Status.CANCELLED and handle.is_cancel_requested:
+            handle.canceled()
+        else:
+            handle.abort()
+        return result
+
+    def _in_planning_frame(self, goal: Pick.Goal) -> list:
+        """The candidates, their poses of the tool in the planning frame. Raises BAD_REQUEST or TF_ERROR."""
+        if not goal.candidates:
+            raise DropclipError(Status.BAD_REQUEST, "the goal has no candidates; send those of match_grasps or grasp")
+        carry = self._frames.lookup(self._settings["planning_frame"], goal.header.frame_id, goal.header.stamp,
+                                    self._settings["tf_timeout"])
+        for one in goal.candidates:
+            for name in ("tool", "pregrasp", "retreat"):
+                pose = getattr(one, name)
+                try:
+                    setattr(one, name, pose_message(carry @ pose_matrix(pose.position, pose.orientation)))
+                except ValueError as error:
+                    raise DropclipError(Status.BAD_REQUEST, f"a candidate's {name} is no pose: {error}") from error
+        return list(goal.candidates)
+
+    def _put_table(self) -> None:
+        size = list(self._settings["table"])
+        if len(size) != 3:
+            return
+        table = CollisionObject(header=Header(frame_id=self._settings["planning_frame"]), id="table",
+                                operation=CollisionObject.ADD)
+        table.primitives = [SolidPrimitive(type=SolidPrimitive.BOX, dimensions=size)]
+        table.primitive_poses = [Pose()]
+        table.primitive_poses[0].position.z = -size[2] / 2
+        scene = PlanningScene(is_diff=True, robot_state=RobotState(is_diff=True))
+        scene.world.collision_objects = [table]
+        self.ask(self._set_scene, ApplyPlanningScene.Request(scene=scene))
+
+    def let_hand_touch(self, allowed: bool) -> None:
+        """Whether the hand's links may touch the octomap from now on."""
+        wanted = PlanningSceneComponents(components=PlanningSceneComponents.ALLOWED_COLLISION_MATRIX)
+        matrix = self.ask(self._get_scene, GetPlanningScene.Request(components=wanted)).scene.allowed_collision_matrix
+        if OCTOMAP not in matrix.entry_names:
+            for row in matrix.entry_values:
+                row.enabled = [*row.enabled, False]
+            matrix.entry_names = [*matrix.entry_names, OCTOMAP]
+            row = AllowedCollisionEntry(enabled=[False] * len(matrix.entry_names))
+            matrix.entry_values = [*matrix.entry_values, row]
+        at, hand = matrix.entry_names.index(OCTOMAP), set(self._settings["hand_links"])
+        for index, name in enumerate(matrix.entry_names):
+            if name in hand:
+                matrix.entry_values[index].enabled[at] = matrix.entry_values[at].enabled[index] = allowed
+        scene = PlanningScene(is_diff=True, robot_state=RobotState(is_diff=True), allowed_collision_matrix=matrix)
+        self.ask(self._set_scene, ApplyPlanningScene.Request(scene=scene))
+
+    def ask(self, client, request):
+        """The answer of one of move_group's services. Raises TIMEOUT."""
+        timeout, done = self._settings["timeout"], threading.Event()
+        if not client.wait_for_service(timeout_sec=5.0):
+            raise DropclipError(Status.TIMEOUT, f"the service {client.srv_name} is not there: is move_group running?")
+        future = client.call_async(request)
+        future.add_done_callback(lambda _: done.set())
+        if not done.wait(timeout):
+            raise DropclipError(Status.TIMEOUT, f"{client.srv_name} has not answered within {timeout:g} s")
+        return future.result()
+
+    def act(self, client: ActionClient, goal, stages: Stages):
+        """The result of an action; it is cancelled, and the arm stops, where our own client cancels or time is up."""
+        if not client.wait_for_server(timeout_sec=5.0):
+            raise DropclipError(Status.TIMEOUT, f"the action {client._action_name} is not there: are move_group and "
+                                "the controllers running?")
+        sent, ended = threading.Event(), threading.Event()
+        accepted = client.send_goal_async(goal)
+        accepted.add_done_callback(lambda _: sent.set())
+        end = time.monotonic() + self._settings["timeout"]
+        if not sent.wait(10.0) or not accepted.result().accepted:
+            raise DropclipError(Status.NO_PATH, f"{client._action_name} refuses its goal; see its log")
+        result = accepted.result().get_result_async()
+        result.add_done_callback(lambda _: ended.set())
+        try:
+            while not ended.wait(0.05):
+                stages.check()
+                if time.monotonic() > end:
+                    raise DropclipError(Status.TIMEOUT, f"{client._action_name} has not ended in time; it is cancelled")
+        except DropclipError:
+            accepted.result().cancel_goal_async()
+            raise
+        return result.result().result
+
+
+def _end(way: RobotTrajectory) -> RobotState:
+    """The state that a way ends in; joints that it does not move stay where they are."""
+    trajectory = way.joint_trajectory
+    joints = JointState(name=trajectory.joint_names, position=trajectory.points[-1].positions)
+    return RobotState(joint_state=joints, is_diff=True)
+
+
+def _require(code: MoveItErrorCodes, what: str) -> None:
+    if code.val != MoveItErrorCodes.SUCCESS:
+        raise NoPath(f"{what} (MoveIt's code {code.val})")
+
+
+def main() -> None:
+    run(MoveItPickNode)
+
+
+if __name__ == "__main__":
+    main()
