@@ -71,7 +71,7 @@ SETTINGS = (
     Setting("world_frame", "", "Frame that stands still, and of the answers; '' where the camera stands still"),
     Setting("gripper", "robotiq_2f_140", "The gripper: a name, or the path of a profile, .yaml"),
     Setting("use_camera", True, "Look at the depth image: most rules, the candidates and max_moved need it"),
-    Setting("max_moved", 0.3, "Largest share of the target that may no longer be where it was found; 1 for any",
+    Setting("max_moved", 0.1, "Largest share of the target that may no longer be where it was found; 1 for any",
             0.0, 1.0),
     Setting("approach_distance", HandoffConfig().approach, "Length of the straight way to a grasp, m", 0.0, 0.99),
     Setting("lift_distance", HandoffConfig().lift, "Length of the straight way up after it, m", 0.0, 0.99),
