@@ -8,6 +8,7 @@ These are the conventions of GraspNet's rows of 17 numbers, which HGGD writes.
 
 import logging
 from dataclasses import dataclass, fields
+from pathlib import Path
 
 import numpy as np
 
@@ -110,6 +111,27 @@ class Grasps:
         rotation, offset = np.asarray(transform)[:3, :3], np.asarray(transform)[:3, 3]
         return Grasps(self.score, self.width, self.height, self.depth, rotation @ self.rotation,
                       self.translation @ rotation.T + offset, self.object_id)
+
+
+def load_rows(path: str | Path) -> Grasps:
+    """Grasps of a file of GraspNet rows: .npy (N, 17), or text with a row a line. BAD_REQUEST where it is neither.
+
+    Nothing is unpickled.
+    """
+    path = Path(path)
+    try:
+        if path.suffix == ".npy":
+            rows = np.load(path, allow_pickle=False)
+        else:
+            rows = np.array([line.replace(",", " ").split() for line in path.read_text().splitlines() if line.strip()])
+        rows = np.asarray(rows, dtype=np.float64)
+    except (OSError, ValueError, TypeError, EOFError, MemoryError) as error:
+        raise DropclipError(Status.BAD_REQUEST, f"cannot read grasp rows from {path}: {error}; expected .npy or text "
+                            f"of {ROW_LENGTH} numbers a row") from error
+    try:
+        return Grasps.from_rows(rows)
+    except DropclipError as error:
+        raise DropclipError(error.status, f"{path}: {error.message}") from error
 
 
 def row_faults(rows: np.ndarray) -> dict[str, np.ndarray]:

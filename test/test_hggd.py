@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from dropclip_ros.errors import DropclipError, Status
 from dropclip_ros.geometry import Intrinsics
-from dropclip_ros.grasps import ROBOTIQ_2F_140, Grasps, Gripper, colliding, row_faults, suppress
+from dropclip_ros.grasps import Grasps, colliding, row_faults, suppress
+from dropclip_ros.grippers import ROBOTIQ_2F_140, Gripper
 from dropclip_ros.hggd.checkpoint import load_networks, save_networks
 from dropclip_ros.hggd.config import DetectionConfig, HggdConfig
 from dropclip_ros.hggd.decode import (

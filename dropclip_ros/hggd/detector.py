@@ -15,7 +15,8 @@ import torch
 from dropclip_ros.arrays import Array, like
 from dropclip_ros.devices import enough_memory, usable_device
 from dropclip_ros.geometry import Intrinsics
-from dropclip_ros.grasps import ROBOTIQ_2F_140, Grasps, Gripper, colliding, suppress, thin_cloud
+from dropclip_ros.grasps import Grasps, colliding, points_between, suppress, thin_cloud
+from dropclip_ros.grippers import ROBOTIQ_2F_140, Gripper
 from dropclip_ros.hggd.checkpoint import load_networks
 from dropclip_ros.hggd.config import Corner, DetectionConfig
 from dropclip_ros.hggd.decode import decode_regions, find_centers, lift, metric_width
@@ -23,6 +24,7 @@ from dropclip_ros.hggd.inputs import View, prepare
 from dropclip_ros.hggd.networks import HggdNetworks
 from dropclip_ros.hggd.regions import fuse, regions, sample_points
 
+SHIPPED = Path(__file__).parents[1] / "model" / "hggd.pt"
 VOXEL = 0.005  # m, of the cloud that grasps are checked against
 
 
@@ -35,7 +37,7 @@ class Hggd:
         self.config = networks.config
 
     @classmethod
-    def load(cls, path: str | Path, device: str = "auto") -> Hggd:
+    def load(cls, path: str | Path = SHIPPED, device: str = "auto") -> Hggd:
         """From a checkpoint, the published ones or one trained here. MODEL_ERROR as `load_networks` and a bad device.
 
         device: auto (a GPU where there is one), cpu, cuda or cuda:N.
@@ -59,7 +61,7 @@ class Hggd:
         grasps = grasps[np.argsort(-grasps.score, kind="stable")]
         cloud = view.points[view.known].cpu().numpy()
         cloud = cloud[thin_cloud(cloud, VOXEL)]
-        grasps = grasps[_held(grasps, cloud, gripper) >= detection.held_points]
+        grasps = grasps[points_between(grasps, cloud, gripper) >= detection.held_points]
         grasps = grasps[~colliding(grasps, cloud, gripper, voxel_size=0)]
         return grasps[suppress(grasps, detection.nms_distance, detection.nms_angle, detection.top_k)]
 
@@ -89,15 +91,3 @@ def _within(points: Array, workspace: tuple[Corner, Corner]) -> Array:
     """Which of the points (..., 3) lie in the box, (...) bool."""
     low, high = (like(points, np.array(corner)) for corner in workspace)
     return ((points >= low) & (points <= high)).all(-1)
-
-
-def _held(grasps: Grasps, cloud: np.ndarray, gripper: Gripper) -> np.ndarray:
-    """How many points of the cloud (K, 3) lie between the fingers of each grasp, (N,)."""
-    columns = cloud.T.astype(np.float32)
-    turns, starts = np.swapaxes(grasps.rotation, 1, 2).astype(np.float32), grasps.tips().astype(np.float32)
-    result = np.zeros(len(grasps), dtype=np.int64)
-    for i, (turn, start, width) in enumerate(zip(turns, starts, grasps.width, strict=True)):
-        x, y, z = turn @ columns - (turn @ start)[:, None]
-        result[i] = np.count_nonzero((x < 0) & (x > -gripper.finger_depth) & (np.abs(y) < width / 2)
-                                     & (np.abs(z) < gripper.finger_width / 2))
-    return result

@@ -50,7 +50,7 @@ class Setting:
     """A parameter: its default (which fixes the type), unit and meaning, and what values it takes."""
 
     name: str
-    default: bool | int | float | str | list[str]
+    default: bool | int | float | str | list[str] | list[float]
     description: str
     low: float | None = None
     high: float | None = None

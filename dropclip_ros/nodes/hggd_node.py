@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Proposes grasps with HGGD, from colour and depth: the published weights, or those trained on MV-TOD.
+
+    ros2 run dropclip_ros hggd_node --ros-args -p weights:=realsense_checkpoint -p device:=cuda
+"""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from dropclip_ros.grasps import Grasps
+from dropclip_ros.grippers import load_gripper
+from dropclip_ros.nodes import proposer
+from dropclip_ros.nodes.camera import CapturedFrame
+from dropclip_ros.nodes.common import Setting, run
+from dropclip_ros.nodes.messages import color_image, depth_image, intrinsics_of
+from dropclip_ros.nodes.proposer import Proposer
+
+if TYPE_CHECKING:
+    from dropclip_ros.hggd.config import DetectionConfig
+
+SETTINGS = (
+    Setting("weights", "", "Checkpoint with anchor, local, gamma and beta; '' for the one shipped", read_only=True),
+    Setting("device", "auto", "Where the networks run: auto, cpu, cuda or cuda:N", read_only=True),
+    Setting("workspace", [-10.0, -10.0, 0.0, 10.0, 10.0, 10.0], "Box in the camera's optical frame in which grasps are "
+            "looked for: its least x, y, z, then its greatest, m"),
+    Setting("far", 3.0, "Depth beyond is taken as unknown, m", 0.2, 100.0),
+    Setting("min_score", 0.01, "Least score of a proposal", 0.0, 1.0),
+    Setting("top_k", 100, "Most proposals of a frame", 1, 10_000),
+    Setting("centers", 48, "Places of the image that are looked at closely", 1, 4096),
+    Setting("seed", 0, "Seed of the choice of points", 0, 2**31 - 1),
+    *proposer.SETTINGS,
+)
+
+
+def detection_config(values: Mapping[str, object]) -> DetectionConfig:
+    """The core's configuration from parameter values by name; ValueError where they contradict each other."""
+    from dropclip_ros.hggd.config import DetectionConfig
+
+    workspace = tuple(values["workspace"])
+    if len(workspace) != 6:
+        raise ValueError(f"workspace has {len(workspace)} numbers; expected the least x, y, z and the greatest, m")
+    return DetectionConfig(far=values["far"], workspace=(workspace[:3], workspace[3:]), min_score=values["min_score"],
+                           top_k=values["top_k"], centers=values["centers"], seed=values["seed"])
+
+
+def _check_settings(values: Mapping[str, object]) -> None:
+    detection_config(values)
+    load_gripper(values["gripper"])
+
+
+class HggdNode(Proposer):
+    """Ends at once, with MODEL_ERROR, where its weights or its device cannot be used: nothing stands in for them."""
+
+    def __init__(self, **options):
+        from dropclip_ros.hggd.detector import SHIPPED, Hggd
+
+        super().__init__("hggd_node", SETTINGS, _check_settings, with_color=True, **options)
+        weights = self._settings["weights"] or SHIPPED
+        self._hggd = Hggd.load(weights, self._settings["device"])
+        self.get_logger().info(f"HGGD of {weights} on {self._hggd.device}")
+
+    def propose(self, captured: CapturedFrame) -> Grasps:
+        depth = depth_image(captured.depth, self._settings["depth_unit"])
+        return self._hggd.detect(color_image(captured.color), depth, intrinsics_of(captured.info),
+                                 detection_config(self._settings), load_gripper(self._settings["gripper"]))
+
+
+def main() -> None:
+    run(HggdNode, imports=("torch", "torchvision", "scipy.spatial"))
+
+
+if __name__ == "__main__":
+    main()
