@@ -2,18 +2,23 @@
 """The semantic stage on a field of two slabs, red and blue, whose density is known."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from dropclip_ros.geometry import Intrinsics
+from dropclip_ros.image import ImageConfig
+from dropclip_ros.static_scene import StaticScene
+from training.ovs3d.errors import Ovs3dError
+from training.ovs3d.export import export_cloud
 from training.ovs3d.field import Field
 from training.ovs3d.guidance import Guidance
 from training.ovs3d.learn import RayPool, learn_semantics
 from training.ovs3d.patches import PatchFeatures
 from training.ovs3d.render import composite, march
-from training.ovs3d.semantic import Segmentation, SemanticBranch
+from training.ovs3d.semantic import Segmentation, SemanticBranch, load_segmentation
 from training.ovs3d.semantic_config import SemanticConfig
 from training.ovs3d.views import PosedViews
 
@@ -126,6 +131,13 @@ def test_the_given_field_stays_and_a_killed_run_goes_on_exactly(scene, tmp_path)
     resumed = learn_semantics(field, views, guidance, ["red", "blue"], config, tmp_path)
     torch.testing.assert_close(resumed.branch.state_dict(), whole.branch.state_dict())
     torch.testing.assert_close(resumed.field.state_dict(), whole.field.state_dict())
+    made = Slabs(field.bounds, 0.1, 2.0, 12, (2, 2, 2), (2, 2, 2), 4, 8)
+    again = load_segmentation(tmp_path / "segmentation.pt", made)
+    torch.testing.assert_close(again.features(PROBES), whole.features(PROBES))
+    assert again.phrases == ["red", "blue"]
+    (tmp_path / "segmentation.pt").write_bytes(b"PK")
+    with pytest.raises(Ovs3dError, match="damaged"):
+        load_segmentation(tmp_path / "segmentation.pt", made)
     assert not torch.equal(whole.field.colour_grid.planes[0], field.colour_grid.planes[0])  # colour was learnt on
 
 
@@ -148,3 +160,18 @@ def test_probabilities_sum_to_one():
     one = Segmentation(None, None, ["a", "b"], TEXT, 0.2)
     found = one.probabilities(torch.nn.functional.normalize(torch.randn(5, 4), dim=1))
     torch.testing.assert_close(found.sum(1), torch.ones(5))
+
+
+def test_the_surface_is_exported_with_its_classes(scene, tmp_path):
+    field, views, guidance = scene
+    found = learn_semantics(field, views, guidance, ["red", "blue"], SMALL)
+    towers = SimpleNamespace(
+        text=SimpleNamespace(encode=lambda phrases: TEXT[:1]), image=SimpleNamespace(config=ImageConfig())
+    )
+    made = export_cloud(found, views, tmp_path / "cloud", towers, voxel=0.02)
+    static = StaticScene.load(tmp_path / "cloud.safetensors")
+    assert (np.abs(static.points[:, 2]) < field.cell).all() and (tmp_path / "cloud.ply").exists()
+    left = static.points[:, 0] < -0.08
+    assert static.classes == ("red", "blue") and (static.scores[left].argmax(1) == 0).mean() > 0.9
+    assert (static.colors[left, 0] > 150).all()
+    np.testing.assert_allclose(made.features, static.features, atol=1e-3)

@@ -12,10 +12,15 @@ from typing import Literal
 import tyro
 
 from dropclip_ros.errors import DropclipError
+from training.checkpoint import CheckpointError
 from training.evaluate import tables, tables_transfer
 from training.evaluate.bench import Bench
+from training.evaluate.ovs3d import evaluate
 from training.evaluate.report import Table
 from training.mvtod.errors import MvtodError
+from training.ovs3d.config import SMALL, read_config
+from training.ovs3d.errors import Ovs3dError
+from training.ovs3d.segment import load_towers
 
 
 @dataclass(frozen=True)
@@ -101,6 +106,20 @@ def table12(options: Options, lerf: Path | None = None, scene: str = "teatime") 
     written(tables_transfer.table12(options.bench(), lerf, scene), options)
 
 
+def ovs3d(
+    options: Options, config: Path = SMALL, tower: str | None = None, pretrained: str | None = None
+) -> None:
+    """3D-OVS and its ablations beside fused patches and DROP-CLIP; goes on where it was stopped.
+
+    Args:
+        config: YAML of training.ovs3d.
+        tower: a model of open_clip, instead of the model folder's image tower.
+        pretrained: its tag, or a file.
+    """
+    towers = load_towers(options.model, tower, pretrained)
+    written(evaluate(options.bench(), read_config(config), options.out, towers), options)
+
+
 def on_mvtod(make: Callable[[Bench, int | None], Table]) -> Callable[[Options], None]:
     """The command of a table that is made of MV-TOD scenes."""
 
@@ -116,7 +135,7 @@ MVTOD = (
     tables.figure6,
 )  # fmt: skip
 COMMANDS = {make.__name__: on_mvtod(make) for make in MVTOD} | {
-    "table4": table4, "table5": table5, "table11": table11, "table12": table12,
+    "table4": table4, "table5": table5, "table11": table11, "table12": table12, "ovs3d": ovs3d,
 }  # fmt: skip
 
 
@@ -125,7 +144,7 @@ def main() -> None:
         tyro.extras.subcommand_cli_from_dict(
             COMMANDS, prog="dropclip-eval", description=__doc__, config=(tyro.conf.OmitArgPrefixes,)
         )
-    except (MvtodError, DropclipError) as error:
+    except (MvtodError, DropclipError, Ovs3dError, CheckpointError) as error:
         print(f"dropclip-eval: {error}", file=sys.stderr)
         sys.exit(2)
 

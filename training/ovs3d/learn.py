@@ -21,7 +21,7 @@ from training.ovs3d.guidance import Guidance
 from training.ovs3d.losses import fda_loss, rda_loss
 from training.ovs3d.relevancy import class_distribution
 from training.ovs3d.render import Samples, composite, march
-from training.ovs3d.semantic import CHUNK, Segmentation, SemanticBranch
+from training.ovs3d.semantic import CHUNK, Segmentation, SemanticBranch, save_segmentation
 from training.ovs3d.semantic_config import SemanticConfig
 from training.ovs3d.views import PosedViews
 
@@ -81,10 +81,10 @@ def learn_semantics(
 ) -> Segmentation:
     """Fits the semantic branch to what image models say of the views that are not held out.
 
-    guidance: of the fitted views, in their order. out: a folder for semantic.pt (it goes on from there) and
-    losses.jsonl. pool: the field's rays, where they are at hand. The field that is given stays as it is: the one of the
-    result has its density, and colours that were learnt on. Raises Ovs3dError where a loss is not finite,
-    CheckpointError where the checkpoint is of another fit.
+    guidance: of the fitted views, in their order. out: a folder for semantic.pt (it goes on from there), losses.jsonl
+    and, at last, segmentation.pt. pool: the field's rays, where they are at hand. The field that is given stays as it
+    is: the one of the result has its density, and colours that were learnt on. Raises Ovs3dError where a loss is not
+    finite, CheckpointError where the checkpoint is of another fit.
     """
     torch.manual_seed(config.seed)
     device = field.bounds.device
@@ -123,7 +123,10 @@ def learn_semantics(
         if checkpoint is not None and ((step + 1) % config.save_every == 0 or last):
             save_checkpoint(checkpoint, step + 1, made_with, **state)
     log.close()
-    return Segmentation(field.eval(), branch.eval(), phrases, guidance.text.to(device), config.temperature)
+    found = Segmentation(field.eval(), branch.eval(), phrases, guidance.text.to(device), config.temperature)
+    if out is not None:
+        save_segmentation(out / "segmentation.pt", found, config)
+    return found
 
 
 def losses_of(

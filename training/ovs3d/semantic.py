@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from training.mvtod.files import beside
+from training.ovs3d.errors import Ovs3dError
 from training.ovs3d.field import Field, VectorMatrix
 from training.ovs3d.relevancy import class_distribution
 from training.ovs3d.render import Samples, composite, march
@@ -85,3 +89,37 @@ class Segmentation:
     def probabilities(self, features: Tensor) -> Tensor:
         """Class distribution (n,K) of unit features (n,C)."""
         return class_distribution(features @ self.text.T, self.temperature).exp()
+
+
+def save_segmentation(path: Path, found: Segmentation, config: SemanticConfig) -> None:
+    """What `load_segmentation` reads, the field with the colours that were learnt on; beside, then renamed."""
+    branch = found.branch
+    sizes = {"appearance": branch.decoder.in_features - config.feature_channels,
+             "channels": branch.decoder.out_features, "scales": branch.scales}  # fmt: skip
+    config = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(config).items()}
+    buffer = io.BytesIO()
+    torch.save(
+        {"field": found.field.state_dict(), "branch": branch.state_dict(), "sizes": sizes, "config": config,
+         "phrases": list(found.phrases), "text": found.text.cpu()},
+        buffer,
+    )  # fmt: skip
+    with beside(path, replace=True) as part:
+        part.write_bytes(buffer.getbuffer())
+
+
+def load_segmentation(path: Path, field: Field) -> Segmentation:
+    """The segmentation that was made of `field`, which takes on its colours. Raises Ovs3dError where it is not one."""
+    try:
+        state = torch.load(path, weights_only=True, map_location="cpu")
+        given = {name: tuple(value) if isinstance(value, list) else value for name, value in state["config"].items()}
+        config = SemanticConfig(**given)
+        branch = SemanticBranch(**state["sizes"], config=config)
+        branch.load_state_dict(state["branch"])
+        field.load_state_dict(state["field"])
+        device = field.bounds.device
+        return Segmentation(
+            field.eval(), branch.eval().to(device), state["phrases"], state["text"].to(device), config.temperature
+        )
+    except Exception as error:  # zip, pickle, key and runtime errors, by what is damaged
+        what = error.strerror if isinstance(error, OSError) else "it is damaged, or of another field"
+        raise Ovs3dError(f"{path} cannot be read ({what}); run fit with --classes again") from error
