@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A small world whose pictures are known: a ball with colours over a floor with squares, seen from around."""
+"""A small world whose pictures are known: a ball with colours over a floor with waves, seen from around."""
 
 from __future__ import annotations
 
@@ -40,13 +40,14 @@ def picture(camera: Intrinsics, pose: np.ndarray) -> tuple[np.ndarray, np.ndarra
     rays = np.stack([(u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy, np.ones(u.shape)], -1)
     d, o = rays @ pose[:3, :3].T, pose[:3, 3]
     floor = np.where(d[..., 2] < 0, -o[2] / np.minimum(d[..., 2], -1e-9), np.inf)
-    centre, radius = np.array([0.0, 0.0, 0.12]), 0.12
+    centre, radius = np.array([0.2, 0.1, 0.15]), 0.15
     a, b, c = (d * d).sum(-1), (d * (o - centre)).sum(-1), ((o - centre) ** 2).sum() - radius**2
     ball = np.where(b * b > a * c, (-b - np.sqrt(np.maximum(b * b - a * c, 0))) / a, np.inf)
     t = np.minimum(ball, floor)
     there = o + np.where(np.isfinite(t), t, 0)[..., None] * d
-    squares = (np.floor(there[..., 0] / 0.15) + np.floor(there[..., 1] / 0.15)) % 2
-    colours = np.where(squares[..., None] > 0, (0.85, 0.8, 0.7), (0.25, 0.35, 0.5))
+    waves = 0.5 + 0.5 * np.sin(there[..., 0] * 8) * np.sin(there[..., 1] * 8)
+    waves[np.linalg.norm(there[..., :2], axis=-1) > 0.8] = 0.5
+    colours = waves[..., None] * (0.85, 0.8, 0.7) + (1 - waves[..., None]) * (0.2, 0.3, 0.5)
     colours = np.where((ball < floor)[..., None], 0.5 + 0.45 * (there - centre) / radius, colours)
     colours = np.where(np.isfinite(t)[..., None], colours, (0.7, 0.8, 0.95))
     return np.rint(255 * np.clip(colours, 0, 1)).astype(np.uint8), np.where(t < 20, t, 0).astype(np.float32)
@@ -68,10 +69,11 @@ def world(count: int = 12, hold_out: int = 4, depth: bool = True, poses: list[np
 def tiny(**changes) -> Ovs3dConfig:
     """A fit of a second or a few."""
     fields = {
-        "resolution": 24, "final_resolution": 32, "grow_at": (30,), "density_ranks": (6, 3, 3),
-        "colour_ranks": (6, 3, 3), "colour_features": 8, "hidden": 16, "steps": 60, "rays": 256, "budget": 12000,
-        "depth_weight": 0.1, "occupied_every": 10, "occupied_threshold": 0.01, "save_every": 20, "log_every": 5,
-        "validate_every": 1000, "hold_out": 4,
+        "bounds": (-0.6, -0.6, -0.3, 0.6, 0.6, 0.9), "resolution": 24, "final_resolution": 32, "grow_at": (30,),
+        "density_ranks": (6, 3, 3), "colour_ranks": (6, 3, 3), "colour_features": 8, "hidden": 16, "shift": -4.0,
+        "steps": 60, "rays": 256, "budget": 12000, "grid_lr": 0.06, "net_lr": 0.01, "depth_weight": 0.1,
+        "occupied_every": 10, "occupied_threshold": 0.01, "save_every": 20, "log_every": 5, "validate_every": 1000,
+        "hold_out": 4,
     }  # fmt: skip
     return Ovs3dConfig(**fields | changes)
 
