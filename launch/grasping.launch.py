@@ -1,32 +1,55 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Grounding, grasp proposals and the matcher: ros2 launch dropclip_ros grasping.launch.py camera:=/camera"""
+"""Grounding, grasp proposals and the matcher: ros2 launch dropclip_ros grasping.launch.py camera:=/camera
+
+What proposes grasps is `proposals`: antipodal (needs no weights), hggd (`hggd_weights`), or rows (`rows_folder`).
+"""
 from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
+from launch.conditions import IfCondition
 from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch.substitutions import EqualsSubstitution, LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
-STREAMS = ("aligned_depth_to_color/image_raw", "color/camera_info")
+STREAMS = ("color/image_raw", "aligned_depth_to_color/image_raw", "color/camera_info")
+
+
+def text(argument: str) -> ParameterValue:
+    """A launch argument as a parameter that is a string, whatever it looks like."""
+    return ParameterValue(LaunchConfiguration(argument), value_type=str)
+
+
+def proposed_by(name: str) -> IfCondition:
+    return IfCondition(EqualsSubstitution(LaunchConfiguration("proposals"), name))
 
 
 def generate_launch_description():
     share = FindPackageShare("dropclip_ros")
     parameters = LaunchConfiguration("grasping_parameters")
-    gripper = {"gripper": ParameterValue(LaunchConfiguration("gripper"), value_type=str)}
+    gripper = {"gripper": text("gripper")}
     streams = [(f"camera/{stream}", [LaunchConfiguration("camera"), f"/{stream}"]) for stream in STREAMS]
-    world = {"world_frame": ParameterValue(LaunchConfiguration("world_frame"), value_type=str)}
+    world = {"world_frame": text("world_frame")}
+    hggd = {"weights": text("hggd_weights"), "device": text("device")}
     return LaunchDescription([
         # declares camera, world_frame, model, device and rviz as well
         IncludeLaunchDescription(PythonLaunchDescriptionSource(
             PathJoinSubstitution([share, "launch", "grounding.launch.py"]))),
         DeclareLaunchArgument("gripper", default_value="robotiq_2f_140",
                               description="robotiq_2f_140, robotiq_2f_85, franka_hand, or a profile of yours, .yaml"),
-        DeclareLaunchArgument("grasping_parameters", description="Parameter file of the proposal node and the matcher",
+        DeclareLaunchArgument("proposals", default_value="antipodal", choices=["antipodal", "hggd", "rows"],
+                              description="What proposes grasps"),
+        DeclareLaunchArgument("hggd_weights", default_value="", description="HGGD checkpoint; '' for the one shipped"),
+        DeclareLaunchArgument("rows_folder", default_value="",
+                              description="Folder of GraspNet rows; '' for the topic grasp_rows"),
+        DeclareLaunchArgument("grasping_parameters", description="Parameter file of the proposers and the matcher",
                               default_value=PathJoinSubstitution([share, "config", "grasping.yaml"])),
         Node(package="dropclip_ros", executable="proposal_node", name="proposal_node", output="screen",
-             parameters=[parameters, gripper], remappings=streams),
+             parameters=[parameters, gripper], remappings=streams, condition=proposed_by("antipodal")),
+        Node(package="dropclip_ros", executable="hggd_node", name="hggd_node", output="screen",
+             parameters=[parameters, gripper, hggd], remappings=streams, condition=proposed_by("hggd")),
+        Node(package="dropclip_ros", executable="grasp_rows_node", name="grasp_rows_node", output="screen",
+             parameters=[parameters, gripper, {"folder": text("rows_folder")}], condition=proposed_by("rows")),
         Node(package="dropclip_ros", executable="grasp_matcher_node", name="grasp_matcher_node", output="screen",
              parameters=[parameters, gripper, world], remappings=streams),
     ])

@@ -13,12 +13,13 @@ import pytest
 import ros_support  # noqa: F401  skips where ROS is missing
 import yaml
 
-from dropclip_ros.nodes import grasp_matcher_node, grounding_node, proposal_node
+from dropclip_ros.nodes import grasp_matcher_node, grasp_rows_node, grounding_node, hggd_node, proposal_node
 from dropclip_ros.nodes.common import COLOR_TOPIC, DEPTH_TOPIC, INFO_TOPIC
 
 ROOT = Path(__file__).resolve().parents[1]
 SETTINGS = {"grounding_node": grounding_node.SETTINGS, "proposal_node": proposal_node.SETTINGS,
-            "grasp_matcher_node": grasp_matcher_node.SETTINGS}
+            "grasp_matcher_node": grasp_matcher_node.SETTINGS, "hggd_node": hggd_node.SETTINGS,
+            "grasp_rows_node": grasp_rows_node.SETTINGS}
 MODULES = ("launch", "launch.actions", "launch.conditions", "launch.launch_description_sources", "launch.substitutions",
            "launch_ros", "launch_ros.actions", "launch_ros.parameter_descriptions", "launch_ros.substitutions")
 
@@ -87,7 +88,7 @@ def test_launch_files_start_what_is_installed(launch_calls, file):
     if file.startswith("grounding"):
         assert {"camera", "world_frame", "model", "device"} <= declared
     else:
-        assert any(name == "IncludeLaunchDescription" for name, _, _ in calls) and "gripper" in declared
+        assert any(name == "IncludeLaunchDescription" for name, _, _ in calls) and {"gripper", "proposals"} <= declared
 
 
 @pytest.mark.parametrize("file", ["grounding.yaml", "grasping.yaml"])

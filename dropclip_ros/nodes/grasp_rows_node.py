@@ -67,7 +67,7 @@ class GraspRowsNode(Node):
             self.create_timer(1.0 / self._settings["rate"], lambda: self._grasps.publish(self._from_folder))
         else:
             self.create_subscription(Float32MultiArray, TOPIC, lambda msg: self._grasps.publish(
-                lambda: (self._header(), Grasps.from_rows(rows_of(msg)))), 1)
+                lambda: (self._header(), Grasps.from_rows(rows_of(msg)))), 10)
 
     def _from_folder(self) -> tuple[Header, Grasps] | None:
         if not self._grasps.heard:

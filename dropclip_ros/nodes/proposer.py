@@ -35,7 +35,7 @@ class GraspPublisher:
     def __init__(self, node: Node, settings: Settings):
         self._node, self._settings = node, settings
         self._publisher = node.create_publisher(GraspArray, GRASPS_TOPIC, 1)
-        self._marker_publisher = node.create_publisher(MarkerArray, "~/markers", 1)
+        self._marker_publisher = node.create_publisher(MarkerArray, f"{GRASPS_TOPIC}/markers", 1)
         self._complaint: Status | None = None
 
     @property
