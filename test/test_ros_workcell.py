@@ -22,14 +22,12 @@ from dropclip_ros.nodes.grasp_matcher_node import GraspMatcherNode
 from dropclip_ros.nodes.grasp_messages import grasp_array_message
 from dropclip_ros.nodes.messages import cloud_message, depth_image, nanoseconds, time_message
 from dropclip_ros.srv import ResetCell
-from training.mvtod.grasp_trials import TrialConfig
 from training.mvtod.scene import SceneConfig
-from training.trials import truth
+from training.trials import runner, truth
 from training.trials.client import LABELS_TOPIC, PICK_ACTION, RESET_SERVICE, WORLD, TrialClient
 from training.trials.grading import visible
 from training.trials.protocol import Protocol
 from training.trials.results import ResultFile, read_results
-from training.trials.runner import Runner, Setup
 from training.workcell.cell import CellConfig
 from training.workcell.node import WorkcellNode
 
@@ -203,15 +201,19 @@ def test_a_cancelled_pick_stops_the_arm(bench):
 
 
 def test_a_trial_from_phrase_to_lift(bench, tmp_path, monkeypatch):
-    """True masks and true grasps: what is left is the cell, the matcher, and the runner's book-keeping."""
-    monkeypatch.setattr(truth, "TRIED", TrialConfig(samples=1500, wanted=30))
-    setup = Setup(
-        Protocol(seed=3, clutter=("scattered",), families=("class",), min_objects=2, max_objects=3),
-        proposals="true", grounding="true", hold=0.0, grasps=tmp_path / "grasps",
-    )  # fmt: skip
+    """True masks, and grasps from above: what is left is the cell, the matcher, and the runner's book-keeping."""
+
+    def from_above(poses, wanted, *_):
+        (name,) = wanted
+        model = bench.cell.cell.models[name]
+        return bench.from_above(transform_points(poses[name], model.vertices), below_top=0.03)
+
+    monkeypatch.setattr(runner, "true_grasps", from_above)
+    protocol = Protocol(seed=3, clutter=("scattered",), families=("class",), min_objects=2, max_objects=3)
+    setup = runner.Setup(protocol, proposals="true", grounding="true", hold=0.0)
     file = ResultFile(tmp_path / "trials.csv")
-    runner = Runner(bench.client, setup)
-    results = list(runner.run(file, 1, tmp_path / "films"))
+    player = runner.Runner(bench.client, setup)
+    results = list(player.run(file, 1, tmp_path / "films"))
     file.close()
     (result,) = results
     assert read_results(tmp_path / "trials.csv") == [
@@ -221,7 +223,7 @@ def test_a_trial_from_phrase_to_lift(bench, tmp_path, monkeypatch):
     assert result.grounded and result.executed >= 0 and result.phrase
     assert len(list((tmp_path / "films").glob("*.gif"))) == 1
     again = ResultFile(tmp_path / "trials.csv")
-    assert list(runner.run(again, 1)) == []
+    assert list(player.run(again, 1)) == []
     again.close()
 
 
@@ -237,6 +239,6 @@ def test_the_runner_stops_after_errors_in_a_row(bench, tmp_path, monkeypatch):
     monkeypatch.setattr(bench.client, "reset", fail)
     file = ResultFile(tmp_path / "trials.csv")
     with pytest.raises(DropclipError, match="5 trials in a row failed; reset_cell"):
-        list(Runner(bench.client, Setup(Protocol(clutter=("mixed",)))).run(file, 9))
+        list(runner.Runner(bench.client, runner.Setup(Protocol(clutter=("mixed",)))).run(file, 9))
     file.close()
     assert [result.reason for result in read_results(tmp_path / "trials.csv")] == ["error"] * 5

@@ -13,8 +13,11 @@ from PIL import Image
 
 from dropclip_ros.errors import Status
 from dropclip_ros.geometry import Intrinsics, backproject
+from dropclip_ros.grasps import height_above
 from training.mvtod.catalogue import Catalogue, matches
 from training.mvtod.errors import MvtodError
+from training.mvtod.grasp_trials import TrialConfig
+from training.trials import truth
 from training.trials.film import write_gif
 from training.trials.grading import Reason, grade_grounding, grasped, lifted, why
 from training.trials.protocol import MIN_VISIBLE, Protocol, ask, plan
@@ -98,6 +101,19 @@ def test_grounding_is_graded_by_where_the_points_lie():
     assert grade_grounding(points[1], camera, labels, names, ("bowl",)).iou == 0.0
     behind = grade_grounding(-points[1], camera, labels, names, ("bowl",))
     assert not behind.right and grade_grounding(points[1][:0], camera, labels, names, names).share == 0.0
+
+
+def test_true_grasps_are_of_what_is_wanted_and_stay_clear(tmp_path, monkeypatch):
+    monkeypatch.setattr(truth, "TRIED", TrialConfig(samples=600, wanted=8))
+    at = {"soda_can_12": (0.0, 0.0, 0.066), "mug_12": (0.1, 0.0, 0.042)}
+    places = {name: np.eye(4) for name in at}
+    for name, place in at.items():
+        places[name][:3, 3] = place
+    found = truth.true_grasps(places, ["soda_can_12"], "procedural", tmp_path)
+    assert len(found) and set(found.object_id.tolist()) == {1}
+    assert (np.linalg.norm(found.tips() - at["soda_can_12"], axis=1) < 0.12).all()
+    assert (height_above(found, np.array([0.0, 0, 1, 0])) > 0).all()
+    assert len(list(tmp_path.iterdir())) == 1  # kept, for the next trial
 
 
 def poses(**heights) -> dict[str, np.ndarray]:
