@@ -96,15 +96,14 @@ def run_fit(options: Fit) -> None:
     config, device = options.recipe, _device(options.device)
     phrases = class_phrases(options.classes) if options.classes else []
     views = load_views(options.scene, config.width, config.every, config.hold_out)
-    options.out.mkdir(parents=True, exist_ok=True)
+    start = time.perf_counter()
+    made = reconstruct(views, config, options.out, device)
     write_config(options.out / "config.yaml", config)
     about = {"scene": str(options.scene.absolute()), "classes": phrases, "tower": options.tower,
              "model": str(options.model.absolute()) if options.model else None,
              "pretrained": options.pretrained}  # fmt: skip
     with beside(options.out / "fit.json", replace=True) as part:
         part.write_text(json.dumps(about, indent=1) + "\n")
-    start = time.perf_counter()
-    made = reconstruct(views, config, options.out, device)
     print(f"field: {options.out / 'field.pt'}, {_spent(start, device)}")
     if not phrases:
         return
@@ -152,11 +151,15 @@ def _fitted(out: Path, device: torch.device) -> tuple[Field, Segmentation | None
         about = json.loads((out / "fit.json").read_text())
         scene = Path(about["scene"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise Ovs3dError(f"{out} holds no fit ({error}); make one with `dropclip-ovs3d fit --out {out}`") from error
+        raise Ovs3dError(
+            f"{out} holds no fit that was finished ({error}); make one with `dropclip-ovs3d fit --out {out}`"
+        ) from error
     config = read_config(out / "config.yaml")
     made = empty_field(config)
     if load_checkpoint(out / "field.pt", field=made) < config.steps:
-        raise Ovs3dError(f"the fit in {out} is not finished; give its command again")
+        raise Ovs3dError(
+            f"{out / 'field.pt'} is missing, or not of {config.steps} steps; give the command of fit again"
+        )
     made = made.to(device).eval()
     views = load_views(scene, config.width, config.every, config.hold_out)
     file = out / "semantic/segmentation.pt"

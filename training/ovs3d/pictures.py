@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a fitted scene looks like: colours, depth, relevancy, classes, and a camera that goes around it."""
+"""What a fitted scene looks like: colours, depth, relevancy, classes, and a camera that goes around it.
+
+As all of this package, it must not import MuJoCo: OSMesa's LLVM and Triton's, which optimizers load, crash together.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
@@ -14,8 +18,8 @@ from scipy.spatial.transform import Rotation
 
 from dropclip_ros.draw import draw_segments
 from dropclip_ros.geometry import Intrinsics
-from training.mvtod.clutter import look_at
 from training.mvtod.files import beside
+from training.ovs3d.errors import Ovs3dError
 from training.ovs3d.field import Field
 from training.ovs3d.fit import render_rays
 from training.ovs3d.segment import class_map
@@ -73,20 +77,26 @@ def around(field: Field, views: PosedViews, frames: int) -> list[np.ndarray]:
     places = (views.world_from_camera[:, :3, 3] - centre) @ upright
     distance = float(np.median(np.linalg.norm(places, axis=1)))
     elevation = float(np.median(np.arctan2(places[:, 2], np.linalg.norm(places[:, :2], axis=1))))
-    world = np.eye(4)
-    world[:3, :3], world[:3, 3] = upright, centre
     turns = 2 * np.pi * np.arange(frames) / frames
-    return [world @ look_at((0, 0, 0), distance, turn, elevation) for turn in turns]
+    ring = np.stack([np.cos(elevation) * np.cos(turns), np.cos(elevation) * np.sin(turns),
+                     np.full(frames, np.sin(elevation))], axis=1)  # fmt: skip
+    return [from_place(field, views, place) for place in centre + distance * ring @ upright.T]
 
 
-def from_place(field: Field, views: PosedViews, place: tuple[float, float, float]) -> np.ndarray:
-    """The pose (4,4) of a camera at `place`, m, that looks at the middle of the field's box."""
-    centre, upright = field.bounds.mean(0).cpu().numpy(), _upright(views)
-    x, y, z = (np.array(place) - centre) @ upright
-    world = np.eye(4)
-    world[:3, :3], world[:3, 3] = upright, centre
-    distance = float(np.linalg.norm((x, y, z)))
-    return world @ look_at((0, 0, 0), distance, float(np.arctan2(y, x)), float(np.arctan2(z, np.hypot(x, y))))
+def from_place(field: Field, views: PosedViews, place: Sequence[float]) -> np.ndarray:
+    """The pose (4,4) of a camera at `place` (3,), m, that looks at the middle of the field's box."""
+    ahead = field.bounds.mean(0).cpu().numpy() - place
+    if np.linalg.norm(ahead) < 1e-6:
+        raise Ovs3dError(f"place {tuple(place)} is the middle of the scene, at which it is to look; choose another one")
+    ahead /= np.linalg.norm(ahead)
+    up = _upright(views)[:, 2]
+    right = np.cross(ahead, up)
+    if np.linalg.norm(right) < 1e-6:  # straight down
+        right = np.cross(ahead, np.roll(up, 1))
+    right /= np.linalg.norm(right)
+    pose = np.eye(4)
+    pose[:3] = np.stack([right, np.cross(ahead, right), ahead, place], axis=1)
+    return pose
 
 
 def seen_from(views: PosedViews, poses: list[np.ndarray]) -> PosedViews:
