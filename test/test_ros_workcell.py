@@ -239,6 +239,6 @@ def test_the_runner_stops_after_errors_in_a_row(bench, tmp_path, monkeypatch):
     monkeypatch.setattr(bench.client, "reset", fail)
     file = ResultFile(tmp_path / "trials.csv")
     with pytest.raises(DropclipError, match="5 trials in a row failed; reset_cell"):
-        list(runner.Runner(bench.client, runner.Setup(Protocol(clutter=("mixed",)))).run(file, 9))
+        list(runner.Runner(bench.client, runner.Setup(Protocol(clutter=("mixed",)), grounding="true")).run(file, 9))
     file.close()
     assert [result.reason for result in read_results(tmp_path / "trials.csv")] == ["error"] * 5

@@ -42,6 +42,7 @@ class Options:
         proposals: antipodal or hggd run that node; true: grasps that are known to hold.
         grounding: by the model, or true masks.
         negatives: scene: names of the categories on the table, as in the paper; node: as grounding_node is set.
+        matching: node: by the rules that grasp_matcher_node is set to; paper: the nearest grasps alone (A.7).
         hold: seconds that a lifted object must stay up after `pick` has ended (the embedded cell's waits by itself).
         gifs: folder for a GIF of each trial.
         grasps: folder of true grasps, kept there.
@@ -64,6 +65,7 @@ class Options:
     proposals: Literal["antipodal", "hggd", "true"] = "antipodal"
     grounding: Literal["model", "true"] = "model"
     negatives: Literal["scene", "node"] = "scene"
+    matching: Literal["node", "paper"] = "node"
     hold: float = 0.0
     gifs: Path | None = None
     grasps: Path = Path("runs/grasps")
@@ -82,7 +84,7 @@ class Options:
         world, gripper = "world_frame:=world", f"gripper:={GRIPPER}"
         found = {
             "training.workcell.node": [f"catalogue:='{self.catalogue}'"],
-            "grasp_matcher_node": [world, gripper],
+            "grasp_matcher_node": [world, gripper, f"ground_timeout:={self.timeout:.1f}"],
         }
         if self.grounding == "model":
             found["grounding_node"] = [world, "reliable:=true", f"model:='{self.model}'"]
@@ -100,8 +102,8 @@ def run(options: Options) -> None:
 
     if options.trials < 1:
         raise MvtodError(f"trials {options.trials}: expected at least 1")
-    setup = Setup(options.protocol, options.proposals, options.grounding, options.negatives, hold=options.hold,
-                  grasps=options.grasps)  # fmt: skip
+    setup = Setup(options.protocol, options.proposals, options.grounding, options.negatives, options.matching,
+                  hold=options.hold, grasps=options.grasps)  # fmt: skip
     file = ResultFile(options.out)
     try:
         with _client(options) as client:

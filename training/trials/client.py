@@ -9,11 +9,11 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 import numpy as np
-from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
 from rclpy.action import ActionClient
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
+from rclpy.parameter import Parameter as RosParameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.task import Future
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
@@ -40,7 +40,7 @@ from training.trials.protocol import Plan
 
 POSES_TOPIC, LABELS_TOPIC, OVERVIEW_TOPIC = "ground_truth/poses", "ground_truth/labels", "overview/image_raw"
 RESET_SERVICE, GRASP_ACTION, PICK_ACTION = "reset_cell", "grasp", "pick"
-GROUNDING_NODE = "grounding_node"
+GROUNDING_NODE, MATCHER_NODE = "grounding_node", "grasp_matcher_node"
 WORLD = "world"
 HELD = 40  # label images, so that the one of an answer's stamp is among them
 LATEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -73,7 +73,8 @@ class TrialClient(Node):
         self._callers = {
             name: self.create_client(kind, name, callback_group=group)
             for name, kind in ((RESET_SERVICE, ResetCell), (GROUND_SERVICE, Ground), (MATCH_SERVICE, MatchGrasps),
-                               (f"{GROUNDING_NODE}/set_parameters", SetParameters))
+                               *((f"{node}/set_parameters", SetParameters)
+                                 for node in (GROUNDING_NODE, MATCHER_NODE)))
         }  # fmt: skip
         self._doers = {
             name: ActionClient(self, kind, name, callback_group=group)
@@ -180,12 +181,18 @@ class TrialClient(Node):
 
     def set_negatives(self, names: Sequence[str]) -> None:
         """What the grounding node tells a query apart from: the names of what is on the table."""
-        value = ParameterValue(type=ParameterType.PARAMETER_STRING_ARRAY, string_array_value=list(names))
-        mode = ParameterValue(type=ParameterType.PARAMETER_STRING, string_value="scene")
-        answer = self._call(f"{GROUNDING_NODE}/set_parameters", SetParameters.Request(parameters=[
-            Parameter(name="scene_negatives", value=value), Parameter(name="negatives_mode", value=mode)]))  # fmt: skip
+        self._set(GROUNDING_NODE, negatives_mode="scene", scene_negatives=list(names))
+
+    def match_as_in_the_paper(self) -> None:
+        """The nearest grasps, whatever they are (A.7)."""
+        self._set(MATCHER_NODE, rules=[""], rank="distance", max_distance=10.0)
+
+    def _set(self, node: str, **values) -> None:
+        """Parameters of a node. Raises BAD_REQUEST where it refuses one."""
+        parameters = [RosParameter(name, value=value).to_parameter_msg() for name, value in values.items()]
+        answer = self._call(f"{node}/set_parameters", SetParameters.Request(parameters=parameters))
         if refused := [result.reason for result in answer.results if not result.successful]:
-            raise DropclipError(Status.BAD_REQUEST, f"{GROUNDING_NODE} refuses its negatives: {refused[0]}")
+            raise DropclipError(Status.BAD_REQUEST, f"{node} refuses {', '.join(values)}: {refused[0]}")
 
     def _call(self, name: str, request):
         return self._finish(self._callers[name].call_async(request), name)

@@ -30,4 +30,4 @@ def _frame(picture: np.ndarray, title: str) -> Image.Image:
     frame = Image.new("RGB", (image.width, HEIGHT + BAND), "white")
     frame.paste(image, (0, BAND))
     ImageDraw.Draw(frame).text((5, 4), title, "black", ImageFont.load_default(12))
-    return frame.quantize(64)
+    return frame.quantize(256, dither=Image.Dither.NONE)

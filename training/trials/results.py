@@ -12,7 +12,7 @@ from typing import IO, get_type_hints
 from training.mvtod.errors import MvtodError
 from training.trials.grading import Reason
 
-SETUP = ("proposals", "grounding", "negatives", "split", "wording")  # what is compared in a report
+SETUP = ("proposals", "grounding", "negatives", "matching", "split", "wording")  # what is compared in a report
 KEY = (*SETUP, "seed", "clutter", "number")  # one trial
 
 
@@ -30,6 +30,7 @@ class Result:
     proposals: str
     grounding: str
     negatives: str
+    matching: str
     split: str
     wording: str
     seed: int

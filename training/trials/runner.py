@@ -48,7 +48,8 @@ class Setup:
 
     proposals: antipodal or hggd name the node that runs; true: the runner publishes grasps that are known to hold.
     grounding: model, or true: masks of the simulator. negatives: node: what the grounding node is set to; scene: names
-    of the categories on the table, as in the paper. hold: how long a lifted object must stay up, s; 0 where the
+    of the categories on the table, as in the paper. matching: node: by the rules that the matcher is set to; paper: the
+    nearest grasps alone. hold: how long a lifted object must stay up, s; 0 where the
     workcell's own `pick` waits. grasps: folder of true grasps.
     """
 
@@ -56,13 +57,14 @@ class Setup:
     proposals: str = "antipodal"
     grounding: str = "model"
     negatives: str = "scene"
+    matching: str = "node"
     top_k: int = 3
     hold: float = 1.0
     grasps: Path = Path("runs/grasps")
 
     def __post_init__(self) -> None:
         for name, known in (("proposals", ("antipodal", "hggd", "true")), ("grounding", ("model", "true")),
-                            ("negatives", ("node", "scene"))):  # fmt: skip
+                            ("negatives", ("node", "scene")), ("matching", ("node", "paper"))):  # fmt: skip
             if getattr(self, name) not in known:
                 raise MvtodError(f"{name} {getattr(self, name)!r}: expected one of {', '.join(known)}")
         if not 1 <= self.top_k <= 255 or self.hold < 0:
@@ -100,6 +102,10 @@ class Runner:
         films: folder for a GIF a trial. Raises what went wrong where SEVERE trials in a row end in an error.
         """
         protocol, failed = self._setup.protocol, 0
+        if self._setup.matching == "paper":
+            self._client.match_as_in_the_paper()
+        if self._setup.grounding == "model":
+            self._client.ground(Ground.Request(query="object"))  # loads the model, which no trial shall wait for
         for number in range(trials):
             for clutter in protocol.clutter:  # level by level, so that a part of a run tells of all of them
                 blank = self._blank(clutter, number)
@@ -130,8 +136,9 @@ class Runner:
     def _blank(self, clutter: str, number: int) -> Result:
         setup, protocol = self._setup, self._setup.protocol
         return Result(
-            setup.proposals, setup.grounding, setup.negatives if setup.grounding == "model" else "", protocol.split,
-            protocol.wording, protocol.seed, clutter, number, protocol.family(number),
+            setup.proposals, setup.grounding, setup.negatives if setup.grounding == "model" else "", setup.matching,
+            protocol.split, protocol.wording, protocol.seed, clutter, number,
+            protocol.family(number),
         )  # fmt: skip
 
     def _play(self, result: Result) -> Result:
