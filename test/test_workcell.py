@@ -85,6 +85,9 @@ def test_a_block_is_picked_and_held(cell):
     assert result.status == Status.OK and result.executed == 0 and result.lifted == (BLOCK,), result
     assert cell.poses()[BLOCK][2, 3] - before[BLOCK][2, 3] > LIFTED
     np.testing.assert_allclose(cell.poses()[CAN], before[CAN], atol=2e-3)
+    height = cell.poses()[BLOCK][2, 3]
+    cell.step(1.0)
+    assert abs(cell.poses()[BLOCK][2, 3] - height) < 1e-3  # it does not creep out of the hand
     assert stages == ["look", "plan", "reach", "approach", "close", "lift", "hold"] == list(result.timing)
 
 

@@ -25,7 +25,7 @@ from training.mvtod.render_mujoco import FAR, add_object, furnish, labels_of_geo
 from training.mvtod.scene import Camera, SceneConfig, SceneDescription, rows
 from training.mvtod.scenes import View
 from training.mvtod.sensor import KINECT, SensorConfig, sense
-from training.workcell.robot import GRIP_REACH, HOME, JOINTS, add_robot
+from training.workcell.robot import FINGER_SPEED, GRIP_REACH, HOME, JOINTS, add_robot
 
 CONTROL = 0.01  # s between commands to the servos
 ATTEMPTS = 5  # scenes settled until enough objects stand
@@ -148,7 +148,8 @@ class Cell:
         self.description = replace(description, table=table, cameras=config.cameras)
         spec = mujoco.MjSpec()
         spec.option.timestep, spec.option.cone = config.timestep, mujoco.mjtCone.mjCONE_ELLIPTIC
-        spec.option.impratio, spec.option.integrator = 10, mujoco.mjtIntegrator.mjINT_IMPLICITFAST
+        spec.option.impratio = 100  # with 10 what is held creeps out of the hand
+        spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
         spec.option.enableflags |= mujoco.mjtEnableBit.mjENBL_SLEEP  # what rests costs nothing
         furnish(spec, self.description)
         spec.geom("table").friction = [0.9, 0.01, 0.002]  # as where it settled
@@ -170,8 +171,7 @@ class Cell:
         self._servos = [self.model.actuator(name).id for name in JOINTS]
         self._grip = [self.model.actuator(name).id for name in FINGERS]
         self.data.qpos[self._joint_at] = self.data.ctrl[self._servos] = HOME
-        self.data.qpos[self._fingers_at] = config.gripper.max_width / 2
-        self.open(config.gripper.max_width)
+        self._wanted = self.data.qpos[self._fingers_at] = self.data.ctrl[self._grip] = config.gripper.max_width / 2
         mujoco.mj_forward(self.model, self.data)
 
     def capture(self, noise: bool = True) -> View:
@@ -232,16 +232,18 @@ class Cell:
         self.data.ctrl[self._servos] = joints
 
     def open(self, opening: float) -> None:
-        """Lets the fingers go to an opening, m."""
-        self.data.ctrl[self._grip] = opening / 2
+        """Lets the fingers go to an opening, m, at their speed."""
+        self._wanted = opening / 2
 
     def grip(self) -> None:
-        """Lets the fingers close with all their force."""
-        self.data.ctrl[self._grip] = -GRIP_REACH
+        """Lets the fingers close, with all their force in the end."""
+        self._wanted = -GRIP_REACH
 
     def step(self, seconds: float = CONTROL) -> None:
         """Lets time pass, in whole control steps."""
         for _ in range(max(1, round(seconds / CONTROL))):
+            sent, most = self.data.ctrl[self._grip], FINGER_SPEED * CONTROL
+            self.data.ctrl[self._grip] = sent + np.clip(self._wanted - sent, -most, most)
             mujoco.mj_step(self.model, self.data, nstep=round(CONTROL / self.config.timestep))
             if self.hook is not None:
                 self.hook()

@@ -20,14 +20,12 @@ from training.mvtod.scenes import View
 from training.workcell.cell import CONTROL, Cell
 from training.workcell.changes import changed
 from training.workcell.planning import Motion, NoPath, Planner, observed
-from training.workcell.robot import HOME
+from training.workcell.robot import FINGER_SPEED, GRIP_REACH, HOME
 
 HAND_OFF = HandoffConfig()
 SPEED, ACCELERATION = 2.0, 5.0  # rad/s and rad/s^2 of the fastest joint: to the pre-grasp
 SLOW = 0.5  # of both: on straight lines
 NOTHING = 0.0015  # m: fingers closed further hold nothing
-CLOSING = 1.5  # s, at most
-STILL = 1e-4  # m, by which fingers at rest move in a control step
 AT_HOME = 0.05  # rad
 SETTLE = 0.15  # s, in which the arm catches up
 HOLD = 1.0  # s
@@ -155,12 +153,7 @@ class _Run:
         self._wait(SETTLE)
         self._begin("close")
         cell.grip()
-        previous = np.inf
-        for _ in range(round(CLOSING / CONTROL)):
-            self._wait(CONTROL)
-            if abs(previous - cell.opening()) < STILL:
-                break
-            previous = cell.opening()
+        self._wait((opening / 2 + GRIP_REACH) / FINGER_SPEED)
         if cell.opening() < NOTHING:
             return PickResult(Status.SLIPPED, "the gripper closed on nothing", self.executed)
         self._begin("lift")

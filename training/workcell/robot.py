@@ -46,7 +46,10 @@ FINGER_MASS = 0.1  # kg, as in `add_hand`
 GRIPPER_MASS = 1.025 - 2 * FINGER_MASS  # kg: of a 2F-140 as its manual says
 STIFFNESS = np.array([4000.0, 4000.0, 4000.0, 1500.0, 1000.0, 500.0])  # N m/rad of the position servos
 DAMPING = STIFFNESS / 20  # N m s/rad; one time for all joints, so that the arm lags behind on its path, not beside it
-GRIP_STIFFNESS, GRIP_REACH = 3000.0, 0.05  # N/m; m past closed that fingers are sent, so that they press with all force
+FINGER_ARMATURE = 1.0  # kg: of the motor, through its gear
+GRIP_STIFFNESS, GRIP_DAMPING = 3000.0, 100.0  # N/m, N s/m
+FINGER_SPEED = 0.1  # m/s; the 2F-140's opening changes by 0.03 to 0.25 m/s
+GRIP_REACH = 0.05  # m past closed that fingers are sent, so that they press with all force
 
 
 def dh_matrix(joint: int, angle: float) -> np.ndarray:
@@ -112,11 +115,12 @@ def _add_gripper(
     for name in FINGERS:
         finger = spec.body(prefix + name)
         finger.gravcomp = 1
+        spec.joint(prefix + name).armature = FINGER_ARMATURE
         finger.geoms[0].rgba = [0.85, 0.5, 0.15, 1]  # to be seen
         servo = spec.add_actuator(name=prefix + name, target=prefix + name, trntype=mujoco.mjtTrn.mjTRN_JOINT,
                                   forcelimited=True, forcerange=[-force, force],
                                   biastype=mujoco.mjtBias.mjBIAS_AFFINE)  # fmt: skip
-        servo.gainprm[0], servo.biasprm[1] = GRIP_STIFFNESS, -GRIP_STIFFNESS
+        servo.gainprm[0], servo.biasprm[1:3] = GRIP_STIFFNESS, [-GRIP_STIFFNESS, -GRIP_DAMPING]
 
 
 def _place(pose: np.ndarray) -> dict:
