@@ -41,7 +41,7 @@ class Options:
         seed: of scenes and phrases.
         proposals: antipodal or hggd run that node; true: grasps that are known to hold.
         grounding: by the model, or true masks.
-        negatives: scene: names of the categories on the table, as in the paper; node: as grounding_node is set.
+        negatives: scene: names of the other categories on the table, as in the paper; node: as grounding_node is set.
         matching: node: by the rules that grasp_matcher_node is set to; paper: the nearest grasps alone (A.7).
         hold: seconds that a lifted object must stay up after `pick` has ended (the embedded cell's waits by itself).
         gifs: folder for a GIF of each trial.

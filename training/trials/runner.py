@@ -48,7 +48,7 @@ class Setup:
 
     proposals: antipodal or hggd name the node that runs; true: the runner publishes grasps that are known to hold.
     grounding: model, or true: masks of the simulator. negatives: node: what the grounding node is set to; scene: names
-    of the categories on the table, as in the paper. matching: node: by the rules that the matcher is set to; paper: the
+    of the categories on the table, as in the paper, but for what is asked for. matching: node: by the rules that the matcher is set to; paper: the
     nearest grasps alone. hold: how long a lifted object must stay up, s; 0 where the
     workcell's own `pick` waits. grasps: folder of true grasps.
     """
@@ -150,8 +150,9 @@ class Runner:
             objects=" ".join(names), scene_seed=planned.seed, attempts=attempts, pixels=target_pixels,
         )  # fmt: skip
         if self._setup.grounding == "model" and self._setup.negatives == "scene":
-            specs = {spec.name: spec for spec in self._catalogue.specs}
-            client.set_negatives(sorted({specs[name].category for name in names}))
+            kinds = {spec.name: spec.category for spec in self._catalogue.specs}
+            meant = {kinds[name] for name in asked.targets}
+            client.set_negatives(sorted({kinds[name] for name in names} - meant) or [""])
         before = client.poses(names, client.now())
         with self._proposals(before, asked, names):
             answer = self._ask(asked, names)
