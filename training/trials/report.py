@@ -27,7 +27,8 @@ DIFFERENCES = (
     "depth has the noise of our sensor model; there Gazebo's camera and an ASUS Xtion",
     "success is read from the simulator's poses: the target, and nothing else, 10 cm up and held for a second; the "
     "paper does not say how high",
-    "with negatives `scene` the model is told the names of the other categories on the table; the paper tells all of them",
+    "with negatives `scene` the model is told the names of the other categories on the table; the paper says "
+    "those in the scene",
     "a phrase of what something is good for fits all objects of that use, and any of them is right",
 )
 

@@ -48,8 +48,8 @@ class Setup:
 
     proposals: antipodal or hggd name the node that runs; true: the runner publishes grasps that are known to hold.
     grounding: model, or true: masks of the simulator. negatives: node: what the grounding node is set to; scene: names
-    of the categories on the table, as in the paper, but for what is asked for. matching: node: by the rules that the matcher is set to; paper: the
-    nearest grasps alone. hold: how long a lifted object must stay up, s; 0 where the
+    of the categories on the table, as in the paper, but for what is asked for. matching: node: by the rules that the
+    matcher is set to; paper: the nearest grasps alone. hold: how long a lifted object must stay up, s; 0 where the
     workcell's own `pick` waits. grasps: folder of true grasps.
     """
 
