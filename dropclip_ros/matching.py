@@ -178,6 +178,7 @@ def _openings(grasps: Grasps, config: MatchConfig, gripper: Gripper, surrounding
         clear &= height_above(wider, surroundings.table, gripper) >= config.clearance
         going[going] = clear
         widths[going] = wider.width[clear]
+        going &= widths < gripper.max_width
     return widths
 
 
