@@ -24,7 +24,8 @@ from training.workcell.demo import grasps_of
 from training.workcell.pick import candidates_of, pick
 
 STAGES = ("reset", "look", "grasps", "pick")
-HEAD = ("clutter", "picks", "target alone lifted", "other outcomes")
+HEAD = ("clutter", "picks", "target alone lifted", "other outcomes", "others pushed")
+PUSHED = 0.02  # m
 LEAST_PIXELS = 300  # of a target
 
 
@@ -50,7 +51,7 @@ def main(
     print("| " + " | ".join(HEAD + tuple(f"{name}, CPU s" for name in STAGES)) + " |")
     print("|---" * len(HEAD + STAGES) + "|")
     for clutter in CLUTTER:
-        spent, outcomes = {name: [] for name in STAGES}, Counter()
+        spent, outcomes, pushed = {name: [] for name in STAGES}, Counter(), 0
         for seed in range(first, first + seeds):
             names = timed(spent["reset"], partial(cell.reset, seed, clutter, split))
             cell.capture()
@@ -62,7 +63,10 @@ def main(
                 view = cell.capture()
                 try:
                     candidates = candidates_of(cell, timed(spent["grasps"], partial(grasps_of, cell, view, name)))
+                    before = cell.poses()
                     result = timed(spent["pick"], partial(pick, cell, candidates, view))
+                    pushed += any(np.linalg.norm((cell.poses()[other] - before[other])[:3, 3]) > PUSHED
+                                  for other in names if other != name)  # fmt: skip
                     lifted = result.lifted == (name,)
                     outcome = "right" if lifted else "wrong or several" if result.lifted else result.status.name
                     why = result.message + "; " + "; ".join(result.reasons)
@@ -74,7 +78,7 @@ def main(
         right, total = outcomes.pop("right", 0), sum(outcomes.values())
         others = ", ".join(f"{count} {name}" for name, count in outcomes.most_common()) or "none"
         times = " | ".join(f"{np.median(seconds):.2f} (most {max(seconds):.2f})" for seconds in spent.values())
-        print(f"| {clutter} | {right + total} | {right} | {others} | {times} |", flush=True)
+        print(f"| {clutter} | {right + total} | {right} | {others} | {pushed} | {times} |", flush=True)
     cell.close()
 
 
