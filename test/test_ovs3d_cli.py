@@ -3,12 +3,16 @@
 
 import numpy as np
 import pytest
+import torch
 from ovs3d_support import tiny, world, write_nerfstudio
 from PIL import Image
 
 from training.ovs3d.cli import main
 from training.ovs3d.config import read_config, write_config
-from training.ovs3d.pictures import around, from_place
+from training.ovs3d.fit import make_field
+from training.ovs3d.pictures import around, from_place, write_pictures, write_turntable
+from training.ovs3d.semantic import Segmentation, SemanticBranch
+from training.ovs3d.semantic_config import SemanticConfig
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +39,20 @@ def test_views_and_a_turntable_are_drawn(fitted):
     assert Image.open(out / "pictures/turntable.gif").n_frames == 3
 
 
+def test_classes_are_drawn_over_the_colours(tmp_path):
+    torch.manual_seed(0)
+    views = world(8)
+    made = make_field(views, tiny()).eval()
+    config = SemanticConfig(resolution=9, feature_ranks=(2, 1, 1), selection_ranks=(2, 1, 1), feature_channels=4)
+    found = Segmentation(made, SemanticBranch(8, 6, 3, config), ["red box", "table"], torch.randn(2, 6), 0.2)
+    write_pictures(tmp_path, "view", made, found, views, 0)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        f"view.{what}.png" for what in ("rgb", "depth", "classes", "relevancy.red_box", "relevancy.table")
+    }
+    write_turntable(tmp_path / "turn.gif", made, found, views, 2)
+    assert Image.open(tmp_path / "turn.gif").size == (80, 30)
+
+
 def test_what_cannot_be_done_is_one_sentence(fitted, tmp_path, capsys):
     out = str(fitted / "out")
     fit = ["fit", "--scene", str(fitted / "scene"), "--out", out, "--config", str(fitted / "tiny.yaml")]
@@ -43,7 +61,7 @@ def test_what_cannot_be_done_is_one_sentence(fitted, tmp_path, capsys):
         ([*fit, "--grid-lr", "0"], "grid_lr 0.0: expected more than 0"),
         (["fit", "--scene", "a", "--out", "b", "--config", str(tmp_path / "no.yaml")], "cannot read"),
         ([*fit, "--steps", "40"], "was made with steps 30, asked is 40"),
-        ([*fit, "--steps", "30", "--classes", "mug"], "classes"),
+        ([*fit, "--steps", "30", "--classes", "mug"], "only one class"),
         (["render", "--out", str(tmp_path)], "holds no fit"),
         (["render", "--out", out, "--views", "99"], "view 99: there are 8"),
         (["export", "--out", out], "fit it with --classes"),
@@ -55,8 +73,6 @@ def test_what_cannot_be_done_is_one_sentence(fitted, tmp_path, capsys):
 
 
 def test_the_turntable_looks_at_the_middle_with_the_sky_above():
-    from training.ovs3d.fit import make_field
-
     views = world(8)
     made = make_field(views, tiny())
     centre = made.bounds.mean(0).numpy()
