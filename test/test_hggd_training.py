@@ -32,10 +32,11 @@ from training.hggd.export import export
 from training.hggd.judge import VERDICTS, Judge
 from training.hggd.losses import focal
 from training.hggd.targets import Labels, labels_of, local_labels, maps_of, spread_anchors
-from training.hggd.train import train, untrained
+from training.hggd.train import given_centers, train, untrained
 from training.mvtod.catalogue import Catalogue, ObjectSpec
 from training.mvtod.grasp_trials import TrialConfig, sample_grasps
 from training.mvtod.scene import PlacedObject, rows
+from training.mvtod.scene_grasps import grasps_in_place
 
 TINY = HggdConfig(width=64, height=48, trunk=2, blocks=(1, 1, 1, 1), head=4, anchor_width=15.0, points=500,
                   region_points=8, point_channels=(4, 4, 8), hidden=(8, 8), info_channels=4)  # fmt: skip
@@ -276,10 +277,20 @@ def test_the_judge_tells_grasps_from_what_is_none():
     assert len(judge(Grasps.empty()).what) == 0
 
 
+def test_true_grasps_of_things_as_they_lie_are_grasps_to_the_judge():
+    """A lying box, smaller than the catalogue's: its grasps come from above, hold, and touch nothing."""
+    lying = pose(Rotation.from_euler("y", 90, degrees=True), (0.05, 0.02, 0.018))
+    placed = [PlacedObject(2, "box", 0.9, 1.0, 0.1, 0.1, rows(lying))]
+    scene = SimpleNamespace(description=SimpleNamespace(objects=placed, table=SimpleNamespace(height=0.0)))
+    catalogue, trial = OneBox((ObjectSpec("box", "box", "train", {}),)), TrialConfig(samples=300, wanted=30)
+    grasps = grasps_in_place(scene, catalogue, ROBOTIQ_2F_140, 12, trial)
+    assert 4 < len(grasps) <= 12 and set(grasps.object_id) == {2}
+    verdicts = Judge(scene, catalogue, ROBOTIQ_2F_140, TrialConfig())(grasps)
+    assert verdicts.good.mean() > 0.8 and not (verdicts.what == VERDICTS.index("collides")).any()
+
+
 def test_a_given_centre_is_none_of_the_background():
     labels = Walls(SHORT).frame(0, 0)[1]
-    from training.hggd.train import given_centers
-
     centers = given_centers(labels, SHORT, (48, 64))
     assert isinstance(centers, Centers) and len(centers.theta) == SHORT.given
     assert (centers.pixel >= 0).all() and (centers.pixel < torch.tensor([48, 64])).all()
