@@ -13,15 +13,19 @@ from std_msgs.msg import Header
 pytest.importorskip("mujoco", reason="mujoco is not installed (make setup)")
 pytest.importorskip("ompl", reason="ompl is not installed (make setup)")
 
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.node import Node
+
 from dropclip_ros.action import Pick
 from dropclip_ros.errors import DropclipError, Status
 from dropclip_ros.geometry import transform_points
 from dropclip_ros.grasps import Grasps
+from dropclip_ros.msg import FoundObject
 from dropclip_ros.nodes.common import DEPTH_TOPIC, GRASPS_TOPIC
 from dropclip_ros.nodes.grasp_matcher_node import GraspMatcherNode
 from dropclip_ros.nodes.grasp_messages import grasp_array_message
 from dropclip_ros.nodes.messages import cloud_message, depth_image, nanoseconds, time_message
-from dropclip_ros.srv import ResetCell
+from dropclip_ros.srv import Ground, ResetCell
 from training.mvtod.scene import SceneConfig
 from training.trials import runner, truth
 from training.trials.client import LABELS_TOPIC, PICK_ACTION, RESET_SERVICE, WORLD, TrialClient
@@ -39,11 +43,12 @@ class Bench:
     """The nodes, and the client that a trial runner is."""
 
     def __init__(self, ros: Ros):  # noqa: F811
-        self.client = ros.serve(TrialClient(60.0))
+        self.client = ros.serve(TrialClient(300.0))
         self.cell = ros.start(WorkcellNode, {"config": CellConfig(scene=SCENE)}, rate=10.0)
         ros.start(GraspMatcherNode, world_frame=WORLD, gripper="parallel_140", proposals_timeout=1.0, tf_timeout=1.0)
         self.client.wait_for_servers([RESET_SERVICE, PICK_ACTION, "match_grasps"], 60.0)
         self.joints: JointState | None = None
+        self.fresh = 0
         ros.node.create_subscription(JointState, "joint_states", lambda msg: setattr(self, "joints", msg), 1)
 
     def lay(self, *objects: str) -> list[str]:
@@ -53,12 +58,12 @@ class Bench:
         self.fresh = self.client.now()
         return list(answer.names)
 
-    def target(self):
-        """The points of the first object on the table, as `ground` would answer, and their middle in the world."""
+    def target(self, label: int = 1):
+        """The points of an object on the table, of which the camera says what they are, and the same in the world."""
         depth = self.client.newest(DEPTH_TOPIC, self.fresh)
         self.client.newest(LABELS_TOPIC, self.fresh)
         labels = self.client.labels(nanoseconds(depth.header.stamp))
-        points = truth.true_points(depth_image(depth), self.client.intrinsics(), labels, 1)
+        points = truth.true_points(depth_image(depth), self.client.intrinsics(), labels, label)
         pose = self.client.frames.lookup(WORLD, depth.header.frame_id, depth.header.stamp, 5.0)
         cloud = cloud_message(depth.header, points, np.zeros((len(points), 3)), np.ones(len(points)))
         return cloud, transform_points(pose, points)
@@ -200,17 +205,73 @@ def test_a_cancelled_pick_stops_the_arm(bench):
     assert np.abs(stands - home).max() > 1e-3 and np.allclose(bench.arm(), stands, atol=1e-3)
 
 
-def test_a_trial_from_phrase_to_lift(bench, tmp_path, monkeypatch):
-    """True masks, and grasps from above: what is left is the cell, the matcher, and the runner's book-keeping."""
+class GroundsByTruth(Node):
+    """Stands in for the model: answers `ground` with the true points of what the phrase fits, or of all else."""
+
+    def __init__(self, bench: Bench, right: bool):
+        super().__init__("grounding_node")
+        self._bench, self._right = bench, right
+        self.targets: tuple[str, ...] = ()
+        group = ReentrantCallbackGroup()
+        self._service = self.create_service(Ground, "ground", self._ground, callback_group=group)
+
+    def _ground(self, request: Ground.Request, response: Ground.Response) -> Ground.Response:
+        names = bench_names(self._bench)
+        label = next(k for k, name in enumerate(names, 1) if (name in self.targets) == self._right)
+        cloud, points = self._bench.target(label)
+        response.header = Header(stamp=cloud.header.stamp, frame_id=WORLD)
+        there = cloud_message(response.header, points, np.zeros((len(points), 3)), np.ones(len(points)))
+        response.objects, response.status = [FoundObject(cloud=there, score=0.9)], int(Status.OK)
+        return response
+
+
+def bench_names(bench: Bench) -> tuple[str, ...]:
+    return bench.cell.cell.names
+
+
+@pytest.fixture
+def grasps_from_above(bench, monkeypatch):
+    """In the place of true grasps, which take seconds to try."""
 
     def from_above(poses, wanted, *_):
-        (name,) = wanted
-        model = bench.cell.cell.models[name]
-        return bench.from_above(transform_points(poses[name], model.vertices), below_top=0.03)
+        rows = []
+        for name in wanted:
+            model = bench.cell.cell.models[name]
+            rows.append(bench.from_above(transform_points(poses[name], model.vertices), below_top=0.03).rows())
+        return Grasps.from_rows(np.concatenate(rows))
 
     monkeypatch.setattr(runner, "true_grasps", from_above)
-    protocol = Protocol(seed=3, clutter=("scattered",), families=("class",), min_objects=2, max_objects=3)
-    setup = runner.Setup(protocol, proposals="true", grounding="true", hold=0.0)
+
+
+PROTOCOL = Protocol(seed=3, clutter=("scattered",), families=("class",), min_objects=2, max_objects=3)
+
+
+@pytest.mark.parametrize("right", [True, False], ids=["right", "wrong"])
+def test_a_trial_asks_the_action_and_grades_the_answer(bench, ros, grasps_from_above, tmp_path, monkeypatch, right):  # noqa: F811
+    """The action `grasp` of the real matcher, and `ground` answered by the truth, or by another object."""
+    model = ros.serve(GroundsByTruth(bench, right))
+    planned = runner.ask
+
+    def ask(*args):
+        asked = planned(*args)
+        model.targets = asked.targets if asked else ()
+        return asked
+
+    monkeypatch.setattr(runner, "ask", ask)
+    setup = runner.Setup(PROTOCOL, proposals="true", negatives="node", hold=0.0)
+    result = runner.Runner(bench.client, setup).trial("scattered", 0)
+    ros.stop(model)
+    assert result.grounded == right and (result.answered in result.targets.split()) == right, result
+    assert result.seconds_to_pose > 0 and result.candidates
+    if right:
+        assert result.iou > 0.9 and result.success, result
+    else:
+        assert result.iou < 0.1 and not result.success and result.reason == "grounding", result
+
+
+def test_a_trial_from_phrase_to_lift(bench, grasps_from_above, tmp_path):
+    """True masks, and grasps from above: what is left is the cell, the matcher, and the runner's book-keeping."""
+    setup = runner.Setup(PROTOCOL, proposals="true", grounding="true", hold=0.0)
     file = ResultFile(tmp_path / "trials.csv")
     player = runner.Runner(bench.client, setup)
     results = list(player.run(file, 1, tmp_path / "films"))
