@@ -93,14 +93,18 @@ def test_grounding_is_graded_by_where_the_points_lie():
     depth, labels, camera = labelled()
     names = ("mug", "bowl")
     points = {k: backproject(np.where(labels == k, depth, 0), camera)[0] for k in (1, 2)}
-    whole = grade_grounding(points[2], camera, labels, names, ("bowl",))
+    whole = grade_grounding(points[2], camera, labels, depth, names, ("bowl",))
     assert whole.right and whole.share == whole.iou == 1.0 and whole.points == 400
-    both = grade_grounding(np.concatenate([points[1], points[2]]), camera, labels, names, ("bowl",))
+    both = grade_grounding(np.concatenate([points[1], points[2]]), camera, labels, depth, names, ("bowl",))
     assert both.share == both.iou == 0.5 and not both.right
-    assert grade_grounding(np.concatenate([points[1], points[2]]), camera, labels, names, names).right
-    assert grade_grounding(points[1], camera, labels, names, ("bowl",)).iou == 0.0
-    behind = grade_grounding(-points[1], camera, labels, names, ("bowl",))
-    assert not behind.right and grade_grounding(points[1][:0], camera, labels, names, names).share == 0.0
+    assert grade_grounding(np.concatenate([points[1], points[2]]), camera, labels, depth, names, names).right
+    assert grade_grounding(points[1], camera, labels, depth, names, ("bowl",)).iou == 0.0
+    half = depth.copy()
+    half[:, 45:] = 0
+    on_half = backproject(np.where(labels == 2, half, 0), camera)[0]
+    assert grade_grounding(on_half, camera, labels, half, names, ("bowl",)).iou == 1.0  # the rest cannot be answered
+    behind = grade_grounding(-points[1], camera, labels, depth, names, ("bowl",))
+    assert not behind.right and grade_grounding(points[1][:0], camera, labels, depth, names, names).share == 0.0
 
 
 def test_true_grasps_are_of_what_is_wanted_and_stay_clear(tmp_path, monkeypatch):

@@ -45,17 +45,20 @@ class Grounding:
 
 
 def grade_grounding(
-    points: np.ndarray, intrinsics: Intrinsics, labels: np.ndarray, names: Sequence[str], targets: Collection[str]
-) -> Grounding:
+    points: np.ndarray, intrinsics: Intrinsics, labels: np.ndarray, depth: np.ndarray, names: Sequence[str],
+    targets: Collection[str],
+) -> Grounding:  # fmt: skip
     """Of answered points (N,3), m, in the camera's optical frame.
 
-    labels (H,W): which object each pixel shows, k + 1 for names[k], 0 none. Points count once a pixel.
+    labels (H,W): which object each pixel shows, k + 1 for names[k], 0 none; depth (H,W): 0 where there is none, and so
+    no point that could be answered. Points count once a pixel.
     """
     uv, z = project(points, intrinsics)
     column, row = np.round(uv[z > 0]).astype(int).T
     inside = (row >= 0) & (row < labels.shape[0]) & (column >= 0) & (column < labels.shape[1])
     answered = np.zeros(labels.shape, bool)
     answered[row[inside], column[inside]] = True
+    labels = np.where(depth > 0, labels, 0)
     wanted = [label for label, name in enumerate(names, 1) if name in targets]
     on = np.bincount(labels[answered].astype(int), minlength=len(names) + 1)
     if not on.sum() or not wanted:

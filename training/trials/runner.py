@@ -251,10 +251,10 @@ class Runner:
             return Grounding()
         if labels is None:
             raise DropclipError(Status.NO_FRAME, f"nothing on {LABELS_TOPIC}: grounding cannot be graded without it")
-        camera = self._client.newest(DEPTH_TOPIC).header.frame_id
-        camera_from_world = self._client.frames.lookup(camera, found.header.frame_id, found.header.stamp, 2.0)
+        depth = self._client.newest(DEPTH_TOPIC)
+        camera_from_world = self._client.frames.lookup(depth.header.frame_id, found.header.frame_id, found.header.stamp, 2.0)
         points = transform_points(camera_from_world, cloud_points(found.objects[0].cloud))
-        return grade_grounding(points, self._client.intrinsics(), labels, names, asked.targets)
+        return grade_grounding(points, self._client.intrinsics(), labels, depth_image(depth), names, asked.targets)
 
     def _ask_truth(self, asked: Asked, names: list[str]) -> _Answer:
         """Grasps of the object that the phrase means, all of whose pixels are known."""
