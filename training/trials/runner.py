@@ -129,7 +129,7 @@ class Runner:
             result = replace(result, status=error.status.name, message=error.message, reason=Reason.ERROR.value)
         if films and self._client.film:
             outcome = "grasped" if result.success else result.reason
-            title = f'{clutter} {number}, "{result.phrase}": {outcome}'
+            title = f'{outcome}: "{result.phrase}"'
             write_gif(self._client.film, title, films / f"{'-'.join(result.key[:2])}_{clutter}_{number:03d}.gif")
         return replace(result, seconds=time.perf_counter() - start)
 
@@ -252,8 +252,9 @@ class Runner:
         if labels is None:
             raise DropclipError(Status.NO_FRAME, f"nothing on {LABELS_TOPIC}: grounding cannot be graded without it")
         depth = self._client.newest(DEPTH_TOPIC)
-        camera_from_world = self._client.frames.lookup(depth.header.frame_id, found.header.frame_id, found.header.stamp, 2.0)
-        points = transform_points(camera_from_world, cloud_points(found.objects[0].cloud))
+        camera_from_answer = self._client.frames.lookup(
+            depth.header.frame_id, found.header.frame_id, found.header.stamp, 2.0)  # fmt: skip
+        points = transform_points(camera_from_answer, cloud_points(found.objects[0].cloud))
         return grade_grounding(points, self._client.intrinsics(), labels, depth_image(depth), names, asked.targets)
 
     def _ask_truth(self, asked: Asked, names: list[str]) -> _Answer:
