@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Targets from a folder of dropclip-fuse, and the vocabulary that is embedded once."""
 
-import dataclasses
 import json
 from types import SimpleNamespace
 
 import pytest
 import torch
 import torch.nn.functional as F
-from distill_support import LABELS, write_data
+from distill_support import LABELS, tiny, write_data
+from mvtod_support import CATALOGUE
+from safetensors.torch import save_file
 
-from training.distill import DistillError
+from dropclip_ros.text import TextConfig
+from training.distill import DistillError, cli, targets
 from training.distill.cli import main
+from training.distill.recipes import write_config
 from training.distill.targets import fuse_views, tower_of_features
 from training.distill.vocabulary import embedded
 from training.fusion.run import ViewFeatures, features_path, save_view_features
@@ -33,16 +36,11 @@ class Text:
     """Counts what it embeds."""
 
     def __init__(self):
-        self.config, self.asked = SimpleConfig(), 0
+        self.config, self.asked = TextConfig(), 0
 
     def encode(self, phrases):
         self.asked += len(phrases)
         return torch.stack([AXES[len(phrase) % 4] for phrase in phrases])
-
-
-@dataclasses.dataclass
-class SimpleConfig:
-    model: str = "axes"
 
 
 def write_views(folder, scenes, labels=LABELS):
@@ -87,6 +85,24 @@ def test_a_folder_that_holds_other_features_is_refused(tmp_path, capsys):
     write_views(tmp_path / "more", scenes)
     with pytest.raises(DistillError, match="'giraffe_01', which its catalogue lacks"):
         fuse_views(tmp_path / "more", scenes, SimpleNamespace(of=unknown))
+
+
+def test_the_command_trains_on_a_folder_of_features_and_keeps_its_phrases(tmp_path, monkeypatch):
+    folder, _ = write_data(tmp_path)
+    write_views(tmp_path / "views", load_scenes(folder))
+    save_file({"adapter": torch.eye(4)}, tmp_path / "adapter.safetensors")
+    write_config(tmp_path / "c.yaml", tiny(steps=0, epochs=0, partial_steps=1, phrase_weight=0.1, use_cls_head=False))
+    text = Text()
+    monkeypatch.setattr(cli, "TextEncoder", lambda config, device, adapter: text)
+    monkeypatch.setattr(cli, "catalogue_of", lambda scenes: CATALOGUE)
+    monkeypatch.setattr(targets, "catalogue_of", lambda scenes: CATALOGUE)
+    options = {"scenes": folder, "fused": tmp_path / "views", "out": tmp_path / "out", "config": tmp_path / "c.yaml",
+               "text-adapter": tmp_path / "adapter.safetensors"}  # fmt: skip
+    arguments = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    main(arguments)
+    asked = text.asked
+    main(arguments)
+    assert text.asked == asked and (tmp_path / "out" / "model" / "config.json").exists()
 
 
 def test_a_vocabulary_is_embedded_once_and_again_for_other_phrases_or_another_adapter(tmp_path):
