@@ -10,18 +10,15 @@ was written; libsdformat loads the world and the robot, and a recording stand-in
 """
 from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, ExecuteProcess, IncludeLaunchDescription
-from launch.conditions import IfCondition
 from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.substitutions import EqualsSubstitution, LaunchConfiguration, PathJoinSubstitution
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node, SetParameter
-from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
 CAMERA = ("0", "0.45926", "0.74525", "0", "1.0", "-1.570796")   # x y z roll pitch yaw of camera_link, as in the world
 OPTICAL = ("0", "0", "0", "-1.570796", "0", "-1.570796")        # of the optical frame in camera_link
 SERVICES = ("create@ros_gz_interfaces/srv/SpawnEntity", "remove@ros_gz_interfaces/srv/DeleteEntity")
 ARGUMENTS = (
-    ("proposals", "antipodal", "antipodal, hggd, or true: then the runner publishes them"),
     ("gz_args", "-r -s", "Of gz sim, before the world: -r runs at once, -s without a window"),
     ("catalogue", "procedural", "Of the objects: procedural, or a folder with catalogue.json"),
     ("python", "python3", "Interpreter that has mujoco, ompl and this repository"),
@@ -37,19 +34,12 @@ def static_transform(parent: str, child: str, place: tuple[str, ...]) -> Node:
 
 def generate_launch_description():
     share = FindPackageShare("dropclip_ros")
-    grasping = PathJoinSubstitution([share, "config", "grasping.yaml"])
-    gripper = {"gripper": ParameterValue("robotiq_2f_140", value_type=str)}
     world = PathJoinSubstitution([share, "config", "gazebo", "workcell.sdf"])
 
     def include(package, *path: str, **arguments) -> IncludeLaunchDescription:
         return IncludeLaunchDescription(
             PythonLaunchDescriptionSource(PathJoinSubstitution([package, "launch", *path])),
             launch_arguments=list(arguments.items()))
-
-    def proposer(name: str, executable: str) -> Node:
-        return Node(package="dropclip_ros", executable=executable, name=executable, output="screen",
-                    parameters=[grasping, gripper, {"max_rate": 0.5}],
-                    condition=IfCondition(EqualsSubstitution(LaunchConfiguration("proposals"), name)))
 
     return LaunchDescription([
         *(DeclareLaunchArgument(name, default_value=default, description=text) for name, default, text in ARGUMENTS),
@@ -67,9 +57,6 @@ def generate_launch_description():
                             "-p", "use_sim_time:=true", "-p", ["catalogue:=", LaunchConfiguration("catalogue")]],
                        output="screen"),
         include(share, "moveit.launch.py", sim_gazebo="true", use_sim_time="true"),
-        include(share, "grounding.launch.py", world_frame="world"),
-        proposer("antipodal", "proposal_node"),
-        proposer("hggd", "hggd_node"),
-        Node(package="dropclip_ros", executable="grasp_matcher_node", name="grasp_matcher_node", output="screen",
-             parameters=[grasping, gripper, {"world_frame": "world"}]),
+        # declares proposals, hggd_weights, model, device and rviz as well
+        include(share, "grasping.launch.py", gripper="robotiq_2f_140", world_frame="world"),
     ])

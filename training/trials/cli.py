@@ -47,7 +47,7 @@ class Options:
         gifs: folder for a GIF of each trial.
         grasps: folder of true grasps, kept there.
         model: folder of the model; "" for the one shipped.
-        hggd: folder of the grasp detector's weights; "" for the one shipped.
+        hggd: checkpoint of the grasp detector; "" for the one shipped.
         running: all nodes run already (trials.launch.py, gazebo_trials.launch.py), in this ROS domain.
         timeout: seconds that a call may take.
     """
@@ -91,7 +91,7 @@ class Options:
         if proposer := PROPOSERS.get(self.proposals):
             found[proposer] = ["reliable:=true", "max_rate:=0.5", gripper]
             if self.hggd and self.proposals == "hggd":
-                found[proposer].append(f"model:='{self.hggd}'")
+                found[proposer].append(f"weights:='{self.hggd}'")
         return found
 
 

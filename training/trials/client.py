@@ -42,6 +42,7 @@ POSES_TOPIC, LABELS_TOPIC, OVERVIEW_TOPIC = "ground_truth/poses", "ground_truth/
 RESET_SERVICE, GRASP_ACTION, PICK_ACTION = "reset_cell", "grasp", "pick"
 GROUNDING_NODE, MATCHER_NODE = "grounding_node", "grasp_matcher_node"
 WORLD = "world"
+OLD = 120.0  # s: the runner waits for proposals of the scene before it asks
 HELD = 40  # label images, so that the one of an answer's stamp is among them
 LATEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 
@@ -183,9 +184,10 @@ class TrialClient(Node):
         """What the grounding node tells a query apart from: the names of what is on the table."""
         self._set(GROUNDING_NODE, negatives_mode="scene", scene_negatives=list(names))
 
-    def match_as_in_the_paper(self) -> None:
-        """The nearest grasps, whatever they are (A.7)."""
-        self._set(MATCHER_NODE, rules=[""], rank="distance", max_distance=10.0)
+    def prepare_matcher(self, paper: bool) -> None:
+        """Proposals may be old, for a scene stands still; paper: the nearest grasps, whatever they are (A.7)."""
+        nearest = {"rules": [""], "rank": "distance", "max_distance": 10.0, "open_wider": 0.0}
+        self._set(MATCHER_NODE, max_stamp_difference=OLD, **(nearest if paper else {}))
 
     def _set(self, node: str, **values) -> None:
         """Parameters of a node. Raises BAD_REQUEST where it refuses one."""

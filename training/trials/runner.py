@@ -102,8 +102,7 @@ class Runner:
         films: folder for a GIF a trial. Raises what went wrong where SEVERE trials in a row end in an error.
         """
         protocol, failed = self._setup.protocol, 0
-        if self._setup.matching == "paper":
-            self._client.match_as_in_the_paper()
+        self._client.prepare_matcher(paper=self._setup.matching == "paper")
         if self._setup.grounding == "model":
             self._client.ground(Ground.Request(query="object"))  # loads the model, which no trial shall wait for
         for number in range(trials):
