@@ -36,7 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     frame.add_argument(
         "--camera-pose", help="JSON with the 4x4 world_from_camera, m; results are then in the world frame"
     )
-    frame.add_argument("--model", help="model folder; real: shipped weights for real frames (default: clean depth)")
+    frame.add_argument("--model", help="model folder (default: the shipped one)")
     frame.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     frame.add_argument(
         "--image", action="store_true", help="let the image tower look at each object's crop as well as the 3D encoder"

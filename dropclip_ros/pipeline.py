@@ -45,7 +45,6 @@ from dropclip_ros.voxels import Voxels, voxelize
 from dropclip_ros.weights import ADAPTER, IMAGE, ModelConfig, load_model
 
 MODEL_FOLDER = Path(__file__).with_name("model")
-REAL_MODEL_FOLDER = Path(__file__).with_name("model_real")  # learnt from scanned objects and a depth sensor's noise too
 NEGATIVE_MODES = ("none", "canonical", "custom", "scene")
 MAX_NEGATIVES = 256
 MIN_POINTS = 20  # fewer points above the table are not a scene

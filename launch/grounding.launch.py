@@ -11,7 +11,7 @@ from launch_ros.substitutions import FindPackageShare
 ARGUMENTS = (
     ("camera", "/camera", "Namespace of the camera's topics"),
     ("world_frame", "", "Frame of the answers, z up; '' for the table's own"),
-    ("model", "", "Folder of the model; '' or real for shipped ones"),
+    ("model", "", "Folder of the model; '' for the one shipped"),
     ("device", "auto", "auto, cpu, cuda or cuda:N"),
     ("rviz", "false", "Also start RViz: true or false"),
 )

@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 
 from dropclip_ros.encoder import MinkUNet14D
 from dropclip_ros.image import ImageTower
-from dropclip_ros.pipeline import MODEL_FOLDER, REAL_MODEL_FOLDER
+from dropclip_ros.pipeline import MODEL_FOLDER
 from dropclip_ros.text import TextConfig, TextEncoder
 from dropclip_ros.weights import ModelConfig
 from training.calibrate import calibrate
@@ -209,7 +209,7 @@ def main(
     out: Path = Path("runs/large"),
     stage: Literal["all", "scenes", "tower", "fuse", "distill", "export", "distill_real", "export_real"] = "all",
     model: Path = MODEL_FOLDER,
-    model_real: Path = REAL_MODEL_FOLDER,
+    model_real: Path = Path("runs/model_real"),
     recipe: Recipe = Recipe(),
     threads: int = 0,
     processes: int = 2,

@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 MODES = {Ground.Request.NEGATIVES_NONE: "none", Ground.Request.NEGATIVES_CANONICAL: "canonical",
          Ground.Request.NEGATIVES_CUSTOM: "custom", Ground.Request.NEGATIVES_SCENE: "scene"}
 SETTINGS = (
-    Setting("model", "", "Folder of the model; '' or real for shipped ones", read_only=True),
+    Setting("model", "", "Folder of the model; '' for the one shipped", read_only=True),
     Setting("device", "auto", "Where the model runs: auto, cpu, cuda or cuda:N", read_only=True),
     Setting("use_image", False, "Let the image tower look at each object too, not the encoder alone", read_only=True),
     Setting("static_scene", "", "Ask about this .safetensors of dropclip-ovs3d export, not about the camera's frames; "
