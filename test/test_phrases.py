@@ -122,5 +122,10 @@ def test_queries_agree_with_matches(specs, which):
         for family, said in getattr(describe_object(spec), which).items():
             labels = {normal(phrase): fits for phrase, fits in queries[family].items()}
             assert all(label in labels[normal(phrase)] for phrase in said)
-    for phrase, labels in (item for family in queries.values() for item in family.items()):
-        assert labels == [label for label, spec in scene.items() if matches(spec, phrase)]
+    for family, of_family in queries.items():
+        for phrase, labels in of_family.items():
+            fits = [label for label, spec in scene.items() if matches(spec, phrase)]
+            if family == "affordance":  # a tennis ball may be called a ball, so it is good for what balls are
+                assert set(fits) <= set(labels)
+            else:
+                assert labels == fits
