@@ -21,19 +21,20 @@ from dropclip_ros.errors import DropclipError, Status
 from dropclip_ros.geometry import transform_points
 from dropclip_ros.grasps import Grasps
 from dropclip_ros.msg import FoundObject
-from dropclip_ros.nodes.common import DEPTH_TOPIC, GRASPS_TOPIC
+from dropclip_ros.nodes.common import DEPTH_TOPIC, GRASPS_TOPIC, PICK_ACTION
 from dropclip_ros.nodes.grasp_matcher_node import GraspMatcherNode
 from dropclip_ros.nodes.grasp_messages import grasp_array_message
 from dropclip_ros.nodes.messages import cloud_message, depth_image, nanoseconds, time_message
 from dropclip_ros.srv import Ground, ResetCell
 from training.mvtod.scene import SceneConfig
 from training.trials import runner, truth
-from training.trials.client import LABELS_TOPIC, PICK_ACTION, RESET_SERVICE, WORLD, TrialClient
+from training.trials.client import TrialClient
 from training.trials.grading import visible
 from training.trials.protocol import Protocol
 from training.trials.results import ResultFile, read_results
 from training.workcell.cell import CellConfig
 from training.workcell.node import WorkcellNode
+from training.workcell.topics import LABELS_TOPIC, RESET_SERVICE, WORLD
 
 SCENE = SceneConfig(min_objects=1, width=320, height=240, area=(0.2, 0.17), focal=(540.0, 540.0), scale=(1.0, 1.0))
 CAN = "soda_can_12"  # what most tests pick: it stands alone in the middle

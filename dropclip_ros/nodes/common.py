@@ -36,6 +36,7 @@ GRASPS_TOPIC = "grasp_proposals"
 GROUND_SERVICE = "ground"
 MATCH_SERVICE = "match_grasps"
 GRASP_ACTION = "grasp"
+PICK_ACTION = "pick"
 TABLE_FRAME = "dropclip_table"
 
 # A camera's subscribers take what comes. Its publishers here deliver reliably, which serves both kinds of subscriber.

@@ -43,7 +43,7 @@ from dropclip_ros.nodes.common import (
 from dropclip_ros.nodes.grasp_messages import candidate_messages, grasp_array_message, grasps_from_message
 from dropclip_ros.nodes.markers import grasp_markers
 from dropclip_ros.nodes.messages import cloud_points, depth_image, intrinsics_of, nanoseconds, point_message
-from dropclip_ros.nodes.stages import Stages
+from dropclip_ros.nodes.stages import Stages, finish
 from dropclip_ros.nodes.table_settings import table_config
 from dropclip_ros.nodes.tf import Frames
 from dropclip_ros.srv import Ground, MatchGrasps
@@ -162,8 +162,7 @@ class GraspMatcherNode(Node):
         finally:
             with self._turn:
                 self._goals -= 1
-        end = {Status.OK: goal.succeed, Status.CANCELLED: goal.canceled}.get(result.status, goal.abort)
-        end()
+        finish(goal, result.status)
         return result
 
     @answer_errors

@@ -37,10 +37,10 @@ from std_msgs.msg import Header
 
 from dropclip_ros.action import Pick
 from dropclip_ros.errors import DropclipError, Status
-from dropclip_ros.nodes.common import Setting, Settings, run
+from dropclip_ros.nodes.common import PICK_ACTION, Setting, Settings, run
 from dropclip_ros.nodes.messages import pose_matrix, pose_message
 from dropclip_ros.nodes.pick_sequence import NoPath, pick_first
-from dropclip_ros.nodes.stages import Stages
+from dropclip_ros.nodes.stages import Stages, finish
 from dropclip_ros.nodes.tf import Frames
 
 OCTOMAP = "<octomap>"       # MoveIt's name for it in the collision matrix
@@ -151,7 +151,7 @@ class MoveItPickNode(Node):
         self._get_scene = self.create_client(GetPlanningScene, "get_planning_scene", callback_group=group)
         self._set_scene = self.create_client(ApplyPlanningScene, "apply_planning_scene", callback_group=group)
         self._busy = threading.Lock()
-        self._server = ActionServer(self, Pick, "pick", self._pick, callback_group=group,
+        self._server = ActionServer(self, Pick, PICK_ACTION, self._pick, callback_group=group,
                                     cancel_callback=lambda _: CancelResponse.ACCEPT)
 
     def _pick(self, handle: ServerGoalHandle) -> Pick.Result:
@@ -167,12 +167,7 @@ class MoveItPickNode(Node):
             result = Pick.Result(status=int(error.status), message=error.message, executed=-1)
         stages.end()
         result.timing = stages.timing
-        if result.status == Status.OK:
-            handle.succeed()
-        elif result.status == Status.CANCELLED and handle.is_cancel_requested:
-            handle.canceled()
-        else:
-            handle.abort()
+        finish(handle, result.status)
         return result
 
     def _in_planning_frame(self, goal: Pick.Goal) -> list:

@@ -12,6 +12,16 @@ from dropclip_ros.msg import StageTime
 _LOOK = 0.05        # s, between looks at what nobody notifies of: that the goal is cancelled
 
 
+def finish(goal: ServerGoalHandle, status: Status) -> None:
+    """Ends a goal as its status says: succeeded, canceled where its client asked for it, or aborted."""
+    if status == Status.OK:
+        goal.succeed()
+    elif status == Status.CANCELLED and goal.is_cancel_requested:
+        goal.canceled()
+    else:
+        goal.abort()
+
+
 class Stages:
     """Of one request, or of an action's goal, whose feedback has a field `stage`."""
 

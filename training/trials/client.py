@@ -27,21 +27,21 @@ from dropclip_ros.msg import GraspArray
 from dropclip_ros.nodes.common import (
     COLOR_TOPIC,
     DEPTH_TOPIC,
+    GRASP_ACTION,
     GRASPS_TOPIC,
     GROUND_SERVICE,
     INFO_TOPIC,
     MATCH_SERVICE,
+    PICK_ACTION,
     SENSOR_QOS,
 )
 from dropclip_ros.nodes.messages import color_image, image_to_numpy, intrinsics_of, nanoseconds, pose_matrix
 from dropclip_ros.nodes.tf import Frames
 from dropclip_ros.srv import Ground, MatchGrasps, ResetCell
 from training.trials.protocol import Plan
+from training.workcell.topics import LABELS_TOPIC, OVERVIEW_TOPIC, POSES_TOPIC, RESET_SERVICE, WORLD
 
-POSES_TOPIC, LABELS_TOPIC, OVERVIEW_TOPIC = "ground_truth/poses", "ground_truth/labels", "overview/image_raw"
-RESET_SERVICE, GRASP_ACTION, PICK_ACTION = "reset_cell", "grasp", "pick"
 GROUNDING_NODE, MATCHER_NODE = "grounding_node", "grasp_matcher_node"
-WORLD = "world"
 OLD = 120.0  # s: the runner waits for proposals of the scene before it asks
 HELD = 40  # label images, so that the one of an answer's stamp is among them
 LATEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)

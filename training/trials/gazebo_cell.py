@@ -31,7 +31,7 @@ from dropclip_ros.srv import ResetCell
 from training.mvtod.errors import MvtodError
 from training.trials.gazebo_models import model_sdf, write_model
 from training.workcell.cell import Cell, CellConfig
-from training.workcell.node import LABELS_TOPIC, POSES_TOPIC, RESET_SERVICE, WORLD
+from training.workcell.topics import LABELS_TOPIC, POSES_TOPIC, RESET_SERVICE, WORLD
 
 SETTINGS = (
     Setting("world", "workcell", "Name of the world in Gazebo", read_only=True),

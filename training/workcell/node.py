@@ -39,6 +39,7 @@ from dropclip_ros.nodes.common import (
     COLOR_TOPIC,
     DEPTH_TOPIC,
     INFO_TOPIC,
+    PICK_ACTION,
     SERVICE_QOS,
     Setting,
     Settings,
@@ -52,6 +53,7 @@ from dropclip_ros.nodes.messages import (
     pose_matrix,
     transform_message,
 )
+from dropclip_ros.nodes.stages import finish
 from dropclip_ros.nodes.tf import Frames
 from dropclip_ros.srv import ResetCell
 from training.mvtod.errors import MvtodError
@@ -59,10 +61,9 @@ from training.mvtod.scenes import View
 from training.workcell.cell import Cell, CellConfig
 from training.workcell.changes import intrinsics_of_view
 from training.workcell.pick import Candidate, PickResult, pick
+from training.workcell.topics import LABELS_TOPIC, OVERVIEW_TOPIC, POSES_TOPIC, RESET_SERVICE, WORLD
 
-WORLD, OPTICAL, CAMERA = "world", "camera_color_optical_frame", "camera_link"
-POSES_TOPIC, LABELS_TOPIC, OVERVIEW_TOPIC = "ground_truth/poses", "ground_truth/labels", "overview/image_raw"
-RESET_SERVICE, PICK_ACTION = "reset_cell", "pick"
+OPTICAL, CAMERA = "camera_color_optical_frame", "camera_link"
 FROM_OPTICAL = np.array([[0.0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1]])  # camera_link: x forward, z up
 HELD = 200  # stamps of which is known what the camera saw
 STATE_PERIOD, FILM_PERIOD = 0.05, 0.25  # simulated s, between messages while the arm moves
@@ -239,12 +240,7 @@ class WorkcellNode(Node):
                                  reasons=list(done.reasons), timing=timing)  # fmt: skip
         except DropclipError as error:
             result = Pick.Result(status=int(error.status), message=error.message, executed=-1)
-        if result.status == Status.OK:
-            handle.succeed()
-        elif result.status == Status.CANCELLED and handle.is_cancel_requested:
-            handle.canceled()
-        else:
-            handle.abort()
+        finish(handle, result.status)
         self.get_logger().info(f"pick: {Status(result.status).name}, {time.perf_counter() - start:.1f} s: "
                                f"{result.message}")  # fmt: skip
         return result
