@@ -18,7 +18,7 @@ export QUERY
 help:
 	@echo 'make demo [QUERY="the red mug; a spoon"]   set up, then answer phrases about a recorded tabletop over ROS 2'
 	@echo 'make test    set up, then run the tests'
-	@echo 'make train   set up, then make a model as the shipped one anew (2 to 3 hours on 2 cores)'
+	@echo 'make train   set up, then make such a model from nothing (hours on 2 cores)'
 	@echo 'make lint    set up, then run ruff'
 	@echo 'make setup   set up only: PYTHON=python3.12 picks the interpreter'
 	@echo 'make clean   remove what set-up, builds and the demo wrote'
