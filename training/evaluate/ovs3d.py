@@ -33,6 +33,7 @@ from training.fusion.fuse import PointFusion, Weighting
 from training.mvtod.files import beside
 from training.mvtod.scene import TABLE_ID
 from training.ovs3d.config import Ovs3dConfig
+from training.ovs3d.errors import Ovs3dError
 from training.ovs3d.fit import mean_psnr, reconstruct
 from training.ovs3d.guidance import STAND_IN
 from training.ovs3d.layouts import of_scene
@@ -245,8 +246,11 @@ def evaluate(
 ) -> Table:
     """Runs what OUT/ovs3d.jsonl does not hold yet, scene by scene, and makes the table of all that it holds.
 
-    variants: of 3D-OVS. Fields, patches and what the whole method learnt are kept in OUT/ovs3d/SCENE.
+    variants: of 3D-OVS. Fields, patches and what the whole method learnt are kept in OUT/ovs3d/SCENE. Ovs3dError where
+    no view is held out.
     """
+    if not config.hold_out:
+        raise Ovs3dError("hold_out 0: expected 2 or above, as methods are judged on held-out views")
     path, rows = out / "ovs3d.jsonl", []
     out.mkdir(parents=True, exist_ok=True)
     for scene in bench.test:
