@@ -47,6 +47,7 @@ WAYS = {
     "by score and distance": replace(NEAR, rank="score"),
     "by both, all rules": BEST,
     "  opened wider": replace(BEST, open_wider=0.2),
+    "    and sampled on targets": replace(BEST, open_wider=0.2, sample_target=True),
     **{f"  without {rule}": replace(BEST, rules=tuple(r for r in RULES if r != rule)) for rule in RULES},
 }
 
@@ -97,16 +98,16 @@ def main(
             for way, config in WAYS.items():
                 try:
                     match = match_grasps(proposals, surroundings.points[labels == label], config, hand, surroundings)
-                    chosen = list(zip(match.indices.tolist(), match.widths.tolist(), strict=True))
+                    chosen = replace(match.grasps, width=match.widths)
                 except DropclipError:
-                    chosen = []
-                for i, width in chosen:
-                    if (label, i, width) not in known:
-                        grasp = replace(proposals[i], width=[width]).transformed(view.world_from_camera)
-                        verdict = judge(grasp)
+                    chosen = Grasps.empty()
+                keys = [(label, row.tobytes()) for row in chosen.rows()]
+                for i, key in enumerate(keys):
+                    if key not in known:
+                        verdict = judge(chosen[i : i + 1].transformed(view.world_from_camera))
                         free, own = verdict.what != COLLIDES, verdict.label == label
-                        known[label, i, width] = *free, *own, *(verdict.good & own)
-                judged[way].append(np.array([known[(label, *one)] for one in chosen], bool).reshape(-1, 3))
+                        known[key] = *free, *own, *(verdict.good & own)
+                judged[way].append(np.array([known[key] for key in keys], bool).reshape(-1, 3))
     print(f"{done} targets; shares in %")
     print(f"{'':24}answered | top 1: free  on target  good | top 3: free  on target  good |  any")
     for way, answers in judged.items():

@@ -53,8 +53,14 @@ def antipodal(gripper: Gripper) -> Proposer:
 
 
 def hggd(model: Path, gripper: Gripper) -> Proposer:
+    """As hggd_node has it."""
     detector = Hggd.load(model, "cpu")
-    return lambda frame: detector.detect(frame.rgb, frame.depth, frame.intrinsics, gripper=gripper)
+
+    def propose(frame: RgbdFrame) -> Grasps:
+        table = find_table(backproject(frame.depth, frame.intrinsics)[0]).plane
+        return detector.detect(frame.rgb, frame.depth, frame.intrinsics, gripper=gripper, table=table)
+
+    return propose
 
 
 def judged(name: str, grasps: Grasps, pose: np.ndarray, judge: Judge, shown: set[int], seconds: float) -> dict:

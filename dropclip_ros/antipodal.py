@@ -19,6 +19,7 @@ from dropclip_ros.grasps import (
     Grasps,
     Gripper,
     colliding,
+    fill_down,
     height_above,
     suppress,
     thin_cloud,
@@ -96,7 +97,7 @@ def sample_antipodal(points: np.ndarray, config: AntipodalConfig = AntipodalConf
     for label in np.unique(labels):
         own = labels == label
         if np.count_nonzero(own) >= config.min_object_points:
-            part = _Part(points[own], normals[own], _fill_down(points[own], table, 1.5 * config.voxel_size), int(label))
+            part = _Part(points[own], normals[own], fill_down(points[own], table, 1.5 * config.voxel_size), int(label))
             found.append(_propose(part, down, view, table, gripper, config, rng))
     rows = np.concatenate([grasps.rows() for grasps in found]) if found else np.zeros((0, 17))
     grasps = Grasps.from_rows(rows)
@@ -136,15 +137,6 @@ def _normals(points: np.ndarray, voxel_size: float) -> np.ndarray:
     return np.asarray(cloud.normals)
 
 
-def _fill_down(points: np.ndarray, table: np.ndarray | None, step: float) -> np.ndarray:
-    """The points and, below each, one every `step` down to the table; at most one for each `step` sized voxel."""
-    if table is not None:
-        count = np.maximum(((points @ table[:3] + table[3]) / step).astype(np.int64), 0) + 1
-        level = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
-        points = np.repeat(points, count, axis=0) - level[:, None] * step * table[:3]
-    return points[thin_cloud(points, step)]
-
-
 def _solid(points: np.ndarray, obstacles: np.ndarray | None, table: np.ndarray | None,
            config: AntipodalConfig) -> np.ndarray:
     """Everything the gripper must keep out of, except the table itself, which is a plane."""
@@ -154,7 +146,7 @@ def _solid(points: np.ndarray, obstacles: np.ndarray | None, table: np.ndarray |
         if table is not None:
             obstacles = obstacles[obstacles @ table[:3] + table[3] > 2 * config.voxel_size]
         points = np.concatenate([points, obstacles[thin_cloud(obstacles, config.voxel_size)]])
-    return _fill_down(points, table, 1.5 * config.voxel_size)
+    return fill_down(points, table, 1.5 * config.voxel_size)
 
 
 def _propose(part: _Part, down: np.ndarray, view: np.ndarray, table: np.ndarray | None, gripper: Gripper,

@@ -151,7 +151,7 @@ def best_grasps(scene: Scene, result: GroundResult, proposals: Grasps, top_k: in
         match = match_grasps(proposals, scene.points[result.objects[0].points], MatchConfig(top_k=top_k))
     except DropclipError:  # NO_GRASPS: the object is found all the same
         return Grasps.empty()
-    return proposals[match.indices]
+    return match.grasps
 
 
 def _to_output_frame(scene: Scene) -> np.ndarray:

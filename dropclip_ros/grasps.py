@@ -165,6 +165,16 @@ def thin_cloud(points: np.ndarray, voxel_size: float) -> np.ndarray:
     return np.sort(np.unique(keys, return_index=True)[1])
 
 
+def fill_down(points: np.ndarray, table: np.ndarray | None, step: float) -> np.ndarray:
+    """The points (N, 3) and, below each, one every `step` (m) down to the table's plane (4,), unit normal up: what one
+    view hides is most often solid. At most one for each voxel of that size; without a table the points alone."""
+    if table is not None:
+        count = np.maximum(((points @ table[:3] + table[3]) / step).astype(np.int64), 0) + 1
+        level = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+        points = np.repeat(points, count, axis=0) - level[:, None] * step * table[:3]
+    return points[thin_cloud(points, step)]
+
+
 def colliding(grasps: Grasps, cloud: np.ndarray, gripper: Gripper = ROBOTIQ_2F_140, voxel_size: float = 0.005,
               allowed_points: int = 0) -> np.ndarray:
     """Which grasps (N,) bool have more than `allowed_points` voxels of the cloud (K, 3) inside fingers or body.

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy.spatial import cKDTree
 
+from dropclip_ros.antipodal import sample_antipodal
 from dropclip_ros.errors import DropclipError, Status
-from dropclip_ros.geometry import Intrinsics, project
+from dropclip_ros.geometry import Intrinsics, project, transform_points
 from dropclip_ros.grasps import Grasps, colliding, height_above, points_between, thin_cloud
 from dropclip_ros.grippers import ROBOTIQ_2F_140, Gripper
 
@@ -36,7 +37,9 @@ class MatchConfig:
     table (m), `min_held` of the target's 5 mm voxels between the fingers, `max_others` the share of others' among all
     that are between them, `max_hits` the voxels that fingers and body may meet. `rank` is "distance" (A.7), or "score":
     score exp(-distance / `distance_scale` (m)), highest first. `open_wider` (m) opens the hand by up to so much more
-    than proposed, as far as what is seen allows: one view hides how far back an object reaches.
+    than proposed, as far as what is seen allows: one view hides how far back an object reaches. With `sample_target`,
+    where no proposal is left, antipodal grasps are sampled on the target itself: who proposes does not know where an
+    object ends that touches another.
     """
 
     top_k: int = 3
@@ -52,6 +55,7 @@ class MatchConfig:
     rank: str = "distance"
     distance_scale: float = 0.05
     open_wider: float = 0.0
+    sample_target: bool = False
 
     def __post_init__(self):
         for name in ("top_k", "outlier_neighbors", "min_held"):
@@ -74,33 +78,38 @@ class MatchConfig:
     @property
     def needs_surroundings(self) -> bool:
         """Whether a rule asks where the table and other objects are."""
-        return self.open_wider > 0 or bool({"approach", "table", "others", "collision"} & set(self.rules))
+        asking = {"approach", "table", "others", "collision"} & set(self.rules)
+        return self.sample_target or self.open_wider > 0 or bool(asking)
 
 
 @dataclass(frozen=True, eq=False)
 class Surroundings:
-    """What a camera saw: points (n, 3) m of all that stands on the table, the target among it, and the table's plane
-    (4,), unit normal up and offset; both in the grasps' frame."""
+    """What a camera saw: points (n, 3) m of all that stands on the table, the target among it, the table's plane (4,),
+    unit normal up and offset, and where the camera is (3,) m; all in the grasps' frame."""
 
     points: np.ndarray
     table: np.ndarray
+    camera: np.ndarray = field(default_factory=lambda: np.zeros(3))
 
     def transformed(self, transform: np.ndarray) -> "Surroundings":
         """The same in frame a, by a rigid a_from_this (4, 4)."""
-        points = self.points @ transform[:3, :3].T + transform[:3, 3]
-        return Surroundings(points, self.table @ np.linalg.inv(transform))
+        table = self.table @ np.linalg.inv(transform)
+        return Surroundings(transform_points(transform, self.points), table, transform_points(transform, self.camera))
 
 
 @dataclass(frozen=True, eq=False)
 class Match:
-    """indices (K,) into the proposals, best first; widths (K,) to open the hand to, m; tip_distances (K,) m;
-    target_centre (3,) in their frame; dropped: by rule, how many proposals near the target it dropped."""
+    """indices (K,) into the proposals, best first, and the grasps (K) themselves; widths (K,) to open the hand to, m;
+    tip_distances (K,) m; target_centre (3,) in their frame; dropped: by rule, how many near the target it dropped;
+    sampled: '', or why no proposal was left: then indices are into what was sampled on the target."""
 
     indices: np.ndarray
+    grasps: Grasps
     widths: np.ndarray
     tip_distances: np.ndarray
     target_centre: np.ndarray
     dropped: dict[str, int] = field(default_factory=dict)
+    sampled: str = ""
 
 
 def match_grasps(grasps: Grasps, target_points: np.ndarray, config: MatchConfig = MatchConfig(),
@@ -114,12 +123,26 @@ def match_grasps(grasps: Grasps, target_points: np.ndarray, config: MatchConfig 
     enough for none. ValueError if a rule needs surroundings and there are none.
     """
     if config.needs_surroundings and surroundings is None:
-        raise ValueError("rules of approach, table, others or collision, and open_wider, need surroundings")
+        raise ValueError("rules of approach, table, others or collision, open_wider and sample_target need "
+                         "surroundings")
     target = np.asarray(target_points, dtype=np.float64).reshape(-1, 3)
     target = target[np.isfinite(target).all(axis=1)]
     if len(target) == 0:
         raise DropclipError(Status.BAD_REQUEST, "the target has no points; grasps are matched to a grounded object's "
                             "points (n, 3) in metres. Ground a query first.")
+    try:
+        return _match(grasps, target, config, gripper, surroundings)
+    except DropclipError as none_left:
+        sampled = _sample(target, gripper, surroundings) if config.sample_target else Grasps.empty()
+        try:
+            return replace(_match(sampled, target, config, gripper, surroundings), sampled=none_left.message)
+        except DropclipError:
+            raise none_left from None
+
+
+def _match(grasps: Grasps, target: np.ndarray, config: MatchConfig, gripper: Gripper,
+           surroundings: Surroundings | None) -> Match:
+    """`match_grasps` of finite target points. NO_GRASPS or TOO_WIDE where no grasp is left."""
     if len(grasps) == 0:
         raise DropclipError(Status.NO_GRASPS, "there are no grasp proposals to match; expected at least one. Every "
                             "object may be too wide or too flat for the gripper, or the proposals' source is silent.")
@@ -131,8 +154,8 @@ def match_grasps(grasps: Grasps, target_points: np.ndarray, config: MatchConfig 
         kept = kept[distances <= config.max_distance]
         if len(kept) == 0:
             raise DropclipError(Status.NO_GRASPS, f"none of {len(grasps)} grasp proposals is near the target: the "
-                                f"nearest fingertip is {distances.min():.3f} m from its centre, max_distance is "
-                                f"{config.max_distance} m. Are both in the same frame?")
+                                f"nearest fingertip is {distances.min():.3f} m from its centre, "
+                                f"max_distance is {config.max_distance} m. Are both in the same frame?")
     near, dropped = len(kept), {}
     for rule in (rule for rule in RULES if rule in config.rules):
         passed = _passes(rule, grasps[kept], target, config, gripper, surroundings)
@@ -144,8 +167,19 @@ def match_grasps(grasps: Grasps, target_points: np.ndarray, config: MatchConfig 
                                 f"{gripper.name}: {counts}.")
     cost = distances if config.rank == "distance" else -grasps.score * np.exp(-distances / config.distance_scale)
     indices = kept[np.lexsort((-grasps.score[kept], cost[kept]))][:config.top_k]
-    widths = _openings(grasps[indices], config, gripper, surroundings) if config.open_wider else grasps.width[indices]
-    return Match(indices, widths, distances[indices], centre, dropped)
+    chosen = grasps[indices]
+    widths = _openings(chosen, config, gripper, surroundings) if config.open_wider else chosen.width
+    return Match(indices, chosen, widths, distances[indices], centre, dropped)
+
+
+def _sample(target: np.ndarray, gripper: Gripper, surroundings: Surroundings) -> Grasps:
+    """Antipodal grasps on the target (n, 3) alone; all else that is seen is in the way."""
+    camera = np.asarray(surroundings.camera)
+    others = surroundings.points[cKDTree(target).query(surroundings.points)[0] > BELONGS]
+    table = surroundings.table + np.append(np.zeros(3), surroundings.table[:3] @ camera)  # seen from the camera
+    whole = np.zeros(len(target), dtype=np.int64)
+    found = sample_antipodal(target - camera, gripper=gripper, obstacles=others - camera, table=table, labels=whole)
+    return replace(found, translation=found.translation + camera)
 
 
 def _passes(rule: str, grasps: Grasps, target: np.ndarray, config: MatchConfig, gripper: Gripper,

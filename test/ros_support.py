@@ -27,7 +27,8 @@ from dropclip_ros.nodes.common import CAMERA_QOS, COLOR_TOPIC, DEPTH_TOPIC, INFO
 from dropclip_ros.nodes.messages import camera_info_message, image_message, transform_message  # noqa: E402
 
 OPTICAL_FRAME = "camera_color_optical_frame"
-AS_IN_A7 = {"rules": [""], "rank": "distance", "open_wider": 0.0, "use_camera": False}     # of the matcher
+AS_IN_A7 = {"rules": [""], "rank": "distance", "open_wider": 0.0, "sample_target": False,  # of the matcher
+            "use_camera": False}
 
 
 def wait_until(condition: Callable[[], bool], timeout: float = 120.0) -> None:

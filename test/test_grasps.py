@@ -20,6 +20,7 @@ from dropclip_ros.grasps import (
     Grasps,
     Gripper,
     colliding,
+    fill_down,
     height_above,
     suppress,
     thin_cloud,
@@ -212,6 +213,15 @@ def test_thinning_keeps_one_real_point_for_each_voxel():
 
 
 # --- the sampler --------------------------------------------------------------------------------------------------
+
+
+def test_the_space_below_points_is_filled_down_to_the_table():
+    table = np.array([0.0, 0.0, 1.0, -0.1])
+    filled = fill_down(np.array([[0.0, 0.0, 0.154], [0.2, 0.0, 0.1]]), table, 0.01)
+    column = np.sort(filled[filled[:, 0] < 0.1, 2])
+    assert column[0] < 0.111 and column[-1] == 0.154 and np.diff(column).max() < 0.0101
+    assert np.count_nonzero(filled[:, 0] > 0.1) == 1
+    assert len(fill_down(np.zeros((3, 3)), None, 0.01)) == 1
 
 
 def test_every_object_that_fits_is_grasped_and_none_that_does_not(tabletop):

@@ -281,11 +281,11 @@ def knowing_detector(camera: Intrinsics) -> Hggd:
     return hggd
 
 
-def detect(camera: Intrinsics, image: np.ndarray, gripper: Gripper = ROBOTIQ_2F_140, **limits) -> Grasps:
+def detect(camera: Intrinsics, image: np.ndarray, gripper: Gripper = ROBOTIQ_2F_140, table=None, **limits) -> Grasps:
     """What that detector makes of the best centre alone."""
     rgb = np.zeros((camera.height, camera.width, 3), np.uint8)
     detection = replace(DetectionConfig(centers=1, min_score=0.5), **limits)
-    return knowing_detector(camera).detect(rgb, image, camera, detection, gripper)
+    return knowing_detector(camera).detect(rgb, image, camera, detection, gripper, table)
 
 
 @pytest.mark.parametrize(("width", "height", "focal"),
@@ -307,6 +307,18 @@ def test_a_grasp_that_cannot_be_is_left_out():
     assert len(detect(camera, depth, gripper=replace(ROBOTIQ_2F_140, max_width=0.05))) == 0
     assert len(detect(camera, depth, min_score=0.99)) == 0
     assert len(detect(camera, depth, depth=0.0)) == 0, "fingertips above what they would hold"
+
+
+def test_a_table_that_is_known_is_kept_out_of():
+    camera = camera_of(640, 480, 600)
+    depth, tips = depth_of(camera), BOX[2] + 0.02
+    assert len(detect(camera, depth, table=np.array([0, 0, -1, TABLE]))) == 1
+    assert len(detect(camera, depth, table=np.array([0, 0, -1, tips + 0.001]))) == 0
+    # A bar above one finger, which hides what is below it from the camera; further up than the hand.
+    x = (np.mgrid[:camera.height, :camera.width][1] - camera.cx) / camera.fx * (BOX[2] - 0.3)
+    depth[np.abs(x / (BOX[2] - 0.3) * BOX[2] - BOX[0] - 0.04) < 0.01] = BOX[2] - 0.3
+    assert len(detect(camera, depth)) == 1
+    assert len(detect(camera, depth, table=np.array([0, 0, -1, TABLE]))) == 0
 
 
 def test_the_workspace_is_where_grasps_are_looked_for():

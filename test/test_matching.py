@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The matcher of appendix A.7, and the rules beside it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -177,6 +179,44 @@ def test_all_rules_mean_the_same_in_any_frame(seed):
     there = match_grasps(grasps.transformed(move), TARGET @ move[:3, :3].T + move[:3, 3], config,
                          surroundings=SCENE.transformed(move))
     assert here.indices.tolist() == there.indices.tolist() and here.dropped == there.dropped
+
+
+def seen_from(camera, *clouds) -> list[np.ndarray]:
+    """Of each box the sides that the camera sees."""
+    found = []
+    for cloud in clouds:
+        low, high = cloud.min(axis=0), cloud.max(axis=0)
+        facing = [(cloud[:, i] < low[i] + 1e-6) & (camera[i] < low[i]) | (cloud[:, i] > high[i] - 1e-6)
+                  & (camera[i] > high[i]) for i in range(3)]
+        found.append(cloud[np.any(facing, axis=0)])
+    return found
+
+
+@pytest.mark.parametrize("proposals", [Grasps.empty(), grasps_at((0.5, 0, 0.04)), grasps_at((0, 0.10, 0.04))])
+def test_where_no_proposal_is_left_the_target_is_sampled(proposals):
+    camera = np.array([0.1, -0.5, 0.6])
+    target, cup = seen_from(camera, TARGET, box(0, 0.0505))  # two boxes that touch
+    around = Surroundings(np.concatenate([target, cup]), TABLE, camera)
+    config = MatchConfig(rules=tuple(RULES), rank="score", max_distance=0.1)
+    with pytest.raises(DropclipError) as without:
+        match_grasps(proposals, target, config, surroundings=around)
+    match = match_grasps(proposals, target, replace(config, sample_target=True), surroundings=around)
+    assert match.sampled == without.value.message and 1 <= len(match.grasps) <= config.top_k
+    assert (np.abs(match.grasps.tips()[:, :2]) < 0.03).all()  # on the target
+    assert (np.abs(match.grasps.rotation[:, 0, 1]) > 0.7).all()  # across y the other box is in the way
+    move = np.eye(4)
+    move[:3, :3], move[:3, 3] = Rotation.from_euler("zyx", (0.4, -0.9, 2.0)).as_matrix(), (0.3, -0.2, 0.9)
+    there = match_grasps(proposals.transformed(move), target @ move[:3, :3].T + move[:3, 3],
+                         replace(config, sample_target=True), surroundings=around.transformed(move))
+    assert len(there.grasps) and there.target_centre == pytest.approx(move[:3, :3] @ match.target_centre + move[:3, 3])
+
+
+def test_a_target_that_cannot_be_grasped_either_says_what_the_proposals_lacked():
+    sheet = np.stack(np.meshgrid(np.linspace(-0.1, 0.1, 50), np.linspace(-0.1, 0.1, 50), [0.003]), -1).reshape(-1, 3)
+    around = Surroundings(sheet, TABLE, np.array([0.0, -0.5, 0.6]))
+    with pytest.raises(DropclipError, match="is near the target"):
+        match_grasps(grasps_at((0.5, 0, 0.04)), sheet, MatchConfig(max_distance=0.1, sample_target=True),
+                     surroundings=around)  # fmt: skip
 
 
 def test_what_has_moved_is_seen_through_and_what_is_hidden_is_not():

@@ -15,7 +15,7 @@ import torch
 from dropclip_ros.arrays import Array, like
 from dropclip_ros.devices import enough_memory, usable_device
 from dropclip_ros.geometry import Intrinsics
-from dropclip_ros.grasps import Grasps, colliding, points_between, suppress, thin_cloud
+from dropclip_ros.grasps import Grasps, colliding, fill_down, height_above, points_between, suppress, thin_cloud
 from dropclip_ros.grippers import ROBOTIQ_2F_140, Gripper
 from dropclip_ros.hggd.checkpoint import load_networks
 from dropclip_ros.hggd.config import Corner, DetectionConfig
@@ -26,6 +26,8 @@ from dropclip_ros.hggd.regions import fuse, regions, sample_points
 
 SHIPPED = Path(__file__).parents[1] / "model" / "hggd.pt"
 VOXEL = 0.005  # m, of the cloud that grasps are checked against
+TABLE_CLEARANCE = 0.002  # m, of the gripper above a table that is known
+STANDING = 0.01  # m; what is seen lower is the table, with noise
 
 
 class Hggd:
@@ -47,10 +49,12 @@ class Hggd:
             return cls(load_networks(path, place), place)
 
     def detect(self, rgb: np.ndarray, depth: np.ndarray, intrinsics: Intrinsics,
-               detection: DetectionConfig = DetectionConfig(), gripper: Gripper = ROBOTIQ_2F_140) -> Grasps:
+               detection: DetectionConfig = DetectionConfig(), gripper: Gripper = ROBOTIQ_2F_140,
+               table: np.ndarray | None = None) -> Grasps:
         """Grasps in the camera's optical frame, best first, that hold something and collide with nothing that is seen.
 
-        rgb uint8 (H, W, 3); depth float (H, W) in m, registered to it, 0 or NaN where unknown; any size. The same
+        rgb uint8 (H, W, 3); depth float (H, W) in m, registered to it, 0 or NaN where unknown; any size. table (4,):
+        plane, unit normal towards the camera: with it the space below what stands there counts as solid, too. The same
         arguments give the same grasps. BAD_FRAME where the frame cannot be used; no grasps where none are found.
         """
         with enough_memory(self.device):
@@ -62,6 +66,9 @@ class Hggd:
         cloud = view.points[view.known].cpu().numpy()
         cloud = cloud[thin_cloud(cloud, VOXEL)]
         grasps = grasps[points_between(grasps, cloud, gripper) >= detection.held_points]
+        if table is not None:
+            grasps = grasps[height_above(grasps, table, gripper) > TABLE_CLEARANCE]
+            cloud = fill_down(cloud[cloud @ table[:3] + table[3] > STANDING], table, 1.5 * VOXEL)
         grasps = grasps[~colliding(grasps, cloud, gripper, voxel_size=0)]
         return grasps[suppress(grasps, detection.nms_distance, detection.nms_angle, detection.top_k)]
 

@@ -65,6 +65,7 @@ _MATCHING = (
             choices=("distance", "score")),
     Setting("distance_scale", _DEFAULT.distance_scale, "At this distance a score counts 1/e, m", 0.001, 10.0),
     Setting("open_wider", 0.2, "How much wider than proposed the hand is opened where there is room, m", 0.0, 1.0),
+    Setting("sample_target", True, "Where no proposal can be used, sample antipodal grasps on the target itself"),
 )
 SETTINGS = (
     *_MATCHING,
@@ -97,8 +98,8 @@ def _check_settings(values: Mapping[str, object]) -> None:
     table_config(values)
     load_gripper(values["gripper"])
     if match_config(values).needs_surroundings and not values["use_camera"]:
-        raise ValueError("use_camera is off: expected of rules only width and target, which need no camera, and "
-                         "open_wider 0")
+        raise ValueError("use_camera is off: expected of rules only width and target, which need no camera, "
+                         "open_wider 0 and sample_target false")
 
 
 @dataclass(frozen=True)
@@ -201,7 +202,7 @@ class GraspMatcherNode(Node):
         stages.begin("match")
         gripper = load_gripper(self._settings["gripper"])
         match = match_grasps(grasps, target, match_config(self._settings, request.top_k), gripper, surroundings)
-        chosen, candidates = grasps[match.indices], []
+        chosen, candidates = match.grasps, []
         if surroundings is not None:
             ways = HandoffConfig(self._settings["approach_distance"], self._settings["lift_distance"])
             motion = hand_off(chosen, gripper, surroundings.table[:3], ways)
@@ -212,7 +213,8 @@ class GraspMatcherNode(Node):
         stages.end()
         stages.check()
         dropped = [f"{count} {RULES[rule]}" for rule, count in match.dropped.items() if count]
-        message = f"{len(chosen)} of {len(grasps)} proposals" + (f"; dropped {', '.join(dropped)}" if dropped else "")
+        source = f"sampled on the target; {match.sampled}" if match.sampled else f"of {len(grasps)} proposals"
+        message = f"{len(chosen)} {source}" + (f"; dropped {', '.join(dropped)}" if dropped else "")
         return _Answer(header, chosen, match, message, candidates)
 
     def _target(self, request: MatchGrasps.Request, stages: Stages) -> tuple[PointCloud2, Header]:

@@ -8,13 +8,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from dropclip_ros.errors import DropclipError
+from dropclip_ros.geometry import Intrinsics, backproject
 from dropclip_ros.grasps import Grasps
 from dropclip_ros.grippers import load_gripper
-from dropclip_ros.nodes import proposer
+from dropclip_ros.nodes import proposer, table_settings
 from dropclip_ros.nodes.camera import CapturedFrame
 from dropclip_ros.nodes.common import Setting, run
 from dropclip_ros.nodes.messages import color_image, depth_image, intrinsics_of
 from dropclip_ros.nodes.proposer import Proposer
+from dropclip_ros.nodes.table_settings import table_config
+from dropclip_ros.table import find_table
 
 if TYPE_CHECKING:
     from dropclip_ros.hggd.config import DetectionConfig
@@ -30,6 +36,7 @@ SETTINGS = (
     Setting("centers", 48, "Places of the image that are looked at closely", 1, 4096),
     Setting("seed", 0, "Seed of the choice of points", 0, 2**31 - 1),
     *proposer.SETTINGS,
+    *table_settings.SETTINGS,
 )
 
 
@@ -46,6 +53,7 @@ def detection_config(values: Mapping[str, object]) -> DetectionConfig:
 
 def _check_settings(values: Mapping[str, object]) -> None:
     detection_config(values)
+    table_config(values)
     load_gripper(values["gripper"])
 
 
@@ -62,12 +70,22 @@ class HggdNode(Proposer):
 
     def propose(self, captured: CapturedFrame) -> Grasps:
         depth = depth_image(captured.depth, self._settings["depth_unit"])
-        return self._hggd.detect(color_image(captured.color), depth, intrinsics_of(captured.info),
-                                 detection_config(self._settings), load_gripper(self._settings["gripper"]))
+        intrinsics = intrinsics_of(captured.info)
+        return self._hggd.detect(color_image(captured.color), depth, intrinsics, detection_config(self._settings),
+                                 load_gripper(self._settings["gripper"]), self._table(depth, intrinsics))
+
+    def _table(self, depth: np.ndarray, intrinsics: Intrinsics) -> np.ndarray | None:
+        """The table's plane (4,); None where none is seen: HGGD needs none."""
+        points, _ = backproject(depth, intrinsics.scaled_to(depth.shape[1], depth.shape[0]))
+        try:
+            return find_table(points, table_config(self._settings)).plane
+        except DropclipError as error:
+            self.get_logger().debug(f"proposals are not checked against a table: {error.message}")
+            return None
 
 
 def main() -> None:
-    run(HggdNode, imports=("torch", "torchvision", "scipy.spatial"))
+    run(HggdNode, imports=("torch", "torchvision", "scipy.spatial", "open3d"))
 
 
 if __name__ == "__main__":

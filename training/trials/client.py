@@ -186,7 +186,8 @@ class TrialClient(Node):
 
     def prepare_matcher(self, paper: bool) -> None:
         """Proposals may be old, for a scene stands still; paper: the nearest grasps, whatever they are (A.7)."""
-        nearest = {"rules": [""], "rank": "distance", "max_distance": 10.0, "open_wider": 0.0}
+        nearest = {"rules": [""], "rank": "distance", "max_distance": 10.0, "open_wider": 0.0,
+                   "sample_target": False}
         self._set(MATCHER_NODE, max_stamp_difference=OLD, **(nearest if paper else {}))
 
     def _set(self, node: str, **values) -> None:

@@ -49,7 +49,7 @@ def grasps_of(cell: Cell, view: View, name: str, config: MatchConfig = RULES) ->
     near = np.where(labels >= FIRST_OBJECT_ID, labels, -1)
     found = sample_antipodal(points, gripper=gripper, table=table, labels=near)
     match = match_grasps(found, target, config, gripper, Surroundings(points, table))
-    best = replace(found[match.indices], width=match.widths)
+    best = replace(match.grasps, width=match.widths)
     return best.transformed(view.world_from_camera)
 
 
