@@ -57,8 +57,8 @@ def some_rows(count: int = 3) -> np.ndarray:
 def test_what_hggd_detects_is_proposed_in_the_cameras_frame(ros, proposed, weights, make_tabletop, monkeypatch):  # noqa: F811
     frame, asked = make_tabletop(size=(64, 48)).frame, []
 
-    def detect(self, rgb, depth, intrinsics, detection, gripper):
-        asked.append((rgb, depth, intrinsics, detection, gripper))
+    def detect(self, rgb, depth, intrinsics, detection, gripper, table):
+        asked.append((rgb, depth, intrinsics, detection, gripper, table))
         return Grasps.from_rows(some_rows())
 
     monkeypatch.setattr("dropclip_ros.hggd.detector.Hggd.detect", detect)
@@ -76,7 +76,9 @@ def test_what_hggd_detects_is_proposed_in_the_cameras_frame(ros, proposed, weigh
     ros.stop(node)
     assert proposed[0].header.stamp == header.stamp and proposed[0].header.frame_id == OPTICAL_FRAME
     assert np.allclose(grasps_from_message(proposed[0]).rows(), some_rows(), atol=1e-6)
-    for rgb, depth, intrinsics, detection, gripper in asked[:2]:
+    plane = np.append(frame.camera_pose[2, :3], frame.camera_pose[2, 3])  # the table is the world's z = 0
+    for rgb, depth, intrinsics, detection, gripper, table in asked[:2]:
+        assert np.allclose(table, plane, atol=0.03)
         assert (rgb == frame.rgb).all() and np.allclose(depth, frame.depth, atol=6e-4)
         assert np.allclose(intrinsics.matrix, frame.intrinsics.matrix)
         assert detection.workspace == ((-1.0, -1.0, 0.2), (1.0, 1.0, 1.5)) and detection.top_k == 7

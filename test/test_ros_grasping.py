@@ -21,7 +21,7 @@ from std_msgs.msg import Header
 from dropclip_ros.action import Grasp
 from dropclip_ros.antipodal import sample_antipodal
 from dropclip_ros.errors import Status
-from dropclip_ros.geometry import backproject
+from dropclip_ros.geometry import backproject, transform_points
 from dropclip_ros.grasps import Grasps
 from dropclip_ros.grippers import GRIPPERS
 from dropclip_ros.matching import RULES
@@ -115,7 +115,8 @@ def setup(ros, make_tabletop):  # noqa: F811
 def afresh(setup):
     yield
     setup.ground.may_answer.set()
-    setup.set(use_camera=True, open_wider=0.2, max_distance=0.1, rules=list(RULES), gripper="robotiq_2f_140")
+    setup.set(use_camera=True, open_wider=0.2, max_distance=0.1, rules=list(RULES), gripper="robotiq_2f_140",
+              sample_target=True)
     setup.show()
 
 
@@ -222,10 +223,24 @@ def object_moved(setup, make_tabletop):
     (all_collide, Status.NO_GRASPS, "in something seen"), (too_wide, Status.TOO_WIDE, "wider than the gripper"),
     (object_moved, Status.SCENE_CHANGED, "no longer where it was")])
 def test_each_fault_is_a_typed_result_without_poses(setup, make_tabletop, break_it, status, words):
+    setup.set(sample_target=False)
     break_it(setup, make_tabletop)
     result, ended = setup.ask("thing 2")
     assert (result.status, ended) == (status, GoalStatus.STATUS_ABORTED), result.message
     assert words in result.message and not result.candidates
+
+
+@pytest.mark.parametrize("break_it", [none_proposed, nothing_near, all_collide, too_wide])
+def test_where_no_proposal_can_be_used_the_target_is_sampled(setup, make_tabletop, break_it):
+    break_it(setup, make_tabletop)
+    result, _ = setup.ask("thing 2")
+    assert result.status == Status.OK and 1 <= len(result.candidates) <= 3, result.message
+    assert "sampled on the target; " in result.message and result.timing
+    target = setup.ground.points["thing 2"].mean(axis=0)
+    assert result.header.frame_id == WORLD
+    points = [candidate.grasp.tip.position for candidate in result.candidates]
+    tips = np.array([(point.x, point.y, point.z) for point in points])
+    assert (np.linalg.norm(tips - transform_points(setup.pose, target), axis=1) < 0.1).all()
 
 
 def test_without_tf_or_an_answer_of_ground_the_result_says_so(setup):
@@ -250,7 +265,7 @@ def test_a_smaller_gripper_gets_other_grasps_and_parameters_that_make_no_sense_a
 def test_proposals_that_are_not_of_where_the_target_is_are_dropped(setup):
     """As when it moved between proposals and query: none closes on it."""
     aside = moved(setup.grasps, 0.12 * setup.pose[0, :3])  # along the world's x, in the camera's frame
-    setup.set(rules=["target"], max_distance=0.2)
+    setup.set(rules=["target"], max_distance=0.2, sample_target=False)
     setup.show(proposals=aside)
     result, _ = setup.ask("thing 2")
     assert result.status == Status.NO_GRASPS and "without the target" in result.message

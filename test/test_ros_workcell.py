@@ -28,7 +28,7 @@ from dropclip_ros.nodes.messages import cloud_message, depth_image, nanoseconds,
 from dropclip_ros.srv import Ground, ResetCell
 from training.mvtod.scene import SceneConfig
 from training.trials import runner, truth
-from training.trials.client import TrialClient
+from training.trials.client import MATCHER_NODE, TrialClient
 from training.trials.grading import visible
 from training.trials.protocol import Protocol
 from training.trials.results import ResultFile, read_results
@@ -138,12 +138,16 @@ def test_a_reset_that_makes_no_sense_is_answered(bench):
 
 def test_without_proposals_or_with_far_ones_there_is_no_grasp(bench):
     bench.lay(CAN)
+    bench.client._set(MATCHER_NODE, sample_target=False)
     cloud, points = bench.target()
     bench.propose(Grasps.empty())
     assert bench.client.match(cloud, 3).status == Status.NO_GRASPS
     bench.propose(bench.from_above(points + np.array([0.3, 0.0, 0.0])))
     answer = bench.client.match(cloud, 3)
     assert answer.status == Status.NO_GRASPS and not answer.candidates and answer.message
+    bench.client._set(MATCHER_NODE, sample_target=True)
+    answer = bench.client.match(cloud, 3)
+    assert answer.status == Status.OK and "sampled on the target" in answer.message
 
 
 def test_what_would_collide_is_not_executed(bench, handed_over):
