@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy.spatial import cKDTree
 
-from dropclip_ros.antipodal import sample_antipodal
+from dropclip_ros.antipodal import AntipodalConfig, sample_antipodal
 from dropclip_ros.errors import DropclipError, Status
 from dropclip_ros.geometry import Intrinsics, project, transform_points
 from dropclip_ros.grasps import Grasps, colliding, height_above, points_between, thin_cloud
@@ -16,6 +16,10 @@ from dropclip_ros.grippers import ROBOTIQ_2F_140, Gripper
 VOXEL = 0.005  # m, of the clouds that rules look at
 _STEP = 0.01  # m, between openings that are tried
 BELONGS = 0.01  # m; what is seen this close to the target's points is the target's too
+STANDING = 0.008  # m above the table; what is lower is not looked at when a target is sampled: it may be the table
+# For a target alone there is time to look closely, and need to take hold of what is flat.
+DENSE = AntipodalConfig(reaches=(0.008, 0.012, 0.02, 0.045), min_reach=0.006, anchors=30, turns=16, pairs=150,
+                        min_score=0.2)
 
 # What each rule drops, in the order in which they are applied.
 RULES = {
@@ -134,8 +138,9 @@ def match_grasps(grasps: Grasps, target_points: np.ndarray, config: MatchConfig 
         return _match(grasps, target, config, gripper, surroundings)
     except DropclipError as none_left:
         sampled = _sample(target, gripper, surroundings) if config.sample_target else Grasps.empty()
+        anywhere = replace(config, max_distance=None)  # on the target, as all of them are
         try:
-            return replace(_match(sampled, target, config, gripper, surroundings), sampled=none_left.message)
+            return replace(_match(sampled, target, anywhere, gripper, surroundings), sampled=none_left.message)
         except DropclipError:
             raise none_left from None
 
@@ -173,12 +178,13 @@ def _match(grasps: Grasps, target: np.ndarray, config: MatchConfig, gripper: Gri
 
 
 def _sample(target: np.ndarray, gripper: Gripper, surroundings: Surroundings) -> Grasps:
-    """Antipodal grasps on the target (n, 3) alone; all else that is seen is in the way."""
-    camera = np.asarray(surroundings.camera)
-    others = surroundings.points[cKDTree(target).query(surroundings.points)[0] > BELONGS]
+    """Antipodal grasps on the target (n, 3) alone; all else that is seen is in the way. Denser than for a whole scene."""
+    camera, others = np.asarray(surroundings.camera), surroundings.points
+    if len(others):
+        others = others[cKDTree(target).query(others)[0] > BELONGS]
     table = surroundings.table + np.append(np.zeros(3), surroundings.table[:3] @ camera)  # seen from the camera
-    whole = np.zeros(len(target), dtype=np.int64)
-    found = sample_antipodal(target - camera, gripper=gripper, obstacles=others - camera, table=table, labels=whole)
+    target = target[target @ surroundings.table[:3] + surroundings.table[3] > STANDING]
+    found = sample_antipodal(target - camera, DENSE, gripper, others - camera, table, np.zeros(len(target), np.int64))
     return replace(found, translation=found.translation + camera)
 
 
