@@ -178,7 +178,7 @@ def _match(grasps: Grasps, target: np.ndarray, config: MatchConfig, gripper: Gri
 
 
 def _sample(target: np.ndarray, gripper: Gripper, surroundings: Surroundings) -> Grasps:
-    """Antipodal grasps on the target (n, 3) alone; all else that is seen is in the way. Denser than for a whole scene."""
+    """Antipodal grasps on the target (n, 3) alone; all else that is seen is in the way."""
     camera, others = np.asarray(surroundings.camera), surroundings.points
     if len(others):
         others = others[cKDTree(target).query(others)[0] > BELONGS]
