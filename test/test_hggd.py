@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from dropclip_ros.errors import DropclipError, Status
 from dropclip_ros.geometry import Intrinsics
 from dropclip_ros.grasps import Grasps, colliding, row_faults, suppress
-from dropclip_ros.grippers import ROBOTIQ_2F_140, Gripper
+from dropclip_ros.grippers import ROBOTIQ_2F_85, ROBOTIQ_2F_140, Gripper
 from dropclip_ros.hggd.checkpoint import load_networks, save_networks
 from dropclip_ros.hggd.config import DetectionConfig, HggdConfig
 from dropclip_ros.hggd.decode import (
@@ -244,14 +244,15 @@ def camera_of(width: int, height: int, focal: float) -> Intrinsics:
     return Intrinsics(focal, focal * 1.02, width * 0.52, height * 0.47, width, height)
 
 
-def depth_of(camera: Intrinsics, neighbour: bool = False) -> np.ndarray:
-    """What a camera straight above the table sees of the box, and perhaps of another right beside it."""
+def depth_of(camera: Intrinsics, neighbour: float = 0.0) -> np.ndarray:
+    """What a camera straight above the table sees of the box, and of another whose near side is so far (m) from its
+    middle."""
     v, u = np.mgrid[:camera.height, :camera.width]
     depth = np.full(v.shape, TABLE, np.float32)
     x, y = (u - camera.cx) / camera.fx * BOX[2], (v - camera.cy) / camera.fy * BOX[2]
     depth[(np.abs(x - BOX[0]) < 0.02) & (np.abs(y - BOX[1]) < 0.05)] = BOX[2]
     if neighbour:
-        depth[(np.abs(x - BOX[0] - 0.045) < 0.015) & (np.abs(y - BOX[1]) < 0.05)] = BOX[2]
+        depth[(np.abs(x - BOX[0] - neighbour - 0.015) < 0.015) & (np.abs(y - BOX[1]) < 0.05)] = BOX[2]
     return depth
 
 
@@ -284,7 +285,7 @@ def knowing_detector(camera: Intrinsics) -> Hggd:
 def detect(camera: Intrinsics, image: np.ndarray, gripper: Gripper = ROBOTIQ_2F_140, table=None, **limits) -> Grasps:
     """What that detector makes of the best centre alone."""
     rgb = np.zeros((camera.height, camera.width, 3), np.uint8)
-    detection = replace(DetectionConfig(centers=1, min_score=0.5), **limits)
+    detection = replace(DetectionConfig(centers=1, min_score=0.5, open_wider=0.0, depth=0.02), **limits)
     return knowing_detector(camera).detect(rgb, image, camera, detection, gripper, table)
 
 
@@ -302,7 +303,7 @@ def test_any_camera_finds_the_grasp_that_the_networks_mean(width, height, focal)
 
 def test_a_grasp_that_cannot_be_is_left_out():
     camera = camera_of(640, 480, 600)
-    assert len(detect(camera, depth_of(camera, neighbour=True))) == 0, "a finger would stand in the neighbour"
+    assert len(detect(camera, depth_of(camera, neighbour=0.03))) == 0, "a finger would stand in the neighbour"
     depth = depth_of(camera)
     assert len(detect(camera, depth, gripper=replace(ROBOTIQ_2F_140, max_width=0.05))) == 0
     assert len(detect(camera, depth, min_score=0.99)) == 0
@@ -319,6 +320,16 @@ def test_a_table_that_is_known_is_kept_out_of():
     depth[np.abs(x / (BOX[2] - 0.3) * BOX[2] - BOX[0] - 0.04) < 0.01] = BOX[2] - 0.3
     assert len(detect(camera, depth)) == 1
     assert len(detect(camera, depth, table=np.array([0, 0, -1, TABLE]))) == 0
+
+
+def test_the_hand_opens_as_wide_as_nothing_is_in_the_way():
+    camera = camera_of(640, 480, 600)
+    depth = depth_of(camera)
+    assert detect(camera, depth, open_wider=0.05).width[0] == pytest.approx(0.11, abs=1e-3)
+    assert detect(camera, depth, open_wider=0.5).width[0] == pytest.approx(ROBOTIQ_2F_140.max_width)
+    assert detect(camera, depth, ROBOTIQ_2F_85, open_wider=0.5).width[0] == pytest.approx(ROBOTIQ_2F_85.max_width)
+    beside = depth_of(camera, neighbour=0.06)  # its near side
+    assert 0.06 < detect(camera, beside, open_wider=0.08).width[0] < 2 * (0.06 - ROBOTIQ_2F_140.finger_thickness) + 0.01
 
 
 def test_the_workspace_is_where_grasps_are_looked_for():

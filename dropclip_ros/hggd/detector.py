@@ -7,6 +7,7 @@ grasps = hggd.detect(rgb, depth, Intrinsics(927, 927, 651, 350, 1280, 720))
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ from dropclip_ros.hggd.regions import fuse, regions, sample_points
 SHIPPED = Path(__file__).parents[1] / "model" / "hggd.pt"
 VOXEL = 0.005  # m, of the cloud that grasps are checked against
 TABLE_CLEARANCE = 0.002  # m, of the gripper above a table that is known
+WIDER = 0.015  # m, between openings that are tried
 STANDING = 0.01  # m; what is seen lower is the table, with noise
 
 
@@ -67,9 +69,8 @@ class Hggd:
         cloud = cloud[thin_cloud(cloud, VOXEL)]
         grasps = grasps[points_between(grasps, cloud, gripper) >= detection.held_points]
         if table is not None:
-            grasps = grasps[height_above(grasps, table, gripper) > TABLE_CLEARANCE]
             cloud = fill_down(cloud[cloud @ table[:3] + table[3] > STANDING], table, 1.5 * VOXEL)
-        grasps = grasps[~colliding(grasps, cloud, gripper, voxel_size=0)]
+        grasps = _opened(grasps, cloud, table, gripper, detection.open_wider)
         return grasps[suppress(grasps, detection.nms_distance, detection.nms_angle, detection.top_k)]
 
     @torch.inference_mode()
@@ -92,6 +93,22 @@ class Hggd:
         rows = decode_regions(logits, offsets, centers, positions, self.networks.gamma, self.networks.beta,
                               view.intrinsics, detection.per_region, detection.depth)
         return Grasps.from_rows(rows.cpu().double().numpy())
+
+
+def _opened(grasps: Grasps, cloud: np.ndarray, table: np.ndarray | None, gripper: Gripper, most: float) -> Grasps:
+    """Those that collide with nothing as they are or up to `most` (m) wider, opened on from there while that stays so:
+    fingers may clear the flank of what they hold, but do not step over what stands beside it."""
+    width, free, going = grasps.width.copy(), np.zeros(len(grasps), dtype=bool), np.ones(len(grasps), dtype=bool)
+    for more in np.append(np.arange(0, most, WIDER), most):
+        wider = replace(grasps, width=np.minimum(grasps.width + more, gripper.max_width))[going]
+        clear = ~colliding(wider, cloud, gripper, voxel_size=0)
+        if table is not None:
+            clear &= height_above(wider, table, gripper) > TABLE_CLEARANCE
+        tried = np.flatnonzero(going)
+        width[tried[clear]] = wider.width[clear]
+        going[tried] = (clear | ~free[tried]) & (wider.width < gripper.max_width)
+        free[tried] |= clear
+    return replace(grasps, width=width)[free]
 
 
 def _within(points: Array, workspace: tuple[Corner, Corner]) -> Array:

@@ -24,7 +24,7 @@ class HggdTraining:
     found, given: regions of a frame that the local network learns from: those that the anchor network finds, and true
     centres, moved by about `jitter` (px; a tenth of it in rad and in the logarithm of the width). near: a true grasp so
     close to a region's centre is one of its; same: an anchor is right where |<q, q'>| with one of them is above.
-    tips: depth of the fingertips beyond a grasp's centre; what detection assumes. hidden: true centres so far above or
+    tips: depth of the fingertips beyond a grasp's centre, as published. hidden: true centres so far above or
     below the surface that their pixel shows are not to be seen there.
     mirror: frames are mirrored by chance, half of them. gain: largest relative change of brightness and of each colour.
     """
@@ -46,7 +46,7 @@ class HggdTraining:
     near: float = 0.02
     same: float = 0.99
     min_points: int = DetectionConfig.min_points
-    tips: float = DetectionConfig.depth
+    tips: float = 0.02
     hidden: float = 0.035
     mirror: bool = True
     gain: float = 0.2
