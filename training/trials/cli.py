@@ -42,6 +42,8 @@ class Options:
         proposals: antipodal or hggd run that node; true: grasps that are known to hold.
         grounding: by the model, or true masks.
         negatives: scene: names of the other categories on the table, as in the paper; node: as grounding_node is set.
+        threshold: least score of what is found, where the model answers; 0: as grounding_node is set, which may answer
+            that nothing fits. In trials, as in the paper's, something always does.
         matching: node: by the rules that grasp_matcher_node is set to; paper: the nearest grasps alone (A.7).
         hold: seconds that a lifted object must stay up after `pick` has ended (the embedded cell's waits by itself).
         gifs: folder for a GIF of each trial.
@@ -65,6 +67,7 @@ class Options:
     proposals: Literal["antipodal", "hggd", "true"] = "antipodal"
     grounding: Literal["model", "true"] = "model"
     negatives: Literal["scene", "node"] = "scene"
+    threshold: float = 0.05
     matching: Literal["node", "paper"] = "node"
     hold: float = 0.0
     gifs: Path | None = None
@@ -103,7 +106,7 @@ def run(options: Options) -> None:
     if options.trials < 1:
         raise MvtodError(f"trials {options.trials}: expected at least 1")
     setup = Setup(options.protocol, options.proposals, options.grounding, options.negatives, options.matching,
-                  hold=options.hold, grasps=options.grasps)  # fmt: skip
+                  threshold=options.threshold, hold=options.hold, grasps=options.grasps)  # fmt: skip
     file = ResultFile(options.out)
     try:
         with _client(options) as client:

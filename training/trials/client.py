@@ -184,6 +184,10 @@ class TrialClient(Node):
         """What the grounding node tells a query apart from: the names of what is on the table."""
         self._set(GROUNDING_NODE, negatives_mode="scene", scene_negatives=list(names))
 
+    def set_threshold(self, score: float) -> None:
+        """The least score of what the grounding node finds."""
+        self._set(GROUNDING_NODE, threshold=score)
+
     def prepare_matcher(self, paper: bool) -> None:
         """Proposals may be old, for a scene stands still; paper: the nearest grasps, whatever they are (A.7)."""
         nearest = {"rules": [""], "rank": "distance", "max_distance": 10.0, "open_wider": 0.0,

@@ -48,7 +48,8 @@ class Setup:
 
     proposals: antipodal or hggd name the node that runs; true: the runner publishes grasps that are known to hold.
     grounding: model, or true: masks of the simulator. negatives: node: what the grounding node is set to; scene: names
-    of the categories on the table, as in the paper, but for what is asked for. matching: node: by the rules that the
+    of the categories on the table, as in the paper, but for what is asked for. threshold: of the grounding node's
+    scores; 0: what it is set to. matching: node: by the rules that the
     matcher is set to; paper: the nearest grasps alone. hold: how long a lifted object must stay up, s; 0 where the
     workcell's own `pick` waits. grasps: folder of true grasps.
     """
@@ -58,6 +59,7 @@ class Setup:
     grounding: str = "model"
     negatives: str = "scene"
     matching: str = "node"
+    threshold: float = 0.05
     top_k: int = 3
     hold: float = 1.0
     grasps: Path = Path("runs/grasps")
@@ -67,6 +69,8 @@ class Setup:
                             ("negatives", ("node", "scene")), ("matching", ("node", "paper"))):  # fmt: skip
             if getattr(self, name) not in known:
                 raise MvtodError(f"{name} {getattr(self, name)!r}: expected one of {', '.join(known)}")
+        if not 0 <= self.threshold < 1:
+            raise MvtodError(f"threshold {self.threshold}: expected a score in [0, 1)")
         if not 1 <= self.top_k <= 255 or self.hold < 0:
             raise MvtodError(f"top_k {self.top_k}, hold {self.hold}: expected 1 to 255, and no less than 0 s")
 
@@ -75,8 +79,7 @@ class Setup:
         """Services and actions that a trial needs."""
         if self.grounding == "true":
             return RESET_SERVICE, PICK_ACTION, MATCH_SERVICE
-        asked = (f"{GROUNDING_NODE}/set_parameters",) if self.negatives == "scene" else ()
-        return (RESET_SERVICE, PICK_ACTION, GRASP_ACTION, GROUND_SERVICE, *asked)
+        return RESET_SERVICE, PICK_ACTION, GRASP_ACTION, GROUND_SERVICE, f"{GROUNDING_NODE}/set_parameters"
 
 
 @dataclass
@@ -104,6 +107,8 @@ class Runner:
         protocol, failed = self._setup.protocol, 0
         self._client.prepare_matcher(paper=self._setup.matching == "paper")
         if self._setup.grounding == "model":
+            if self._setup.threshold:
+                self._client.set_threshold(self._setup.threshold)
             self._client.ground(Ground.Request(query="object"))  # loads the model, which no trial shall wait for
         for number in range(trials):
             for clutter in protocol.clutter:  # level by level, so that a part of a run tells of all of them
