@@ -40,7 +40,7 @@ class Options:
         max_objects: on the table.
         seed: of scenes and phrases.
         proposals: antipodal or hggd run that node; true: grasps that are known to hold.
-        grounding: by the model, or true masks.
+        grounding: by the model, by the model with the image tower (use_image), or true masks.
         negatives: scene: names of the other categories on the table, as in the paper; node: as grounding_node is set.
         threshold: least score of what is found, where the model answers; 0: as grounding_node is set, which may answer
             that nothing fits. In trials, as in the paper's, something always does.
@@ -65,7 +65,7 @@ class Options:
     max_objects: int = 12
     seed: int = 0
     proposals: Literal["antipodal", "hggd", "true"] = "antipodal"
-    grounding: Literal["model", "true"] = "model"
+    grounding: Literal["model", "image", "true"] = "model"
     negatives: Literal["scene", "node"] = "scene"
     threshold: float = 0.05
     matching: Literal["node", "paper"] = "node"
@@ -89,8 +89,9 @@ class Options:
             "training.workcell.node": [f"catalogue:='{self.catalogue}'"],
             "grasp_matcher_node": [world, gripper, f"ground_timeout:={self.timeout:.1f}"],
         }
-        if self.grounding == "model":
-            found["grounding_node"] = [world, "reliable:=true", f"model:='{self.model}'"]
+        if self.grounding != "true":
+            image = f"use_image:={str(self.grounding == 'image').lower()}"
+            found["grounding_node"] = [world, "reliable:=true", image, f"model:='{self.model}'"]
         if proposer := PROPOSERS.get(self.proposals):
             found[proposer] = ["reliable:=true", "max_rate:=0.5", gripper]
             if self.hggd and self.proposals == "hggd":

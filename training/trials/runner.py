@@ -47,10 +47,10 @@ class Setup:
     """What is tried, and how.
 
     proposals: antipodal or hggd name the node that runs; true: the runner publishes grasps that are known to hold.
-    grounding: model, or true: masks of the simulator. negatives: node: what the grounding node is set to; scene: names
-    of the categories on the table, as in the paper, but for what is asked for. threshold: of the grounding node's
-    scores; 0: what it is set to. matching: node: by the rules that the
-    matcher is set to; paper: the nearest grasps alone. hold: how long a lifted object must stay up, s; 0 where the
+    grounding: model or image name how the grounding node was started; true: masks of the simulator. negatives: node:
+    what that node is set to; scene: names of the categories on the table, as in the paper, but for what is asked for.
+    matching: node: by the rules that the matcher is set to; paper: the nearest grasps alone. threshold: of the
+    grounding node's scores; 0: what it is set to. hold: how long a lifted object must stay up, s; 0 where the
     workcell's own `pick` waits. grasps: folder of true grasps.
     """
 
@@ -65,7 +65,7 @@ class Setup:
     grasps: Path = Path("runs/grasps")
 
     def __post_init__(self) -> None:
-        for name, known in (("proposals", ("antipodal", "hggd", "true")), ("grounding", ("model", "true")),
+        for name, known in (("proposals", ("antipodal", "hggd", "true")), ("grounding", ("model", "image", "true")),
                             ("negatives", ("node", "scene")), ("matching", ("node", "paper"))):  # fmt: skip
             if getattr(self, name) not in known:
                 raise MvtodError(f"{name} {getattr(self, name)!r}: expected one of {', '.join(known)}")
@@ -106,7 +106,7 @@ class Runner:
         """
         protocol, failed = self._setup.protocol, 0
         self._client.prepare_matcher(paper=self._setup.matching == "paper")
-        if self._setup.grounding == "model":
+        if self._setup.grounding != "true":
             if self._setup.threshold:
                 self._client.set_threshold(self._setup.threshold)
             self._client.ground(Ground.Request(query="object"))  # loads the model, which no trial shall wait for
@@ -140,7 +140,7 @@ class Runner:
     def _blank(self, clutter: str, number: int) -> Result:
         setup, protocol = self._setup, self._setup.protocol
         return Result(
-            setup.proposals, setup.grounding, setup.negatives if setup.grounding == "model" else "", setup.matching,
+            setup.proposals, setup.grounding, setup.negatives if setup.grounding != "true" else "", setup.matching,
             protocol.split, protocol.wording, protocol.seed, clutter, number,
             protocol.family(number),
         )  # fmt: skip
@@ -153,7 +153,7 @@ class Runner:
             result, phrase=asked.phrase, targets=" ".join(asked.targets), distractors=asked.distractors,
             objects=" ".join(names), scene_seed=planned.seed, attempts=attempts, pixels=target_pixels,
         )  # fmt: skip
-        if self._setup.grounding == "model" and self._setup.negatives == "scene":
+        if self._setup.grounding != "true" and self._setup.negatives == "scene":
             kinds = {spec.name: spec.category for spec in self._catalogue.specs}
             meant = {kinds[name] for name in asked.targets}
             client.set_negatives(sorted({kinds[name] for name in names} - meant) or [""])
@@ -211,7 +211,7 @@ class Runner:
             yield
             return
         wanted = set(asked.targets)
-        if self._setup.grounding == "model":
+        if self._setup.grounding != "true":
             wanted |= {self._grade(asked, names, Time()).answered} - {""}
         grasps = true_grasps(poses, wanted, self._setup.protocol.catalogue, self._setup.grasps)
         ended = threading.Event()
