@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dropclip_ros.errors import DropclipError, Status
-from dropclip_ros.geometry import Intrinsics
-from dropclip_ros.grasps import Grasps, colliding, row_faults, suppress
+from dropclip_ros.geometry import Intrinsics, backproject
+from dropclip_ros.grasps import Grasps, colliding, height_above, row_faults, suppress
 from dropclip_ros.grippers import ROBOTIQ_2F_85, ROBOTIQ_2F_140, Gripper
 from dropclip_ros.hggd.checkpoint import load_networks, save_networks
 from dropclip_ros.hggd.config import DetectionConfig, HggdConfig
@@ -380,3 +380,14 @@ def test_no_centre_is_no_grasp():
     assert len(find_centers(maps, SMALL, 10).pixel) == 0
     empty = Centers(torch.zeros(0, 2, dtype=torch.long), *(torch.zeros(0) for _ in range(4)))
     assert len(lift(empty, torch.zeros(90, 160, 3))[0]) == 0
+
+
+def test_the_shipped_detector_proposes_for_what_stands_on_a_table(make_tabletop):
+    tabletop = make_tabletop()
+    frame, pose = tabletop.frame, tabletop.frame.camera_pose
+    table = np.append(pose[2, :3], pose[2, 3])
+    grasps = Hggd.load(device="cpu").detect(frame.rgb, frame.depth, frame.intrinsics, table=table)
+    assert len(grasps) >= 3 and (height_above(grasps, table) > 0).all()
+    points, pixels = backproject(frame.depth, frame.intrinsics)
+    things = points[tabletop.labels.reshape(-1)[pixels] >= 2]
+    assert np.linalg.norm(grasps.tips()[:, None] - things[::20], axis=2).min(axis=1).max() < 0.04
