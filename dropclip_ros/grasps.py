@@ -7,7 +7,7 @@ These are the conventions of GraspNet's rows of 17 numbers, which HGGD writes.
 """
 
 import logging
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -220,6 +220,29 @@ def height_above(grasps: Grasps, table: np.ndarray, gripper: Gripper = ROBOTIQ_2
     lowest = (np.minimum(x0 * along[:, :1], x1 * along[:, :1])
               - y1 * np.abs(along[:, 1:2]) - z1 * np.abs(along[:, 2:]))
     return grasps.tips() @ table[:3] + table[3] + lowest.min(axis=1, initial=np.inf)
+
+
+def openings(grasps: Grasps, cloud: np.ndarray, gripper: Gripper, most: float, step: float,
+             table: np.ndarray | None = None, clearance: float = 0.0,
+             allowed_points: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """How wide (N,) m each hand can be opened, and which (N,) bool are clear at all, as they are or up to `most` wider.
+
+    In steps (m), from the first opening that is clear on, while it stays so: fingers may clear the flank of what they
+    hold, but do not step over what stands beside it. Hands that are never clear stay as they are. cloud (K, 3): what is
+    in the way; table (4,): plane, above which the gripper keeps `clearance` (m).
+    """
+    widths, clear, going = grasps.width.copy(), np.zeros(len(grasps), dtype=bool), np.ones(len(grasps), dtype=bool)
+    for more in np.append(np.arange(0, most, step), most):
+        tried = np.flatnonzero(going)
+        wider = np.maximum(grasps.width, np.minimum(grasps.width + more, gripper.max_width))[tried]
+        hands = replace(grasps[tried], width=wider)
+        free = ~colliding(hands, cloud, gripper, 0, allowed_points)
+        if table is not None:
+            free &= height_above(hands, table, gripper) >= clearance
+        widths[tried[free]] = wider[free]
+        going[tried] = (free | ~clear[tried]) & (wider < gripper.max_width)
+        clear[tried] |= free
+    return widths, clear
 
 
 def suppress(grasps: Grasps, distance: float = 0.02, angle: float = 0.5, limit: int | None = None) -> np.ndarray:

@@ -10,11 +10,11 @@ from scipy.spatial import cKDTree
 from dropclip_ros.antipodal import AntipodalConfig, sample_antipodal
 from dropclip_ros.errors import DropclipError, Status
 from dropclip_ros.geometry import Intrinsics, project, transform_points
-from dropclip_ros.grasps import Grasps, colliding, height_above, points_between, thin_cloud
+from dropclip_ros.grasps import Grasps, colliding, height_above, openings, points_between, thin_cloud
 from dropclip_ros.grippers import ROBOTIQ_2F_140, Gripper
 
 VOXEL = 0.005  # m, of the clouds that rules look at
-_STEP = 0.01  # m, between openings that are tried
+STEP = 0.01  # m, between openings that are tried
 BELONGS = 0.01  # m; what is seen this close to the target's points is the target's too
 STANDING = 0.008  # m above the table; what is lower is not looked at when a target is sampled: it may be the table
 # For a target alone there is time to look closely, and need to take hold of what is flat.
@@ -173,7 +173,11 @@ def _match(grasps: Grasps, target: np.ndarray, config: MatchConfig, gripper: Gri
     cost = distances if config.rank == "distance" else -grasps.score * np.exp(-distances / config.distance_scale)
     indices = kept[np.lexsort((-grasps.score[kept], cost[kept]))][:config.top_k]
     chosen = grasps[indices]
-    widths = _openings(chosen, config, gripper, surroundings) if config.open_wider else chosen.width
+    widths = chosen.width
+    if config.open_wider:
+        seen = surroundings.points[thin_cloud(surroundings.points, VOXEL)]
+        widths, _ = openings(chosen, seen, gripper, config.open_wider, STEP, surroundings.table, config.clearance,
+                             config.max_hits)  # fmt: skip
     return Match(indices, chosen, widths, distances[indices], centre, dropped)
 
 
@@ -206,20 +210,6 @@ def _passes(rule: str, grasps: Grasps, target: np.ndarray, config: MatchConfig, 
     seen = surroundings.points[thin_cloud(surroundings.points, VOXEL)]
     others = points_between(grasps, seen[cKDTree(target).query(seen)[0] > BELONGS], gripper)
     return others <= config.max_others * (held + others)
-
-
-def _openings(grasps: Grasps, config: MatchConfig, gripper: Gripper, surroundings: Surroundings) -> np.ndarray:
-    """The widest openings (N,) m to which each hand can go from its own in clear steps, thinner than fingers are."""
-    seen = surroundings.points[thin_cloud(surroundings.points, VOXEL)]
-    widths, going = grasps.width.copy(), grasps.width < gripper.max_width
-    for more in np.append(np.arange(_STEP, config.open_wider, _STEP), config.open_wider):
-        wider = replace(grasps, width=np.minimum(grasps.width + more, gripper.max_width))[going]
-        clear = ~colliding(wider, seen, gripper, 0, config.max_hits)
-        clear &= height_above(wider, surroundings.table, gripper) >= config.clearance
-        going[going] = clear
-        widths[going] = wider.width[clear]
-        going &= widths < gripper.max_width
-    return widths
 
 
 def target_centre(points: np.ndarray, config: MatchConfig = MatchConfig()) -> np.ndarray:

@@ -16,7 +16,7 @@ import torch
 from dropclip_ros.arrays import Array, like
 from dropclip_ros.devices import enough_memory, usable_device
 from dropclip_ros.geometry import Intrinsics
-from dropclip_ros.grasps import Grasps, colliding, fill_down, height_above, points_between, suppress, thin_cloud
+from dropclip_ros.grasps import Grasps, fill_down, openings, points_between, suppress, thin_cloud
 from dropclip_ros.grippers import ROBOTIQ_2F_140, Gripper
 from dropclip_ros.hggd.checkpoint import load_networks
 from dropclip_ros.hggd.config import Corner, DetectionConfig
@@ -28,7 +28,7 @@ from dropclip_ros.hggd.regions import fuse, regions, sample_points
 SHIPPED = Path(__file__).parents[1] / "model" / "hggd.pt"
 VOXEL = 0.005  # m, of the cloud that grasps are checked against
 TABLE_CLEARANCE = 0.002  # m, of the gripper above a table that is known
-WIDER = 0.015  # m, between openings that are tried
+STEP = 0.015  # m, between openings that are tried
 STANDING = 0.01  # m; what is seen lower is the table, with noise
 
 
@@ -70,7 +70,8 @@ class Hggd:
         grasps = grasps[points_between(grasps, cloud, gripper) >= detection.held_points]
         if table is not None:
             cloud = fill_down(cloud[cloud @ table[:3] + table[3] > STANDING], table, 1.5 * VOXEL)
-        grasps = _opened(grasps, cloud, table, gripper, detection.open_wider)
+        widths, clear = openings(grasps, cloud, gripper, detection.open_wider, STEP, table, TABLE_CLEARANCE)
+        grasps = replace(grasps, width=widths)[clear]
         return grasps[suppress(grasps, detection.nms_distance, detection.nms_angle, detection.top_k)]
 
     @torch.inference_mode()
@@ -93,22 +94,6 @@ class Hggd:
         rows = decode_regions(logits, offsets, centers, positions, self.networks.gamma, self.networks.beta,
                               view.intrinsics, detection.per_region, detection.depth)
         return Grasps.from_rows(rows.cpu().double().numpy())
-
-
-def _opened(grasps: Grasps, cloud: np.ndarray, table: np.ndarray | None, gripper: Gripper, most: float) -> Grasps:
-    """Those that collide with nothing as they are or up to `most` (m) wider, opened on from there while that stays so:
-    fingers may clear the flank of what they hold, but do not step over what stands beside it."""
-    width, free, going = grasps.width.copy(), np.zeros(len(grasps), dtype=bool), np.ones(len(grasps), dtype=bool)
-    for more in np.append(np.arange(0, most, WIDER), most):
-        wider = replace(grasps, width=np.minimum(grasps.width + more, gripper.max_width))[going]
-        clear = ~colliding(wider, cloud, gripper, voxel_size=0)
-        if table is not None:
-            clear &= height_above(wider, table, gripper) > TABLE_CLEARANCE
-        tried = np.flatnonzero(going)
-        width[tried[clear]] = wider.width[clear]
-        going[tried] = (clear | ~free[tried]) & (wider.width < gripper.max_width)
-        free[tried] |= clear
-    return replace(grasps, width=width)[free]
 
 
 def _within(points: Array, workspace: tuple[Corner, Corner]) -> Array:
