@@ -119,7 +119,8 @@ class Match:
 def match_grasps(grasps: Grasps, target_points: np.ndarray, config: MatchConfig = MatchConfig(),
                  gripper: Gripper = ROBOTIQ_2F_140, surroundings: Surroundings | None = None) -> Match:
     """The `top_k` grasps whose fingertips are nearest to the centre of the target points (n, 3) (A.7), or the best by
-    score and distance, of those that the rules leave.
+    score and distance, of those that the rules leave; with `sample_target`, where none is left, of those sampled on the
+    target.
 
     All in one frame, in metres; the paper uses the world frame, but the choice changes nothing, for distances stay.
     At equal distance the better score goes first. BAD_REQUEST if the target has no finite points; NO_GRASPS if there
@@ -137,7 +138,9 @@ def match_grasps(grasps: Grasps, target_points: np.ndarray, config: MatchConfig 
     try:
         return _match(grasps, target, config, gripper, surroundings)
     except DropclipError as none_left:
-        sampled = _sample(target, gripper, surroundings) if config.sample_target else Grasps.empty()
+        if not config.sample_target:
+            raise
+        sampled = _sample(target, gripper, surroundings)
         anywhere = replace(config, max_distance=None)  # on the target, as all of them are
         try:
             return replace(_match(sampled, target, anywhere, gripper, surroundings), sampled=none_left.message)

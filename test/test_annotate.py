@@ -455,7 +455,7 @@ def test_a_killed_process_loses_only_what_was_under_way(run, endpoint, tmp_path,
     said = None
     while said is None:
         process.send_signal(number)
-        with suppress(subprocess.TimeoutExpired):  # Python drops an interrupt that comes within a destructor
+        with suppress(subprocess.TimeoutExpired):  # an interrupt may be lost, as Python does within a destructor
             _, said = process.communicate(timeout=15)  # not as long as the answer takes
     assert len(endpoint.requests) == 2
     assert process.returncode and KEY not in said
