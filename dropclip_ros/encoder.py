@@ -7,15 +7,18 @@ Parameter names and layout are those of MinkowskiEngine's MinkUNet14D, so its ch
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import relu_
+from torch.nn.functional import normalize, one_hot, relu_
 
 from dropclip_ros.sparse import Grid, make_grid
 
 PLANES = 8  # four blocks on the way down, four on the way up
 OFFSET_UNIT = 16
+LEAST_VARIANCE = 1e-4  # below it a root is steep
+
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,7 @@ class EncoderConfig:
     planes: of the four blocks down (at 2, 4, 8, 16 voxels) and the four up (at 8, 4, 2, 1 voxels).
     offsets: a second head, beside the paper's: from each voxel to the middle of what is seen of its object, in units of
         OFFSET_UNIT voxels.
+    objects: width of the hidden layer of a third head, which says what a whole object is; 0 for none.
     """
 
     in_channels: int = 3
@@ -33,6 +37,7 @@ class EncoderConfig:
     stem: int = 32
     planes: tuple[int, ...] = (32, 64, 128, 256, 384, 384, 384, 384)
     offsets: bool = False
+    objects: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "planes", tuple(self.planes))
@@ -45,6 +50,13 @@ class EncoderConfig:
                 raise ValueError(f"{name} must be an integer in [1, 4096]; got {width!r}")
         if not isinstance(self.offsets, bool):
             raise ValueError(f"offsets must be true or false; got {self.offsets!r}")
+        if not isinstance(self.objects, int) or isinstance(self.objects, bool) or not 0 <= self.objects <= 4096:
+            raise ValueError(f"objects must be an integer in [0, 4096]; got {self.objects!r}")
+
+    @property
+    def described(self) -> int:
+        """Numbers that `MinkUNet14D.describe` has on an object."""
+        return 2 * (self.in_channels + sum(self.planes[4:])) + 4
 
 
 class SparseConv(nn.Module):
@@ -124,6 +136,18 @@ class BasicBlock(nn.Module):
         return convolve(self.conv2, self.norm2, inner, grid, level, level, shortcut, rows)
 
 
+class Activations(NamedTuple):
+    """What a pass leaves: `decoded` (N, planes[-1]) in the type of the heads, coords (N, 4) and feats (N, in_channels),
+    all in the caller's order; the grid, and what the four blocks on the way up put out, at 8, 4, 2 and 1 voxels, in the
+    grid's order."""
+
+    decoded: Tensor
+    coords: Tensor
+    feats: Tensor
+    grid: Grid
+    levels: list[Tensor]
+
+
 class MinkUNet14D(nn.Module):
     """Sparse U-Net with one `BasicBlock` a stage.
 
@@ -131,7 +155,7 @@ class MinkUNet14D(nn.Module):
     built from them before (`SparseGrid`, `MinkowskiGrid`); feats float (N, in_channels). Returns (N, out_channels)
     in the caller's row order, or `rows` of it. Raises ValueError for coordinates a grid refuses or a count that does
     not match. `decode` is the same without the last layer; `head` and, where the configuration has it, `offset` (N, 3)
-    go on its rows, on all or on some.
+    go on its rows, on all or on some. `of_objects` says what whole objects are, where it has a head for that.
     """
 
     def __init__(self, config: EncoderConfig | None = None):
@@ -155,6 +179,12 @@ class MinkUNet14D(nn.Module):
             width = planes[stage]
         self.final = SparseConv(width, config.out_channels, 1, bias=True)
         self.offset = nn.Linear(width, 3) if config.offsets else None
+        self.objects = None
+        if config.objects:
+            layers = nn.Linear(config.described, config.objects), nn.Linear(config.objects, config.out_channels)
+            nn.init.zeros_(layers[1].weight)  # what is untrained changes nothing
+            nn.init.zeros_(layers[1].bias)
+            self.objects = nn.Sequential(layers[0], nn.GELU(), layers[1])
 
     def forward(self, coords: Tensor | Grid, feats: Tensor, rows: Tensor | None = None) -> Tensor:
         return self.head(self.decode(coords, feats, rows))
@@ -185,6 +215,59 @@ class MinkUNet14D(nn.Module):
         elsewhere. In training mode it is, since batch norm's statistics are those of all voxels.
         """
         grid = make_grid(coords) if isinstance(coords, Tensor) else coords
+        asked = None if rows is None or self.training else grid.locate(rows)
+        x = self._blocks(grid, feats, asked)[-1]
+        if asked is None:
+            x = grid.restore(x)
+            x = x if rows is None else x.index_select(0, rows)
+        return x.to(self.final.kernel.dtype)
+
+    def activations(self, coords: Tensor, feats: Tensor) -> Activations:
+        """`decode`, with what it came by, for `describe`. coords (N, 4) b, x, y, z or (N, 3)."""
+        grid = make_grid(coords)
+        levels = self._blocks(grid, feats)
+        return Activations(grid.restore(levels[-1]).to(self.final.kernel.dtype), coords, feats, grid, levels)
+
+    def of_objects(self, passed: Activations, owner: Tensor, count: int) -> Tensor:
+        """Unit features (count, out_channels) of whole objects: that of their mean voxel, moved by what the head
+        `objects` makes of `describe`, whose arguments these are.
+
+        Coarse blocks know more of what an object is than the last one, which has to tell voxels apart in few channels.
+        """
+        described = self.describe(passed, owner, count)
+        first = 4 + 2 * self.config.in_channels
+        mean = described[:, first : first + self.config.planes[-1]]
+        return normalize(normalize(self.head(mean), dim=1) + self.objects(described), dim=1)
+
+    def describe(self, passed: Activations, owner: Tensor, count: int) -> Tensor:
+        """What is known of whole objects, (count, config.described).
+
+        owner, int64 (N,): which object 0.. each voxel is of, -1 for none. Of its voxels: the logarithm of their number,
+        deviations along the principal axes in the plane of the table and across it, in units of OFFSET_UNIT voxels;
+        mean and deviation of the colours, then of what each block on the way up says there, the last block first.
+        """
+        kind = self.final.kernel.dtype
+        member = one_hot(owner + 1, count + 1)[:, 1:].to(kind)  # (N, count)
+        size = member.sum(0).clamp(min=1)[:, None]
+        feats, xyz = passed.feats.to(kind), passed.coords[:, -3:].to(kind) / OFFSET_UNIT
+        x, y, z = (xyz - xyz.mean(0)).T
+        at, squares = (member.T @ torch.stack(of, 1) / size for of in ((x, y, z), (x * x, y * y, z * z, x * y)))
+        xx, yy, zz = (squares[:, :3] - at * at).T
+        xy = squares[:, 3] - at[:, 0] * at[:, 1]
+        middle, half = (xx + yy) / 2, (((xx - yy) / 2) ** 2 + xy**2).sqrt()
+        spread = torch.stack([middle + half, middle - half, zz], 1).clamp(min=LEAST_VARIANCE).sqrt()
+        found = [size.log(), spread, *_moments(member, feats)]
+        member, same = passed.grid.permute(member), torch.eye(count, device=owner.device, dtype=kind).expand(8, -1, -1)
+        for level, outputs in enumerate(reversed(passed.levels)):
+            if level:  # how many of each object's voxels lie in a larger one
+                with torch.no_grad():
+                    member = passed.grid.convolve(member, same, None, level - 1, level)
+            found += _moments(member, outputs.to(kind))
+        return torch.cat(found, 1)
+
+    def _blocks(self, grid: Grid, feats: Tensor, rows: Tensor | None = None) -> list[Tensor]:
+        """What the blocks on the way up put out, in the grid's order; of the last, where `rows` are given, those of the
+        grid's rows alone."""
         if feats.ndim != 2 or feats.shape[1] != self.config.in_channels:
             raise ValueError(f"features must be (N, {self.config.in_channels}); got {tuple(feats.shape)}")
         if len(feats) != len(grid):
@@ -192,7 +275,7 @@ class MinkUNet14D(nn.Module):
         stage = self.get_submodule
         x = grid.permute(feats).to(self.conv0p1s1.kernel.dtype)
         x = convolve(self.conv0p1s1, self.bn0, x, grid, 0, 0)
-        skips = [x]
+        skips, found = [x], []
         for i in range(1, 5):
             x = convolve(stage(f"conv{i}p{1 << i - 1}s2"), stage(f"bn{i}"), x, grid, i - 1, i)
             x = stage(f"block{i}.0")(x, grid, i)
@@ -201,11 +284,9 @@ class MinkUNet14D(nn.Module):
             level = 7 - i
             x = convolve(stage(f"convtr{i}p{1 << 8 - i}s2"), stage(f"bntr{i}"), x, grid, level + 1, level)
             x = torch.cat([x, skips[level]], 1)  # the upsampled part stands first
-            if level == 0 and rows is not None and not self.training:
-                return stage("block8.0")(x, grid, 0, grid.locate(rows)).to(self.final.kernel.dtype)
-            x = stage(f"block{i + 1}.0")(x, grid, level)
-        x = grid.restore(x).to(self.final.kernel.dtype)
-        return x if rows is None else x.index_select(0, rows)
+            x = stage(f"block{i + 1}.0")(x, grid, level, rows if level == 0 else None)
+            found.append(x)
+        return found
 
     @torch.no_grad()
     def fuse(self, dtype: torch.dtype = torch.float32) -> MinkUNet14D:
@@ -229,3 +310,10 @@ class MinkUNet14D(nn.Module):
                 block.conv2.bias += projection.bias
                 projection.bias = None
         return self.eval()
+
+
+def _moments(member: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and deviation (K, C) of values (n, C) over the objects that `member` (n, K) counts."""
+    share = member.T / member.sum(0).clamp(min=1)[:, None]
+    mean = share @ values
+    return mean, (share @ values**2 - mean**2).clamp(min=LEAST_VARIANCE).sqrt()

@@ -24,7 +24,7 @@ from threadpoolctl import ThreadpoolController
 from dropclip_ros.arrays import Array, cast, host, indices
 from dropclip_ros.crop import crop_above
 from dropclip_ros.devices import enough_memory, usable_device
-from dropclip_ros.encoder import OFFSET_UNIT
+from dropclip_ros.encoder import OFFSET_UNIT, Activations
 from dropclip_ros.errors import DropclipError, Status
 from dropclip_ros.geometry import Intrinsics, RgbdFrame, backproject, invert_pose, transform_points
 from dropclip_ros.grounding import (
@@ -250,7 +250,7 @@ class Grounder:
             local = cast(transform_points(invert_pose(table.frame), points), "float32")
             voxels = voxelize(local, cast(colors, "float32") / 255, self.config.voxels)
         with _timed(timing, "encoder"), enough_memory(self.device):
-            features, middles = self._features(voxels)
+            passed, features, middles = self._features(voxels)
         with _timed(timing, "instances"), enough_memory(self.device):
             if objects is None:
                 eye = invert_pose(table.frame)[:3, 3]
@@ -264,7 +264,7 @@ class Grounder:
                 instances = np.unique(np.append(0, shown), return_inverse=True)[1][1:]
             if not instances.any():
                 raise _empty_scene(f"only specks stand on the table, none of {self.objects.min_voxels} voxels")
-            pooled = pool_features(features, instances) @ self.basis.T
+            pooled = self._instance_features(passed, features, instances)
         if self.image is not None:
             with _timed(timing, "image"), enough_memory(self.device):
                 labels = np.zeros(frame.depth.size, np.int64)
@@ -275,17 +275,25 @@ class Grounder:
             frame, table, points, pixels, colors, voxels, features, self.basis, middles, instances, pooled, timing
         )
 
-    def _features(self, voxels: Voxels) -> tuple[torch.Tensor, Array | None]:
-        """Unit features (M,D), and the middles (M,3) m of their objects where the encoder has a head for it."""
+    def _features(self, voxels: Voxels) -> tuple[Activations, torch.Tensor, Array | None]:
+        """What the encoder's pass left, unit features (M,D), and the middles (M,3) m of their objects where the encoder
+        has a head for it."""
         coords, feats, centers = (
             torch.as_tensor(of, device=self.device) for of in (voxels.coords, voxels.feats, voxels.centers)
         )
-        decoded = self.encoder.decode(coords, feats)
-        features, middles = F.normalize(self.thin_head(decoded), dim=-1), None
+        passed = self.encoder.activations(coords, feats)
+        features, middles = F.normalize(self.thin_head(passed.decoded), dim=-1), None
         if self.encoder.offset is not None:
-            middles = centers + OFFSET_UNIT * self.config.voxels.edge * self.encoder.offset(decoded)
+            middles = centers + OFFSET_UNIT * self.config.voxels.edge * self.encoder.offset(passed.decoded)
             middles = middles if self.uploads else host(middles)
-        return features, middles
+        return passed, features, middles
+
+    def _instance_features(self, passed: Activations, features: torch.Tensor, instances: np.ndarray) -> torch.Tensor:
+        """Unit feature (K,C) of each instance 1..K: by the encoder's head for whole objects, else its voxels' mean."""
+        if self.encoder.objects is None:
+            return pool_features(features, instances) @ self.basis.T
+        owner = torch.as_tensor(instances, device=self.device) - 1
+        return self.encoder.of_objects(passed, owner, int(instances.max()))
 
     def _negatives(self, query: str, negatives: Sequence[str], mode: str) -> list[str]:
         """The phrases of a mode, cleaned, without the query itself (a negative equal to it would cancel it)."""

@@ -27,7 +27,7 @@ def widen(wide: MinkUNet14D, narrow: MinkUNet14D) -> None:
         if name not in target:  # a head that is not wanted any more
             continue
         new = target[name]
-        if not old.ndim:
+        if not old.ndim or (name.startswith("objects.") and new.shape != old.shape):  # it sees all widths
             continue
         if not name.endswith("kernel"):
             new[..., : old.shape[-1]] = old

@@ -189,6 +189,10 @@ class DistillConfig:
     """Phrases it compares on, drawn anew at each step."""
     offset_weight: float = 0.0
     """Weight of the distance to the object's middle; above 0 the network has the head for it (ours)."""
+    object_weight: float = 0.0
+    """Weight of the cosine distance of what a head says of a whole object; above 0 the network has that head (ours)."""
+    object_hidden: int = 512
+    """Width of that head's hidden layer."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     """Augmentation of the samples."""
     workers: int = 2
@@ -230,7 +234,8 @@ class DistillConfig:
     @property
     def encoder(self) -> EncoderConfig:
         """The network's shape."""
-        return EncoderConfig(3, self.feat_dim, self.stem, self.planes, offsets=self.offset_weight > 0)
+        hidden = self.object_hidden if self.object_weight > 0 else 0
+        return EncoderConfig(3, self.feat_dim, self.stem, self.planes, self.offset_weight > 0, hidden)
 
     @property
     def voxels(self) -> VoxelConfig:

@@ -84,17 +84,23 @@ class Sample(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Some samples: coords (M,4) b, x, y, z, feats (M,3); of the m supervised voxels: row in coords, index of the
-    object, its weight and the offset to the object's middle (m,3); targets (K,C) and classes (K,) of the objects."""
+    """Some samples: coords (M,4) b, x, y, z, feats (M,3), owners (M,): index of the object, -1 for none; of the m
+    supervised voxels: row in coords, weight and the offset to the object's middle (m,3); targets (K,C) and classes (K,)
+    of the objects."""
 
     coords: Tensor
     feats: Tensor
+    owners: Tensor
     rows: Tensor
-    objects: Tensor
     weights: Tensor
     offsets: Tensor
     targets: Tensor
     classes: Tensor
+
+    @property
+    def objects(self) -> Tensor:
+        """Index of the object of each supervised voxel, (m,)."""
+        return self.owners[self.rows]
 
     def to(self, device: torch.device) -> Batch:
         return Batch(*(tensor.to(device, non_blocking=True) for tensor in self))
@@ -208,7 +214,7 @@ def _classes(source: Source, s: int) -> np.ndarray:
 
 def collate(samples: Sequence[Sample], config: DistillConfig) -> Batch:
     """Samples as one batch."""
-    coords, rows, objects, weights, offsets, first, before = [], [], [], [], [], 0, 0
+    coords, owners, rows, weights, offsets, first, before = [], [], [], [], [], 0, 0
     for b, sample in enumerate(samples):
         row, chosen, xyz = sample.row, sample.chosen, sample.coords
         coords.append(np.concatenate([np.full((len(xyz), 1), b, np.int32), xyz], axis=1))
@@ -221,15 +227,15 @@ def collate(samples: Sequence[Sample], config: DistillConfig) -> Batch:
         # "root" is between "every voxel alike" (big objects rule) and "every object alike" (specks rule)
         weights.append(1 / np.sqrt(np.maximum(size, 20))[of] if config.voxel_weights == "root" else np.ones(len(of)))
         rows.append(chosen + before)
-        objects.append(of + first)
+        owners.append(np.where(known, row + first, -1))
         first, before = first + len(size), before + len(xyz)
     feats = np.concatenate([sample.colors for sample in samples])
-    of_voxels = [torch.from_numpy(np.concatenate(parts)) for parts in (coords, rows, objects, weights, offsets)]
-    coords, rows, objects, weights, offsets = of_voxels
+    of_voxels = [torch.from_numpy(np.concatenate(parts)) for parts in (coords, owners, rows, weights, offsets)]
+    coords, owners, rows, weights, offsets = of_voxels
     classes = torch.from_numpy(np.concatenate([sample.classes for sample in samples]))
     targets = torch.cat([sample.targets for sample in samples]).float()
     return Batch(
-        coords, torch.from_numpy(feats), rows, objects, weights.float(), offsets.float(), targets, classes.long()
+        coords, torch.from_numpy(feats), owners, rows, weights.float(), offsets.float(), targets, classes.long()
     )
 
 

@@ -61,7 +61,9 @@ def card(
         f"A MinkUNet14D ({millions:.1f} M parameters, stem {shape.stem}, planes {', '.join(map(str, shape.planes))}, "
         f"{shape.out_channels} channels out, fp16 on disk) that maps the coloured voxels ({edge:g} mm) of one RGB-D "
         f"view to the space of the text encoder `{model.text.model}`"
-        + ("; a second head points to the middle of each voxel's object." if shape.offsets else "."),
+        + ("; a second head points to the middle of each voxel's object" if shape.offsets else "")
+        + ("; a third one says what a whole object is" if shape.objects else "")
+        + ".",
         "",
         f"**Data.** {data}",
         "",
@@ -98,6 +100,7 @@ def _losses(recipe: DistillConfig) -> str:
         "category": recipe.use_cls_head,
         "phrases": recipe.phrase_weight > 0,
         "object middles": recipe.offset_weight > 0,
+        "whole objects": recipe.object_weight > 0,
     }
     return f"Losses: {', '.join(name for name, on in named.items() if on)}."
 

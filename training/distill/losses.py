@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from dropclip_ros.encoder import MinkUNet14D
+from dropclip_ros.encoder import Activations, MinkUNet14D
 from training.distill.config import DistillConfig
 from training.distill.data import Batch
 from training.distill.processes import summed, world
@@ -67,19 +67,20 @@ class Student(nn.Module):
         """Weighted losses of a batch; their sum is what is learned. columns (p,): which phrases to compare on. half:
         convolve in bf16.
 
-        cosine: distance of each voxel from its object's target (eq. 6). aux, cls: see `DistillConfig`. phrases: KL
-        divergence from what the target says about phrases to what the object's mean feature says: directions that
-        phrases do not tell apart count for little. offset: distance of the predicted middle of the object, in
-        units of 16 voxels.
+        cosine: distance of each voxel from its object's target (eq. 6). aux, cls: see `DistillConfig`. objects: the
+        same of what the head for whole objects says. phrases: KL divergence from what the target says about phrases to
+        what the object's mean feature, and that head, say: directions that phrases do not tell apart count for little.
+        offset: distance of the predicted middle of the object, in units of 16 voxels.
         """
-        config = self.config
-        decoded = F.dropout(self._decode(batch, half)[batch.rows], config.dropout_rate, self.training)
+        config, passed = self.config, self._pass(batch, half)
+        decoded = F.dropout(passed.decoded[batch.rows], config.dropout_rate, self.training)
         features = F.normalize(self.encoder.head(decoded), dim=-1, eps=EPS)
         pooled = features.new_zeros(len(batch.targets), features.shape[1]).index_add(0, batch.objects, features)
         seen = torch.bincount(batch.objects, minlength=len(batch.targets)) > 0
         pooled = F.normalize(pooled, dim=-1, eps=EPS)
         total, objects = summed(torch.stack([batch.weights.sum(), seen.sum().float()])).unbind()
         total, objects = total / world(), objects / world()
+        answers = [pooled]  # of an object each
 
         distance = 1 - (features * batch.targets[batch.objects]).sum(-1)
         losses = {"cosine": (distance * batch.weights).sum() / total}
@@ -91,19 +92,24 @@ class Student(nn.Module):
         if config.offset_weight:
             error = (self.encoder.offset(decoded) - batch.offsets).norm(dim=-1)
             losses["offset"] = config.offset_weight * (error * batch.weights).sum() / total
+        if config.object_weight:
+            answers.append(self.encoder.of_objects(passed, batch.owners, len(batch.targets)))
+            wrong = 1 - (answers[-1] * batch.targets).sum(-1)[seen]
+            losses["objects"] = config.object_weight * wrong.sum() / objects
         if config.phrase_weight:
             text = self.text[columns].T * config.phrase_scale
-            said, wanted = (F.log_softmax(x[seen] @ text, dim=-1) for x in (pooled, batch.targets))
-            divergence = F.kl_div(said, wanted, reduction="sum", log_target=True)
+            *said, wanted = (F.log_softmax(x[seen] @ text, dim=-1) for x in (*answers, batch.targets))
+            divergence = sum(F.kl_div(one, wanted, reduction="sum", log_target=True) for one in said)
             losses["phrases"] = config.phrase_weight * divergence / objects
         return losses
 
-    def _decode(self, batch: Batch, half: bool) -> Tensor:
+    def _pass(self, batch: Batch, half: bool) -> Activations:
         if not half:
-            return self.encoder.decode(batch.coords, batch.feats)
+            return self.encoder.activations(batch.coords, batch.feats)
         kernels = {k: v.bfloat16() for k, v in self.encoder.named_parameters() if k.endswith("kernel")}
-        return functional_call(_Decoder(self.encoder), {f"encoder.{k}": v for k, v in kernels.items()},
-                               (batch.coords, batch.feats)).float()  # fmt: skip
+        passed = functional_call(_Passing(self.encoder), {f"encoder.{k}": v for k, v in kernels.items()},
+                                 (batch.coords, batch.feats))  # fmt: skip
+        return passed._replace(decoded=passed.decoded.float())
 
     def _aux(self, batch: Batch, features: Tensor, pooled: Tensor, seen: Tensor) -> Tensor:
         """The auxiliary loss, within each scene: so it does not matter which process has which."""
@@ -124,12 +130,12 @@ class Student(nn.Module):
         return torch.stack(sums).sum() * world() / summed(torch.stack(counts).sum().float()).clamp(min=1)
 
 
-class _Decoder(nn.Module):
-    """`MinkUNet14D.decode` as a forward, so that its kernels can be swapped for half ones."""
+class _Passing(nn.Module):
+    """`MinkUNet14D.activations` as a forward, so that its kernels can be swapped for half ones."""
 
     def __init__(self, encoder: MinkUNet14D) -> None:
         super().__init__()
         self.encoder = encoder
 
-    def forward(self, coords: Tensor, feats: Tensor) -> Tensor:
-        return self.encoder.decode(coords, feats)
+    def forward(self, coords: Tensor, feats: Tensor) -> Activations:
+        return self.encoder.activations(coords, feats)

@@ -62,9 +62,10 @@ def read_minkowski(path: Path) -> MinkUNet14D:
 def write_minkowski(path: Path, encoder: MinkUNet14D) -> None:
     """A plain state dict that MinkowskiEngine's MinkUNet14D loads with torch.load(path, weights_only=True).
 
-    The head for object middles, which it does not have, is left out.
+    The heads for object middles and for whole objects, which it does not have, are left out.
     """
-    state = {k: v.detach().cpu().clone() for k, v in encoder.state_dict().items() if not k.startswith("offset.")}
+    kept = {k: v for k, v in encoder.state_dict().items() if not k.startswith(("offset.", "objects."))}
+    state = {name: tensor.detach().cpu().clone() for name, tensor in kept.items()}
     with beside(path, replace=True) as part:
         torch.save(state, part)
 
@@ -119,7 +120,8 @@ def _shape_of(state: Mapping[str, Tensor], path: Path) -> EncoderConfig:
     try:
         planes = tuple(state[f"block{stage}.0.conv2.kernel"].shape[2] for stage in range(1, PLANES + 1))
         _, channels, stem = state[FIRST].shape
-        return EncoderConfig(channels, state["final.kernel"].shape[-1], stem, planes, "offset.weight" in state)
+        out, hidden = state["final.kernel"].shape[-1], len(state.get("objects.0.weight", ()))
+        return EncoderConfig(channels, out, stem, planes, "offset.weight" in state, hidden)
     except (KeyError, IndexError, ValueError) as error:
         raise DistillError(f"{path}: no layout of MinkUNet14D ({error}); other networks are not read") from error
 
