@@ -30,6 +30,7 @@ def tiny(**changes) -> DistillConfig:
         "feat_dim": 4, "stem": 4, "planes": (4, 4, 8, 8, 8, 8, 4, 8), "batch_size": 2, "steps": 2, "partial_steps": 4,
         "base_lr": 1e-2, "partial_base_lr": 1e-2, "min_lr": 1e-3, "workers": 0, "save_every": 1, "log_every": 1,
         "use_aux_loss": True, "use_cls_head": True, "offset_weight": 1.0, "supervised_share": 0.5,
+        "object_weight": 1.0, "object_hidden": 8,
     }  # fmt: skip
     return DistillConfig(**fields | changes)
 

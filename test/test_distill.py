@@ -209,12 +209,24 @@ def test_the_triplet_loss_wants_the_own_target_nearer_than_the_nearest_other():
 
 def test_the_main_loss_is_equation_6(tmp_path):
     batch = Batches(source(tmp_path), tiny(), 0)[0]
-    config = tiny(use_aux_loss=False, use_cls_head=False, offset_weight=0.0)
+    config = tiny(use_aux_loss=False, use_cls_head=False, offset_weight=0.0, object_weight=0.0)
     encoder = MinkUNet14D(config.encoder)
     losses = Student(encoder, config)(batch, torch.zeros(0, dtype=torch.long))
     said = encoder(batch.coords, batch.feats)[batch.rows]
     expected = 1 - F.cosine_similarity(said, batch.targets[batch.objects]).mean()
     assert set(losses) == {"cosine"} and losses["cosine"].item() == pytest.approx(expected.item(), abs=1e-5)
+
+
+def test_whole_objects_are_learnt_beside_voxels(tmp_path):
+    data, alone = source(tmp_path), {"use_aux_loss": False, "use_cls_head": False, "offset_weight": 0.0}
+    batch = Batches(data, tiny(), 0)[0]
+    assert batch.owners.unique().tolist() == list(range(len(batch.targets)))  # these boxes are all that there is
+    config, losses = tiny(partial_steps=30, phrase_weight=0.1, **alone), []
+    for steps in (1, 40):
+        encoder = distill(data, dataclasses.replace(config, partial_steps=steps), text=torch.eye(4))
+        losses.append(Student(encoder, config, torch.eye(4))(batch, torch.arange(4)))
+    assert set(losses[0]) == {"cosine", "objects", "phrases"}
+    assert losses[1]["objects"] < min(losses[1]["cosine"], 0.5 * losses[0]["objects"])
 
 
 def test_half_precision_learns_the_same_and_keeps_full_weights(tmp_path):
@@ -231,7 +243,8 @@ def test_half_precision_learns_the_same_and_keeps_full_weights(tmp_path):
 
 
 def test_distillation_learns(tmp_path):
-    plain = {"use_aux_loss": False, "use_cls_head": False, "offset_weight": 0.0, "supervised_share": 1.0}
+    plain = {"use_aux_loss": False, "use_cls_head": False, "offset_weight": 0.0, "object_weight": 0.0,
+             "supervised_share": 1.0}  # fmt: skip
     calm = dataclasses.replace(STILL, shift_max=0.4)
     config = tiny(steps=6, partial_steps=60, stem=16, planes=(16,) * 8, augment=calm, **plain)
     data = source(tmp_path)

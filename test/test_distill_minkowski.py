@@ -148,14 +148,14 @@ def test_training_starts_from_either_kind_of_checkpoint(tmp_path):
     for path in (tmp_path / "w.pth", tmp_path / "model"):
         trained = distill(data, config, start_from=start_encoder(path)).state_dict()
         for name, parameter in start.named_parameters():
-            if not name.startswith("offset"):
+            if not name.startswith(("offset", "objects")):
                 torch.testing.assert_close(trained[name], parameter.data, atol=1e-4, rtol=1e-3)  # fp16 on disk
     distill(data, tiny(offset_weight=0.0, steps=1, partial_steps=1), start_from=start)  # which has one head more
     with pytest.raises(DistillError, match=r"channels in and out \(3, 4\): expected those of .*\(3, 6\)"):
         distill(data, config, start_from=MinkUNet14D(EncoderConfig(3, 6, 4, config.planes)))
 
 
-def test_the_head_for_middles_stays_at_home(tmp_path):
-    encoder = MinkUNet14D(EncoderConfig(3, 6, 4, TINY.planes, offsets=True))
+def test_heads_of_ours_stay_at_home(tmp_path):
+    encoder = MinkUNet14D(EncoderConfig(3, 6, 4, TINY.planes, offsets=True, objects=7))
     write_minkowski(tmp_path / "w.pth", encoder)
     assert read_minkowski(tmp_path / "w.pth").config == TINY

@@ -69,7 +69,8 @@ def test_two_processes_under_torchrun_have_the_loss_curve_of_one(tmp_path):
     curves = []
     for run in ("one", "two"):
         lines = [json.loads(line) for line in (tmp_path / run / "losses.jsonl").read_text().splitlines()]
-        curves.append([[line[k] for k in ("cosine", "aux", "cls", "offset", "norm")] for line in lines if "lr" in line])
+        names = ("cosine", "aux", "cls", "offset", "objects", "norm")
+        curves.append([[line[name] for name in names] for line in lines if "lr" in line])
         assert {"val/cosine", "val/objects"} <= lines[-1].keys()
     assert len(curves[0]) == 6
     one, two = map(np.array, curves)

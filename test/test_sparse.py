@@ -5,6 +5,7 @@ import copy
 from contextlib import contextmanager, nullcontext
 from unittest.mock import patch
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -12,10 +13,10 @@ from hypothesis import strategies as st
 from torch.nn.functional import cosine_similarity, normalize
 
 from dropclip_ros import native
-from dropclip_ros.encoder import EncoderConfig, MinkUNet14D
+from dropclip_ros.encoder import LEAST_VARIANCE, OFFSET_UNIT, EncoderConfig, MinkUNet14D
 from dropclip_ros.sparse import SparseGrid
 
-CONFIG = EncoderConfig(out_channels=40, stem=24, planes=(24, 32, 48, 20, 50, 64, 17, 16), offsets=True)
+CONFIG = EncoderConfig(out_channels=40, stem=24, planes=(24, 32, 48, 20, 50, 64, 17, 16), offsets=True, objects=30)
 KINDS = [(0, 0, 27), (0, 0, 125), (0, 1, 8), (1, 0, 8), (1, 1, 27)]  # level, to_level, offsets
 compiled = pytest.mark.skipif(not native.available(), reason="the compiled kernels were not built")
 
@@ -109,6 +110,47 @@ def test_searching_finds_what_the_table_does(encoder, coords):
         by_table = encoder(coords, feats)
         with patch("dropclip_ros.sparse.CELLS", (0, 0)):
             close(encoder(coords, feats), by_table)
+
+
+@settings(deadline=None, max_examples=15)
+@given(clouds(1000), st.integers(1, 5), st.integers(0, 2**31))
+def test_objects_are_described_by_what_every_block_says_of_their_voxels(encoder, coords, count, seed):
+    generator = torch.Generator().manual_seed(seed)
+    feats, owner = random(len(coords), 3), torch.randint(-1, count, (len(coords),), generator=generator)
+    with torch.no_grad():
+        passed = encoder.activations(coords, feats)
+        described = encoder.describe(passed, owner, count)
+    values, parent = [feats], torch.arange(len(coords))
+    for level, outputs in enumerate(reversed(passed.levels)):
+        parent = passed.grid._parents[level - 1][parent] if level else parent
+        values.append(passed.grid.restore(outputs[parent]))
+    values = torch.cat(values, 1)
+    for k in range(count):
+        of = values[owner == k]
+        if not len(of):
+            assert torch.isfinite(described[k]).all()
+            continue
+        mean, deviation = of.mean(0), of.var(0, correction=0).clamp(min=LEAST_VARIANCE).sqrt()
+        moments = zip(mean.split([3, 16, 17, 64, 50]), deviation.split([3, 16, 17, 64, 50]), strict=True)
+        expected = torch.cat([part for both in moments for part in both])
+        assert (described[k, 4:] - expected).abs().max() < 2e-3 * expected.abs().max().clamp(min=1)
+        xyz = coords[owner == k, 1:].float() / OFFSET_UNIT
+        assert described[k, 0] == pytest.approx(np.log(len(of)), abs=1e-4)
+        assert described[k, 3] == pytest.approx(max(float(xyz[:, 2].std(correction=0)), LEAST_VARIANCE**0.5), abs=1e-2)
+        flat = torch.cov(xyz[:, :2].T, correction=0).reshape(2, 2)
+        spread = torch.linalg.eigvalsh(flat).flip(0).clamp(min=LEAST_VARIANCE).sqrt()
+        assert torch.allclose(described[k, 1:3], spread, atol=1e-2)
+
+
+def test_an_untrained_head_for_objects_says_what_the_mean_voxel_does(encoder):
+    coords = torch.cartesian_prod(torch.arange(12), torch.arange(9), torch.arange(2))
+    feats, owner = random(len(coords), 3), torch.arange(len(coords)) % 4 - 1
+    with torch.no_grad():
+        passed = encoder.activations(coords, feats)
+        found = encoder.of_objects(passed, owner, 3)
+        assert torch.equal(passed.decoded, encoder.decode(coords, feats))
+        mean = torch.stack([encoder.head(passed.decoded)[owner == k].mean(0) for k in range(3)])
+    close(found, normalize(mean, dim=1))
 
 
 @settings(deadline=None, max_examples=15)

@@ -90,13 +90,13 @@ def tabletop(seed=0):
     return View(colors[mask], depth.astype(np.float32), mask, k, pose)
 
 
-TINY = EncoderConfig(in_channels=3, out_channels=4, stem=4, planes=(4, 4, 8, 8, 8, 8, 4, 4), offsets=True)
+TINY = EncoderConfig(in_channels=3, out_channels=4, stem=4, planes=(4, 4, 8, 8, 8, 8, 4, 4), offsets=True, objects=5)
 
 
 def test_a_widened_encoder_says_what_the_narrow_one_said():
     torch.manual_seed(0)
     narrow = MinkUNet14D(TINY)
-    wide = MinkUNet14D(EncoderConfig(3, 4, stem=6, planes=(6, 6, 12, 12, 8, 16, 7, 6), offsets=True))
+    wide = MinkUNet14D(EncoderConfig(3, 4, stem=6, planes=(6, 6, 12, 12, 8, 16, 7, 6), offsets=True, objects=5))
     coords = torch.unique(torch.randint(0, 30, (300, 3)), dim=0)
     feats = torch.rand(len(coords), 3)
     narrow(coords, feats), widen(wide, narrow)
