@@ -41,7 +41,7 @@ NETWORKS = {  # what is other than in small.yaml; the second name is the group t
     ("5 mm (shipped)", "voxels"): {},
     ("7 mm", "voxels"): {"voxel_size": 0.07},
 }
-MEASURES = ("view cosine", "view objects", "view semantic", "view referring")
+MEASURES = ("view cosine", "view objects", "view semantic", "view referring", "view by instances")
 
 
 def latencies(encoders: dict[str, MinkUNet14D], configs: dict[str, DistillConfig], judge: Judge, views: int) -> dict:
@@ -68,7 +68,7 @@ def plot(rows: dict[str, dict[str, float]], path: Path) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 4), layout="constrained")
-    for axes, measure in zip(figure.subplots(1, 2), ("view objects", "view semantic"), strict=True):
+    for axes, measure in zip(figure.subplots(1, 2), ("view semantic", "view by instances"), strict=True):
         for group, colour in (("width", "C0"), ("voxels", "C1")):
             of_group = sorted((rows[name]["ms"], rows[name][measure]) for name, of in NETWORKS if of == group)
             axes.plot(*zip(*of_group, strict=True), "o-", color=colour, label=f"by {group}")

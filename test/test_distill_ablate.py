@@ -50,6 +50,7 @@ def judged(tmp_path, monkeypatch):
                 return FeatureCloud(np.arange(len(cloud)), torch.eye(4)[answers][cloud.labels - LABELS[0]], Text())
 
         monkeypatch.setattr(judge, "Student", Network)
+        monkeypatch.setattr(judge, "Instances", Network)
         config = tiny(offset_weight=0.0)
         return found(MinkUNet14D(config.encoder), config.voxels)
 
@@ -73,6 +74,7 @@ def test_a_network_that_takes_one_object_for_another_loses_by_each_measure(judge
         assert 0 < scores[f"{kind} cosine"] < 1
         assert scores[f"{kind} objects"] == pytest.approx(100 / 3)
         assert scores[f"{kind} semantic"] < 60 and scores[f"{kind} referring"] < 60
+    assert scores["view by instances"] == scores["view referring"]
 
 
 def test_every_ablation_changes_the_recipe_alone_where_it_says(tmp_path):

@@ -103,7 +103,7 @@ def stages(grounder: Grounder, model: Path | None) -> dict[str, Method]:
 
 
 def regrouped(grounder: Grounder, encoded: EncodedScene, name: str, config: ObjectConfig) -> Instances:
-    """The encoder's features, without the image's, under other instances than the shipped ones."""
+    """The mean features of voxels, without the head for whole objects and the image, of other instances than the shipped."""
     if name == "every voxel by itself":
         instances = np.arange(1, len(encoded.voxels) + 1)
     else:

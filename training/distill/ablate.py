@@ -47,12 +47,14 @@ ABLATIONS: dict[str, Changes] = {
     "no thinning": {"augment.thin_chance": 0.0},
     "without phrases": {"phrase_weight": 0.0},
     "without middles": {"offset_weight": 0.0},
-    "contrastive": {"use_aux_loss": True, "loss_weight_aux": 0.1},
+    "without whole objects": {"object_weight": 0.0},
+    "not contrastive": {"use_aux_loss": False},
     "voxels weigh alike": {"voxel_weights": "voxel"},
 }
 COLUMNS = (
     "view cosine",
     "view objects",
+    "view by instances",
     *(f"{kind} {measure}" for kind in KINDS for measure in ("semantic", "referring")),
 )
 

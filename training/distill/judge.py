@@ -22,7 +22,7 @@ from training.distill.data import Targets, whole_cloud
 from training.evaluate.bench import classes
 from training.evaluate.data.mvtod import MvtodScene, specs_of
 from training.evaluate.inference import Asker, InferenceConfig
-from training.evaluate.methods import Student, rows_of_labels
+from training.evaluate.methods import Instances, Student, rows_of_labels
 from training.evaluate.protocol import FeatureCloud
 from training.fusion.clouds import Cloud, view_cloud
 from training.fusion.weights import ScenePrompts
@@ -56,21 +56,26 @@ class Judge:
     def __call__(self, encoder: MinkUNet14D, voxels: VoxelConfig) -> dict[str, float]:
         """By kind and measure: cosine distance of points from their target, the share of objects to whose mean feature
         their own target is the nearest of the scene's, semantic mIoU and, of phrases that fit something there, told
-        apart from the other categories in the scene, referring mIoU; all in percent but the first."""
-        student = Student(Grounder(encoder, self.text, ModelConfig("judged", encoder.config, voxels), "cpu"))
+        apart from the other categories in the scene, referring mIoU, of a view as rendered also by instances, as the
+        package answers; all in percent but the first."""
+        grounder = Grounder(encoder, self.text, ModelConfig("judged", encoder.config, voxels), "cpu")
+        student, instances = Student(grounder), Instances(grounder)
         found: dict[str, list[np.ndarray]] = {}
         for s, (scene, target) in enumerate(zip(self.scenes, self.targets, strict=True)):
             for kind in self.kinds:
                 cloud = self._cloud(s, kind)
                 said = student(scene, cloud)
-                asked = scene.questions(self._view(scene))
-                answer = self._asker.ask(said, scene, cloud, [q for q in asked if q.labels], ("scene",))
+                asked = [question for question in scene.questions(self._view(scene)) if question.labels]
+                answer = self._asker.ask(said, scene, cloud, asked, ("scene",))
                 measures = {
                     "cosine": cosine_distances(said, cloud, target),
                     "objects": found_objects(said, cloud, target),
                     "semantic": classes(said, scene, cloud)[0],
                     "referring": answer.ious(ARGMAX),
                 }
+                if kind == "view":
+                    answer = self._asker.ask(instances(scene, cloud), scene, cloud, asked, ("scene",))
+                    measures["by instances"] = answer.ious(ARGMAX)
                 for name, values in measures.items():
                     found.setdefault(f"{kind} {name}", []).append(values)
         means = {name: float(np.concatenate(values).mean()) for name, values in found.items()}
