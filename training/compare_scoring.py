@@ -103,7 +103,7 @@ def stages(grounder: Grounder, model: Path | None) -> dict[str, Method]:
 
 
 def regrouped(grounder: Grounder, encoded: EncodedScene, name: str, config: ObjectConfig) -> Instances:
-    """The mean features of voxels, without the head for whole objects and the image, of other instances than the shipped."""
+    """Other instances than the shipped, named by the mean of their voxels: no head for objects, no image."""
     if name == "every voxel by itself":
         instances = np.arange(1, len(encoded.voxels) + 1)
     else:
