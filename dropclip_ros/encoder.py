@@ -137,9 +137,9 @@ class BasicBlock(nn.Module):
 
 
 class Activations(NamedTuple):
-    """What a pass leaves: `decoded` (N, planes[-1]) in the type of the heads, coords (N, 4) and feats (N, in_channels),
-    all in the caller's order; the grid, and what the four blocks on the way up put out, at 8, 4, 2 and 1 voxels, in the
-    grid's order."""
+    """What a pass leaves: `decoded` (N, planes[-1]) in the type of the heads, coords (N, 3 or 4) and feats (N,
+    in_channels), all in the caller's order; the grid, and what the four blocks on the way up put out, at 8, 4, 2 and 1
+    voxels, in the grid's order."""
 
     decoded: Tensor
     coords: Tensor

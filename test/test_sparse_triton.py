@@ -153,6 +153,16 @@ def test_whole_network_agrees():
     assert cosine_similarity(half.flatten(), expected.flatten(), 0) > 0.999
 
 
+def test_describes_objects_alike(monkeypatch):
+    coords, encoder, found = voxels(60, 3), small_encoder().eval(), []
+    feats, owner = random(len(coords), 3), torch.arange(len(coords), device=DEVICE) % 4 - 1
+    for grid in ("torch", "triton"):
+        monkeypatch.setenv("DROPCLIP_GRID", grid)
+        with torch.no_grad():
+            found.append(encoder.describe(encoder.activations(coords, feats), owner, 3))
+    torch.testing.assert_close(*found, rtol=1e-3, atol=1e-3)
+
+
 def test_voxels_at_the_borders_of_the_range_do_not_meet():
     edge = 32767
     coords = torch.tensor([[b, s * edge, s * edge, s * edge] for b in (0, 1, 16383) for s in (-1, 1)], device=DEVICE)
