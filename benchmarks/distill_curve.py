@@ -77,6 +77,7 @@ def plot(rows: dict[str, dict[str, float]], path: Path) -> None:
         axes.set(xlabel="forward pass, ms (one thread)", ylabel=f"{measure.removeprefix('view ')}, %")
         axes.grid(alpha=0.3)
         axes.legend()
+    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
 
 
@@ -85,7 +86,7 @@ def main(
     steps: int = 150,
     rate: float = 1e-3,
     views: int = 8,
-    picture: Path = Path("docs/distillation.png"),
+    picture: Path = Path("out/distill_curve.png"),
     model: Path = MODEL_FOLDER,
 ) -> None:
     """steps, rate: of each training; views: that latency is measured on; model: whose text adapter and image tower."""
