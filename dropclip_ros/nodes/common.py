@@ -127,6 +127,12 @@ class WaitingCallbackGroup(CallbackGroup):
             self._begun -= 1
 
 
+def log_bug(node: Node) -> None:
+    """The traceback of the exception at hand, unless it came of a signal that took ROS away meanwhile."""
+    if node.context.ok():
+        node.get_logger().error(traceback.format_exc())
+
+
 def answer_errors(serve: Callable) -> Callable:
     """Turns a method (self, request, response) that fills the response into a service callback that never raises."""
     @wraps(serve)
@@ -137,7 +143,7 @@ def answer_errors(serve: Callable) -> Callable:
         except DropclipError as error:
             status, message = error.status, error.message
         except Exception as error:      # a bug: the node keeps serving, and says so
-            self.get_logger().error(traceback.format_exc())
+            log_bug(self)
             status, message = Status.MODEL_ERROR, f"internal error, please report it: {type(error).__name__}: {error}"
         return type(response)(status=int(status), message=message)
     return callback

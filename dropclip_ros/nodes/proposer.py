@@ -3,7 +3,6 @@
 with the image's stamp, while somebody subscribes.
 """
 import time
-import traceback
 from collections.abc import Callable, Sequence
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
@@ -17,7 +16,7 @@ from dropclip_ros.grippers import load_gripper
 from dropclip_ros.msg import GraspArray
 from dropclip_ros.nodes import camera
 from dropclip_ros.nodes.camera import Camera, CapturedFrame
-from dropclip_ros.nodes.common import GRASPS_TOPIC, Setting, Settings
+from dropclip_ros.nodes.common import GRASPS_TOPIC, Setting, Settings, log_bug
 from dropclip_ros.nodes.grasp_messages import grasp_array_message
 from dropclip_ros.nodes.markers import grasp_markers
 
@@ -62,7 +61,7 @@ class GraspPublisher:
                 self._node.get_logger().warning(str(error))
             self._complaint = error.status
         except Exception:       # a bug: the next frame may be better
-            self._node.get_logger().error(traceback.format_exc())
+            log_bug(self._node)
 
 
 class Proposer(Node):
