@@ -17,6 +17,7 @@ from dropclip_ros.sparse import Grid, make_grid
 
 PLANES = 8  # four blocks on the way down, four on the way up
 OFFSET_UNIT = 16
+SHAPE = 4  # numbers on the size and shape of an object
 LEAST_VARIANCE = 1e-4  # below it a root is steep
 
 
@@ -56,7 +57,7 @@ class EncoderConfig:
     @property
     def described(self) -> int:
         """Numbers that `MinkUNet14D.describe` has on an object."""
-        return 2 * (self.in_channels + sum(self.planes[4:])) + 4
+        return 2 * (self.in_channels + sum(self.planes[4:])) + SHAPE
 
 
 class SparseConv(nn.Module):
@@ -235,7 +236,7 @@ class MinkUNet14D(nn.Module):
         Coarse blocks know more of what an object is than the last one, which has to tell voxels apart in few channels.
         """
         described = self.describe(passed, owner, count)
-        first = 4 + 2 * self.config.in_channels
+        first = SHAPE + 2 * self.config.in_channels
         mean = described[:, first : first + self.config.planes[-1]]
         return normalize(normalize(self.head(mean), dim=1) + self.objects(described), dim=1)
 
@@ -249,20 +250,21 @@ class MinkUNet14D(nn.Module):
         kind = self.final.kernel.dtype
         member = one_hot(owner + 1, count + 1)[:, 1:].to(kind)  # (N, count)
         size = member.sum(0).clamp(min=1)[:, None]
+        share = member / size.T  # of an object, that each voxel is
         feats, xyz = passed.feats.to(kind), passed.coords[:, -3:].to(kind) / OFFSET_UNIT
         x, y, z = (xyz - xyz.mean(0)).T
-        at, squares = (member.T @ torch.stack(of, 1) / size for of in ((x, y, z), (x * x, y * y, z * z, x * y)))
+        at, squares = (share.T @ torch.stack(of, 1) for of in ((x, y, z), (x * x, y * y, z * z, x * y)))
         xx, yy, zz = (squares[:, :3] - at * at).T
         xy = squares[:, 3] - at[:, 0] * at[:, 1]
         middle, half = (xx + yy) / 2, (((xx - yy) / 2) ** 2 + xy**2).sqrt()
         spread = torch.stack([middle + half, middle - half, zz], 1).clamp(min=LEAST_VARIANCE).sqrt()
-        found = [size.log(), spread, *_moments(member, feats)]
-        member, same = passed.grid.permute(member), torch.eye(count, device=owner.device, dtype=kind).expand(8, -1, -1)
+        found = [size.log(), spread, *_moments(share, feats)]
+        share, same = passed.grid.permute(share), torch.eye(count, device=owner.device, dtype=kind).expand(8, -1, -1)
         for level, outputs in enumerate(reversed(passed.levels)):
-            if level:  # how many of each object's voxels lie in a larger one
+            if level:  # larger voxels have the sum of those within
                 with torch.no_grad():
-                    member = passed.grid.convolve(member, same, None, level - 1, level)
-            found += _moments(member, outputs.to(kind))
+                    share = passed.grid.convolve(share, same, None, level - 1, level)
+            found += _moments(share, outputs.to(kind))
         return torch.cat(found, 1)
 
     def _blocks(self, grid: Grid, feats: Tensor, rows: Tensor | None = None) -> list[Tensor]:
@@ -312,8 +314,7 @@ class MinkUNet14D(nn.Module):
         return self.eval()
 
 
-def _moments(member: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and deviation (K, C) of values (n, C) over the objects that `member` (n, K) counts."""
-    share = member.T / member.sum(0).clamp(min=1)[:, None]
-    mean = share @ values
-    return mean, (share @ values**2 - mean**2).clamp(min=LEAST_VARIANCE).sqrt()
+def _moments(share: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and deviation (K, C) of values (n, C) over objects, of which each row is a share (n, K)."""
+    mean = share.T @ values
+    return mean, (share.T @ values**2 - mean**2).clamp(min=LEAST_VARIANCE).sqrt()
