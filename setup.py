@@ -6,6 +6,7 @@ CMakeLists.txt runs against the PyPI ros-* wheels, and what it installs goes whe
 <prefix>/lib, share/ in <prefix>/share, the generated dropclip_ros/{msg,srv,action} beside the hand-written modules.
 The wheels lack tf2_msgs: support/tf2_msgs stands in for it.
 """
+
 import os
 import shutil
 import subprocess
@@ -36,10 +37,22 @@ def cmake_install(source: Path, build: Path, prefixes: list[str]) -> Path:
     cmake = shutil.which("cmake") or "cmake"
     generator = ["-G", "Ninja"] if shutil.which("ninja") else []
     subprocess.check_call(
-        [cmake, "-S", str(source), "-B", str(build / "cmake"), *generator,
-         f"-DCMAKE_INSTALL_PREFIX={install}", "-DCMAKE_BUILD_TYPE=Release", "-DBUILD_TESTING=OFF",
-         f"-DPython3_EXECUTABLE={sys.executable}", f"-DPython3_INCLUDE_DIR={sysconfig.get_path('platinclude')}",
-         f"-DCMAKE_PROJECT_INCLUDE={HERE / 'cmake/ros_wheels.cmake'}"], env=env)
+        [
+            cmake,
+            "-S",
+            str(source),
+            "-B",
+            str(build / "cmake"),
+            *generator,
+            f"-DCMAKE_INSTALL_PREFIX={install}",
+            "-DCMAKE_BUILD_TYPE=Release",
+            "-DBUILD_TESTING=OFF",
+            f"-DPython3_EXECUTABLE={sys.executable}",
+            f"-DPython3_INCLUDE_DIR={sysconfig.get_path('platinclude')}",
+            f"-DCMAKE_PROJECT_INCLUDE={HERE / 'cmake/ros_wheels.cmake'}",
+        ],
+        env=env,
+    )
     subprocess.check_call([cmake, "--build", str(build / "cmake"), "--target", "install"], env=env)
     return install
 
@@ -55,8 +68,11 @@ class BuildInterfaces(build_ext):
     def run(self) -> None:
         prefixes = ros_prefixes()
         if os.environ.get("ROS_DISTRO") or not prefixes:
-            print(f"{PACKAGE}: interfaces not built here (ROS 2 is sourced: colcon builds them; "
-                  "or there are no ros-* wheels for this platform)", file=sys.stderr)
+            print(
+                f"{PACKAGE}: interfaces not built here (ROS 2 is sourced: colcon builds them; "
+                "or there are no ros-* wheels for this platform)",
+                file=sys.stderr,
+            )
             return
         build = Path(self.build_temp).resolve()
         install = cmake_install(HERE, build / PACKAGE, prefixes)
@@ -70,7 +86,7 @@ class BuildInterfaces(build_ext):
         for library in source.glob("*.so"):
             beside = target / f".{library.name}"
             shutil.copy2(library, beside)
-            beside.replace(target / library.name)   # a process may have the old one mapped
+            beside.replace(target / library.name)  # a process may have the old one mapped
         self._add_data(install)
         if not any((Path(p) / "share/tf2_msgs/cmake").is_dir() for p in prefixes):
             install = cmake_install(HERE / "support/tf2_msgs", build / "tf2_msgs", prefixes)
@@ -105,7 +121,7 @@ class DistributionWithData(Distribution):
 
 setup(
     distclass=DistributionWithData,
-    ext_modules=[Extension(f"{PACKAGE}._interfaces", sources=[])],   # makes build_ext run
+    ext_modules=[Extension(f"{PACKAGE}._interfaces", sources=[])],  # makes build_ext run
     cmdclass={"build_ext": BuildInterfaces},
     data_files=[],
     zip_safe=False,

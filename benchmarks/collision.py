@@ -42,9 +42,11 @@ def main(catalogue: Path | None = None, each: int = 2, samples: int = 2000) -> N
         rows.append((parts, iou, out, off, np.mean(masses), np.mean(milliseconds)))
         print(f"| {category} | " + " | ".join(f"{value:.3g}" for value in rows[-1]) + " |", flush=True)
     parts, iou, out, off, mass, build = np.array(rows).T
-    print(f"| all {len(rows)} | {parts.mean():.3g} | {np.median(iou):.3g} (median), {iou.min():.3g} (least) | "
-          f"{out.max():.3g} (most) | {np.median(off):.3g} (median), {off.max():.3g} (most) | {mass.mean():.3g} | "
-          f"{build.mean():.3g} |")  # fmt: skip
+    print(
+        f"| all {len(rows)} | {parts.mean():.3g} | {np.median(iou):.3g} (median), {iou.min():.3g} (least) | "
+        f"{out.max():.3g} (most) | {np.median(off):.3g} (median), {off.max():.3g} (most) | {mass.mean():.3g} | "
+        f"{build.mean():.3g} |"
+    )
 
 
 if __name__ == "__main__":

@@ -32,8 +32,17 @@ def main(
     print(f"{steps} steps of {config}\n\n| workers | " + " | ".join(COLUMNS) + " |\n" + "| --- " * 6 + "|")
     for count in workers:
         with tempfile.TemporaryDirectory() as out:
-            options = {"scenes": scenes, "fused": fused, "out": out, "config": config, "workers": count, "epochs": 0,
-                       "steps": 0, "partial-steps": steps, "phrase-weight": 0}  # fmt: skip
+            options = {
+                "scenes": scenes,
+                "fused": fused,
+                "out": out,
+                "config": config,
+                "workers": count,
+                "epochs": 0,
+                "steps": 0,
+                "partial-steps": steps,
+                "phrase-weight": 0,
+            }
             arguments = [text for name, value in options.items() for text in (f"--{name}", str(value))]
             subprocess.run([sys.executable, "-m", "training.distill", *arguments], check=True, capture_output=True)
             found = json.loads((Path(out) / "summary.json").read_text())

@@ -110,10 +110,12 @@ def speed(
                 stages("fuse", fuse_objects, one.features.float(), one.labels, queries[k], one.pixels)
     rates = {name: len(cuts) / np.array(times) for name, times in wall.items()}
     ratio = rates["pipeline"] / rates["bare"]
-    print(f"{tower} tower, {len(found)} scenes, {len(cuts)} views, {len(whole)} crops, {threads} threads and {readers} "
-          f"readers: views a second: bare tower {np.median(rates['bare']):.1f}, "
-          f"pipeline {np.median(rates['pipeline']):.1f}; ratio of each round "
-          f"{', '.join(f'{one:.2f}' for one in ratio)}")  # fmt: skip
+    print(
+        f"{tower} tower, {len(found)} scenes, {len(cuts)} views, {len(whole)} crops, {threads} threads and {readers} "
+        f"readers: views a second: bare tower {np.median(rates['bare']):.1f}, "
+        f"pipeline {np.median(rates['pipeline']):.1f}; ratio of each round "
+        f"{', '.join(f'{one:.2f}' for one in ratio)}"
+    )
     each = {stage: spent / len(cuts) for stage, spent in stages.spent.items()}
     print("a core's ms a view: " + ", ".join(f"{stage} {ms:.2f}" for stage, ms in each.items()))
     if "tower" in each:
@@ -127,8 +129,10 @@ def points(scenes: Path = SCENES, views: int | None = None, voxel: float = 0.005
     scene, stages = load_scenes(scenes)[0], _Stages()
     count = _fuse_points(scene, views, voxel, stages)
     each = ", ".join(f"{stage} {ms / 1000:.2f}" for stage, ms in stages.spent.items())
-    print(f"{views or len(scene)} views, voxels of {1e3 * voxel:g} mm, {count} points, {len(WEIGHTINGS)} weightings: a "
-          f"core's seconds: {each}")  # fmt: skip
+    print(
+        f"{views or len(scene)} views, voxels of {1e3 * voxel:g} mm, {count} points, {len(WEIGHTINGS)} weightings: a "
+        f"core's seconds: {each}"
+    )
 
 
 def _fuse_points(scene: Scene, views: int | None, voxel: float, stages: _Stages) -> int:

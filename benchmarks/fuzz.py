@@ -68,9 +68,19 @@ ENCODINGS = (
     "16UC3",
     "32FC1\n",
 )
-ALPHABETS = ("abcdefghijklmnopqrstuvwxyz ", "aAéßİıﬁ", "红色的杯子", "كوب أحمر",
-             "🥤🍌👩‍👩‍👧", "a\u0301\u0308\u20dd", "\u202e\u200b\ufeff ",
-             "\t\n\r\x00\x07\x1b\x7f\x85", " \u00a0\u3000", "{}[]()%s\\'\"<>&;$`", "0123456789.-e")  # fmt: skip
+ALPHABETS = (
+    "abcdefghijklmnopqrstuvwxyz ",
+    "aAéßİıﬁ",
+    "红色的杯子",
+    "كوب أحمر",
+    "🥤🍌👩‍👩‍👧",
+    "a\u0301\u0308\u20dd",
+    "\u202e\u200b\ufeff ",
+    "\t\n\r\x00\x07\x1b\x7f\x85",
+    " \u00a0\u3000",
+    "{}[]()%s\\'\"<>&;$`",
+    "0123456789.-e",
+)
 
 
 def number(r: random.Random) -> float:
@@ -97,8 +107,10 @@ def frame_id(r: random.Random) -> str:
 
 
 def stamp(r: random.Random) -> Time:
-    return Time(sec=r.choice((0, 1, -1, 2**31 - 1, -(2**31), r.randrange(2**31))),
-                nanosec=r.choice((0, 1, 999_999_999, 10**9, 2**32 - 1)))  # fmt: skip
+    return Time(
+        sec=r.choice((0, 1, -1, 2**31 - 1, -(2**31), r.randrange(2**31))),
+        nanosec=r.choice((0, 1, 999_999_999, 10**9, 2**32 - 1)),
+    )
 
 
 # --- frames: each mutates the messages {color, depth, info} of a good frame ------------------------------------------
@@ -162,12 +174,19 @@ def _geometry(r, m):
     depth, noise = pixels(m) / 1000, np.random.default_rng(r.getrandbits(32))
     rows, columns = np.mgrid[: depth.shape[0], : depth.shape[1]]
     few = noise.random(depth.shape) < r.choice((0.001, 0.01, 0.1))
-    depth = r.choice((
-        depth * 10 ** r.uniform(-2, 2), np.full_like(depth, r.uniform(0.05, 5)),
-        depth + noise.normal(0, 0.1, depth.shape),
-        0.5 + r.uniform(-0.02, 0.02) * rows + r.uniform(-0.02, 0.02) * columns, noise.uniform(0, 3, depth.shape),
-        depth * few, np.where(columns < columns.max() // 2, 0.5, 1.0), np.where(few, 0.4, 0.8), depth * (rows % 2),
-    ))  # fmt: skip
+    depth = r.choice(
+        (
+            depth * 10 ** r.uniform(-2, 2),
+            np.full_like(depth, r.uniform(0.05, 5)),
+            depth + noise.normal(0, 0.1, depth.shape),
+            0.5 + r.uniform(-0.02, 0.02) * rows + r.uniform(-0.02, 0.02) * columns,
+            noise.uniform(0, 3, depth.shape),
+            depth * few,
+            np.where(columns < columns.max() // 2, 0.5, 1.0),
+            np.where(few, 0.4, 0.8),
+            depth * (rows % 2),
+        )
+    )
     m["depth"] = image_message(m["depth"].header, np.clip(np.nan_to_num(depth), 0, 65), "32FC1")
 
 
@@ -197,17 +216,31 @@ def _info_size(r, m):
 
 
 def _roi(r, m):
-    target, names = r.choice(((m["info"], ("binning_x", "binning_y")),
-                              (m["info"].roi, ("x_offset", "y_offset", "height", "width"))))  # fmt: skip
+    target, names = r.choice(
+        ((m["info"], ("binning_x", "binning_y")), (m["info"].roi, ("x_offset", "y_offset", "height", "width")))
+    )
     setattr(target, r.choice(names), r.choice(WHOLE))
 
 
 FRAMES = {
-    "good": lambda r, m: None, "encoding": _encoding, "step": _step, "height, width": _size, "data length": _data,
-    "endianness": _endianness, "noise": _noise, "frame_id": _header_frame, "stamp": _header_stamp,
-    "stream missing": _missing, "NaN, inf, huge depth": _float_depth, "another scene": _geometry,
-    "another size": _shape, "K": _k, "distortion": _distortion, "CameraInfo size": _info_size, "binning, ROI": _roi,
-}  # fmt: skip
+    "good": lambda r, m: None,
+    "encoding": _encoding,
+    "step": _step,
+    "height, width": _size,
+    "data length": _data,
+    "endianness": _endianness,
+    "noise": _noise,
+    "frame_id": _header_frame,
+    "stamp": _header_stamp,
+    "stream missing": _missing,
+    "NaN, inf, huge depth": _float_depth,
+    "another scene": _geometry,
+    "another size": _shape,
+    "K": _k,
+    "distortion": _distortion,
+    "CameraInfo size": _info_size,
+    "binning, ROI": _roi,
+}
 
 
 def pixels(messages: dict) -> np.ndarray:
@@ -222,15 +255,21 @@ def pixels(messages: dict) -> np.ndarray:
 REQUESTS = {
     "good": lambda r: {"query": PRESENT},
     "query": lambda r: {"query": text(r)},
-    "negatives": lambda r: {"negatives": r.choice((
-        [text(r) for _ in range(r.choice((1, 3, 10)))], [PRESENT, PRESENT.upper()], [""],
-        ["a"] * r.choice((256, 257, 1000)),
-    ))},
+    "negatives": lambda r: {
+        "negatives": r.choice(
+            (
+                [text(r) for _ in range(r.choice((1, 3, 10)))],
+                [PRESENT, PRESENT.upper()],
+                [""],
+                ["a"] * r.choice((256, 257, 1000)),
+            )
+        )
+    },
     "negatives_mode": lambda r: {"negatives_mode": r.choice((0, 1, 2, 3, 4, 5, 255))},
     "threshold": lambda r: {"threshold": float32(r)},
     "target_frame": lambda r: {"target_frame": frame_id(r)},
     "stamp": lambda r: {"stamp": stamp(r)},
-}  # fmt: skip
+}
 
 
 def _vector(r: random.Random, good: Point | Vector3) -> None:
@@ -266,8 +305,14 @@ def _cloud_field(r, request: MatchGrasps.Request):
         )
         return
     chosen = r.choice(fields)
-    name, value = r.choice((("name", r.choice(("x", "", "f0", "f1", text(r)))), ("offset", r.choice(WHOLE)),
-                            ("datatype", r.randrange(10)), ("count", r.choice(WHOLE))))  # fmt: skip
+    name, value = r.choice(
+        (
+            ("name", r.choice(("x", "", "f0", "f1", text(r)))),
+            ("offset", r.choice(WHOLE)),
+            ("datatype", r.randrange(10)),
+            ("count", r.choice(WHOLE)),
+        )
+    )
     setattr(chosen, name, value)
 
 
@@ -322,8 +367,10 @@ class Tally:
             listed = ", ".join(f"{status} {count}" for status, count in answers.most_common())
             print(f"| {name} | {answers.total()} | {listed} | {1e3 * self.longest[name]:.0f} |")
         total = sum(self.answers.values(), Counter())
-        print(f"| all | {total.total()} | {', '.join(f'{s} {n}' for s, n in total.most_common())} | "
-              f"{1e3 * max(self.longest.values(), default=0):.0f} |")  # fmt: skip
+        print(
+            f"| all | {total.total()} | {', '.join(f'{s} {n}' for s, n in total.most_common())} | "
+            f"{1e3 * max(self.longest.values(), default=0):.0f} |"
+        )
         print(f"\n{len(self.faults)} faults" + "".join(f"\n  {fault}" for fault in self.faults))
 
 
@@ -349,8 +396,10 @@ class Fuzzer:
             status = Status(answer.status)
             self._tally.answers[name][status.name] += 1
             if status in FAILURES or not answer.message or not finite(answer):
-                self._tally.fault(f"case {index}, {name}: {status.name} {answer.message:.200}"
-                                          + ("" if finite(answer) else " (numbers that are not finite)"))  # fmt: skip
+                self._tally.fault(
+                    f"case {index}, {name}: {status.name} {answer.message:.200}"
+                    + ("" if finite(answer) else " (numbers that are not finite)")
+                )
         self._watch(f"case {index}, {name}")
 
     def forget(self) -> None:
@@ -377,8 +426,9 @@ class Fuzzer:
             request = Ground.Request(query=PRESENT, stamp=messages["color"].header.stamp)
             answer, seconds = self._live.call(self._live.ground_client, request, timeout)
             if answer is None or answer.status != Status.OK:
-                raise RuntimeError(f"a good frame gets {answer and (Status(answer.status).name, answer.message)} "
-                                   f"after {seconds:.1f} s")  # fmt: skip
+                raise RuntimeError(
+                    f"a good frame gets {answer and (Status(answer.status).name, answer.message)} after {seconds:.1f} s"
+                )
             self._good = answer
         return self._good
 
@@ -393,8 +443,9 @@ class Fuzzer:
         self._good = None
         asked = messages["color"].header.stamp if "color" in messages else now
         frame = r.choice(("", "", OPTICAL_FRAME))
-        return names[0], *self._live.call(self._live.ground_client, Ground.Request(query=PRESENT, stamp=asked,
-                                                                                   target_frame=frame))  # fmt: skip
+        return names[0], *self._live.call(
+            self._live.ground_client, Ground.Request(query=PRESENT, stamp=asked, target_frame=frame)
+        )
 
     def _request(self, r: random.Random):
         fields = {"query": PRESENT, "stamp": self.good().header.stamp}
@@ -480,9 +531,11 @@ def check_serving(fuzzer: Fuzzer, live: Live, centre: Point) -> list[str]:
         time.sleep(1.0)
         matched, _ = live.call(live.match_client, MatchGrasps.Request(cloud=found.objects[0].cloud))
         faults = [] if away < 0.01 else [f"{PRESENT!r} is {away:.3f} m from where it was before"]
-        faults += [f"{what!r} gets {answer and (Status(answer.status).name, answer.message)}, expected {expected.name}"
-                   for what, answer, expected in ((ABSENT, absent, Status.NOT_FOUND), ("grasps", matched, Status.OK))
-                   if answer is None or answer.status != expected]  # fmt: skip
+        faults += [
+            f"{what!r} gets {answer and (Status(answer.status).name, answer.message)}, expected {expected.name}"
+            for what, answer, expected in ((ABSENT, absent, Status.NOT_FOUND), ("grasps", matched, Status.OK))
+            if answer is None or answer.status != expected
+        ]
     return faults
 
 

@@ -208,9 +208,13 @@ def doubled(frame: RgbdFrame) -> RgbdFrame:
 
 
 def main(
-    bag: Path = Path("demo/tabletop"), runs: int = 50, query: str = "the red mug", ros: bool = True, hd: bool = False,
+    bag: Path = Path("demo/tabletop"),
+    runs: int = 50,
+    query: str = "the red mug",
+    ros: bool = True,
+    hd: bool = False,
     device: str = "cpu",
-) -> None:  # fmt: skip
+) -> None:
     """Prints p50 and p95 of every stage, its floor, the peak memory and the time to load the model.
 
     ros: over DDS too, which needs rclpy (extra `ros`) and the built interfaces. hd: at 1280x720. device: on a GPU there

@@ -56,8 +56,10 @@ def main(data: Path = FOLDER, model: Path | None = None) -> None:
     for name, values in rows.items():
         values = np.array(values)
         found = f"   found for each object {counts[name] / len(values):.2f}" if name in counts else ""
-        print(f"{name:24} {len(values):4d} objects   best IoU {100 * values.mean():.1f}   "
-              f"recall at 0.5 {100 * (values >= 0.5).mean():.1f}   at 0.75 {100 * (values >= 0.75).mean():.1f}{found}")
+        print(
+            f"{name:24} {len(values):4d} objects   best IoU {100 * values.mean():.1f}   "
+            f"recall at 0.5 {100 * (values >= 0.5).mean():.1f}   at 0.75 {100 * (values >= 0.75).mean():.1f}{found}"
+        )
 
 
 if __name__ == "__main__":

@@ -64,9 +64,13 @@ def seen(view: View, gripper: Gripper) -> tuple[Grasps, Surroundings, np.ndarray
 
 
 def main(
-    scenes: Path, targets: int = 100, per_view: int = 3, gripper: str = "robotiq_2f_140", astray: float = 0.0,
+    scenes: Path,
+    targets: int = 100,
+    per_view: int = 3,
+    gripper: str = "robotiq_2f_140",
+    astray: float = 0.0,
     seed: int = 0,
-) -> None:  # fmt: skip
+) -> None:
     """Prints a row for each way to match.
 
     Args:
@@ -112,8 +116,14 @@ def main(
     print(f"{'':24}answered | top 1: free  on target  good | top 3: free  on target  good |  any")
     for way, answers in judged.items():
         first = np.sum([a[:1].sum(axis=0) for a in answers], axis=0) / done
-        shares = 100 * np.array([np.mean([len(a) > 0 for a in answers]), *first, *np.concatenate(answers).mean(axis=0),
-                                 np.mean([a[:, 2].any() for a in answers])])  # fmt: skip
+        shares = 100 * np.array(
+            [
+                np.mean([len(a) > 0 for a in answers]),
+                *first,
+                *np.concatenate(answers).mean(axis=0),
+                np.mean([a[:, 2].any() for a in answers]),
+            ]
+        )
         print(f"{way:24}" + " ".join(f"{share:{size}.0f}" for share, size in zip(shares, COLUMNS, strict=True)))
 
 

@@ -34,7 +34,8 @@ def osd_frames(folder: Path = FOLDER) -> Iterator[LabelledFrame]:
     k = np.array(index["K"])
     intrinsics = Intrinsics(k[0, 0], k[1, 1], k[0, 2], k[1, 2], index["width"], index["height"])
     for scene in index["scenes"]:
-        color, depth, label = (np.array(Image.open(folder / f"{scene['id']}_{what}.png"))
-                               for what in ("color", "depth", "label"))
+        color, depth, label = (
+            np.array(Image.open(folder / f"{scene['id']}_{what}.png")) for what in ("color", "depth", "label")
+        )
         frame = RgbdFrame(color[..., :3], decode_depth(depth, "mm"), intrinsics)
         yield LabelledFrame(scene["id"], scene["category"], frame, label.reshape(-1))

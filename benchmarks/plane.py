@@ -71,9 +71,11 @@ def first_views(scenes: Path) -> Iterator[LabelledFrame]:
 
 
 def main(
-    data: Path = FOLDER, rooms_count: int = 20, scenes: Path = Path("runs/large/scenes/validation"),
+    data: Path = FOLDER,
+    rooms_count: int = 20,
+    scenes: Path = Path("runs/large/scenes/validation"),
     config: TableConfig = DEFAULTS,
-) -> None:  # fmt: skip
+) -> None:
     """Prints medians and worst values for the largest planes, the next three, and the tables, per kind of frame."""
     for kind, frames in (("OSD", osd_frames(data)), ("rooms", rooms(rooms_count)), ("scenes", first_views(scenes))):
         largest, others, found = [], [], []
@@ -98,17 +100,21 @@ def main(
             continue
         for which, rows in (("largest planes", largest), ("next planes", others)):
             peer, ours, ratio, *differences = np.array(rows).T
-            print(f"{kind:6s}{which:15s}{len(rows):4d}   open3d {np.median(peer):.2f} ms, ours {np.median(ours):.2f}, "
-                  f"{np.median(peer / ours):.0f} times faster   inliers, ours by theirs {ratio.mean():.4f}, "
-                  f"least {ratio.min():.4f}   {agreement(*differences)}")
+            print(
+                f"{kind:6s}{which:15s}{len(rows):4d}   open3d {np.median(peer):.2f} ms, ours {np.median(ours):.2f}, "
+                f"{np.median(peer / ours):.0f} times faster   inliers, ours by theirs {ratio.mean():.4f}, "
+                f"least {ratio.min():.4f}   {agreement(*differences)}"
+            )
         print(f"{kind:6s}{'tables':15s}{len(found):4d}   {agreement(*np.array(found).T)}")
 
 
 def agreement(angle: np.ndarray, offset: np.ndarray) -> str:
     """The differences of planes in words."""
     same = (angle < 0.1) & (offset < 1.0)
-    return (f"angle {np.median(angle):.3f} degrees, worst {angle.max():.3f}; distance {np.median(offset):.3f} mm, "
-            f"worst {offset.max():.3f}; within 0.1 degrees and 1 mm {100 * same.mean():.0f} %")
+    return (
+        f"angle {np.median(angle):.3f} degrees, worst {angle.max():.3f}; distance {np.median(offset):.3f} mm, "
+        f"worst {offset.max():.3f}; within 0.1 degrees and 1 mm {100 * same.mean():.0f} %"
+    )
 
 
 if __name__ == "__main__":

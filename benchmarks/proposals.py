@@ -85,9 +85,16 @@ def interval(values: np.ndarray) -> str:
 
 
 def main(
-    scenes: Path, model: Path | None = None, count: int = 20, seed: int = 0, sensor: str = "kinect",
-    gripper: str = "robotiq_2f_140", catalogue: str = PROCEDURAL, truth: bool = True, out: Path | None = None,
-) -> None:  # fmt: skip
+    scenes: Path,
+    model: Path | None = None,
+    count: int = 20,
+    seed: int = 0,
+    sensor: str = "kinect",
+    gripper: str = "robotiq_2f_140",
+    catalogue: str = PROCEDURAL,
+    truth: bool = True,
+    out: Path | None = None,
+) -> None:
     """Prints a table. out: JSON lines, one for each method and view."""
     hand = GRIPPERS[gripper]
     methods = {"antipodal": antipodal(hand)} | ({"hggd": hggd(model, hand)} if model else {})

@@ -80,8 +80,11 @@ def main(bag: Path = Path("demo/tabletop"), seconds: float = 20.0, camera_rate: 
                 count, latencies = ask(live, rate, seconds)
                 p50, p95, p99 = np.percentile(latencies, (50, 95, 99)) if latencies else (np.nan,) * 3
                 memory = psutil.Process(children.pid(NODE)).memory_info().rss / 2**20
-                print(f"| {reuse:g} | {rate} | {len(latencies)} of {count} | {p50:.0f} | {p95:.0f} | {p99:.0f} | "
-                      f"{1e3 * first:.0f} | {memory:.0f} |", flush=True)  # fmt: skip
+                print(
+                    f"| {reuse:g} | {rate} | {len(latencies)} of {count} | {p50:.0f} | {p95:.0f} | {p99:.0f} | "
+                    f"{1e3 * first:.0f} | {memory:.0f} |",
+                    flush=True,
+                )
             over.set()
             camera.join()
 

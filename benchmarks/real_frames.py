@@ -103,8 +103,9 @@ def draw(frame: RgbdFrame, scene: Scene, found: GroundResult, path: Path, query:
     for each in found.objects:
         chosen[each.points] = True
     scores, mask = scene.image(found.scores, np.nan), scene.image(chosen)
-    drawn = draw_result(frame.rgb, frame.intrinsics, scores, mask, title=f"{query}: {found.status.name}",
-                        threshold=found.threshold)  # fmt: skip
+    drawn = draw_result(
+        frame.rgb, frame.intrinsics, scores, mask, title=f"{query}: {found.status.name}", threshold=found.threshold
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(drawn).save(path)
 
@@ -115,8 +116,10 @@ def main(data: Path = DATA, model: tuple[Path, ...] = (), out: Path | None = Non
         grounder = Grounder.from_pretrained(folder)
         name = folder.name if folder else "shipped"
         rows = clutter(grounder, data, out and out / name)
-        print(f"{name}, hggd: best instance right {sum(r[1] == 'yes' for r in rows)} of {len(rows)}, "
-              f"answered {sum(r[2] == 'yes' for r in rows)}")  # fmt: skip
+        print(
+            f"{name}, hggd: best instance right {sum(r[1] == 'yes' for r in rows)} of {len(rows)}, "
+            f"answered {sum(r[2] == 'yes' for r in rows)}"
+        )
         for row in rows:
             print("  {:28} first {:12} answer {}".format(*row))
         ranks = {}

@@ -37,8 +37,13 @@ def _room(rng: np.random.Generator, name: str) -> LabelledFrame:
     def box(low, high, label, color=None, turn=0.0):
         color = rng.uniform(0.2, 0.9, 3) if color is None else color
         low, high = np.array(low, float), np.array(high, float)
-        spec.worldbody.add_geom(type=mujoco.mjtGeom.mjGEOM_BOX, pos=(low + high) / 2, size=(high - low) / 2,
-                                quat=[np.cos(turn / 2), 0, 0, np.sin(turn / 2)], rgba=[*color, 1])
+        spec.worldbody.add_geom(
+            type=mujoco.mjtGeom.mjGEOM_BOX,
+            pos=(low + high) / 2,
+            size=(high - low) / 2,
+            quat=[np.cos(turn / 2), 0, 0, np.sin(turn / 2)],
+            rgba=[*color, 1],
+        )
         labels.append(label)
 
     half, floor = (rng.uniform(0.3, 0.7), rng.uniform(0.25, 0.4)), -rng.uniform(0.55, 0.8)
@@ -51,8 +56,12 @@ def _room(rng: np.random.Generator, name: str) -> LabelledFrame:
 
     pose = _camera(rng)
     spec.worldbody.add_light(pos=[0.5, -1.0, 1.8], dir=[-0.2, 0.5, -1.0], castshadow=False, diffuse=[0.5] * 3)
-    spec.worldbody.add_camera(name="eye", pos=pose[:3, 3], xyaxes=[*pose[:3, 0], *-pose[:3, 1]],
-                              fovy=float(np.degrees(2 * np.arctan(_HEIGHT / 2 / _FOCAL))))
+    spec.worldbody.add_camera(
+        name="eye",
+        pos=pose[:3, 3],
+        xyaxes=[*pose[:3, 0], *-pose[:3, 1]],
+        fovy=float(np.degrees(2 * np.arctan(_HEIGHT / 2 / _FOCAL))),
+    )
     model = spec.compile()
     data = mujoco.MjData(model)
     mujoco.mj_forward(model, data)
@@ -100,8 +109,12 @@ def _surround(box, rng: np.random.Generator, half: tuple[float, float], floor: f
 def _put_object(spec, box, labels: list[int], rng: np.random.Generator, half: tuple, placed: list) -> None:
     """A box, often a large flat one, a can or a ball where nothing stands yet; `placed` gets (x, y, radius)."""
     kind = rng.choice(["flat", "box", "can", "ball"], p=[0.3, 0.35, 0.2, 0.15])
-    size = {"flat": rng.uniform((0.15, 0.12, 0.03), (0.34, 0.26, 0.12)), "box": rng.uniform(0.03, (0.12, 0.1, 0.25)),
-            "can": rng.uniform((0.05, 0.05, 0.06), (0.1, 0.1, 0.2)), "ball": rng.uniform(0.04, 0.1) * np.ones(3)}[kind]
+    size = {
+        "flat": rng.uniform((0.15, 0.12, 0.03), (0.34, 0.26, 0.12)),
+        "box": rng.uniform(0.03, (0.12, 0.1, 0.25)),
+        "can": rng.uniform((0.05, 0.05, 0.06), (0.1, 0.1, 0.2)),
+        "ball": rng.uniform(0.04, 0.1) * np.ones(3),
+    }[kind]
     radius = np.hypot(*size[:2]) / 2
     for _ in range(50):
         x, y = rng.uniform(-1, 1, 2) * np.maximum(np.minimum(half, (0.45, 0.4)) - radius, 0)
@@ -112,12 +125,17 @@ def _put_object(spec, box, labels: list[int], rng: np.random.Generator, half: tu
         return
     placed.append((x, y, radius))
     if kind in ("flat", "box"):
-        box((x - size[0] / 2, y - size[1] / 2, 0), (x + size[0] / 2, y + size[1] / 2, size[2]), OBJECT,
-            turn=rng.uniform(0, np.pi))
+        box(
+            (x - size[0] / 2, y - size[1] / 2, 0),
+            (x + size[0] / 2, y + size[1] / 2, size[2]),
+            OBJECT,
+            turn=rng.uniform(0, np.pi),
+        )
         return
     shape = mujoco.mjtGeom.mjGEOM_CYLINDER if kind == "can" else mujoco.mjtGeom.mjGEOM_SPHERE
-    spec.worldbody.add_geom(type=shape, pos=[x, y, size[2] / 2], size=[size[0] / 2, size[2] / 2, 0],
-                            rgba=[*rng.uniform(0.2, 0.9, 3), 1])
+    spec.worldbody.add_geom(
+        type=shape, pos=[x, y, size[2] / 2], size=[size[0] / 2, size[2] / 2, 0], rgba=[*rng.uniform(0.2, 0.9, 3), 1]
+    )
     labels.append(OBJECT)
 
 

@@ -39,17 +39,20 @@ def thinned(frame: RgbdFrame, step: int) -> RgbdFrame:
 def row(name: str, scenes: list[Scene]) -> None:
     """Medians over encodings."""
     stages = [np.median([scene.timing_ms[stage] for scene in scenes]) for stage in STAGES]
-    points, voxels, found = (np.median(n) for n in zip(*((len(s.points), len(s.voxels), s.instances.max())
-                                                         for s in scenes), strict=True))  # fmt: skip
+    points, voxels, found = (
+        np.median(n) for n in zip(*((len(s.points), len(s.voxels), s.instances.max()) for s in scenes), strict=True)
+    )
     times = " | ".join(f"{ms:.1f}" for ms in (*stages, sum(stages)))
     print(f"| {name} | {points:.0f} | {voxels:.0f} | {found:.0f} | {times} |", flush=True)
 
 
 @own_time()
 def main(
-    bag: Path = Path("demo/tabletop"), data: Path = FOLDER, runs: int = 10,
+    bag: Path = Path("demo/tabletop"),
+    data: Path = FOLDER,
+    runs: int = 10,
     rendered: Path = Path("runs/large/scenes/validation"),
-) -> None:  # fmt: skip
+) -> None:
     """Prints Markdown tables of medians, ms."""
     grounder, frame = Grounder.from_pretrained(device="cpu"), load_bag_frame(bag)
     grounder.warm_up()
@@ -71,8 +74,10 @@ def main(
     print("\n| phrases on one frame | new, ms each | new together | known | all known, s |\n" + "| --- " * 5 + "|")
     scene = scenes["640x480"][-1]
     for count in (1, 10, 100, 500):
-        named, called = ([f"a {COLORS[i % len(COLORS)]} thing {word} {count} {i}" for i in range(count)]
-                         for word in ("named", "called"))  # fmt: skip
+        named, called = (
+            [f"a {COLORS[i % len(COLORS)]} thing {word} {count} {i}" for i in range(count)]
+            for word in ("named", "called")
+        )
         new = seconds(grounder, scene, named)
         start = time.perf_counter()
         grounder.text.encode(called)

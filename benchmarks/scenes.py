@@ -62,16 +62,28 @@ def overlaps(scenes: int = 200, split: str = "train", seed: int = 0, catalogue: 
             deepest = max(deepest, *depths.values())
         worst.append(deepest)
     worst = 1000 * np.array(worst)
-    print(f"{scenes} scenes of {split}: deepest overlap, mm: median {np.median(worst):.2f}, 95 % "
-          f"{np.quantile(worst, 0.95):.2f}, worst {worst.max():.2f}; {(worst > 2).mean():.1%} of the scenes over 2 mm"
-          )  # fmt: skip
+    print(
+        f"{scenes} scenes of {split}: deepest overlap, mm: median {np.median(worst):.2f}, 95 % "
+        f"{np.quantile(worst, 0.95):.2f}, worst {worst.max():.2f}; {(worst > 2).mean():.1%} of the scenes over 2 mm"
+    )
     for (a, b), depth in sorted(pairs.items(), key=lambda item: -item[1])[:12]:
         print(f"  {a} in {b}: {1000 * depth:.1f} mm")
 
 
 def _command(out: Path, scenes: int, workers: int, *more: str) -> list[str]:
-    return [sys.executable, "-m", "training.mvtod.cli", "generate", "--out", str(out), "--scenes", str(scenes),
-            "--workers", str(workers), *more]  # fmt: skip
+    return [
+        sys.executable,
+        "-m",
+        "training.mvtod.cli",
+        "generate",
+        "--out",
+        str(out),
+        "--scenes",
+        str(scenes),
+        "--workers",
+        str(workers),
+        *more,
+    ]
 
 
 def kills(count: int = 100, scenes: int = 500, seed: int = 0) -> None:
@@ -82,8 +94,9 @@ def kills(count: int = 100, scenes: int = 500, seed: int = 0) -> None:
     begun = 0
     for _ in tqdm(range(count), desc="kills"):
         before = len(list((root / "killed").glob("scene_?????")))
-        process = subprocess.Popen(_command(root / "killed", scenes, 2, *small), stdout=subprocess.DEVNULL,
-                                   stderr=subprocess.DEVNULL)  # fmt: skip
+        process = subprocess.Popen(
+            _command(root / "killed", scenes, 2, *small), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         time.sleep(rng.uniform(3.0, 9.0))  # a worker takes about 3 s to start
         process.kill()
         process.wait()
@@ -92,8 +105,10 @@ def kills(count: int = 100, scenes: int = 500, seed: int = 0) -> None:
     names = [str(p.relative_to(root / "whole")) for p in (root / "whole").rglob("scene_*/*")]
     _, different, missing = filecmp.cmpfiles(root / "whole", root / "killed", names, shallow=False)
     left = list((root / "killed").glob("*.part"))
-    print(f"{count} kills, {begun} of them after new scenes: of {len(names)} files {len(different)} differ, "
-          f"{len(missing)} are missing, {len(left)} half scenes are left")  # fmt: skip
+    print(
+        f"{count} kills, {begun} of them after new scenes: of {len(names)} files {len(different)} differ, "
+        f"{len(missing)} are missing, {len(left)} half scenes are left"
+    )
     shutil.rmtree(root)
 
 
@@ -109,8 +124,10 @@ def workers(scenes: int = 8, views: int = 73, rounds: int = 3) -> None:
             size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file()) / scenes
             shutil.rmtree(out)
     rate = {count: scenes / np.median(times) * 3600 for count, times in spent.items()}
-    print(f"{views} views: {rate[1]:.0f} scenes an hour with one worker, {rate[2]:.0f} with two: "
-          f"{rate[2] / rate[1]:.2f} times; {size / 1e6:.1f} MB a scene")  # fmt: skip
+    print(
+        f"{views} views: {rate[1]:.0f} scenes an hour with one worker, {rate[2]:.0f} with two: "
+        f"{rate[2] / rate[1]:.2f} times; {size / 1e6:.1f} MB a scene"
+    )
 
 
 def renderers(views: int = 73, blender_views: int = 4, rounds: int = 3, seed: int = 0) -> None:
@@ -132,9 +149,11 @@ def renderers(views: int = 73, blender_views: int = 4, rounds: int = 3, seed: in
         each = {stage: seconds[stage] / count for stage in ("render", "visibility", "write")}
         whole = seconds["build"] + seconds["settle"] + views * sum(each.values())
         stages = ", ".join(f"{stage} {1000 * each[stage]:.0f}" for stage in each)
-        print(f"{kind}, {count} views drawn: {3600 / whole:.1f} scenes of {views} views an hour and core; a scene: "
-              f"build {seconds['build']:.2f} s, settle {seconds['settle']:.2f} s; a view, ms: {stages}; the renderer "
-              f"alone {1000 * np.median(bare[kind]):.0f}")  # fmt: skip
+        print(
+            f"{kind}, {count} views drawn: {3600 / whole:.1f} scenes of {views} views an hour and core; a scene: "
+            f"build {seconds['build']:.2f} s, settle {seconds['settle']:.2f} s; a view, ms: {stages}; the renderer "
+            f"alone {1000 * np.median(bare[kind]):.0f}"
+        )
 
 
 def _bare_mujoco(scene: Scene) -> float:

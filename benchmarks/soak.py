@@ -87,8 +87,11 @@ def report(samples: list[Sample], answers: Counter, seconds: float) -> list[str]
     grown = growth(samples)
     print(f"| growth after warm-up | {' | '.join(f'{value:+.2f}' for value in grown)} |")
     print(f"| bound | {' | '.join(f'{bound:g}' for bound in BOUNDS.values())} |")
-    faults = [f"{name} grew by {value:.2f}, more than {bound:g}"
-              for (name, bound), value in zip(BOUNDS.items(), grown, strict=True) if value > bound]  # fmt: skip
+    faults = [
+        f"{name} grew by {value:.2f}, more than {bound:g}"
+        for (name, bound), value in zip(BOUNDS.items(), grown, strict=True)
+        if value > bound
+    ]
     return faults + [f"{n} answers were {s}" for s, n in answers.items() if s not in ("OK", "NOT_FOUND")]
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Table removal on the scenes of the Object Segmentation Database: IoU of table and object pixels, and time.
 
-    python benchmarks/table_osd.py [--data ../shared/data/osd] [--every]
+python benchmarks/table_osd.py [--data ../shared/data/osd] [--every]
 """
 
 import time
@@ -55,8 +55,10 @@ def report(results: list[Result], every: bool) -> None:
     """Print mean and worst, the time of each stage, and perhaps each scene."""
     if every:
         for result in results:
-            print(f"{result.name:24s} table {result.table:.4f}  objects {result.objects:.4f}  "
-                  f"{1e3 * sum(result.seconds):6.1f} ms")
+            print(
+                f"{result.name:24s} table {result.table:.4f}  objects {result.objects:.4f}  "
+                f"{1e3 * sum(result.seconds):6.1f} ms"
+            )
     print(f"{len(results)} scenes     mean   worst")
     for what in ("table", "objects"):
         worst = min(results, key=lambda result, what=what: getattr(result, what))

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Table removal in rendered rooms with walls, a floor and several planes, with and without known gravity.
 
-    python benchmarks/table_rooms.py [--count 100] [--seed 0] [--every]
+python benchmarks/table_rooms.py [--count 100] [--seed 0] [--every]
 """
 
 import tyro

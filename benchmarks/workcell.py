@@ -65,8 +65,11 @@ def main(
                     candidates = candidates_of(cell, timed(spent["grasps"], partial(grasps_of, cell, view, name)))
                     before = cell.poses()
                     result = timed(spent["pick"], partial(pick, cell, candidates, view))
-                    pushed += any(np.linalg.norm((cell.poses()[other] - before[other])[:3, 3]) > PUSHED
-                                  for other in names if other != name)  # fmt: skip
+                    pushed += any(
+                        np.linalg.norm((cell.poses()[other] - before[other])[:3, 3]) > PUSHED
+                        for other in names
+                        if other != name
+                    )
                     lifted = result.lifted == (name,)
                     outcome = "right" if lifted else "wrong or several" if result.lifted else result.status.name
                     why = result.message + "; " + "; ".join(result.reasons)

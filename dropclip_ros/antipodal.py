@@ -68,9 +68,14 @@ class AntipodalConfig:
             raise ValueError(f"AntipodalConfig.max_tilt is {self.max_tilt}; expected (0, pi]")
 
 
-def sample_antipodal(points: np.ndarray, config: AntipodalConfig = AntipodalConfig(),
-                     gripper: Gripper = ROBOTIQ_2F_140, obstacles: np.ndarray | None = None,
-                     table: np.ndarray | None = None, labels: np.ndarray | None = None) -> Grasps:
+def sample_antipodal(
+    points: np.ndarray,
+    config: AntipodalConfig = AntipodalConfig(),
+    gripper: Gripper = ROBOTIQ_2F_140,
+    obstacles: np.ndarray | None = None,
+    table: np.ndarray | None = None,
+    labels: np.ndarray | None = None,
+) -> Grasps:
     """Collision-free grasps on the objects in `points`, best first; none if nothing can be grasped.
 
     points (N, 3): the objects without the table, camera optical frame (the camera at the origin sees them); obstacles
@@ -106,8 +111,10 @@ def sample_antipodal(points: np.ndarray, config: AntipodalConfig = AntipodalConf
         grasps = grasps[height_above(grasps, table, gripper) > config.table_clearance]
     grasps = grasps[suppress(grasps, distance=0.01, angle=0.2)]  # fewer to check, little lost
     grasps = grasps[~colliding(grasps, _solid(points, obstacles, table, config), gripper, voxel_size=0)]
-    kept = [np.flatnonzero(grasps.object_id == i)[suppress(grasps[grasps.object_id == i], limit=config.max_per_object)]
-            for i in np.unique(grasps.object_id)]
+    kept = [
+        np.flatnonzero(grasps.object_id == i)[suppress(grasps[grasps.object_id == i], limit=config.max_per_object)]
+        for i in np.unique(grasps.object_id)
+    ]
     grasps = grasps[np.concatenate(kept)] if kept else grasps
     return grasps[np.argsort(-grasps.score, kind="stable")]
 
@@ -137,8 +144,9 @@ def _normals(points: np.ndarray, voxel_size: float) -> np.ndarray:
     return np.asarray(cloud.normals)
 
 
-def _solid(points: np.ndarray, obstacles: np.ndarray | None, table: np.ndarray | None,
-           config: AntipodalConfig) -> np.ndarray:
+def _solid(
+    points: np.ndarray, obstacles: np.ndarray | None, table: np.ndarray | None, config: AntipodalConfig
+) -> np.ndarray:
     """Everything the gripper must keep out of, except the table itself, which is a plane."""
     if obstacles is not None:
         obstacles = np.asarray(obstacles, dtype=np.float64).reshape(-1, 3)
@@ -149,13 +157,23 @@ def _solid(points: np.ndarray, obstacles: np.ndarray | None, table: np.ndarray |
     return fill_down(points, table, 1.5 * config.voxel_size)
 
 
-def _propose(part: _Part, down: np.ndarray, view: np.ndarray, table: np.ndarray | None, gripper: Gripper,
-             config: AntipodalConfig, rng: np.random.Generator) -> Grasps:
+def _propose(
+    part: _Part,
+    down: np.ndarray,
+    view: np.ndarray,
+    table: np.ndarray | None,
+    gripper: Gripper,
+    config: AntipodalConfig,
+    rng: np.random.Generator,
+) -> Grasps:
     """Candidates on one object, fitted and scored, not yet checked for collisions."""
     # Objects that touch make one part, which deserves as many tries as they would have alone.
     seen = len(part.points) * config.voxel_size**2
-    config = replace(config, anchors=round(config.anchors * np.clip(seen / 0.04, 1, 4)),
-                     pairs=round(config.pairs * np.clip(seen / 0.04, 1, 4)))
+    config = replace(
+        config,
+        anchors=round(config.anchors * np.clip(seen / 0.04, 1, 4)),
+        pairs=round(config.pairs * np.clip(seen / 0.04, 1, 4)),
+    )
     preferred = _unit(down + 0.5 * view)  # from above, a little from the camera's side, which is what was seen
     rotation_a, anchor_a = _pair_frames(part, preferred, gripper, config, rng)
     rotation_b, anchor_b = _turned_frames(part, down, view, config, rng)
@@ -164,10 +182,11 @@ def _propose(part: _Part, down: np.ndarray, view: np.ndarray, table: np.ndarray 
     return _fit(part, rotation[allowed], anchor[allowed], preferred, table, gripper, config)
 
 
-def _pair_frames(part: _Part, preferred: np.ndarray, gripper: Gripper, config: AntipodalConfig,
-                 rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _pair_frames(
+    part: _Part, preferred: np.ndarray, gripper: Gripper, config: AntipodalConfig, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """Frames that close along pairs of visible points, each in the other's friction cone: (n, 3, 3), (n, 3)."""
-    first = rng.permutation(len(part.points))[:config.pairs]
+    first = rng.permutation(len(part.points))[: config.pairs]
     gap = part.points[None] - part.points[first, None]
     length = np.maximum(np.linalg.norm(gap, axis=2), 1e-9)
     axis = gap / length[..., None]
@@ -186,13 +205,14 @@ def _pair_frames(part: _Part, preferred: np.ndarray, gripper: Gripper, config: A
     return np.concatenate(frames), np.tile(middle, (len(frames), 1))
 
 
-def _turned_frames(part: _Part, down: np.ndarray, view: np.ndarray, config: AntipodalConfig,
-                   rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _turned_frames(
+    part: _Part, down: np.ndarray, view: np.ndarray, config: AntipodalConfig, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """Frames at spread places of the object, from above and from the camera's side, turned about the approach.
 
     The turns start at the axes of the object's footprint, so that boxes are grasped squarely.
     """
-    picks = rng.permutation(len(part.points))[:config.anchors - 1]
+    picks = rng.permutation(len(part.points))[: config.anchors - 1]
     anchors = np.concatenate([part.filled.mean(axis=0, keepdims=True), part.points[picks]])
     side = view - (view @ down) * down
     approaches = [down] if np.linalg.norm(side) < 0.1 else [down, _unit(down + 0.7 * _unit(side))]
@@ -214,8 +234,15 @@ def _footprint_turn(flat: np.ndarray) -> float:
     return float(angles[np.argmin(np.ptp(turned[0], axis=0) * np.ptp(turned[1], axis=0))])
 
 
-def _fit(part: _Part, rotation: np.ndarray, anchor: np.ndarray, preferred: np.ndarray, table: np.ndarray | None,
-         gripper: Gripper, config: AntipodalConfig) -> Grasps:
+def _fit(
+    part: _Part,
+    rotation: np.ndarray,
+    anchor: np.ndarray,
+    preferred: np.ndarray,
+    table: np.ndarray | None,
+    gripper: Gripper,
+    config: AntipodalConfig,
+) -> Grasps:
     """Put each hand (n, 3, 3), (n, 3) around what lies at its anchor: depth, opening and place along the closing axis.
 
     Hands that would have to open too wide, hold nothing, or cannot go `min_reach` deep over the table are left out.
@@ -247,8 +274,10 @@ def _between(points: np.ndarray, rotation: np.ndarray, origin: np.ndarray, gripp
     """Which points (m, 3) lie between a finger's sides, for each of n hands at `origin`: flat hand, x, y, z, point."""
     # The products of all hands with all points are most of the sampler's time; single precision is ample.
     points, rotation, origin = (array.astype(np.float32) for array in (points, rotation, origin))
-    x, y, z = (rotation[:, :, axis] @ points.T - np.einsum("ij,ij->i", rotation[:, :, axis], origin)[:, None]
-               for axis in range(3))
+    x, y, z = (
+        rotation[:, :, axis] @ points.T - np.einsum("ij,ij->i", rotation[:, :, axis], origin)[:, None]
+        for axis in range(3)
+    )
     hand, point = np.nonzero(np.abs(z) < gripper.finger_width / 2)
     return hand, x[hand, point], y[hand, point], z[hand, point], point
 
@@ -260,8 +289,9 @@ def _least(values: np.ndarray, group: np.ndarray, count: int) -> np.ndarray:
     return result
 
 
-def _oblique(y: np.ndarray, z: np.ndarray, hand: np.ndarray, count: int, gripper: Gripper,
-             config: AntipodalConfig) -> np.ndarray:
+def _oblique(
+    y: np.ndarray, z: np.ndarray, hand: np.ndarray, count: int, gripper: Gripper, config: AntipodalConfig
+) -> np.ndarray:
     """Hands (count,) with an end of what they hold, points (y, z), turned out of the friction cone across the pad."""
     outer = z < -gripper.finger_width / 6, z > gripper.finger_width / 6  # the outer thirds of the pad
     ends = np.array([[_least(sign * y[third], hand[third], count) for sign in (1, -1)] for third in outer])
@@ -280,20 +310,22 @@ def _over_slope(beyond: np.ndarray, y: np.ndarray, hand: np.ndarray, width: np.n
     return np.bincount(hand[ahead], minlength=len(width)) > 1
 
 
-def _table_limit(rotation: np.ndarray, anchor: np.ndarray, table: np.ndarray | None, gripper: Gripper,
-                 config: AntipodalConfig) -> np.ndarray:
+def _table_limit(
+    rotation: np.ndarray, anchor: np.ndarray, table: np.ndarray | None, gripper: Gripper, config: AntipodalConfig
+) -> np.ndarray:
     """How far along the approach, from the anchor, the tips may go before a finger's corner meets the table (n,)."""
     if table is None:
         return np.full(len(rotation), np.inf)
     along = np.einsum("i,nij->nj", table[:3], rotation)
-    corner = (np.abs(along[:, 1]) * (gripper.max_width / 2 + gripper.finger_thickness)
-              + np.abs(along[:, 2]) * gripper.finger_width / 2)
+    corner = (
+        np.abs(along[:, 1]) * (gripper.max_width / 2 + gripper.finger_thickness)
+        + np.abs(along[:, 2]) * gripper.finger_width / 2
+    )
     room = anchor @ table[:3] + table[3] - corner - config.table_clearance - 1e-3
     return room / np.maximum(-along[:, 0], 0.05)
 
 
-def _extent_at_zero(y: np.ndarray, group: np.ndarray, count: int,
-                    max_width: float) -> tuple[np.ndarray, np.ndarray]:
+def _extent_at_zero(y: np.ndarray, group: np.ndarray, count: int, max_width: float) -> tuple[np.ndarray, np.ndarray]:
     """From where to where a group's points go on around y = 0 without a gap: two arrays (count,), inf if none do."""
     half = int(np.ceil(max_width / _BIN))
     bins = np.floor(y / _BIN).astype(np.int64) + half
@@ -302,14 +334,22 @@ def _extent_at_zero(y: np.ndarray, group: np.ndarray, count: int,
     occupied[group[inner], bins[inner] + 1] = True
     closed = occupied.copy()
     closed[:, 1:-1] |= occupied[:, :-2] & occupied[:, 2:]  # one empty bin is sampling, two are a gap
-    right = np.argmin(closed[:, half + 1:], axis=1) + half  # first bin after the run, as numbered in `bins`
+    right = np.argmin(closed[:, half + 1 :], axis=1) + half  # first bin after the run, as numbered in `bins`
     left = half - 1 - np.argmin(closed[:, half::-1], axis=1)
     run = (bins < right[group]) & (bins > left[group])
     return _least(y[run], group[run], count), -_least(-y[run], group[run], count)
 
 
-def _score(part: _Part, rotation: np.ndarray, centre: np.ndarray, depth: np.ndarray, width: np.ndarray,
-           preferred: np.ndarray, gripper: Gripper, config: AntipodalConfig) -> tuple[np.ndarray, np.ndarray]:
+def _score(
+    part: _Part,
+    rotation: np.ndarray,
+    centre: np.ndarray,
+    depth: np.ndarray,
+    width: np.ndarray,
+    preferred: np.ndarray,
+    gripper: Gripper,
+    config: AntipodalConfig,
+) -> tuple[np.ndarray, np.ndarray]:
     """Scores (n,) in [0, 1] and which grasps are sound (n,) bool, both from what is seen.
 
     A contact where no surface is seen earns nothing; one where most of the surface seen lies outside of the friction
@@ -335,7 +375,7 @@ def _score(part: _Part, rotation: np.ndarray, centre: np.ndarray, depth: np.ndar
     off_axis = np.linalg.norm(offset[:, 0, 1:], axis=1)
     terms = {
         "contact": contact,
-        "centred": np.exp(-(off_axis / _CENTRED_SCALE) ** 2),
+        "centred": np.exp(-((off_axis / _CENTRED_SCALE) ** 2)),
         "surface": np.minimum(surface, 1),
         "approach": np.clip(rotation[:, :, 0] @ preferred, 0, 1),
         "spare": 1 - width / gripper.max_width,

@@ -19,9 +19,17 @@ _PANEL = 0.464  # of the width: two of them, and the scale
 _DPI = 100
 
 
-def draw_result(rgb: np.ndarray, intrinsics: Intrinsics, scores: np.ndarray, mask: np.ndarray,
-                grasps: Grasps | None = None, *, title: str, threshold: float = 0.7,
-                gripper: Gripper = ROBOTIQ_2F_140) -> np.ndarray:
+def draw_result(
+    rgb: np.ndarray,
+    intrinsics: Intrinsics,
+    scores: np.ndarray,
+    mask: np.ndarray,
+    grasps: Grasps | None = None,
+    *,
+    title: str,
+    threshold: float = 0.7,
+    gripper: Gripper = ROBOTIQ_2F_140,
+) -> np.ndarray:
     """The answer to a query as one picture, uint8 (h, 1400, 3).
 
     Left: rgb uint8 (H, W, 3) with the outline of `mask` (H, W) bool and up to three grasps (best first, camera
@@ -58,8 +66,10 @@ def draw_segments(rgb: np.ndarray, labels: np.ndarray, legend: Mapping[str, str]
     seen, counts = np.unique(labels[labels > 0], return_counts=True)
     unknown = [int(label) for label in seen if str(label) not in legend]
     if labels.shape != (height, width) or unknown:
-        raise ValueError(f"labels {labels.shape}, without a name: {unknown}; expected the image's size "
-                         f"{(height, width)} and a name for every label above 0")
+        raise ValueError(
+            f"labels {labels.shape}, without a name: {unknown}; expected the image's size "
+            f"{(height, width)} and a name for every label above 0"
+        )
     colours = _distinct_colours(int(labels.max(initial=0)) + 1)
     tinted = rgb.astype(np.float32) * np.where(labels > 0, 0.4, 0.8)[..., None]
     tinted[labels > 0] += 0.6 * 255 * colours[labels[labels > 0]]
@@ -68,8 +78,17 @@ def draw_segments(rgb: np.ndarray, labels: np.ndarray, legend: Mapping[str, str]
     order = seen[np.argsort(-counts, kind="stable")]
     handles = [Patch(color=colours[label], label=legend[str(label)]) for label in order]
     rows = max(int(left.bbox.height / 27), 1)
-    figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(0.68, left.get_position().y1), frameon=False,
-                  fontsize=13, ncols=-(-len(handles) // rows) or 1, labelcolor=_INK, borderpad=0, borderaxespad=0)
+    figure.legend(
+        handles=handles,
+        loc="upper left",
+        bbox_to_anchor=(0.68, left.get_position().y1),
+        frameon=False,
+        fontsize=13,
+        ncols=-(-len(handles) // rows) or 1,
+        labelcolor=_INK,
+        borderpad=0,
+        borderaxespad=0,
+    )
     _title(figure, f"{len(order)} of {len(legend)} names present", _INK)
     return _render(figure)
 
@@ -81,8 +100,9 @@ def write_ply(path: str | Path, points: np.ndarray, colors: np.ndarray, scores: 
     """
     points, colors, scores = np.asarray(points), np.asarray(colors), np.asarray(scores)
     if points.shape != (len(points), 3) or colors.shape != points.shape or scores.shape != (len(points),):
-        raise ValueError(f"points {points.shape}, colors {colors.shape}, scores {scores.shape}; expected (N, 3) twice "
-                         "and (N,)")
+        raise ValueError(
+            f"points {points.shape}, colors {colors.shape}, scores {scores.shape}; expected (N, 3) twice and (N,)"
+        )
     if colors.dtype != np.uint8:
         raise ValueError(f"colors are {colors.dtype}; expected uint8")
     import open3d as o3d
@@ -126,8 +146,16 @@ def _title(figure, title: str, colour: str) -> None:
     share = _TITLE / (figure.get_size_inches()[1] * _DPI)
     title = title if len(title) <= 130 else title[:129] + "…"
     figure.add_artist(Rectangle((0, 1 - share), 1, share, facecolor=colour, linewidth=0, transform=figure.transFigure))
-    figure.text(_MARGIN / _WIDTH, 1 - share / 2, title, fontsize=min(20, 1400 / max(len(title), 1)), weight="bold",
-                color="white", va="center_baseline", parse_math=False)
+    figure.text(
+        _MARGIN / _WIDTH,
+        1 - share / 2,
+        title,
+        fontsize=min(20, 1400 / max(len(title), 1)),
+        weight="bold",
+        color="white",
+        va="center_baseline",
+        parse_math=False,
+    )
 
 
 def _colour_bar(figure, heat, axis, threshold: float) -> None:
@@ -160,10 +188,27 @@ def _draw_grasp(axis, grasp: Grasps, gripper: Gripper, intrinsics: Intrinsics, r
         return  # behind the camera
     colour, width = _GRASPS[rank], 3.0 if rank == 0 else 1.8
     for line in (uv[:4], uv[4:]):
-        axis.plot(*line.T, color=colour, linewidth=width, solid_capstyle="round", solid_joinstyle="round",
-                  path_effects=[Stroke(linewidth=width + 2, foreground=_INK), Normal()], scalex=False, scaley=False)
-    axis.text(*uv[5], str(rank + 1), fontsize=12 if rank == 0 else 10, weight="bold", color=_INK, ha="center",
-              va="center", clip_on=True, bbox={"boxstyle": "circle,pad=0.2", "facecolor": colour, "edgecolor": _INK})
+        axis.plot(
+            *line.T,
+            color=colour,
+            linewidth=width,
+            solid_capstyle="round",
+            solid_joinstyle="round",
+            path_effects=[Stroke(linewidth=width + 2, foreground=_INK), Normal()],
+            scalex=False,
+            scaley=False,
+        )
+    axis.text(
+        *uv[5],
+        str(rank + 1),
+        fontsize=12 if rank == 0 else 10,
+        weight="bold",
+        color=_INK,
+        ha="center",
+        va="center",
+        clip_on=True,
+        bbox={"boxstyle": "circle,pad=0.2", "facecolor": colour, "edgecolor": _INK},
+    )
 
 
 def _distinct_colours(count: int) -> np.ndarray:

@@ -21,7 +21,6 @@ SHAPE = 4  # numbers on the size and shape of an object
 LEAST_VARIANCE = 1e-4  # below it a root is steep
 
 
-
 @dataclass(frozen=True)
 class EncoderConfig:
     """Channel widths. The default is the paper's network (43.6 M parameters).

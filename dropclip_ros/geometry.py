@@ -49,20 +49,25 @@ class Intrinsics:
         for name in ("fx", "fy", "width", "height"):
             value = getattr(self, name)
             if not (np.isfinite(value) and value > 0):
-                raise _bad_frame(f"camera intrinsics: {name} is {value}; it must be finite and above 0. "
-                                 "Check the camera's calibration.")
+                raise _bad_frame(
+                    f"camera intrinsics: {name} is {value}; it must be finite and above 0. "
+                    "Check the camera's calibration."
+                )
         for name in ("cx", "cy"):
             if not np.isfinite(getattr(self, name)):
                 raise _bad_frame(f"camera intrinsics: {name} is {getattr(self, name)}; it must be finite.")
         for focal, centre, size in ((self.fx, self.cx, self.width), (self.fy, self.cy, self.height)):
             widest = max(abs(centre), abs(size - centre)) / focal
             if not _NARROWEST < widest < _WIDEST:
-                raise _bad_frame(f"camera intrinsics: a focal length of {focal:g} px and a centre at {centre:g} px in "
-                                 f"an image of {size} px say that it looks {np.degrees(np.arctan(widest)):.3g} degrees "
-                                 "to the side, which no pinhole camera does. All are in pixels; check the calibration.")
+                raise _bad_frame(
+                    f"camera intrinsics: a focal length of {focal:g} px and a centre at {centre:g} px in "
+                    f"an image of {size} px say that it looks {np.degrees(np.arctan(widest)):.3g} degrees "
+                    "to the side, which no pinhole camera does. All are in pixels; check the calibration."
+                )
         if len(self.distortion) not in (0, 4, 5, 8) or not np.all(np.isfinite(self.distortion)):
-            raise _bad_frame(f"camera intrinsics: distortion is {self.distortion}; "
-                             "expected 0, 4, 5 or 8 finite numbers.")
+            raise _bad_frame(
+                f"camera intrinsics: distortion is {self.distortion}; expected 0, 4, 5 or 8 finite numbers."
+            )
         if not any(self.distortion):  # so that a camera without distortion has one spelling
             object.__setattr__(self, "distortion", ())
 
@@ -76,12 +81,21 @@ class Intrinsics:
         if (width, height) == (self.width, self.height):
             return self
         if not _same_aspect((self.width, self.height), (width, height)):
-            raise _bad_frame(f"the image is {width}x{height}, intrinsics {self.width}x{self.height}: "
-                             "another aspect ratio. Give the intrinsics of the image as it is.")
+            raise _bad_frame(
+                f"the image is {width}x{height}, intrinsics {self.width}x{self.height}: "
+                "another aspect ratio. Give the intrinsics of the image as it is."
+            )
         sx, sy = width / self.width, height / self.height
         # Pixel centres are integers, so a resize maps u + 0.5 to s (u + 0.5).
-        return replace(self, fx=self.fx * sx, fy=self.fy * sy, cx=(self.cx + 0.5) * sx - 0.5,
-                       cy=(self.cy + 0.5) * sy - 0.5, width=int(width), height=int(height))
+        return replace(
+            self,
+            fx=self.fx * sx,
+            fy=self.fy * sy,
+            cx=(self.cx + 0.5) * sx - 0.5,
+            cy=(self.cy + 0.5) * sy - 0.5,
+            width=int(width),
+            height=int(height),
+        )
 
     @classmethod
     def from_json(cls, path: str | Path) -> "Intrinsics":
@@ -102,8 +116,9 @@ class Intrinsics:
         return asdict(self) | {"distortion": list(self.distortion)}
 
     @classmethod
-    def from_camera_info_arrays(cls, k9: ArrayLike, d: ArrayLike, width: int, height: int,
-                                distortion_model: str = "plumb_bob") -> "Intrinsics":
+    def from_camera_info_arrays(
+        cls, k9: ArrayLike, d: ArrayLike, width: int, height: int, distortion_model: str = "plumb_bob"
+    ) -> "Intrinsics":
         """From the fields of sensor_msgs/CameraInfo: k (9,), d, width, height, distortion_model.
 
         plumb_bob and rational_polynomial distortion is undone ray by ray in `backproject`. Other models
@@ -118,8 +133,10 @@ class Intrinsics:
         if abs(k[1]) > 1e-9 * abs(k[0]):
             raise _bad_frame(f"CameraInfo.k has skew {k[1]}, not supported. Use the rectified image.")
         if any(d) and len(d) not in _DISTORTION_LENGTHS.get(distortion_model, ()):
-            raise _bad_frame(f"distortion model '{distortion_model}' with {len(d)} coefficients unsupported "
-                             "(plumb_bob: 4 or 5; rational_polynomial: 8). Use the rectified image.")
+            raise _bad_frame(
+                f"distortion model '{distortion_model}' with {len(d)} coefficients unsupported "
+                "(plumb_bob: 4 or 5; rational_polynomial: 8). Use the rectified image."
+            )
         fx, cx, fy, cy = (float(k[i]) for i in (0, 2, 4, 5))
         return cls(fx, fy, cx, cy, int(width), int(height), d if any(d) else ())
 
@@ -143,16 +160,19 @@ class RgbdFrame:
         if self.rgb.dtype != np.uint8 or self.rgb.ndim != 3 or self.rgb.shape[2] != 3:
             raise _bad_frame(f"colour is {self.rgb.dtype} {self.rgb.shape}; expected uint8 (H, W, 3).")
         if self.depth.ndim != 2 or not np.issubdtype(self.depth.dtype, np.floating):
-            raise _bad_frame(f"depth is {self.depth.dtype} {self.depth.shape}; expected float32 (H, W) "
-                             "in metres (see decode_depth).")
+            raise _bad_frame(
+                f"depth is {self.depth.dtype} {self.depth.shape}; expected float32 (H, W) in metres (see decode_depth)."
+            )
         height, width = self.rgb.shape[:2]
         self.depth = _resize_nearest(self.depth.astype(np.float32, copy=False), width, height)
         self.intrinsics = self.intrinsics.scaled_to(width, height)
         if self.camera_pose is not None:
             self.camera_pose = np.asarray(self.camera_pose, dtype=np.float64)
             if not is_rigid(self.camera_pose):
-                raise _bad_frame("camera_pose is not rigid; expected 4x4 world_from_camera in metres with an "
-                                 f"orthonormal rotation, got {self.camera_pose.tolist()}.")
+                raise _bad_frame(
+                    "camera_pose is not rigid; expected 4x4 world_from_camera in metres with an "
+                    f"orthonormal rotation, got {self.camera_pose.tolist()}."
+                )
 
 
 def decode_depth(image: np.ndarray, unit: str) -> np.ndarray:
@@ -162,11 +182,15 @@ def decode_depth(image: np.ndarray, unit: str) -> np.ndarray:
     if image.ndim != 2 or image.dtype.kind not in "iuf":
         raise _bad_frame(f"the depth image is {image.dtype} {image.shape}; expected one channel (H, W).")
     if image.dtype.itemsize == 1:
-        raise _bad_frame("the depth image has 8 bits a pixel: a picture of depth, not depth. Use the 16-bit image, or "
-                         "a .npy of metres.")
+        raise _bad_frame(
+            "the depth image has 8 bits a pixel: a picture of depth, not depth. Use the 16-bit image, or "
+            "a .npy of metres."
+        )
     if unit == "m" and image.dtype.kind != "f":
-        raise _bad_frame(f"the depth image holds whole numbers ({image.dtype}) but its unit is said to be m; "
-                         "it is surely in mm or 0.1mm.")
+        raise _bad_frame(
+            f"the depth image holds whole numbers ({image.dtype}) but its unit is said to be m; "
+            "it is surely in mm or 0.1mm."
+        )
     depth = np.multiply(image, np.float32(DEPTH_UNITS[unit]), dtype=np.float32)
     if image.dtype.kind == "i":
         np.maximum(depth, 0, out=depth)
@@ -175,8 +199,13 @@ def decode_depth(image: np.ndarray, unit: str) -> np.ndarray:
     return depth
 
 
-def load_frame(rgb_path: str | Path, depth_path: str | Path, depth_unit: str, intrinsics_path: str | Path,
-               camera_pose_path: str | Path | None = None) -> RgbdFrame:
+def load_frame(
+    rgb_path: str | Path,
+    depth_path: str | Path,
+    depth_unit: str,
+    intrinsics_path: str | Path,
+    camera_pose_path: str | Path | None = None,
+) -> RgbdFrame:
     """Read a frame from files: colour image, depth (16-bit PNG or .npy), k.json, and perhaps p.json.
 
     p.json holds world_from_camera as a 4x4 list of rows in metres.
@@ -199,8 +228,10 @@ def backproject(depth: Array, intrinsics: Intrinsics, near: float = 0.1, far: fl
     where the depth is; the host waits once, for N.
     """
     if tuple(depth.shape) != (intrinsics.height, intrinsics.width):
-        raise _bad_frame(f"depth is {tuple(depth.shape)[::-1]} (width, height) but the intrinsics are for "
-                         f"{intrinsics.width}x{intrinsics.height}. Use Intrinsics.scaled_to.")
+        raise _bad_frame(
+            f"depth is {tuple(depth.shape)[::-1]} (width, height) but the intrinsics are for "
+            f"{intrinsics.width}x{intrinsics.height}. Use Intrinsics.scaled_to."
+        )
     flat = cast(depth, "float32").reshape(-1)
     pixels = indices((flat >= max(near, float(np.finfo(np.float32).tiny))) & (flat <= far))
     if len(pixels) == 0:
@@ -220,8 +251,10 @@ def _why_no_depth(depth: np.ndarray) -> str:
     valid = depth[np.isfinite(depth) & (depth > 0)]
     if len(valid) == 0:
         return "all are unknown (0, NaN or inf). Is the sensor covered, or its emitter off?"
-    return (f"their median is {np.median(valid):.3g} m. Check the unit of the depth (32FC1 is in metres, 16UC1 in mm "
-            "or 0.1mm), then how far the camera is")
+    return (
+        f"their median is {np.median(valid):.3g} m. Check the unit of the depth (32FC1 is in metres, 16UC1 in mm "
+        "or 0.1mm), then how far the camera is"
+    )
 
 
 def project(points: np.ndarray, intrinsics: Intrinsics) -> tuple[np.ndarray, np.ndarray]:
@@ -259,8 +292,11 @@ def is_rigid(transform: np.ndarray, tol: float = 1e-4) -> bool:
     if transform.shape != (4, 4) or not np.all(np.isfinite(transform)):
         return False
     rotation = transform[:3, :3]
-    return bool(np.allclose(rotation @ rotation.T, np.eye(3), atol=tol) and np.linalg.det(rotation) > 0
-                and np.allclose(transform[3], (0, 0, 0, 1), atol=tol))
+    return bool(
+        np.allclose(rotation @ rotation.T, np.eye(3), atol=tol)
+        and np.linalg.det(rotation) > 0
+        and np.allclose(transform[3], (0, 0, 0, 1), atol=tol)
+    )
 
 
 def _distort(xy: np.ndarray, distortion: tuple[float, ...]) -> np.ndarray:
@@ -271,14 +307,16 @@ def _distort(xy: np.ndarray, distortion: tuple[float, ...]) -> np.ndarray:
     x, y = xy[:, 0], xy[:, 1]
     r2 = x * x + y * y
     radial = (1 + r2 * (k1 + r2 * (k2 + r2 * k3))) / (1 + r2 * (k4 + r2 * (k5 + r2 * k6)))
-    return np.stack([x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x),
-                     y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y], axis=1)
+    return np.stack(
+        [x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x), y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y],
+        axis=1,
+    )
 
 
 @lru_cache(maxsize=8)
 def _rays(intrinsics: Intrinsics) -> np.ndarray:
     """Undistorted ray (x, y, 1) of every pixel, float32 (2, H W). Cached: a stream has one camera."""
-    v, u = np.mgrid[:intrinsics.height, :intrinsics.width]
+    v, u = np.mgrid[: intrinsics.height, : intrinsics.width]
     focal = np.array([intrinsics.fx, intrinsics.fy])
     observed = (np.stack([u.ravel(), v.ravel()], axis=1) - (intrinsics.cx, intrinsics.cy)) / focal
     ideal = observed
@@ -288,9 +326,11 @@ def _rays(intrinsics: Intrinsics) -> np.ndarray:
                 ideal = ideal + (observed - _distort(ideal, intrinsics.distortion))
             error = np.abs((_distort(ideal, intrinsics.distortion) - observed) * focal).max()
         if not (error < 0.1 and np.abs(ideal).max() < 2 * _WIDEST):
-            raise _bad_frame("the lens distortion of this camera cannot be undone over the whole image "
-                             f"(off by {error:.2g} px at worst; coefficients {intrinsics.distortion}). "
-                             "Use the rectified image (image_proc).")
+            raise _bad_frame(
+                "the lens distortion of this camera cannot be undone over the whole image "
+                f"(off by {error:.2g} px at worst; coefficients {intrinsics.distortion}). "
+                "Use the rectified image (image_proc)."
+            )
     rays = np.ascontiguousarray(ideal.T, dtype=np.float32)
     rays.setflags(write=False)
     return rays
@@ -314,8 +354,10 @@ def _resize_nearest(depth: np.ndarray, width: int, height: int) -> np.ndarray:
     if depth.shape == (height, width):
         return depth
     if not _same_aspect((depth.shape[1], depth.shape[0]), (width, height)):
-        raise _bad_frame(f"depth is {depth.shape[1]}x{depth.shape[0]} and colour {width}x{height}, another "
-                         "aspect ratio, so they are not registered. Use the depth aligned to colour.")
+        raise _bad_frame(
+            f"depth is {depth.shape[1]}x{depth.shape[0]} and colour {width}x{height}, another "
+            "aspect ratio, so they are not registered. Use the depth aligned to colour."
+        )
     rows = ((np.arange(height) + 0.5) * depth.shape[0] / height).astype(np.int64)
     columns = ((np.arange(width) + 0.5) * depth.shape[1] / width).astype(np.int64)
     return depth[np.ix_(rows, columns)]

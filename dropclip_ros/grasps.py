@@ -62,25 +62,47 @@ class Grasps:
         rows = np.asarray(rows, dtype=np.float64)
         rows = rows.reshape(-1, ROW_LENGTH) if rows.size == 0 else rows
         if rows.ndim != 2 or rows.shape[1] != ROW_LENGTH:
-            raise DropclipError(Status.BAD_REQUEST, f"grasp rows have shape {rows.shape}; expected (N, {ROW_LENGTH}): "
-                                "score, width, height, depth, rotation (9, row-major), translation (3), object id.")
+            raise DropclipError(
+                Status.BAD_REQUEST,
+                f"grasp rows have shape {rows.shape}; expected (N, {ROW_LENGTH}): "
+                "score, width, height, depth, rotation (9, row-major), translation (3), object id.",
+            )
         faults = row_faults(rows)
         if faults and strict:
             fault, bad = next(iter(faults.items()))
             first = int(np.flatnonzero(bad)[0])
-            raise DropclipError(Status.BAD_REQUEST, f"grasp row {first} (of {len(rows)}, {int(bad.sum())} such): "
-                                f"{fault}. Row: {np.round(rows[first], 4).tolist()}. Mend it, or read with strict off.")
+            raise DropclipError(
+                Status.BAD_REQUEST,
+                f"grasp row {first} (of {len(rows)}, {int(bad.sum())} such): "
+                f"{fault}. Row: {np.round(rows[first], 4).tolist()}. Mend it, or read with strict off.",
+            )
         if faults:
             counts = ", ".join(f"{int(bad.sum())} with {fault}" for fault, bad in faults.items())
             logger.warning("dropped grasp rows: %s (of %d)", counts, len(rows))
             rows = rows[~np.any(list(faults.values()), axis=0)]
-        return cls(rows[:, 0], rows[:, 1], rows[:, 2], rows[:, 3], rows[:, 4:13].reshape(-1, 3, 3), rows[:, 13:16],
-                   rows[:, 16].astype(np.int64))
+        return cls(
+            rows[:, 0],
+            rows[:, 1],
+            rows[:, 2],
+            rows[:, 3],
+            rows[:, 4:13].reshape(-1, 3, 3),
+            rows[:, 13:16],
+            rows[:, 16].astype(np.int64),
+        )
 
     def rows(self) -> np.ndarray:
         """GraspNet rows (N, 17), what `from_rows` reads."""
-        return np.column_stack([self.score, self.width, self.height, self.depth, self.rotation.reshape(-1, 9),
-                                self.translation, self.object_id])
+        return np.column_stack(
+            [
+                self.score,
+                self.width,
+                self.height,
+                self.depth,
+                self.rotation.reshape(-1, 9),
+                self.translation,
+                self.object_id,
+            ]
+        )
 
     def __len__(self) -> int:
         return len(self.score)
@@ -109,8 +131,15 @@ class Grasps:
     def transformed(self, transform: np.ndarray) -> "Grasps":
         """The same grasps in frame a, by a rigid a_from_this (4, 4)."""
         rotation, offset = np.asarray(transform)[:3, :3], np.asarray(transform)[:3, 3]
-        return Grasps(self.score, self.width, self.height, self.depth, rotation @ self.rotation,
-                      self.translation @ rotation.T + offset, self.object_id)
+        return Grasps(
+            self.score,
+            self.width,
+            self.height,
+            self.depth,
+            rotation @ self.rotation,
+            self.translation @ rotation.T + offset,
+            self.object_id,
+        )
 
 
 def load_rows(path: str | Path) -> Grasps:
@@ -126,8 +155,10 @@ def load_rows(path: str | Path) -> Grasps:
             rows = np.array([line.replace(",", " ").split() for line in path.read_text().splitlines() if line.strip()])
         rows = np.asarray(rows, dtype=np.float64)
     except (OSError, ValueError, TypeError, EOFError, MemoryError) as error:
-        raise DropclipError(Status.BAD_REQUEST, f"cannot read grasp rows from {path}: {error}; expected .npy or text "
-                            f"of {ROW_LENGTH} numbers a row") from error
+        raise DropclipError(
+            Status.BAD_REQUEST,
+            f"cannot read grasp rows from {path}: {error}; expected .npy or text of {ROW_LENGTH} numbers a row",
+        ) from error
     try:
         return Grasps.from_rows(rows)
     except DropclipError as error:
@@ -175,8 +206,13 @@ def fill_down(points: np.ndarray, table: np.ndarray | None, step: float) -> np.n
     return points[thin_cloud(points, step)]
 
 
-def colliding(grasps: Grasps, cloud: np.ndarray, gripper: Gripper = ROBOTIQ_2F_140, voxel_size: float = 0.005,
-              allowed_points: int = 0) -> np.ndarray:
+def colliding(
+    grasps: Grasps,
+    cloud: np.ndarray,
+    gripper: Gripper = ROBOTIQ_2F_140,
+    voxel_size: float = 0.005,
+    allowed_points: int = 0,
+) -> np.ndarray:
     """Which grasps (N,) bool have more than `allowed_points` voxels of the cloud (K, 3) inside fingers or body.
 
     The cloud, in the grasps' frame, is thinned to one point for each voxel (metres); 0 takes it as it is.
@@ -217,14 +253,20 @@ def height_above(grasps: Grasps, table: np.ndarray, gripper: Gripper = ROBOTIQ_2
     table = np.asarray(table, dtype=np.float64)
     along = np.einsum("i,nij->nj", table[:3], grasps.rotation)  # the normal in each grasp's frame
     x0, x1, _, y1, z1 = np.moveaxis(gripper.parts(grasps.width), -1, 0)
-    lowest = (np.minimum(x0 * along[:, :1], x1 * along[:, :1])
-              - y1 * np.abs(along[:, 1:2]) - z1 * np.abs(along[:, 2:]))
+    lowest = np.minimum(x0 * along[:, :1], x1 * along[:, :1]) - y1 * np.abs(along[:, 1:2]) - z1 * np.abs(along[:, 2:])
     return grasps.tips() @ table[:3] + table[3] + lowest.min(axis=1, initial=np.inf)
 
 
-def openings(grasps: Grasps, cloud: np.ndarray, gripper: Gripper, most: float, step: float,
-             table: np.ndarray | None = None, clearance: float = 0.0,
-             allowed_points: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def openings(
+    grasps: Grasps,
+    cloud: np.ndarray,
+    gripper: Gripper,
+    most: float,
+    step: float,
+    table: np.ndarray | None = None,
+    clearance: float = 0.0,
+    allowed_points: int = 0,
+) -> tuple[np.ndarray, np.ndarray]:
     """How wide (N,) m each hand can be opened, and which (N,) bool are clear at all, as they are or up to `most` wider.
 
     In steps (m), from the first opening that is clear on, while it stays so: fingers may clear the flank of what they
@@ -259,7 +301,6 @@ def suppress(grasps: Grasps, distance: float = 0.02, angle: float = 0.5, limit: 
         relative = np.einsum("ji,njk->nik", grasps.rotation[best], grasps.rotation[order])
         xx, yy, zz = relative[:, 0, 0], relative[:, 1, 1], relative[:, 2, 2]
         trace = xx + np.abs(yy + zz)  # the larger trace of the rotation and of its half turn
-        same = ((np.linalg.norm(tips[order] - tips[best], axis=1) < distance)
-                & ((trace - 1) / 2 > np.cos(angle)))
+        same = (np.linalg.norm(tips[order] - tips[best], axis=1) < distance) & ((trace - 1) / 2 > np.cos(angle))
         order = order[~same]
     return np.array(kept, dtype=np.int64)

@@ -18,8 +18,9 @@ STEP = 0.01  # m, between openings that are tried
 BELONGS = 0.01  # m; what is seen this close to the target's points is the target's too
 STANDING = 0.008  # m above the table; what is lower is not looked at when a target is sampled: it may be the table
 # For a target alone there is time to look closely, and need to take hold of what is flat.
-DENSE = AntipodalConfig(reaches=(0.008, 0.012, 0.02, 0.045), min_reach=0.006, anchors=30, turns=16, pairs=150,
-                        min_score=0.2)
+DENSE = AntipodalConfig(
+    reaches=(0.008, 0.012, 0.02, 0.045), min_reach=0.006, anchors=30, turns=16, pairs=150, min_score=0.2
+)
 
 # What each rule drops, in the order in which they are applied.
 RULES = {
@@ -116,8 +117,13 @@ class Match:
     sampled: str = ""
 
 
-def match_grasps(grasps: Grasps, target_points: np.ndarray, config: MatchConfig = MatchConfig(),
-                 gripper: Gripper = ROBOTIQ_2F_140, surroundings: Surroundings | None = None) -> Match:
+def match_grasps(
+    grasps: Grasps,
+    target_points: np.ndarray,
+    config: MatchConfig = MatchConfig(),
+    gripper: Gripper = ROBOTIQ_2F_140,
+    surroundings: Surroundings | None = None,
+) -> Match:
     """The `top_k` grasps whose fingertips are nearest to the centre of the target points (n, 3) (A.7), or the best by
     score and distance, of those that the rules leave; with `sample_target`, where none is left, of those sampled on the
     target.
@@ -128,13 +134,17 @@ def match_grasps(grasps: Grasps, target_points: np.ndarray, config: MatchConfig 
     enough for none. ValueError if a rule needs surroundings and there are none.
     """
     if config.needs_surroundings and surroundings is None:
-        raise ValueError("rules of approach, table, others or collision, open_wider and sample_target need "
-                         "surroundings")
+        raise ValueError(
+            "rules of approach, table, others or collision, open_wider and sample_target need surroundings"
+        )
     target = np.asarray(target_points, dtype=np.float64).reshape(-1, 3)
     target = target[np.isfinite(target).all(axis=1)]
     if len(target) == 0:
-        raise DropclipError(Status.BAD_REQUEST, "the target has no points; grasps are matched to a grounded object's "
-                            "points (n, 3) in metres. Ground a query first.")
+        raise DropclipError(
+            Status.BAD_REQUEST,
+            "the target has no points; grasps are matched to a grounded object's "
+            "points (n, 3) in metres. Ground a query first.",
+        )
     try:
         return _match(grasps, target, config, gripper, surroundings)
     except DropclipError as none_left:
@@ -148,12 +158,16 @@ def match_grasps(grasps: Grasps, target_points: np.ndarray, config: MatchConfig 
             raise none_left from None
 
 
-def _match(grasps: Grasps, target: np.ndarray, config: MatchConfig, gripper: Gripper,
-           surroundings: Surroundings | None) -> Match:
+def _match(
+    grasps: Grasps, target: np.ndarray, config: MatchConfig, gripper: Gripper, surroundings: Surroundings | None
+) -> Match:
     """`match_grasps` of finite target points. NO_GRASPS or TOO_WIDE where no grasp is left."""
     if len(grasps) == 0:
-        raise DropclipError(Status.NO_GRASPS, "there are no grasp proposals to match; expected at least one. Every "
-                            "object may be too wide or too flat for the gripper, or the proposals' source is silent.")
+        raise DropclipError(
+            Status.NO_GRASPS,
+            "there are no grasp proposals to match; expected at least one. Every "
+            "object may be too wide or too flat for the gripper, or the proposals' source is silent.",
+        )
     centre = target_centre(target, config)
     with np.errstate(over="ignore"):  # what is that far away is not near, by infinity too
         distances = np.linalg.norm(grasps.tips() - centre, axis=1)
@@ -161,9 +175,12 @@ def _match(grasps: Grasps, target: np.ndarray, config: MatchConfig, gripper: Gri
     if config.max_distance is not None:
         kept = kept[distances <= config.max_distance]
         if len(kept) == 0:
-            raise DropclipError(Status.NO_GRASPS, f"none of {len(grasps)} grasp proposals is near the target: the "
-                                f"nearest fingertip is {distances.min():.3f} m from its centre, "
-                                f"max_distance is {config.max_distance} m. Are both in the same frame?")
+            raise DropclipError(
+                Status.NO_GRASPS,
+                f"none of {len(grasps)} grasp proposals is near the target: the "
+                f"nearest fingertip is {distances.min():.3f} m from its centre, "
+                f"max_distance is {config.max_distance} m. Are both in the same frame?",
+            )
     near, dropped = len(kept), {}
     for rule in (rule for rule in RULES if rule in config.rules):
         passed = _passes(rule, grasps[kept], target, config, gripper, surroundings)
@@ -171,16 +188,18 @@ def _match(grasps: Grasps, target: np.ndarray, config: MatchConfig, gripper: Gri
         if len(kept) == 0:
             counts = ", ".join(f"{count} {RULES[rule]}" for rule, count in dropped.items() if count)
             status = Status.TOO_WIDE if dropped.get("width") == near else Status.NO_GRASPS
-            raise DropclipError(status, f"none of {near} grasp proposals near the target can be used with "
-                                f"{gripper.name}: {counts}.")
+            raise DropclipError(
+                status, f"none of {near} grasp proposals near the target can be used with {gripper.name}: {counts}."
+            )
     cost = distances if config.rank == "distance" else -grasps.score * np.exp(-distances / config.distance_scale)
-    indices = kept[np.lexsort((-grasps.score[kept], cost[kept]))][:config.top_k]
+    indices = kept[np.lexsort((-grasps.score[kept], cost[kept]))][: config.top_k]
     chosen = grasps[indices]
     widths = chosen.width
     if config.open_wider:
         seen = surroundings.points[thin_cloud(surroundings.points, VOXEL)]
-        widths, _ = openings(chosen, seen, gripper, config.open_wider, STEP, surroundings.table, config.clearance,
-                             config.max_hits)  # fmt: skip
+        widths, _ = openings(
+            chosen, seen, gripper, config.open_wider, STEP, surroundings.table, config.clearance, config.max_hits
+        )
     return Match(indices, chosen, widths, distances[indices], centre, dropped)
 
 
@@ -195,8 +214,14 @@ def _sample(target: np.ndarray, gripper: Gripper, surroundings: Surroundings) ->
     return replace(found, translation=found.translation + camera)
 
 
-def _passes(rule: str, grasps: Grasps, target: np.ndarray, config: MatchConfig, gripper: Gripper,
-            surroundings: Surroundings | None) -> np.ndarray:
+def _passes(
+    rule: str,
+    grasps: Grasps,
+    target: np.ndarray,
+    config: MatchConfig,
+    gripper: Gripper,
+    surroundings: Surroundings | None,
+) -> np.ndarray:
     """Which grasps (N,) a rule leaves."""
     if rule == "width":
         return grasps.width <= gripper.max_width

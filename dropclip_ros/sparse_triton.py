@@ -70,9 +70,17 @@ class TritonMap:
         self._slots = neighbours.new_empty(self.volume, self.tiles)
         chunk = min(OFFSETS, triton.next_power_of_2(self.volume))
         plan_kernel[(self.tiles,)](
-            neighbours, self.rows, self.sources, self.offsets, self.counts, self._slots, self.n,
-            VOLUME=self.volume, CHUNK=chunk, TILE=self.tile,
-        )  # fmt: skip
+            neighbours,
+            self.rows,
+            self.sources,
+            self.offsets,
+            self.counts,
+            self._slots,
+            self.n,
+            VOLUME=self.volume,
+            CHUNK=chunk,
+            TILE=self.tile,
+        )
 
     @cached_property
     def slots(self) -> tuple[Tensor, Tensor]:
@@ -106,10 +114,26 @@ def _convolve(
     sums = out if splits == 1 else x.new_empty((splits, n, outputs), dtype=torch.float32)
     with torch.cuda.device_of(x):
         convolve_kernel[lambda meta: (maps.tiles, triton.cdiv(outputs, meta["BLOCK_O"]), splits)](
-            x, kernel, bias, residual, sums, maps.sources, maps.offsets, maps.counts, maps.rows,
-            n, inputs, outputs, *kernel.stride(),
-            VOLUME=volume, TILE=maps.tile, SPLITS=splits, MIRRORED=mirrored, RELU=relu, PRECISION=_precision(x.dtype),
-        )  # fmt: skip
+            x,
+            kernel,
+            bias,
+            residual,
+            sums,
+            maps.sources,
+            maps.offsets,
+            maps.counts,
+            maps.rows,
+            n,
+            inputs,
+            outputs,
+            *kernel.stride(),
+            VOLUME=volume,
+            TILE=maps.tile,
+            SPLITS=splits,
+            MIRRORED=mirrored,
+            RELU=relu,
+            PRECISION=_precision(x.dtype),
+        )
         if splits > 1:
             finish_kernel[triton.cdiv(n, 32), triton.cdiv(outputs, 64)](
                 sums, bias, residual, out, n, outputs, SPLITS=splits, RELU=relu, ROWS=32, BLOCK_O=64
@@ -130,9 +154,22 @@ def _kernel_gradient(x: Tensor, grad: Tensor, maps: TritonMap) -> Tensor:
                 splits,
             )
         ](
-            x, grad, parts, maps.sources, maps.rows, slots, counts, maps.n, maps.tiles, inputs, outputs, splits,
-            VOLUME=maps.volume, TILE=maps.tile, PRECISION=_precision(x.dtype),
-        )  # fmt: skip
+            x,
+            grad,
+            parts,
+            maps.sources,
+            maps.rows,
+            slots,
+            counts,
+            maps.n,
+            maps.tiles,
+            inputs,
+            outputs,
+            splits,
+            VOLUME=maps.volume,
+            TILE=maps.tile,
+            PRECISION=_precision(x.dtype),
+        )
     return parts.sum(0).to(x.dtype)
 
 
@@ -263,9 +300,17 @@ class TritonGrid:
         children = self._ids.new_full((8, m), -1)
         with torch.cuda.device_of(children):
             link_kernel[(triton.cdiv(len(self), BLOCK),)](
-                self._key, self._ids[level], self._ids[level + 1], parents, codes, children, len(self), m,
-                LEVEL=level, BLOCK=BLOCK,
-            )  # fmt: skip
+                self._key,
+                self._ids[level],
+                self._ids[level + 1],
+                parents,
+                codes,
+                children,
+                len(self),
+                m,
+                LEVEL=level,
+                BLOCK=BLOCK,
+            )
         return parents, codes, children
 
     def _neighbours(self, level: int, size: int) -> Tensor:
@@ -280,9 +325,17 @@ class TritonGrid:
         table = parents.new_empty(size**3, n)
         with torch.cuda.device_of(table):
             neighbours_kernel[(triton.cdiv(n, ROWS),)](
-                parents, codes, around, children, table, n, self._sizes[level + 1],
-                SIZE=size, CHUNK=OFFSETS, BLOCK=ROWS,
-            )  # fmt: skip
+                parents,
+                codes,
+                around,
+                children,
+                table,
+                n,
+                self._sizes[level + 1],
+                SIZE=size,
+                CHUNK=OFFSETS,
+                BLOCK=ROWS,
+            )
         return table
 
     def _search(self) -> Tensor:

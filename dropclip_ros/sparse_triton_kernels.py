@@ -62,9 +62,17 @@ def link_kernel(key, fine, coarse, parents, codes, children, n, n_coarse, LEVEL:
 
 @triton.jit
 def neighbours_kernel(
-    parents, codes, around, children, table, n, n_coarse,
-    SIZE: tl.constexpr, CHUNK: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
+    parents,
+    codes,
+    around,
+    children,
+    table,
+    n,
+    n_coarse,
+    SIZE: tl.constexpr,
+    CHUNK: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
     """Rows (SIZE^3, n) of each voxel's neighbours, SIZE 3 or 5; -1 for none.
 
     A neighbour is a child of a neighbour of the parent: two look-ups in `around` (27, n_coarse), the same table of the
@@ -89,9 +97,17 @@ def neighbours_kernel(
 
 @triton.jit
 def plan_kernel(
-    neighbours, rows, sources, offsets, counts, slots, n,
-    VOLUME: tl.constexpr, CHUNK: tl.constexpr, TILE: tl.constexpr,
-):  # fmt: skip
+    neighbours,
+    rows,
+    sources,
+    offsets,
+    counts,
+    slots,
+    n,
+    VOLUME: tl.constexpr,
+    CHUNK: tl.constexpr,
+    TILE: tl.constexpr,
+):
     """For each tile of `rows` (n,), what it needs of `neighbours` (VOLUME, n), one slot for each offset that it has.
 
     sources (tiles, VOLUME, TILE): the input rows of a slot, -1 for none; offsets (tiles, VOLUME): its kernel offset;
@@ -130,10 +146,31 @@ def _finished(sums, row, o, within, bias, residual, CO, RELU: tl.constexpr):
 @triton.heuristics({"TOGETHER": lambda arguments: arguments["BLOCK_I"] // triton.next_power_of_2(arguments["CI"])})
 @triton.jit
 def convolve_kernel(
-    x, kernel, bias, residual, out, sources, offsets, counts, rows, n, CI, CO, stride_k, stride_i, stride_o,
-    VOLUME: tl.constexpr, TILE: tl.constexpr, SPLITS: tl.constexpr, MIRRORED: tl.constexpr, RELU: tl.constexpr,
-    PRECISION: tl.constexpr, BLOCK_O: tl.constexpr, BLOCK_I: tl.constexpr, TOGETHER: tl.constexpr,
-):  # fmt: skip
+    x,
+    kernel,
+    bias,
+    residual,
+    out,
+    sources,
+    offsets,
+    counts,
+    rows,
+    n,
+    CI,
+    CO,
+    stride_k,
+    stride_i,
+    stride_o,
+    VOLUME: tl.constexpr,
+    TILE: tl.constexpr,
+    SPLITS: tl.constexpr,
+    MIRRORED: tl.constexpr,
+    RELU: tl.constexpr,
+    PRECISION: tl.constexpr,
+    BLOCK_O: tl.constexpr,
+    BLOCK_I: tl.constexpr,
+    TOGETHER: tl.constexpr,
+):
     """out (n, CO) = sum over offsets k of the neighbours' x (n, CI) times kernel[k] (CI, CO), for one tile of rows.
 
     Grid: tiles, blocks of output channels, SPLITS. With more than one split each sums a part of the products into its
@@ -196,9 +233,17 @@ def convolve_kernel(
 
 @triton.jit
 def finish_kernel(
-    parts, bias, residual, out, n, CO,
-    SPLITS: tl.constexpr, RELU: tl.constexpr, ROWS: tl.constexpr, BLOCK_O: tl.constexpr,
-):  # fmt: skip
+    parts,
+    bias,
+    residual,
+    out,
+    n,
+    CO,
+    SPLITS: tl.constexpr,
+    RELU: tl.constexpr,
+    ROWS: tl.constexpr,
+    BLOCK_O: tl.constexpr,
+):
     """Add up the SPLITS parts (SPLITS, n, CO) of `convolve_kernel`, in one order, into out (n, CO)."""
     row = (tl.program_id(0) * ROWS + tl.arange(0, ROWS)).to(tl.int64)
     o = tl.program_id(1) * BLOCK_O + tl.arange(0, BLOCK_O)
@@ -215,9 +260,24 @@ def finish_kernel(
 @_tuned(_GRADIENT_BLOCKS, "BLOCK_I", "BLOCK_O")
 @triton.jit
 def kernel_gradient_kernel(
-    x, grad, out, sources, rows, slots, counts, n, n_tiles, CI, CO, SPLITS,
-    VOLUME: tl.constexpr, TILE: tl.constexpr, PRECISION: tl.constexpr, BLOCK_I: tl.constexpr, BLOCK_O: tl.constexpr,
-):  # fmt: skip
+    x,
+    grad,
+    out,
+    sources,
+    rows,
+    slots,
+    counts,
+    n,
+    n_tiles,
+    CI,
+    CO,
+    SPLITS,
+    VOLUME: tl.constexpr,
+    TILE: tl.constexpr,
+    PRECISION: tl.constexpr,
+    BLOCK_I: tl.constexpr,
+    BLOCK_O: tl.constexpr,
+):
     """out[split, k] (CI, CO) = sum over a share of the tiles that have offset k of x^T grad over its pairs.
 
     Grid: VOLUME, blocks of (CI, CO), SPLITS. slots (VOLUME, n_tiles): those of an offset, `counts` (VOLUME,) of them

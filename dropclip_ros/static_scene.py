@@ -56,10 +56,12 @@ class StaticScene:
         from safetensors.numpy import save_file
 
         tensors = {
-            "points": self.points.astype(np.float32), "colors": self.colors,
-            "features": self.features.astype(np.float16), "scores": self.scores.astype(np.float16),
+            "points": self.points.astype(np.float32),
+            "colors": self.colors,
+            "features": self.features.astype(np.float16),
+            "scores": self.scores.astype(np.float16),
             "probe": self.probe.astype(np.float32),
-        }  # fmt: skip
+        }
         about = {"classes": list(self.classes), "temperature": self.temperature, "null": self.null_similarity}
         part = path.with_name(path.name + ".part")
         try:
@@ -88,9 +90,15 @@ class StaticScene:
         if not all(np.isfinite(tensors[name]).all() for name in ("points", "features")):
             raise _bad(path, "holds numbers that are not finite")
         return cls(
-            tensors["points"], tensors["colors"], tensors["features"].astype(np.float32), tensors["probe"],
-            tuple(about["classes"]), tensors["scores"].astype(np.float32), about["temperature"], about["null"],
-        )  # fmt: skip
+            tensors["points"],
+            tensors["colors"],
+            tensors["features"].astype(np.float32),
+            tensors["probe"],
+            tuple(about["classes"]),
+            tensors["scores"].astype(np.float32),
+            about["temperature"],
+            about["null"],
+        )
 
 
 def _bad(path: Path, what: str) -> DropclipError:

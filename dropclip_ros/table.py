@@ -43,10 +43,19 @@ class TableConfig:
 
     def __post_init__(self):
         limits = {
-            "distance": (1e-4, 0.2), "iterations": (1, 10**6), "seed": (0, 2**31 - 1),
-            "sample": (100, 10**7), "max_planes": (1, 20), "min_points": (3, 10**7), "max_tilt": (0.0, 1.57),
-            "max_height": (0.01, 10.0), "edge_margin": (0.0, 1.0), "clearance": (0.0, 20.0),
-            "certainty": (self.clearance, 50.0), "outlier_neighbors": (1, 1000), "outlier_std": (0.0, 20.0),
+            "distance": (1e-4, 0.2),
+            "iterations": (1, 10**6),
+            "seed": (0, 2**31 - 1),
+            "sample": (100, 10**7),
+            "max_planes": (1, 20),
+            "min_points": (3, 10**7),
+            "max_tilt": (0.0, 1.57),
+            "max_height": (0.01, 10.0),
+            "edge_margin": (0.0, 1.0),
+            "clearance": (0.0, 20.0),
+            "certainty": (self.clearance, 50.0),
+            "outlier_neighbors": (1, 1000),
+            "outlier_std": (0.0, 20.0),
         }
         for name, (low, high) in limits.items():
             value = getattr(self, name)
@@ -176,8 +185,9 @@ def _unit(up: np.ndarray) -> np.ndarray:
     up = np.asarray(up, dtype=np.float64).reshape(-1)
     length = np.linalg.norm(up)
     if up.shape != (3,) or not np.isfinite(length) or length == 0:
-        raise DropclipError(Status.BAD_REQUEST,
-                            f"the up direction is {up.tolist()}; expected 3 finite numbers, not all 0.")
+        raise DropclipError(
+            Status.BAD_REQUEST, f"the up direction is {up.tolist()}; expected 3 finite numbers, not all 0."
+        )
     return up / length
 
 
@@ -230,10 +240,14 @@ def _looks_level(normal: np.ndarray) -> float:
 
 def _why_none(count: int, tilts: list[float], config: TableConfig) -> str:
     if tilts:
-        return (f"no level plane: all {len(tilts)} planes found are tilted by {np.degrees(min(tilts)):.0f} degrees "
-                f"or more, allowed are {np.degrees(config.max_tilt):.0f}. Check the camera's pose, or raise max_tilt.")
-    return (f"no plane of {config.min_points} points or more among {count} points with valid depth. Point the camera "
-            "at a table, and check the depth unit and the depth limits.")
+        return (
+            f"no level plane: all {len(tilts)} planes found are tilted by {np.degrees(min(tilts)):.0f} degrees "
+            f"or more, allowed are {np.degrees(config.max_tilt):.0f}. Check the camera's pose, or raise max_tilt."
+        )
+    return (
+        f"no plane of {config.min_points} points or more among {count} points with valid depth. Point the camera "
+        "at a table, and check the depth unit and the depth limits."
+    )
 
 
 def _refine(
@@ -277,5 +291,3 @@ def _median(values: np.ndarray) -> float:
 def _parabola(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Terms (6, N) of `Table.bow`."""
     return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y])
-
-

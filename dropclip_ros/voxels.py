@@ -75,8 +75,9 @@ def voxelize(points: Array, colors: Array, config: VoxelConfig = VoxelConfig()) 
     cells -= origin
     largest = int(cells.max())
     if largest >= 1 << _BITS:
-        raise ValueError(f"the cloud spans {largest * config.edge:.0f} m; "
-                         f"at most {(1 << _BITS) * config.edge:.0f} m can be indexed")
+        raise ValueError(
+            f"the cloud spans {largest * config.edge:.0f} m; at most {(1 << _BITS) * config.edge:.0f} m can be indexed"
+        )
     keys = (cells[:, 0] << 2 * _BITS) | (cells[:, 1] << _BITS) | cells[:, 2]
     unique, point_to_voxel = xp.unique(keys, return_inverse=True)
     mask = (1 << _BITS) - 1
@@ -84,5 +85,6 @@ def voxelize(points: Array, colors: Array, config: VoxelConfig = VoxelConfig()) 
     counts = xp.bincount(point_to_voxel)
     feats = sums(colors, point_to_voxel, len(unique)) / counts[:, None]
     centers = (cast(coords + origin, "float64") + 0.5) * config.edge
-    return Voxels(cast(coords, "int32"), cast(feats, "float32"), cast(centers, "float32"),
-                  cast(point_to_voxel, "int64"))
+    return Voxels(
+        cast(coords, "int32"), cast(feats, "float32"), cast(centers, "float32"), cast(point_to_voxel, "int64")
+    )

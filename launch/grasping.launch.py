@@ -3,6 +3,7 @@
 
 What proposes grasps is `proposals`: antipodal (needs no weights), hggd (`hggd_weights`), or rows (`rows_folder`).
 """
+
 from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
 from launch.conditions import IfCondition
@@ -31,25 +32,67 @@ def generate_launch_description():
     streams = [(f"camera/{stream}", [LaunchConfiguration("camera"), f"/{stream}"]) for stream in STREAMS]
     world = {"world_frame": text("world_frame")}
     hggd = {"weights": text("hggd_weights"), "device": text("device")}
-    return LaunchDescription([
-        # declares camera, world_frame, model, device and rviz as well
-        IncludeLaunchDescription(PythonLaunchDescriptionSource(
-            PathJoinSubstitution([share, "launch", "grounding.launch.py"]))),
-        DeclareLaunchArgument("gripper", default_value="robotiq_2f_140",
-                              description="robotiq_2f_140, robotiq_2f_85, franka_hand, or a profile of yours, .yaml"),
-        DeclareLaunchArgument("proposals", default_value="antipodal", choices=["antipodal", "hggd", "rows"],
-                              description="What proposes grasps"),
-        DeclareLaunchArgument("hggd_weights", default_value="", description="HGGD checkpoint; '' for the one shipped"),
-        DeclareLaunchArgument("rows_folder", default_value="",
-                              description="Folder of GraspNet rows; '' for the topic grasp_rows"),
-        DeclareLaunchArgument("grasping_parameters", description="Parameter file of the proposers and the matcher",
-                              default_value=PathJoinSubstitution([share, "config", "grasping.yaml"])),
-        Node(package="dropclip_ros", executable="proposal_node", name="proposal_node", output="screen",
-             parameters=[parameters, gripper], remappings=streams, condition=proposed_by("antipodal")),
-        Node(package="dropclip_ros", executable="hggd_node", name="hggd_node", output="screen",
-             parameters=[parameters, gripper, hggd], remappings=streams, condition=proposed_by("hggd")),
-        Node(package="dropclip_ros", executable="grasp_rows_node", name="grasp_rows_node", output="screen",
-             parameters=[parameters, gripper, {"folder": text("rows_folder")}], condition=proposed_by("rows")),
-        Node(package="dropclip_ros", executable="grasp_matcher_node", name="grasp_matcher_node", output="screen",
-             parameters=[parameters, gripper, world], remappings=streams),
-    ])
+    return LaunchDescription(
+        [
+            # declares camera, world_frame, model, device and rviz as well
+            IncludeLaunchDescription(
+                PythonLaunchDescriptionSource(PathJoinSubstitution([share, "launch", "grounding.launch.py"]))
+            ),
+            DeclareLaunchArgument(
+                "gripper",
+                default_value="robotiq_2f_140",
+                description="robotiq_2f_140, robotiq_2f_85, franka_hand, or a profile of yours, .yaml",
+            ),
+            DeclareLaunchArgument(
+                "proposals",
+                default_value="antipodal",
+                choices=["antipodal", "hggd", "rows"],
+                description="What proposes grasps",
+            ),
+            DeclareLaunchArgument(
+                "hggd_weights", default_value="", description="HGGD checkpoint; '' for the one shipped"
+            ),
+            DeclareLaunchArgument(
+                "rows_folder", default_value="", description="Folder of GraspNet rows; '' for the topic grasp_rows"
+            ),
+            DeclareLaunchArgument(
+                "grasping_parameters",
+                description="Parameter file of the proposers and the matcher",
+                default_value=PathJoinSubstitution([share, "config", "grasping.yaml"]),
+            ),
+            Node(
+                package="dropclip_ros",
+                executable="proposal_node",
+                name="proposal_node",
+                output="screen",
+                parameters=[parameters, gripper],
+                remappings=streams,
+                condition=proposed_by("antipodal"),
+            ),
+            Node(
+                package="dropclip_ros",
+                executable="hggd_node",
+                name="hggd_node",
+                output="screen",
+                parameters=[parameters, gripper, hggd],
+                remappings=streams,
+                condition=proposed_by("hggd"),
+            ),
+            Node(
+                package="dropclip_ros",
+                executable="grasp_rows_node",
+                name="grasp_rows_node",
+                output="screen",
+                parameters=[parameters, gripper, {"folder": text("rows_folder")}],
+                condition=proposed_by("rows"),
+            ),
+            Node(
+                package="dropclip_ros",
+                executable="grasp_matcher_node",
+                name="grasp_matcher_node",
+                output="screen",
+                parameters=[parameters, gripper, world],
+                remappings=streams,
+            ),
+        ]
+    )

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The grounding node on a camera: ros2 launch dropclip_ros grounding.launch.py camera:=/camera world_frame:=map"""
+
 from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, SetEnvironmentVariable
 from launch.conditions import IfCondition
@@ -21,18 +22,40 @@ STREAMS = ("color/image_raw", "aligned_depth_to_color/image_raw", "color/camera_
 
 def generate_launch_description():
     share = FindPackageShare("dropclip_ros")
-    strings = {name: ParameterValue(LaunchConfiguration(name), value_type=str)
-               for name in ("world_frame", "model", "device")}
-    return LaunchDescription([
-        *(DeclareLaunchArgument(name, default_value=default, description=text) for name, default, text in ARGUMENTS),
-        SetEnvironmentVariable(DDS_PROFILE, EnvironmentVariable(    # the camera's process needs it as well
-            DDS_PROFILE, default_value=PathJoinSubstitution([share, "config", "fastdds.xml"]))),
-        DeclareLaunchArgument("grounding_parameters", description="Parameter file of the grounding node",
-                              default_value=PathJoinSubstitution([share, "config", "grounding.yaml"])),
-        Node(package="dropclip_ros", executable="grounding_node", name="grounding_node", output="screen",
-             parameters=[LaunchConfiguration("grounding_parameters"), strings],
-             remappings=[(f"camera/{stream}", [LaunchConfiguration("camera"), f"/{stream}"]) for stream in STREAMS]),
-        Node(package="rviz2", executable="rviz2", name="rviz2",
-             arguments=["-d", PathJoinSubstitution([share, "config", "dropclip.rviz"])],
-             condition=IfCondition(LaunchConfiguration("rviz"))),
-    ])
+    strings = {
+        name: ParameterValue(LaunchConfiguration(name), value_type=str) for name in ("world_frame", "model", "device")
+    }
+    return LaunchDescription(
+        [
+            *(
+                DeclareLaunchArgument(name, default_value=default, description=text)
+                for name, default, text in ARGUMENTS
+            ),
+            SetEnvironmentVariable(
+                DDS_PROFILE,
+                EnvironmentVariable(  # the camera's process needs it as well
+                    DDS_PROFILE, default_value=PathJoinSubstitution([share, "config", "fastdds.xml"])
+                ),
+            ),
+            DeclareLaunchArgument(
+                "grounding_parameters",
+                description="Parameter file of the grounding node",
+                default_value=PathJoinSubstitution([share, "config", "grounding.yaml"]),
+            ),
+            Node(
+                package="dropclip_ros",
+                executable="grounding_node",
+                name="grounding_node",
+                output="screen",
+                parameters=[LaunchConfiguration("grounding_parameters"), strings],
+                remappings=[(f"camera/{stream}", [LaunchConfiguration("camera"), f"/{stream}"]) for stream in STREAMS],
+            ),
+            Node(
+                package="rviz2",
+                executable="rviz2",
+                name="rviz2",
+                arguments=["-d", PathJoinSubstitution([share, "config", "dropclip.rviz"])],
+                condition=IfCondition(LaunchConfiguration("rviz")),
+            ),
+        ]
+    )

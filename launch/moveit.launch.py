@@ -9,6 +9,7 @@ set the controllers' names in config/ur5e/moveit_controllers.yaml.
 Needs moveit, moveit_configs_utils, ur_description and robotiq_description. Not run: there was no MoveIt where this was
 written; a recording stand-in for launch has loaded it.
 """
+
 from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument
 from launch.conditions import IfCondition, UnlessCondition
@@ -25,16 +26,19 @@ ARGUMENTS = (
 )
 CONTROLLERS = ("joint_state_broadcaster", "arm_controller", "gripper_controller")
 OMPL = {
-    "planning_pipelines": ["ompl"], "default_planning_pipeline": "ompl",
+    "planning_pipelines": ["ompl"],
+    "default_planning_pipeline": "ompl",
     "ompl.planning_plugins": ["ompl_interface/OMPLPlanner"],
     "ompl.request_adapters": [
         "default_planning_request_adapters/ResolveConstraintFrames",
         "default_planning_request_adapters/ValidateWorkspaceBounds",
         "default_planning_request_adapters/CheckStartStateBounds",
-        "default_planning_request_adapters/CheckStartStateCollision"],
+        "default_planning_request_adapters/CheckStartStateCollision",
+    ],
     "ompl.response_adapters": [
         "default_planning_response_adapters/AddTimeOptimalParameterization",
-        "default_planning_response_adapters/ValidateSolution"],
+        "default_planning_response_adapters/ValidateSolution",
+    ],
 }
 OCTOMAP = {"octomap_frame": "world", "octomap_resolution": 0.01, "max_range": 2.0}
 
@@ -54,17 +58,52 @@ def generate_launch_description():
     description = {"robot_description": urdf}
     clock = {"use_sim_time": ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)}
     mocked = IfCondition(LaunchConfiguration("mock"))
-    return LaunchDescription([
-        *(DeclareLaunchArgument(name, default_value=default, description=text) for name, default, text in ARGUMENTS),
-        Node(package="robot_state_publisher", executable="robot_state_publisher", output="screen",
-             parameters=[description, clock], condition=UnlessCondition(LaunchConfiguration("drivers"))),
-        Node(package="controller_manager", executable="ros2_control_node", output="screen",
-             parameters=[yaml("controllers.yaml"), clock], condition=mocked),
-        Node(package="controller_manager", executable="spawner", output="screen", arguments=list(CONTROLLERS),
-             condition=UnlessCondition(LaunchConfiguration("drivers"))),
-        Node(package="moveit_ros_move_group", executable="move_group", output="screen",
-             parameters=[description, {"robot_description_semantic": srdf}, yaml("move_group.yaml"), OMPL, OCTOMAP,
-                         clock]),
-        Node(package="dropclip_ros", executable="moveit_pick_node", name="moveit_pick_node", output="screen",
-             parameters=[clock]),
-    ])
+    return LaunchDescription(
+        [
+            *(
+                DeclareLaunchArgument(name, default_value=default, description=text)
+                for name, default, text in ARGUMENTS
+            ),
+            Node(
+                package="robot_state_publisher",
+                executable="robot_state_publisher",
+                output="screen",
+                parameters=[description, clock],
+                condition=UnlessCondition(LaunchConfiguration("drivers")),
+            ),
+            Node(
+                package="controller_manager",
+                executable="ros2_control_node",
+                output="screen",
+                parameters=[yaml("controllers.yaml"), clock],
+                condition=mocked,
+            ),
+            Node(
+                package="controller_manager",
+                executable="spawner",
+                output="screen",
+                arguments=list(CONTROLLERS),
+                condition=UnlessCondition(LaunchConfiguration("drivers")),
+            ),
+            Node(
+                package="moveit_ros_move_group",
+                executable="move_group",
+                output="screen",
+                parameters=[
+                    description,
+                    {"robot_description_semantic": srdf},
+                    yaml("move_group.yaml"),
+                    OMPL,
+                    OCTOMAP,
+                    clock,
+                ],
+            ),
+            Node(
+                package="dropclip_ros",
+                executable="moveit_pick_node",
+                name="moveit_pick_node",
+                output="screen",
+                parameters=[clock],
+            ),
+        ]
+    )

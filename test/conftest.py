@@ -59,11 +59,19 @@ def make_tabletop() -> Callable[..., Tabletop]:
     return cast_tabletop
 
 
-def cast_tabletop(boxes: Sequence = ((-0.12, 0.0, 0.08, 0.06, 0.12), (0.12, 0.1, 0.1, 0.1, 0.05)),
-                  spheres: Sequence = ((0.05, -0.12, 0.04),), table: tuple[float, float] = (0.5, 0.4),
-                  floor: float | None = None, wall: float | None = None, pitch: float = 0.8, distance: float = 0.9,
-                  noise: float = 0.0, holes: float = 0.0, size: tuple[int, int] = (320, 240),
-                  seed: int = 0) -> Tabletop:
+def cast_tabletop(
+    boxes: Sequence = ((-0.12, 0.0, 0.08, 0.06, 0.12), (0.12, 0.1, 0.1, 0.1, 0.05)),
+    spheres: Sequence = ((0.05, -0.12, 0.04),),
+    table: tuple[float, float] = (0.5, 0.4),
+    floor: float | None = None,
+    wall: float | None = None,
+    pitch: float = 0.8,
+    distance: float = 0.9,
+    noise: float = 0.0,
+    holes: float = 0.0,
+    size: tuple[int, int] = (320, 240),
+    seed: int = 0,
+) -> Tabletop:
     """Ray-cast a table top, a rectangle of half extents `table` at z = 0, seen from -y at `distance` and `pitch`.
 
     boxes (x, y, size x, size y, size z) and spheres (x, y, radius) stand on it (one more number puts the bottom at that

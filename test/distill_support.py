@@ -19,19 +19,40 @@ from training.mvtod.shards import load_scenes
 
 LABELS = [FIRST_OBJECT_ID, FIRST_OBJECT_ID + 1, FIRST_OBJECT_ID + 2]
 STILL = AugmentConfig(
-    elastic_chance=0, random_rot_chance=0, flip_chance=0, shift_max=0, color_chance=0, contrast_chance=0, hue_max=0,
-    saturation_max=0, blob_chance=0,
-)  # fmt: skip
+    elastic_chance=0,
+    random_rot_chance=0,
+    flip_chance=0,
+    shift_max=0,
+    color_chance=0,
+    contrast_chance=0,
+    hue_max=0,
+    saturation_max=0,
+    blob_chance=0,
+)
 
 
 def tiny(**changes) -> DistillConfig:
     """A network of a few thousand numbers, two steps on full clouds, four on single views; all losses on."""
     fields = {
-        "feat_dim": 4, "stem": 4, "planes": (4, 4, 8, 8, 8, 8, 4, 8), "batch_size": 2, "steps": 2, "partial_steps": 4,
-        "base_lr": 1e-2, "partial_base_lr": 1e-2, "min_lr": 1e-3, "workers": 0, "save_every": 1, "log_every": 1,
-        "use_aux_loss": True, "use_cls_head": True, "offset_weight": 1.0, "supervised_share": 0.5,
-        "object_weight": 1.0, "object_hidden": 8,
-    }  # fmt: skip
+        "feat_dim": 4,
+        "stem": 4,
+        "planes": (4, 4, 8, 8, 8, 8, 4, 8),
+        "batch_size": 2,
+        "steps": 2,
+        "partial_steps": 4,
+        "base_lr": 1e-2,
+        "partial_base_lr": 1e-2,
+        "min_lr": 1e-3,
+        "workers": 0,
+        "save_every": 1,
+        "log_every": 1,
+        "use_aux_loss": True,
+        "use_cls_head": True,
+        "offset_weight": 1.0,
+        "supervised_share": 0.5,
+        "object_weight": 1.0,
+        "object_hidden": 8,
+    }
     return DistillConfig(**fields | changes)
 
 

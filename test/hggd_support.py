@@ -32,8 +32,11 @@ def random_state(shapes: dict[str, tuple[int, ...]]) -> dict[str, torch.Tensor]:
 def network_inputs() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """An image (1, 4, 40, 640), regions (R, P, 35) and what is told of their centres (R, 3)."""
     rng = np.random.RandomState(1)
-    arrays = (rng.uniform(0, 1, (1, 4, 40, 640)), rng.normal(size=(REGIONS, POINTS, 35)) * 0.1,
-              rng.normal(size=(REGIONS, 3)) * (1, 40, 15))
+    arrays = (
+        rng.uniform(0, 1, (1, 4, 40, 640)),
+        rng.normal(size=(REGIONS, POINTS, 35)) * 0.1,
+        rng.normal(size=(REGIONS, 3)) * (1, 40, 15),
+    )
     return tuple(torch.tensor(array.astype(np.float32)) for array in arrays)
 
 
@@ -50,7 +53,7 @@ def anchor_maps() -> list[torch.Tensor]:
 
 def scene_depth() -> np.ndarray:
     """Depth (2 H, 2 W) in whole mm."""
-    v, u = np.mgrid[:2 * SIZE[1], :2 * SIZE[0]]
+    v, u = np.mgrid[: 2 * SIZE[1], : 2 * SIZE[0]]
     return np.round(700 + 80 * np.sin(u / 70) * np.cos(v / 50) + 0.2 * v).astype(np.float32)
 
 

@@ -28,14 +28,28 @@ class BoxCatalogue(Catalogue):
         texture = np.full((2, 2, 3), (200, 40, 40), np.uint8)
         vertices = mesh.vertices.astype(np.float32)
         return ObjectModel(
-            name=spec.name, category=spec.category, split=spec.split, attributes=spec.attributes, vertices=vertices,
-            faces=mesh.faces.astype(np.int32), uv=np.full((8, 2), 0.5, np.float32), texture=texture, specular=0.2,
-            shininess=0.2, mass=0.1, density=200.0, friction=0.5, hull_parts=[vertices], phrases={}, heldout_phrases={},
-        )  # fmt: skip
+            name=spec.name,
+            category=spec.category,
+            split=spec.split,
+            attributes=spec.attributes,
+            vertices=vertices,
+            faces=mesh.faces.astype(np.int32),
+            uv=np.full((8, 2), 0.5, np.float32),
+            texture=texture,
+            specular=0.2,
+            shininess=0.2,
+            mass=0.1,
+            density=200.0,
+            friction=0.5,
+            hull_parts=[vertices],
+            phrases={},
+            heldout_phrases={},
+        )
 
 
-CATALOGUE = BoxCatalogue(tuple(ObjectSpec(name, "tin" if name == "tin" else "box", "train", {"color": name[:3]})
-                               for name in SIZES))  # fmt: skip
+CATALOGUE = BoxCatalogue(
+    tuple(ObjectSpec(name, "tin" if name == "tin" else "box", "train", {"color": name[:3]}) for name in SIZES)
+)
 
 
 def write_scenes(root: Path, count: int = 2, views: int = 3, shape: tuple[int, int] = SHAPE) -> Path:
@@ -55,12 +69,15 @@ def describe(rng: np.random.Generator, views: int = 3, shape: tuple[int, int] = 
         shine = 0.9 if name == "tin" else 0.1
         objects.append(PlacedObject(FIRST_OBJECT_ID + k, name, scale, 1.0, shine, shine, rows(pose)))
     cameras = [Camera(shape[1], shape[0], 0.9 * shape[1], rows(look_down(0.7, np.pi / 2 - 0.01, 0.0)))]
-    cameras += [replace(cameras[0], world_from_camera=rows(look_down(0.7, rng.uniform(0.5, 1.2), rng.uniform(0, 6.28))))
-                for _ in range(views - 1)]  # fmt: skip
+    cameras += [
+        replace(cameras[0], world_from_camera=rows(look_down(0.7, rng.uniform(0.5, 1.2), rng.uniform(0, 6.28))))
+        for _ in range(views - 1)
+    ]
     table = Surface(0, 0.0, (0.5, 0.5), 0.1, 0.1)
     light = Light((0.3, 0.2, 1.0), (0.5, 0.5, 0.5))
-    return SceneDescription("scattered", tuple(objects), table, replace(table, height=-0.7), 0.3, (0.5, 0.5, 0.5),
-                            (light,), tuple(cameras))  # fmt: skip
+    return SceneDescription(
+        "scattered", tuple(objects), table, replace(table, height=-0.7), 0.3, (0.5, 0.5, 0.5), (light,), tuple(cameras)
+    )
 
 
 def look_down(distance: float, elevation: float, azimuth: float) -> np.ndarray:
@@ -78,13 +95,27 @@ def write_scene(folder: Path, description: SceneDescription) -> None:
     """Views, tables and description."""
     folder.mkdir(parents=True)
     specs = {spec.name: spec for spec in CATALOGUE.specs}
-    entries = [{"id": o.label, "name": o.name, "category": specs[o.name].category, "split": "train", "scale": o.scale,
-                "attributes": specs[o.name].attributes, "world_from_mesh": o.world_from_mesh}
-               for o in description.objects]  # fmt: skip
-    coco: dict = {"info": {"split": "train"}, "images": [], "annotations": [], "objects": entries,
-                  "categories": [{"id": o["id"], "name": o["name"], "supercategory": o["category"]} for o in entries],
-                  "queries": {"class": {"a tin": [4], "a box": [2, 3]}},
-                  "description": description.to_json()}  # fmt: skip
+    entries = [
+        {
+            "id": o.label,
+            "name": o.name,
+            "category": specs[o.name].category,
+            "split": "train",
+            "scale": o.scale,
+            "attributes": specs[o.name].attributes,
+            "world_from_mesh": o.world_from_mesh,
+        }
+        for o in description.objects
+    ]
+    coco: dict = {
+        "info": {"split": "train"},
+        "images": [],
+        "annotations": [],
+        "objects": entries,
+        "categories": [{"id": o["id"], "name": o["name"], "supercategory": o["category"]} for o in entries],
+        "queries": {"class": {"a tin": [4], "a box": [2, 3]}},
+        "description": description.to_json(),
+    }
     for v, camera in enumerate(description.cameras):
         write_view(folder, v, cast(description, camera), coco, {o.label: 1.0 for o in description.objects})
     (folder / "scene.json").write_text(json.dumps(coco))

@@ -69,12 +69,28 @@ def world(count: int = 12, hold_out: int = 4, depth: bool = True, poses: list[np
 def tiny(**changes) -> Ovs3dConfig:
     """A fit of a second or a few."""
     fields = {
-        "bounds": (-0.6, -0.6, -0.3, 0.6, 0.6, 0.9), "resolution": 24, "final_resolution": 32, "grow_at": (30,),
-        "density_ranks": (6, 3, 3), "colour_ranks": (6, 3, 3), "colour_features": 8, "hidden": 16, "shift": -4.0,
-        "steps": 60, "rays": 256, "budget": 12000, "grid_lr": 0.06, "net_lr": 0.01, "depth_weight": 0.1,
-        "occupied_every": 10, "occupied_threshold": 0.01, "save_every": 20, "log_every": 5, "validate_every": 1000,
+        "bounds": (-0.6, -0.6, -0.3, 0.6, 0.6, 0.9),
+        "resolution": 24,
+        "final_resolution": 32,
+        "grow_at": (30,),
+        "density_ranks": (6, 3, 3),
+        "colour_ranks": (6, 3, 3),
+        "colour_features": 8,
+        "hidden": 16,
+        "shift": -4.0,
+        "steps": 60,
+        "rays": 256,
+        "budget": 12000,
+        "grid_lr": 0.06,
+        "net_lr": 0.01,
+        "depth_weight": 0.1,
+        "occupied_every": 10,
+        "occupied_threshold": 0.01,
+        "save_every": 20,
+        "log_every": 5,
+        "validate_every": 1000,
         "hold_out": 4,
-    }  # fmt: skip
+    }
     return Ovs3dConfig(**fields | changes)
 
 
@@ -90,18 +106,31 @@ def write_llff(folder: Path, views: PosedViews) -> None:
     rows = []
     for pose in views.world_from_camera:
         right, down, forward, place = pose[:3].T
-        rows.append(np.r_[np.stack([down, right, -forward, place, (height, width, views.intrinsics[0].fx)], 1).ravel(),
-                          0.5, 3.0])  # fmt: skip
+        rows.append(
+            np.r_[
+                np.stack([down, right, -forward, place, (height, width, views.intrinsics[0].fx)], 1).ravel(), 0.5, 3.0
+            ]
+        )
     np.save(folder / "poses_bounds.npy", np.array(rows))
 
 
 def write_nerfstudio(folder: Path, views: PosedViews, **more) -> None:
     write_images(folder / "images", views)
     lens, (width, height) = views.intrinsics[0], views.size
-    frames = [{"file_path": f"images/{name}", "transform_matrix": (pose @ FLIP).tolist()}
-              for name, pose in zip(views.names, views.world_from_camera, strict=True)]  # fmt: skip
-    table = {"camera_model": "OPENCV", "fl_x": lens.fx, "fl_y": lens.fy, "cx": lens.cx + 0.5, "cy": lens.cy + 0.5,
-             "w": width, "h": height, "frames": frames} | more  # fmt: skip
+    frames = [
+        {"file_path": f"images/{name}", "transform_matrix": (pose @ FLIP).tolist()}
+        for name, pose in zip(views.names, views.world_from_camera, strict=True)
+    ]
+    table = {
+        "camera_model": "OPENCV",
+        "fl_x": lens.fx,
+        "fl_y": lens.fy,
+        "cx": lens.cx + 0.5,
+        "cy": lens.cy + 0.5,
+        "w": width,
+        "h": height,
+        "frames": frames,
+    } | more
     (folder / "transforms.json").write_text(json.dumps(table))
 
 

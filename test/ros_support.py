@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """For the tests over real DDS: a ROS domain of this process's own, nodes served by threads, a camera made of arrays."""
+
 import os
 import threading
 import time
@@ -27,8 +28,13 @@ from dropclip_ros.nodes.common import CAMERA_QOS, COLOR_TOPIC, DEPTH_TOPIC, INFO
 from dropclip_ros.nodes.messages import camera_info_message, image_message, transform_message  # noqa: E402
 
 OPTICAL_FRAME = "camera_color_optical_frame"
-AS_IN_A7 = {"rules": [""], "rank": "distance", "open_wider": 0.0, "sample_target": False,  # of the matcher
-            "use_camera": False}
+AS_IN_A7 = {
+    "rules": [""],
+    "rank": "distance",
+    "open_wider": 0.0,
+    "sample_target": False,  # of the matcher
+    "use_camera": False,
+}
 
 
 def wait_until(condition: Callable[[], bool], timeout: float = 120.0) -> None:
@@ -72,8 +78,12 @@ class Ros:
 
     def start(self, kind: type[Node], options: dict | None = None, **parameters) -> Node:
         """Construct a node of the package, with options of rclpy's Node and parameters, and serve it."""
-        return self.serve(kind(parameter_overrides=[Parameter(name, value=value) for name, value in parameters.items()],
-                               **(options or {})))
+        return self.serve(
+            kind(
+                parameter_overrides=[Parameter(name, value=value) for name, value in parameters.items()],
+                **(options or {}),
+            )
+        )
 
     def stop(self, node: Node) -> None:
         self._served.pop(node).stop()
@@ -104,8 +114,14 @@ class FakeCamera:
 
     def __init__(self, node: Node):
         self._node = node
-        self._publishers = {name: node.create_publisher(kind, topic, CAMERA_QOS) for name, (kind, topic) in {
-            "color": (Image, COLOR_TOPIC), "depth": (Image, DEPTH_TOPIC), "info": (CameraInfo, INFO_TOPIC)}.items()}
+        self._publishers = {
+            name: node.create_publisher(kind, topic, CAMERA_QOS)
+            for name, (kind, topic) in {
+                "color": (Image, COLOR_TOPIC),
+                "depth": (Image, DEPTH_TOPIC),
+                "info": (CameraInfo, INFO_TOPIC),
+            }.items()
+        }
         self._tf = node.create_publisher(TFMessage, "/tf", 100)
 
     def wait_for(self, subscribers: int = 1, streams: tuple[str, ...] = ("color", "depth", "info")) -> None:
@@ -120,9 +136,11 @@ class FakeCamera:
         stamp = (self._node.get_clock().now() - rclpy.duration.Duration(seconds=age)).to_msg()
         header = Header(stamp=stamp, frame_id=OPTICAL_FRAME)
         millimetres = np.round(frame.depth * 1000).astype(np.uint16)
-        return {"info": camera_info_message(header, frame.intrinsics),
-                "color": image_message(header, frame.rgb, "rgb8"),
-                "depth": image_message(header, millimetres, "16UC1")}
+        return {
+            "info": camera_info_message(header, frame.intrinsics),
+            "color": image_message(header, frame.rgb, "rgb8"),
+            "depth": image_message(header, millimetres, "16UC1"),
+        }
 
     def send(self, messages: dict) -> Header:
         for name, msg in messages.items():

@@ -359,9 +359,15 @@ def test_meshes_are_annotated_where_they_lie(run, endpoint, tmp_path):
     assert run(Catalogue.load(folder)).annotated == 1
     (found,) = Catalogue.load(folder).specs
     assert found.attributes == {
-        "size": "small", "class": "coffee mug", "color": "teal", "color2": "white", "material": "ceramic",
-        "state": "empty", "utility": "drinking coffee", "brand": "Kellogg's",
-    }  # fmt: skip
+        "size": "small",
+        "class": "coffee mug",
+        "color": "teal",
+        "color2": "white",
+        "material": "ceramic",
+        "state": "empty",
+        "utility": "drinking coffee",
+        "brand": "Kellogg's",
+    }
     assert matches(found, "white cup") and matches(found, "ceramic mug") and not matches(found, "red mug")
     assert run(Catalogue.load(folder)).cached == 1 and len(endpoint.requests) == 1
 

@@ -20,8 +20,9 @@ class Text:
     mean_object = None
 
     def encode(self, phrases):
-        return torch.stack([torch.eye(3)[["tin", "box"].index(p)] if p in ("tin", "box") else self.other(p)
-                            for p in phrases])  # fmt: skip
+        return torch.stack(
+            [torch.eye(3)[["tin", "box"].index(p)] if p in ("tin", "box") else self.other(p) for p in phrases]
+        )
 
     @staticmethod
     def other(phrase):

@@ -83,6 +83,7 @@ def image(pixels: np.ndarray):
 def intrinsics(**values):
     def change(path):
         path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
     return change
 
 

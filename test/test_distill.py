@@ -243,8 +243,13 @@ def test_half_precision_learns_the_same_and_keeps_full_weights(tmp_path):
 
 
 def test_distillation_learns(tmp_path):
-    plain = {"use_aux_loss": False, "use_cls_head": False, "offset_weight": 0.0, "object_weight": 0.0,
-             "supervised_share": 1.0}  # fmt: skip
+    plain = {
+        "use_aux_loss": False,
+        "use_cls_head": False,
+        "offset_weight": 0.0,
+        "object_weight": 0.0,
+        "supervised_share": 1.0,
+    }
     calm = dataclasses.replace(STILL, shift_max=0.4)
     config = tiny(steps=6, partial_steps=60, stem=16, planes=(16,) * 8, augment=calm, **plain)
     data = source(tmp_path)

@@ -36,8 +36,11 @@ def judged(tmp_path, monkeypatch):
     """A judge of two scenes, and a way to say what the network answers for each object."""
     folder, _ = write_data(tmp_path, 2)
     monkeypatch.setattr(judge, "specs_of", lambda name: {spec.name: spec for spec in CATALOGUE.specs})
-    monkeypatch.setattr(MvtodScene, "questions", lambda self, v: [
-        judge_question("a tin", [LABELS[2]]), judge_question("a box", LABELS[:2])])  # fmt: skip
+    monkeypatch.setattr(
+        MvtodScene,
+        "questions",
+        lambda self, v: [judge_question("a tin", [LABELS[2]]), judge_question("a box", LABELS[:2])],
+    )
     scenes = [MvtodScene(scene.source, scene.name) for scene in load_scenes(folder)]
     found = Judge(scenes, targets(2), Text(), tmp_path / "clouds")
 

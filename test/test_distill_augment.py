@@ -171,8 +171,13 @@ def test_the_same_seed_gives_the_same_sample_and_the_input_stays(cloud, seed):
     results = []
     for _ in range(2):
         rng = np.random.default_rng(seed)
-        results.append((augment.spatial(points, config, 10, rng), augment.chromatic(colors, config, rng),
-                        augment.remains(points, labels, config, True, rng)))  # fmt: skip
+        results.append(
+            (
+                augment.spatial(points, config, 10, rng),
+                augment.chromatic(colors, config, rng),
+                augment.remains(points, labels, config, True, rng),
+            )
+        )
     for first, second in zip(*results, strict=True):
         np.testing.assert_array_equal(first, second)
     np.testing.assert_array_equal(points, before[0])
@@ -196,7 +201,9 @@ def test_chances_are_heeded(name):
     still = {"elastic_chance": 0, "random_rot_chance": 0, "flip_chance": 0, "shift_max": 0}
     config = AugmentConfig(**still | {name: 0.6})
     points = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
-    changed = [np.abs(augment.spatial(points, config, 10, np.random.default_rng(seed)) - points).max() > 1e-4
-               for seed in range(400)]  # fmt: skip
+    changed = [
+        np.abs(augment.spatial(points, config, 10, np.random.default_rng(seed)) - points).max() > 1e-4
+        for seed in range(400)
+    ]
     expected = 0.6 if name == "random_rot_chance" else 1 - 0.4**2
     assert abs(np.mean(changed) - expected) < 0.08

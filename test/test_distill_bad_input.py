@@ -77,8 +77,10 @@ def test_another_configuration_or_a_damaged_checkpoint_is_refused(tmp_path):
     data = source(tmp_path)
     distill(data, tiny(), tmp_path / "out")
     distill(data, tiny(workers=1, save_every=7), tmp_path / "out")  # does not matter for what is learned
-    for changes, field in (({"base_lr": 2e-2}, "base_lr 0.01, asked is 0.02"),
-                           ({"augment": STILL}, "augment.hue_max 0.01, asked is 0")):  # fmt: skip
+    for changes, field in (
+        ({"base_lr": 2e-2}, "base_lr 0.01, asked is 0.02"),
+        ({"augment": STILL}, "augment.hue_max 0.01, asked is 0"),
+    ):
         with pytest.raises(CheckpointError, match=f"was made with {field}"):
             distill(data, tiny(**changes), tmp_path / "out")
     whole = (tmp_path / "out" / "checkpoint.pt").read_bytes()

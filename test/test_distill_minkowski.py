@@ -61,15 +61,18 @@ def _shown(tensor):
     return f"({', '.join(map(str, tensor.shape))}{',' if tensor.ndim == 1 else ''})"
 
 
-@pytest.mark.parametrize("wrapped", [
-    lambda s: s,
-    lambda s: {"state_dict": s, "epoch": 3, "optimizer": {"state": {0: {"exp_avg": torch.zeros(3)}}}},
-    lambda s: {"model": {f"module.{k}": v for k, v in s.items()}},
-    lambda s: {"state_dict": {f"model.net3d.{k}": v for k, v in s.items()} | {"model.clip.weight": torch.zeros(2)}},
-    lambda s: {k: v for k, v in s.items() if "num_batches" not in k},
-    lambda s: {k: v[None] if k == "final.kernel" else v for k, v in s.items()},
-    lambda s: {k: v.half() if k.endswith("kernel") else v for k, v in s.items()},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        lambda s: s,
+        lambda s: {"state_dict": s, "epoch": 3, "optimizer": {"state": {0: {"exp_avg": torch.zeros(3)}}}},
+        lambda s: {"model": {f"module.{k}": v for k, v in s.items()}},
+        lambda s: {"state_dict": {f"model.net3d.{k}": v for k, v in s.items()} | {"model.clip.weight": torch.zeros(2)}},
+        lambda s: {k: v for k, v in s.items() if "num_batches" not in k},
+        lambda s: {k: v[None] if k == "final.kernel" else v for k, v in s.items()},
+        lambda s: {k: v.half() if k.endswith("kernel") else v for k, v in s.items()},
+    ],
+)
 def test_checkpoints_load_however_they_are_wrapped(tmp_path, encoder, wrapped):
     state = encoder.state_dict()
     torch.save(wrapped(state), tmp_path / "c.pth")
@@ -139,8 +142,12 @@ def test_a_model_folder_goes_to_minkowski_and_back(tmp_path, encoder, monkeypatc
 
 
 def test_training_starts_from_either_kind_of_checkpoint(tmp_path):
-    data, config = source(tmp_path), tiny(steps=1, partial_steps=1, base_lr=1e-9, min_lr=0, partial_base_lr=1e-9,
-                                          partial_min_lr=0, use_aux_loss=False)  # fmt: skip
+    data, config = (
+        source(tmp_path),
+        tiny(
+            steps=1, partial_steps=1, base_lr=1e-9, min_lr=0, partial_base_lr=1e-9, partial_min_lr=0, use_aux_loss=False
+        ),
+    )
     torch.manual_seed(7)
     start = MinkUNet14D(config.encoder)
     write_minkowski(tmp_path / "w.pth", start)

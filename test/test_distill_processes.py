@@ -54,8 +54,19 @@ def test_synchronised_batch_norm_is_that_of_all_rows(tmp_path):
 def test_two_processes_under_torchrun_have_the_loss_curve_of_one(tmp_path):
     scenes, fused = write_data(tmp_path)
     write_config(tmp_path / "c.yaml", tiny(base_lr=3e-3, partial_base_lr=3e-3, batch_size=4))
-    data = ["--scenes", str(scenes), "--fused", str(fused), "--config", str(tmp_path / "c.yaml"),
-            "--validation", str(scenes), "--validation-fused", str(fused), "--out"]  # fmt: skip
+    data = [
+        "--scenes",
+        str(scenes),
+        "--fused",
+        str(fused),
+        "--config",
+        str(tmp_path / "c.yaml"),
+        "--validation",
+        str(scenes),
+        "--validation-fused",
+        str(fused),
+        "--out",
+    ]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     main([*data, str(tmp_path / "one")])
@@ -63,8 +74,11 @@ def test_two_processes_under_torchrun_have_the_loss_curve_of_one(tmp_path):
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     done = subprocess.run(
         [*torchrun, "-m", "training.distill", *data, str(tmp_path / "two")],
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     curves = []
     for run in ("one", "two"):

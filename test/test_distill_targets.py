@@ -96,8 +96,13 @@ def test_the_command_trains_on_a_folder_of_features_and_keeps_its_phrases(tmp_pa
     monkeypatch.setattr(cli, "TextEncoder", lambda config, device, adapter: text)
     monkeypatch.setattr(cli, "catalogue_of", lambda scenes: CATALOGUE)
     monkeypatch.setattr(targets, "catalogue_of", lambda scenes: CATALOGUE)
-    options = {"scenes": folder, "fused": tmp_path / "views", "out": tmp_path / "out", "config": tmp_path / "c.yaml",
-               "text-adapter": tmp_path / "adapter.safetensors"}  # fmt: skip
+    options = {
+        "scenes": folder,
+        "fused": tmp_path / "views",
+        "out": tmp_path / "out",
+        "config": tmp_path / "c.yaml",
+        "text-adapter": tmp_path / "adapter.safetensors",
+    }
     arguments = [word for name, value in options.items() for word in (f"--{name}", str(value))]
     main(arguments)
     asked = text.asked

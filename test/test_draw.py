@@ -84,7 +84,7 @@ def test_segments_are_tinted_each_in_its_own_colour(scene):
     labels = np.where(mask, 1, 0).astype(np.uint16)
     labels[:20] = 2
     picture = draw_segments(rgb, labels, {"1": "cup", "2": "bowl", "3": "absent"})
-    panel = picture[70:70 + int(924 * 0.75), 16:940]
+    panel = picture[70 : 70 + int(924 * 0.75), 16:940]
     scale = panel.shape[1] / 320
     seen = {tuple(panel[int(v * scale), int(u * scale)]) for u, v in ((160, 120), (50, 10), (50, 200))}
     assert len(seen) == 3

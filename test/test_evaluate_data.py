@@ -77,8 +77,10 @@ def write_ocid(root: Path, view: View) -> None:
         ("Pick the Kleenex tissues.", 1, "kleenex_2"),
         ("Grab the tin", 7, "soda_can_1"),
     ]
-    rows = [{"image_filename": "ARID20/table/top/seq05,a.png", "question": question, "answer": answer, "target": target}
-            for question, answer, target in said]  # fmt: skip
+    rows = [
+        {"image_filename": "ARID20/table/top/seq05,a.png", "question": question, "answer": answer, "target": target}
+        for question, answer, target in said
+    ]
     save_json(root / "refer/unique/val_expressions.json", {"info": {"split": "val"}, "data": rows})
     save_json(root / "k.json", camera_of(view))
 
@@ -165,7 +167,7 @@ LAYOUTS = {
         write_lerf_ovs, load_lerf, "label/teatime/frame_00002_depth.npy", "label/teatime/frame_00002.json"
     ),
     "folder": Layout(write_folder, load_folder, "depth/a.png", "queries.json"),
-}  # fmt: skip
+}
 
 
 def heights(view: View, labels: np.ndarray) -> np.ndarray:
@@ -233,8 +235,10 @@ def test_ocid_vlg_asks_one_name_of_each_scene(views, tmp_path):
     assert set(scene.categories(0)) == {"cereal box", "kleenex", "soda can"}
     everything = load_ocid_vlg(tmp_path, per_scene=None)[0].questions(0)
     assert [(q.phrase, q.family) for q in everything] == [
-        ("cereal box to the left of the lemon", "place"), ("Kleenex tissues", "name"), ("tin", "name"),
-    ]  # fmt: skip
+        ("cereal box to the left of the lemon", "place"),
+        ("Kleenex tissues", "name"),
+        ("tin", "name"),
+    ]
     with pytest.raises(MvtodError, match="expected one of train, val, test"):
         load_ocid_vlg(tmp_path, split="validation")
 
@@ -379,10 +383,13 @@ def test_mvtod_asks_in_the_words_of_its_catalogue_or_those_stored(tmp_path):
     save_json(root / "recipe.json", {"catalogue": str(tmp_path / "catalogue")})
     scene = load_mvtod(tmp_path, "scenes")[0]
     assert [(q.phrase, q.family, q.labels) for q in scene.questions(0)] == [
-        ("a tin", "class", [TIN]), ("a box", "class", [RED, BLUE]),
-    ]  # fmt: skip
-    specs = [{"name": name, "category": "mug", "split": "train", "seed": 1, "attributes": {"color": color}}
-             for name, color in (("red_box", "red"), ("blue_box", "blue"), ("tin", "red"))]  # fmt: skip
+        ("a tin", "class", [TIN]),
+        ("a box", "class", [RED, BLUE]),
+    ]
+    specs = [
+        {"name": name, "category": "mug", "split": "train", "seed": 1, "attributes": {"color": color}}
+        for name, color in (("red_box", "red"), ("blue_box", "blue"), ("tin", "red"))
+    ]
     apart = {"name": "apart", "category": "orange", "split": "train", "seed": 2, "attributes": {"color": "orange"}}
     save_json(tmp_path / "catalogue2/catalogue.json", {"objects": [*specs, apart]})
     save_json(root / "recipe.json", {"catalogue": str(tmp_path / "catalogue2")})

@@ -87,9 +87,18 @@ def dino(tmp_path_factory) -> str:
     )
     text = transformers.BertConfig(vocab_size=len(words), max_position_embeddings=32, **TEXT)
     config = transformers.GroundingDinoConfig(
-        backbone_config=backbone, text_config=text, num_queries=10, d_model=32, encoder_layers=1, decoder_layers=2,
-        encoder_attention_heads=2, decoder_attention_heads=2, encoder_ffn_dim=16, decoder_ffn_dim=16, max_text_len=32,
-    )  # fmt: skip
+        backbone_config=backbone,
+        text_config=text,
+        num_queries=10,
+        d_model=32,
+        encoder_layers=1,
+        decoder_layers=2,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        encoder_ffn_dim=16,
+        decoder_ffn_dim=16,
+        max_text_len=32,
+    )
     images = transformers.GroundingDinoImageProcessor(size={"shortest_edge": 64, "longest_edge": 128})
     processor = transformers.GroundingDinoProcessor(images, transformers.BertTokenizer(str(made / "vocab.txt")))
     torch.manual_seed(0)
@@ -102,8 +111,9 @@ def owl(tmp_path_factory) -> str:
     tokenizer, ends = clip_tokenizer(tmp_path_factory.mktemp("tokens"))
     config = transformers.Owlv2Config(
         text_config={**TEXT, **ends, "max_position_embeddings": 16},
-        vision_config={**TEXT, "image_size": 96, "patch_size": 16}, projection_dim=16,
-    )  # fmt: skip
+        vision_config={**TEXT, "image_size": 96, "patch_size": 16},
+        projection_dim=16,
+    )
     images = transformers.Owlv2ImageProcessor(size={"height": 96, "width": 96})
     torch.manual_seed(0)
     return saved(folder, transformers.Owlv2ForObjectDetection(config), transformers.Owlv2Processor(images, tokenizer))
@@ -115,9 +125,13 @@ def clipseg(tmp_path_factory) -> str:
     tokenizer, ends = clip_tokenizer(tmp_path_factory.mktemp("tokens"))
     config = transformers.CLIPSegConfig(
         text_config={**TEXT, **ends, "max_position_embeddings": 20},
-        vision_config={**TEXT, "image_size": 64, "patch_size": 16}, projection_dim=16,
-        extract_layers=[0], reduce_dim=8, decoder_num_attention_heads=2, decoder_intermediate_size=16,
-    )  # fmt: skip
+        vision_config={**TEXT, "image_size": 64, "patch_size": 16},
+        projection_dim=16,
+        extract_layers=[0],
+        reduce_dim=8,
+        decoder_num_attention_heads=2,
+        decoder_intermediate_size=16,
+    )
     images = transformers.ViTImageProcessor(size={"height": 160, "width": 160})
     torch.manual_seed(0)
     model = transformers.CLIPSegForImageSegmentation(config)
@@ -128,14 +142,25 @@ def clipseg(tmp_path_factory) -> str:
 def sam(tmp_path_factory) -> str:
     config = transformers.SamConfig(
         vision_config={
-            "hidden_size": 16, "output_channels": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "mlp_dim": 16,
-            "image_size": 64, "patch_size": 16, "num_pos_feats": 8, "window_size": 2, "global_attn_indexes": [0],
+            "hidden_size": 16,
+            "output_channels": 16,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "mlp_dim": 16,
+            "image_size": 64,
+            "patch_size": 16,
+            "num_pos_feats": 8,
+            "window_size": 2,
+            "global_attn_indexes": [0],
         },
         prompt_encoder_config={"hidden_size": 16, "image_size": 64, "patch_size": 16, "mask_input_channels": 4},
         mask_decoder_config={
-            "hidden_size": 16, "mlp_dim": 16, "num_attention_heads": 2, "iou_head_hidden_dim": 16,
+            "hidden_size": 16,
+            "mlp_dim": 16,
+            "num_attention_heads": 2,
+            "iou_head_hidden_dim": 16,
         },
-    )  # fmt: skip
+    )
     images = transformers.SamImageProcessor(size={"longest_edge": 64}, pad_size={"height": 64, "width": 64})
     torch.manual_seed(0)
     model = transformers.SamModel(config)

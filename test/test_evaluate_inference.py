@@ -140,10 +140,19 @@ def test_calibration_finds_the_best_of_the_grid():
 
 @pytest.mark.parametrize(
     "options",
-    [{"method": "best"}, {"negatives": "some"}, {"threshold": 1.5}, {"temperature": 0}, {"null": float("nan")},
-     {"rival": 2}, {"method": "argmax", "negatives": "none"}, {"release": True, "negatives": "none"},
-     {"method": "argmax", "release": True}, {"rival": 0.5, "negatives": "none"}],
-)  # fmt: skip
+    [
+        {"method": "best"},
+        {"negatives": "some"},
+        {"threshold": 1.5},
+        {"temperature": 0},
+        {"null": float("nan")},
+        {"rival": 2},
+        {"method": "argmax", "negatives": "none"},
+        {"release": True, "negatives": "none"},
+        {"method": "argmax", "release": True},
+        {"rival": 0.5, "negatives": "none"},
+    ],
+)
 def test_a_config_refuses_what_it_cannot_do(options):
     with pytest.raises(ValueError, match="expected"):
         InferenceConfig(**options)

@@ -83,9 +83,15 @@ def test_nothing_is_clustered_to_nothing():
 
 @pytest.mark.parametrize(
     ("options", "what"),
-    [({"method": "kmeans"}, "method"), ({"metric": "l1"}, "metric"), ({"eps": 0.0}, "eps"), ({"metres": 0.0}, "metres"),
-     ({"min_samples": 0}, "min_samples"), ({"min_cluster_size": 1}, "min_cluster_size")],
-)  # fmt: skip
+    [
+        ({"method": "kmeans"}, "method"),
+        ({"metric": "l1"}, "metric"),
+        ({"eps": 0.0}, "eps"),
+        ({"metres": 0.0}, "metres"),
+        ({"min_samples": 0}, "min_samples"),
+        ({"min_cluster_size": 1}, "min_cluster_size"),
+    ],
+)
 def test_a_clustering_refuses_what_it_cannot_do(options, what):
     with pytest.raises(ValueError, match=f"{what} .*expected"):
         Clustering(**options)

@@ -64,8 +64,10 @@ def test_bop_poses_put_the_models_where_the_images_show_them(scenes, tmp_path, b
     models = {int(key): value for key, value in json.loads((out / "models/models_info.json").read_text()).items()}
     assert sorted(models) == list(range(1, 7))
     for number, info in models.items():
-        mesh, size = trimesh.load(out / f"models/obj_{number:06d}.ply"), 1000 * info["scale"] * np.array(
-            SIZES[info["name"]])
+        mesh, size = (
+            trimesh.load(out / f"models/obj_{number:06d}.ply"),
+            1000 * info["scale"] * np.array(SIZES[info["name"]]),
+        )
         assert np.allclose(mesh.extents, size) and np.allclose([info[f"size_{a}"] for a in "xyz"], size)
         assert info["diameter"] == pytest.approx(np.linalg.norm(size)) and info["min_z"] == pytest.approx(-size[2] / 2)
         assert np.allclose(mesh.visual.vertex_colors[:, :3], (200, 40, 40))
@@ -79,31 +81,33 @@ def test_bop_poses_put_the_models_where_the_images_show_them(scenes, tmp_path, b
             for i, (one, info) in enumerate(zip(truth[v], infos[v], strict=True)):
                 rotation = np.array(one["cam_R_m2c"]).reshape(3, 3)
                 half = np.array([models[one["obj_id"]][f"size_{a}"] for a in "xyz"]) / 2
-                mask, visible = (np.asarray(Image.open(folder / f"{name}/{v:06d}_{i:06d}.png")) == 255
-                                 for name in ("mask", "mask_visib"))
+                mask, visible = (
+                    np.asarray(Image.open(folder / f"{name}/{v:06d}_{i:06d}.png")) == 255
+                    for name in ("mask", "mask_visib")
+                )
                 assert not (visible & ~mask).any()
                 rows, columns = np.nonzero(visible)
                 z = depth[rows, columns]
                 camera = np.stack([(columns - k[0, 2]) * z / k[0, 0], (rows - k[1, 2]) * z / k[1, 1], z], 1)
-                local = np.abs((camera - one["cam_t_m2c"]) @ rotation) - half        # on the faces of the box
+                local = np.abs((camera - one["cam_t_m2c"]) @ rotation) - half  # on the faces of the box
                 assert np.abs(local.max(axis=1)).max() < 0.5
                 corners = np.array(np.meshgrid(*[(-1, 1)] * 3)).reshape(3, -1).T * half
                 pixels = (corners @ rotation.T + one["cam_t_m2c"]) @ k.T
                 pixels = pixels[:, :2] / pixels[:, 2:]
                 x, y, w, h = info["bbox_obj"]
-                assert np.allclose([x, y, x + w, y + h], [*pixels.min(0), *pixels.max(0)], atol=2)   # corners are thin
+                assert np.allclose([x, y, x + w, y + h], [*pixels.min(0), *pixels.max(0)], atol=2)  # corners are thin
                 assert info["px_count_visib"] == visible.sum() and info["px_count_valid"] == mask.sum()
                 assert info["visib_fract"] == pytest.approx(info["px_count_visib"] / info["px_count_all"])
 
 
 def test_bop_counts_what_the_image_cuts_off(tmp_path, boxes):
-    root = write_scenes(tmp_path / "scenes", 1, 2, shape=(20, 24))           # so small a sensor cuts boxes
+    root = write_scenes(tmp_path / "scenes", 1, 2, shape=(20, 24))  # so small a sensor cuts boxes
     for file in root.glob("*/scene.json"):
         coco = json.loads(file.read_text())
         assert len(coco["images"]) == 2
     whole, narrow = tmp_path / "scenes", tmp_path / "narrow"
     narrow.mkdir()
-    shift = 9                                                               # columns that the image loses on its left
+    shift = 9  # columns that the image loses on its left
     (narrow / "scene_00000").mkdir()
     for file in (whole / "scene_00000").iterdir():
         if file.suffix == ".json":

@@ -219,8 +219,9 @@ def test_a_views_cloud_is_its_object_pixels(seed):
     assert cloud.views == (4,) and cloud.points[:, 2].min() > -1e-3  # nothing lies under the table
     for k in range(0, len(cloud), 37):
         row, column = np.divmod(cloud.pixels[k], view.mask.shape[1])
-        np.testing.assert_allclose(slow_project(cloud.points[k], view), (column, row, view.depth[row, column]),
-                                   atol=1e-3)  # fmt: skip
+        np.testing.assert_allclose(
+            slow_project(cloud.points[k], view), (column, row, view.depth[row, column]), atol=1e-3
+        )
 
 
 def test_the_full_cloud_has_a_mean_point_and_the_commonest_label_in_each_voxel(tmp_path):

@@ -24,8 +24,9 @@ from dropclip_ros.geometry import (
 CAMERA = Intrinsics(60.0, 61.0, 31.5, 23.5, 64, 48)
 K9 = [60.0, 0, 31.5, 0, 61.0, 23.5, 0, 0, 1]
 
-lenses = st.sampled_from([(), (0.1, -0.2, 0.001, 0.002), (0.1, -0.2, 0.001, 0.002, 0.05),
-                          (0.3, 0.1, 0.0005, -0.001, 0.02, 0.2, 0.05, 0.01)])
+lenses = st.sampled_from(
+    [(), (0.1, -0.2, 0.001, 0.002), (0.1, -0.2, 0.001, 0.002, 0.05), (0.3, 0.1, 0.0005, -0.001, 0.02, 0.2, 0.05, 0.01)]
+)
 poses = st.builds(lambda v, t: pose_of(v, t), st.tuples(*[st.floats(-3, 3)] * 3), st.tuples(*[st.floats(-5, 5)] * 3))
 
 
@@ -72,19 +73,30 @@ def test_depth_of_another_size_than_the_intrinsics_is_refused():
         backproject(np.ones((24, 64), np.float32), CAMERA)
 
 
-@pytest.mark.parametrize(("image", "unit"), [
-    (np.array([[0, 1500]], np.uint16), "mm"), (np.array([[0, 15000]], np.uint16), "0.1mm"),
-    (np.array([[np.nan, 1.5]], np.float32), "m"), (np.array([[-1.0, 1.5]]), "m"), (np.array([[np.inf, 1.5]]), "m")])
+@pytest.mark.parametrize(
+    ("image", "unit"),
+    [
+        (np.array([[0, 1500]], np.uint16), "mm"),
+        (np.array([[0, 15000]], np.uint16), "0.1mm"),
+        (np.array([[np.nan, 1.5]], np.float32), "m"),
+        (np.array([[-1.0, 1.5]]), "m"),
+        (np.array([[np.inf, 1.5]]), "m"),
+    ],
+)
 def test_depth_units(image, unit):
     depth = decode_depth(image, unit)
     assert depth.dtype == np.float32
     assert depth.tolist() == [[0.0, pytest.approx(1.5)]]
 
 
-@pytest.mark.parametrize(("image", "unit", "message"), [
-    (np.ones((2, 2), np.uint16), "cm", "expected one of mm, 0.1mm, m"),
-    (np.ones((2, 2), np.uint16), "m", "whole numbers"),
-    (np.ones((2, 2, 3), np.uint8), "mm", "one channel")])
+@pytest.mark.parametrize(
+    ("image", "unit", "message"),
+    [
+        (np.ones((2, 2), np.uint16), "cm", "expected one of mm, 0.1mm, m"),
+        (np.ones((2, 2), np.uint16), "m", "whole numbers"),
+        (np.ones((2, 2, 3), np.uint8), "mm", "one channel"),
+    ],
+)
 def test_depth_that_cannot_be_meant_is_refused(image, unit, message):
     with bad_frame(message) as error:
         decode_depth(image, unit)
@@ -109,12 +121,16 @@ def test_frame_scales_depth_and_intrinsics_to_the_colour():
     assert set(np.unique(frame.depth)) == set(np.unique(depth))  # nearest: no depth that was not measured
 
 
-@pytest.mark.parametrize(("rgb", "depth", "pose", "message"), [
-    (np.zeros((48, 64, 4), np.uint8), np.ones((48, 64), np.float32), None, "colour is uint8"),
-    (np.zeros((48, 64, 3), np.float32), np.ones((48, 64), np.float32), None, "colour is float32"),
-    (np.zeros((48, 64, 3), np.uint8), np.ones((48, 64), np.uint16), None, "decode_depth"),
-    (np.zeros((48, 64, 3), np.uint8), np.ones((48, 48), np.float32), None, "not registered"),
-    (np.zeros((48, 64, 3), np.uint8), np.ones((48, 64), np.float32), 2 * np.eye(4), "not rigid")])
+@pytest.mark.parametrize(
+    ("rgb", "depth", "pose", "message"),
+    [
+        (np.zeros((48, 64, 4), np.uint8), np.ones((48, 64), np.float32), None, "colour is uint8"),
+        (np.zeros((48, 64, 3), np.float32), np.ones((48, 64), np.float32), None, "colour is float32"),
+        (np.zeros((48, 64, 3), np.uint8), np.ones((48, 64), np.uint16), None, "decode_depth"),
+        (np.zeros((48, 64, 3), np.uint8), np.ones((48, 48), np.float32), None, "not registered"),
+        (np.zeros((48, 64, 3), np.uint8), np.ones((48, 64), np.float32), 2 * np.eye(4), "not rigid"),
+    ],
+)
 def test_malformed_frames_are_refused(rgb, depth, pose, message):
     with bad_frame(message):
         RgbdFrame(rgb, depth, CAMERA, pose)
@@ -127,12 +143,19 @@ def test_camera_info():
     assert np.array_equal(CAMERA.matrix.ravel(), K9)
 
 
-@pytest.mark.parametrize(("k", "d", "model", "message"), [
-    ([0.0] * 9, [], "plumb_bob", "not calibrated"), (K9[:4], [], "", "expected 9"),
-    (K9, [0.1] * 4, "equidistant", "equidistant"), ([60.0, 1, *K9[2:]], [], "", "skew"),
-    ([60.0, 0, 31.5, 0, np.nan, *K9[5:]], [], "", "fy is nan"),
-    ([0.9, 0, 0.5, 0, 0.9, 0.5, 0, 0, 1], [], "", "89.2 degrees to the side"),  # in image widths instead of pixels
-    ([60.0, 0, -3e17, 0, *K9[4:]], [], "", "no pinhole camera"), ([1e30, *K9[1:]], [], "", "no pinhole camera")])
+@pytest.mark.parametrize(
+    ("k", "d", "model", "message"),
+    [
+        ([0.0] * 9, [], "plumb_bob", "not calibrated"),
+        (K9[:4], [], "", "expected 9"),
+        (K9, [0.1] * 4, "equidistant", "equidistant"),
+        ([60.0, 1, *K9[2:]], [], "", "skew"),
+        ([60.0, 0, 31.5, 0, np.nan, *K9[5:]], [], "", "fy is nan"),
+        ([0.9, 0, 0.5, 0, 0.9, 0.5, 0, 0, 1], [], "", "89.2 degrees to the side"),  # in image widths instead of pixels
+        ([60.0, 0, -3e17, 0, *K9[4:]], [], "", "no pinhole camera"),
+        ([1e30, *K9[1:]], [], "", "no pinhole camera"),
+    ],
+)
 def test_camera_info_that_cannot_be_used_is_refused(k, d, model, message):
     with bad_frame(message):
         Intrinsics.from_camera_info_arrays(k, d, 64, 48, model)
@@ -182,12 +205,21 @@ def test_frames_from_png_and_npy_agree(files):
     assert png.camera_pose[:3, 3].tolist() == [1, 2, 3] and npy.camera_pose is None
 
 
-@pytest.mark.parametrize(("name", "content", "message"), [
-    ("d.png", None, "cannot read the image"), ("d.png", b"no png", "cannot read the image"),
-    ("k.json", b"{", "cannot read"), ("k.json", b'{"fx": 1}', "fx, fy, cx, cy"), ("k.json", b"[1]", "fx, fy, cx, cy"),
-    ("k.json", b'{"fx":"a","fy":1,"cx":1,"cy":1,"width":1,"height":1}', "numbers"),
-    ("k.json", b'{"fx":0,"fy":1,"cx":1,"cy":1,"width":4,"height":3}', "fx is 0"),
-    ("p.json", b'{"a": 1}', "4x4"), ("p.json", b"[[1, 2], [3]]", "4x4"), ("p.json", b"[[1, 2], [3, 4]]", "not rigid")])
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("d.png", None, "cannot read the image"),
+        ("d.png", b"no png", "cannot read the image"),
+        ("k.json", b"{", "cannot read"),
+        ("k.json", b'{"fx": 1}', "fx, fy, cx, cy"),
+        ("k.json", b"[1]", "fx, fy, cx, cy"),
+        ("k.json", b'{"fx":"a","fy":1,"cx":1,"cy":1,"width":1,"height":1}', "numbers"),
+        ("k.json", b'{"fx":0,"fy":1,"cx":1,"cy":1,"width":4,"height":3}', "fx is 0"),
+        ("p.json", b'{"a": 1}', "4x4"),
+        ("p.json", b"[[1, 2], [3]]", "4x4"),
+        ("p.json", b"[[1, 2], [3, 4]]", "not rigid"),
+    ],
+)
 def test_broken_files_are_named(files, name, content, message):
     (files / name).unlink() if content is None else (files / name).write_bytes(content)
     with bad_frame(message) as error:

@@ -32,8 +32,17 @@ CAMERA = Intrinsics(525.0, 525.0, 319.5, 239.5, 640, 480)
 def random_rows(count: int, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
     rotation = Rotation.random(count, rng=rng).as_matrix().reshape(count, 9)
-    return np.column_stack([rng.random(count), 0.1 * rng.random(count), np.full(count, 0.02), 0.04 * rng.random(count),
-                            rotation, rng.normal(size=(count, 3)), np.arange(count)])
+    return np.column_stack(
+        [
+            rng.random(count),
+            0.1 * rng.random(count),
+            np.full(count, 0.02),
+            0.04 * rng.random(count),
+            rotation,
+            rng.normal(size=(count, 3)),
+            np.arange(count),
+        ]
+    )
 
 
 def grasp_at(tip, rotation=None, width=0.06, depth=0.02, score=1.0) -> Grasps:
@@ -90,10 +99,16 @@ def sphere(radius, at=(0, 0)):
 @pytest.fixture(scope="module")
 def tabletop():
     """Eight objects that stand apart; all can be grasped but the last, which is too wide."""
-    meshes = [box(0.06, 0.12, 0.10, (-0.24, 0.0), 0.4), box(0.04, 0.04, 0.15, (-0.08, -0.15)),
-              cylinder(0.033, 0.12, (0.10, -0.12)), sphere(0.035, (0.0, 0.02)), cylinder(0.02, 0.10, (0.24, -0.05)),
-              box(0.10, 0.05, 0.04, (-0.2, -0.2), -0.5), sphere(0.045, (0.15, 0.08)),
-              box(0.22, 0.2, 0.06, (-0.05, 0.25))]
+    meshes = [
+        box(0.06, 0.12, 0.10, (-0.24, 0.0), 0.4),
+        box(0.04, 0.04, 0.15, (-0.08, -0.15)),
+        cylinder(0.033, 0.12, (0.10, -0.12)),
+        sphere(0.035, (0.0, 0.02)),
+        cylinder(0.02, 0.10, (0.24, -0.05)),
+        box(0.10, 0.05, 0.04, (-0.2, -0.2), -0.5),
+        sphere(0.045, (0.15, 0.08)),
+        box(0.22, 0.2, 0.06, (-0.05, 0.25)),
+    ]
     points, number, plane = view(meshes, look_down())
     return meshes, points, number, plane, sample_antipodal(points, table=plane)
 
@@ -112,8 +127,10 @@ def test_rows_survive_a_round_trip():
     assert len(Grasps.empty()) == 0 and Grasps.empty().rows().shape == (0, 17)
 
 
-@pytest.mark.parametrize(("column", "value", "fault"), [
-    (0, np.nan, "not finite"), (14, np.inf, "not finite"), (1, -0.01, "negative width"), (4, 3.0, "not orthonormal")])
+@pytest.mark.parametrize(
+    ("column", "value", "fault"),
+    [(0, np.nan, "not finite"), (14, np.inf, "not finite"), (1, -0.01, "negative width"), (4, 3.0, "not orthonormal")],
+)
 def test_a_bad_row_is_named_or_dropped_and_counted(column, value, fault, caplog):
     rows = random_rows(5)
     rows[3, column] = value
@@ -166,15 +183,19 @@ def test_gripper_refuses_nonsense():
         Gripper("none", -1.0, 0.05, 0.02, 0.01, ())
 
 
-@pytest.mark.parametrize(("point", "hit"), [
-    ((-0.02, 0.04, 0.0), True),  # in a finger
-    ((-0.02, -0.04, 0.0), True),  # in the other
-    ((-0.02, 0.0, 0.0), False),  # between them: what is grasped
-    ((0.01, 0.04, 0.0), False),  # beyond the tips
-    ((-0.02, 0.04, 0.03), False),  # beside a finger
-    ((-0.02, 0.06, 0.0), False),  # outside of a finger
-    ((-0.10, 0.0, 0.0), True),  # in the body
-    ((-0.40, 0.0, 0.0), False)])  # behind it
+@pytest.mark.parametrize(
+    ("point", "hit"),
+    [
+        ((-0.02, 0.04, 0.0), True),  # in a finger
+        ((-0.02, -0.04, 0.0), True),  # in the other
+        ((-0.02, 0.0, 0.0), False),  # between them: what is grasped
+        ((0.01, 0.04, 0.0), False),  # beyond the tips
+        ((-0.02, 0.04, 0.03), False),  # beside a finger
+        ((-0.02, 0.06, 0.0), False),  # outside of a finger
+        ((-0.10, 0.0, 0.0), True),  # in the body
+        ((-0.40, 0.0, 0.0), False),
+    ],
+)  # behind it
 def test_collision_knows_fingers_and_body_from_the_space_between(point, hit):
     grasp = grasp_at((0.1, 0.2, 0.9), Rotation.from_euler("xyz", (0.3, -1.0, 2.0)).as_matrix())
     cloud = grasp.tips() + np.array([point]) @ grasp.rotation[0].T
@@ -197,9 +218,13 @@ def test_height_above_the_table_is_that_of_the_lowest_corner():
 def test_suppression_keeps_the_best_of_each_place_and_knows_the_half_turn():
     turned = np.diag([1.0, -1.0, -1.0])
     rolled = Rotation.from_euler("x", 1.2).as_matrix()
-    parts = [grasp_at((0, 0, 0), score=0.5), grasp_at((0.005, 0, 0), score=0.9),
-             grasp_at((0, 0, 0.004), turned, score=0.7), grasp_at((0.1, 0, 0), score=0.2),
-             grasp_at((0, 0, 0), rolled, score=0.4)]
+    parts = [
+        grasp_at((0, 0, 0), score=0.5),
+        grasp_at((0.005, 0, 0), score=0.9),
+        grasp_at((0, 0, 0.004), turned, score=0.7),
+        grasp_at((0.1, 0, 0), score=0.2),
+        grasp_at((0, 0, 0), rolled, score=0.4),
+    ]
     grasps = Grasps.from_rows(np.concatenate([part.rows() for part in parts]))
     assert suppress(grasps).tolist() == [1, 4, 3]
     assert suppress(grasps, limit=1).tolist() == [1]

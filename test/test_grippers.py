@@ -16,8 +16,11 @@ def write(path, **changes):
 
 
 def test_profiles_go_by_the_name_of_their_file():
-    assert {path.stem for path in FOLDER.glob("*.yaml")} == set(GRIPPERS) >= {
-        "robotiq_2f_140", "robotiq_2f_85", "franka_hand"}
+    assert (
+        {path.stem for path in FOLDER.glob("*.yaml")}
+        == set(GRIPPERS)
+        >= {"robotiq_2f_140", "robotiq_2f_85", "franka_hand"}
+    )
     assert load_gripper("robotiq_2f_140") is ROBOTIQ_2F_140
 
 
@@ -39,14 +42,23 @@ def test_a_users_own_profile_is_read_by_its_path(tmp_path):
     assert gripper.body == ROBOTIQ_2F_140.body
 
 
-@pytest.mark.parametrize(("changes", "words"), [
-    ({"max_width": "wide"}, "could not convert"), ({"max_width": None}, "max_width"),
-    ({"max_width": [0.1]}, "max_width"),
-    ({"colour": "red"}, "colour"), ({"body": [[0.1, 0.1]]}, "body"), ({"body": 0.2}, "body"),
-    ({"approach": [0, 0, 2]}, "unit vectors"), ({"closing": [0, 0, 1]}, "right angle"),
-    ({"closing": [1, 0]}, "profile"),
-    ({"tip_distance": [[0.1, 0.2], [0.0, 0.2]]}, "growing opening"), ({"tip_distance": [[0.1]]}, "profile"),
-    ({"finger_depth": float("nan")}, "finger_depth")])
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"max_width": "wide"}, "could not convert"),
+        ({"max_width": None}, "max_width"),
+        ({"max_width": [0.1]}, "max_width"),
+        ({"colour": "red"}, "colour"),
+        ({"body": [[0.1, 0.1]]}, "body"),
+        ({"body": 0.2}, "body"),
+        ({"approach": [0, 0, 2]}, "unit vectors"),
+        ({"closing": [0, 0, 1]}, "right angle"),
+        ({"closing": [1, 0]}, "profile"),
+        ({"tip_distance": [[0.1, 0.2], [0.0, 0.2]]}, "growing opening"),
+        ({"tip_distance": [[0.1]]}, "profile"),
+        ({"finger_depth": float("nan")}, "finger_depth"),
+    ],
+)
 def test_a_broken_profile_is_named_with_what_is_wrong(tmp_path, changes, words):
     path = write(tmp_path / "mine.yaml", **changes)
     with pytest.raises(DropclipError, match=words) as caught:
@@ -54,8 +66,9 @@ def test_a_broken_profile_is_named_with_what_is_wrong(tmp_path, changes, words):
     assert caught.value.status == Status.BAD_REQUEST and str(path) in caught.value.message
 
 
-@pytest.mark.parametrize(("text", "words"), [
-    ("- 1\n- 2", "expected the fields"), ("{", "profile"), (None, "No such file")])
+@pytest.mark.parametrize(
+    ("text", "words"), [("- 1\n- 2", "expected the fields"), ("{", "profile"), (None, "No such file")]
+)
 def test_what_is_no_profile_is_refused(tmp_path, text, words):
     path = tmp_path / "mine.yaml"
     if text is not None:

@@ -175,9 +175,7 @@ def test_box_holds_its_points_and_stands_on_the_table(yaw, tilt, seed):
     assert size[0] >= size[1] * 0.9  # x follows the long side
 
 
-NONSENSE = [
-    ("gap", 0.0), ("min_voxels", 0), ("fragment", 0), ("near", -1.0), ("concave", -1.0), ("rival", 2.0)
-]  # fmt: skip
+NONSENSE = [("gap", 0.0), ("min_voxels", 0), ("fragment", 0), ("near", -1.0), ("concave", -1.0), ("rival", 2.0)]
 
 
 @pytest.mark.parametrize("field, value", NONSENSE)

@@ -16,8 +16,15 @@ UP = np.array([0.0, 0, 1])
 
 def random_grasps(count: int, seed: int) -> Grasps:
     rng = np.random.default_rng(seed)
-    return Grasps(rng.random(count), 0.08 * rng.random(count), np.full(count, 0.02), 0.05 * rng.random(count),
-                  Rotation.random(count, rng=rng).as_matrix(), rng.normal(size=(count, 3)), np.arange(count))
+    return Grasps(
+        rng.random(count),
+        0.08 * rng.random(count),
+        np.full(count, 0.02),
+        0.05 * rng.random(count),
+        Rotation.random(count, rng=rng).as_matrix(),
+        rng.normal(size=(count, 3)),
+        np.arange(count),
+    )
 
 
 def test_from_above_the_tool_stands_over_the_object_and_turned_as_the_fingers_close():

@@ -33,12 +33,25 @@ from dropclip_ros.hggd.inputs import prepare
 from dropclip_ros.hggd.networks import AnchorMaps, HggdNetworks
 from dropclip_ros.hggd.regions import fuse, nearest, regions, spread
 
-SMALL = HggdConfig(width=160, height=90, trunk=4, blocks=(1, 1, 1, 1), head=8, points=20000, region_points=64,
-                   point_channels=(16, 32, 64), hidden=(32, 32), info_channels=8, anchor_width=10.0, rotations=3)
+SMALL = HggdConfig(
+    width=160,
+    height=90,
+    trunk=4,
+    blocks=(1, 1, 1, 1),
+    head=8,
+    points=20000,
+    region_points=64,
+    point_channels=(16, 32, 64),
+    hidden=(32, 32),
+    info_channels=8,
+    anchor_width=10.0,
+    rotations=3,
+)
 TOLERANCE = 1e-4
 
 
 # --- the published system -----------------------------------------------------------------------------------
+
 
 @pytest.fixture(scope="module")
 def golden() -> dict[str, np.ndarray]:
@@ -49,8 +62,10 @@ def golden() -> dict[str, np.ndarray]:
 @pytest.fixture(scope="module")
 def published(golden, tmp_path_factory) -> Path:
     """A checkpoint with the names, shapes and types of the published ones, and the rest of what they hold."""
-    shapes = {str(name): tuple(map(int, str(shape).split()))
-              for name, shape in zip(golden["names"], golden["shapes"], strict=True)}
+    shapes = {
+        str(name): tuple(map(int, str(shape).split()))
+        for name, shape in zip(golden["names"], golden["shapes"], strict=True)
+    }
     parts = {"anchor": {}, "local": {}}
     for name, tensor in support.random_state(shapes).items():
         part, _, rest = name.partition(".")
@@ -70,7 +85,7 @@ def networks(published) -> HggdNetworks:
 def test_the_networks_say_what_the_published_ones_say(networks, golden):
     image, points, info = support.network_inputs()
     for name, found in networks.anchor(image)._asdict().items():
-        picked = found.flatten()[::max(found.numel() // 2000, 1)].numpy()
+        picked = found.flatten()[:: max(found.numel() // 2000, 1)].numpy()
         assert np.abs(picked - golden[f"map_{name}"]).max() < TOLERANCE, name
     logits, offsets = networks.local(points, info)
     assert np.abs(logits.numpy() - golden["local_logits"]).max() < TOLERANCE
@@ -85,17 +100,19 @@ def test_the_decoding_is_the_published_one(networks, golden):
     assert np.abs(found - golden["centers"]).max() < TOLERANCE
 
     z = support.scene_depth() / 1000
-    v, u = np.mgrid[:z.shape[0], :z.shape[1]]
-    points = np.stack([(u - support.SIZE[0]) / (2 * support.FOCAL) * z, (v - support.SIZE[1]) / (2 * support.FOCAL) * z,
-                       z], axis=-1)[::2, ::2]
+    v, u = np.mgrid[: z.shape[0], : z.shape[1]]
+    points = np.stack(
+        [(u - support.SIZE[0]) / (2 * support.FOCAL) * z, (v - support.SIZE[1]) / (2 * support.FOCAL) * z, z], axis=-1
+    )[::2, ::2]
     camera = Intrinsics(support.FOCAL, support.FOCAL, support.SIZE[0] / 2, support.SIZE[1] / 2, *support.SIZE)
     positions, known = lift(centers, torch.tensor(points.astype(np.float32)))
     radii = metric_width(centers.width, centers.theta, positions[:, 2], camera)
     assert known.all()
     assert np.abs(np.column_stack([positions, radii]) - golden["positions"]).max() < TOLERANCE
 
-    rows = decode_regions(*support.local_outputs(48), centers, positions, networks.gamma, networks.beta, camera, 10,
-                          0.02).numpy()
+    rows = decode_regions(
+        *support.local_outputs(48), centers, positions, networks.gamma, networks.beta, camera, 10, 0.02
+    ).numpy()
     wanted = golden["rows"]  # score, width, depth, rotation, translation
     assert len(rows) == len(wanted)
     assert np.abs(np.delete(rows, [2, 16], axis=1) - wanted).max() < TOLERANCE
@@ -103,6 +120,7 @@ def test_the_decoding_is_the_published_one(networks, golden):
 
 
 # --- checkpoints --------------------------------------------------------------------------------------------
+
 
 def small_networks(seed: int = 0) -> HggdNetworks:
     torch.manual_seed(seed)
@@ -131,24 +149,28 @@ def _changed(change):
         found = torch.load(path, weights_only=True)
         change(found)
         torch.save(found, path)
+
     return write
 
 
-@pytest.mark.parametrize(("write", "says"), [
-    (lambda path: None, "cannot read"),
-    (lambda path: path.write_bytes(b"PK\3\4" + bytes(100)), "no checkpoint"),
-    (lambda path: path.write_bytes(pickle.dumps({"anchor": Evil()}, protocol=2)), "no checkpoint"),
-    (lambda path: torch.save({"anchor": Evil()}, path), "no checkpoint"),
-    (lambda path: torch.save([1, 2], path), "'anchor' is not there"),
-    (_changed(lambda c: c.pop("gamma")), "'gamma' is not there"),
-    (_changed(lambda c: c["local"].update(x="y")), "'local' is not there, or no tensors"),
-    (_changed(lambda c: c.pop("config")), "has shape"),
-    (_changed(lambda c: c.update(config={"trunk": 8, "colour": 1})), "config"),
-    (_changed(lambda c: c.update(config={"trunk": 4000, "hidden": (4096, 4096)})), "has shape"),
-    (_changed(lambda c: c["anchor"].pop("hmap.1.bias")), "anchor.hmap.1.bias is missing"),
-    (_changed(lambda c: c["anchor"]["hmap.1.bias"].fill_(torch.nan)), "NaN"),
-    (_changed(lambda c: c["local"].update(more=torch.zeros(1))), "local.more is not part of it"),
-])
+@pytest.mark.parametrize(
+    ("write", "says"),
+    [
+        (lambda path: None, "cannot read"),
+        (lambda path: path.write_bytes(b"PK\3\4" + bytes(100)), "no checkpoint"),
+        (lambda path: path.write_bytes(pickle.dumps({"anchor": Evil()}, protocol=2)), "no checkpoint"),
+        (lambda path: torch.save({"anchor": Evil()}, path), "no checkpoint"),
+        (lambda path: torch.save([1, 2], path), "'anchor' is not there"),
+        (_changed(lambda c: c.pop("gamma")), "'gamma' is not there"),
+        (_changed(lambda c: c["local"].update(x="y")), "'local' is not there, or no tensors"),
+        (_changed(lambda c: c.pop("config")), "has shape"),
+        (_changed(lambda c: c.update(config={"trunk": 8, "colour": 1})), "config"),
+        (_changed(lambda c: c.update(config={"trunk": 4000, "hidden": (4096, 4096)})), "has shape"),
+        (_changed(lambda c: c["anchor"].pop("hmap.1.bias")), "anchor.hmap.1.bias is missing"),
+        (_changed(lambda c: c["anchor"]["hmap.1.bias"].fill_(torch.nan)), "NaN"),
+        (_changed(lambda c: c["local"].update(more=torch.zeros(1))), "local.more is not part of it"),
+    ],
+)
 def test_what_is_no_checkpoint_is_refused_in_a_sentence(tmp_path, monkeypatch, write, says):
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "a.pt")
@@ -163,15 +185,24 @@ def test_a_device_that_is_not_there_is_refused(published):
         Hggd.load(published, "tpu")
 
 
-@pytest.mark.parametrize("values", [{"trunk": 0}, {"blocks": (1, 1)}, {"width": 8}, {"anchor_width": float("nan")},
-                                    {"points": True}])
+@pytest.mark.parametrize(
+    "values", [{"trunk": 0}, {"blocks": (1, 1)}, {"width": 8}, {"anchor_width": float("nan")}, {"points": True}]
+)
 def test_shapes_that_cannot_be_are_refused(values):
     with pytest.raises(ValueError, match=f"HggdConfig.*{next(iter(values)).removesuffix('s')}|too small"):
         HggdConfig(**values)
 
 
-@pytest.mark.parametrize("values", [{"near": 2.0, "far": 1.0}, {"top_k": 0}, {"heat": 1.5}, {"min_score": float("nan")},
-                                    {"workspace": ((0, 0, 1), (1, 1, 0))}])
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"near": 2.0, "far": 1.0},
+        {"top_k": 0},
+        {"heat": 1.5},
+        {"min_score": float("nan")},
+        {"workspace": ((0, 0, 1), (1, 1, 0))},
+    ],
+)
 def test_limits_that_contradict_each_other_are_refused(values):
     with pytest.raises(ValueError, match=next(iter(values))):
         DetectionConfig(**values)
@@ -247,7 +278,7 @@ def camera_of(width: int, height: int, focal: float) -> Intrinsics:
 def depth_of(camera: Intrinsics, neighbour: float = 0.0) -> np.ndarray:
     """What a camera straight above the table sees of the box, and of another whose near side is so far (m) from its
     middle."""
-    v, u = np.mgrid[:camera.height, :camera.width]
+    v, u = np.mgrid[: camera.height, : camera.width]
     depth = np.full(v.shape, TABLE, np.float32)
     x, y = (u - camera.cx) / camera.fx * BOX[2], (v - camera.cy) / camera.fy * BOX[2]
     depth[(np.abs(x - BOX[0]) < 0.02) & (np.abs(y - BOX[1]) < 0.05)] = BOX[2]
@@ -270,8 +301,14 @@ def knowing_detector(camera: Intrinsics) -> Hggd:
         cells = torch.zeros(1, SMALL.angles, -(-height // 8), -(-width // 8))
         angle = cells.clone()
         angle[:, SMALL.angles // 2] = 1  # which begins at 0
-        return AnchorMaps(heat[None, None].float(), angle, cells - 0.5, cells,
-                          cells + np.log(opening / SMALL.anchor_width), cells[:, :1].expand(-1, SMALL.features, -1, -1))
+        return AnchorMaps(
+            heat[None, None].float(),
+            angle,
+            cells - 0.5,
+            cells,
+            cells + np.log(opening / SMALL.anchor_width),
+            cells[:, :1].expand(-1, SMALL.features, -1, -1),
+        )
 
     def local(points, info):
         logits = torch.zeros(len(points), SMALL.rotations**2) - 9
@@ -289,8 +326,9 @@ def detect(camera: Intrinsics, image: np.ndarray, gripper: Gripper = ROBOTIQ_2F_
     return knowing_detector(camera).detect(rgb, image, camera, detection, gripper, table)
 
 
-@pytest.mark.parametrize(("width", "height", "focal"),
-                         [(640, 480, 600), (1280, 720, 900), (320, 240, 260), (848, 480, 420), (300, 400, 320)])
+@pytest.mark.parametrize(
+    ("width", "height", "focal"), [(640, 480, 600), (1280, 720, 900), (320, 240, 260), (848, 480, 420), (300, 400, 320)]
+)
 def test_any_camera_finds_the_grasp_that_the_networks_mean(width, height, focal):
     camera = camera_of(width, height, focal)
     grasps = detect(camera, depth_of(camera))
@@ -316,7 +354,7 @@ def test_a_table_that_is_known_is_kept_out_of():
     assert len(detect(camera, depth, table=np.array([0, 0, -1, TABLE]))) == 1
     assert len(detect(camera, depth, table=np.array([0, 0, -1, tips + 0.001]))) == 0
     # A bar above one finger, which hides what is below it from the camera; further up than the hand.
-    x = (np.mgrid[:camera.height, :camera.width][1] - camera.cx) / camera.fx * (BOX[2] - 0.3)
+    x = (np.mgrid[: camera.height, : camera.width][1] - camera.cx) / camera.fx * (BOX[2] - 0.3)
     depth[np.abs(x / (BOX[2] - 0.3) * BOX[2] - BOX[0] - 0.04) < 0.01] = BOX[2] - 0.3
     assert len(detect(camera, depth)) == 1
     assert len(detect(camera, depth, table=np.array([0, 0, -1, TABLE]))) == 0
@@ -343,7 +381,7 @@ def test_a_hole_in_the_depth_does_not_move_a_grasp():
     camera = camera_of(640, 480, 600)
     depth = depth_of(camera)
     x, y = (BOX[:2] / BOX[2] * (camera.fx, camera.fy) + (camera.cx, camera.cy)).astype(int)
-    depth[y - 3:y + 4, x - 3:x + 4] = np.nan
+    depth[y - 3 : y + 4, x - 3 : x + 4] = np.nan
     grasps = detect(camera, depth)
     assert len(grasps) == 1 and np.abs(grasps.translation[0] - BOX).max() < 0.015
 

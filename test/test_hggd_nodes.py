@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Proposals of HGGD and of files and messages with grasp rows, over real DDS; what is said where there are none."""
+
 import subprocess
 import sys
 from dataclasses import replace
@@ -26,8 +27,20 @@ from dropclip_ros.nodes.grasp_rows_node import TOPIC, GraspRowsNode
 from dropclip_ros.nodes.hggd_node import HggdNode
 from dropclip_ros.nodes.messages import image_message, nanoseconds
 
-SMALL = HggdConfig(width=160, height=120, trunk=4, blocks=(1, 1, 1, 1), head=8, points=4000, region_points=64,
-                   point_channels=(16, 32, 64), hidden=(32, 32), info_channels=8, anchor_width=20.0, rotations=3)
+SMALL = HggdConfig(
+    width=160,
+    height=120,
+    trunk=4,
+    blocks=(1, 1, 1, 1),
+    head=8,
+    points=4000,
+    region_points=64,
+    point_channels=(16, 32, 64),
+    hidden=(32, 32),
+    info_channels=8,
+    anchor_width=20.0,
+    rotations=3,
+)
 
 
 @pytest.fixture
@@ -48,11 +61,19 @@ def weights(tmp_path):
 def some_rows(count: int = 3) -> np.ndarray:
     rotations = rotation_of(*torch.linspace(-0.5, 0.5, count * 3, dtype=torch.float64).reshape(3, count)).numpy()
     ones = np.ones(count)
-    return Grasps(np.linspace(1, 0.5, count), 0.05 * ones, 0.02 * ones, 0.02 * ones, rotations,
-                  np.arange(count * 3).reshape(count, 3) / 10, -ones).rows()
+    return Grasps(
+        np.linspace(1, 0.5, count),
+        0.05 * ones,
+        0.02 * ones,
+        0.02 * ones,
+        rotations,
+        np.arange(count * 3).reshape(count, 3) / 10,
+        -ones,
+    ).rows()
 
 
 # --- HGGD ---------------------------------------------------------------------------------------------------
+
 
 def test_what_hggd_detects_is_proposed_in_the_cameras_frame(ros, proposed, weights, make_tabletop, monkeypatch):  # noqa: F811
     frame, asked = make_tabletop(size=(64, 48)).frame, []
@@ -62,8 +83,17 @@ def test_what_hggd_detects_is_proposed_in_the_cameras_frame(ros, proposed, weigh
         return Grasps.from_rows(some_rows())
 
     monkeypatch.setattr("dropclip_ros.hggd.detector.Hggd.detect", detect)
-    node = ros.start(HggdNode, weights=weights, device="cpu", reliable=True, max_frame_age=300.0, max_rate=50.0,
-                     workspace=[-1.0, -1.0, 0.2, 1.0, 1.0, 1.5], top_k=7, gripper="franka_hand")
+    node = ros.start(
+        HggdNode,
+        weights=weights,
+        device="cpu",
+        reliable=True,
+        max_frame_age=300.0,
+        max_rate=50.0,
+        workspace=[-1.0, -1.0, 0.2, 1.0, 1.0, 1.5],
+        top_k=7,
+        gripper="franka_hand",
+    )
     camera = FakeCamera(ros.node)
     camera.wait_for()
     messages = camera.messages(frame)
@@ -94,7 +124,7 @@ def test_hggd_serves_a_camera_from_end_to_end(ros, proposed, weights, make_table
         before = len(proposed)
         frame = make_tabletop(size=size).frame
         blank = RgbdFrame(frame.rgb, np.zeros_like(frame.depth), frame.intrinsics)
-        camera.send(camera.messages(blank))     # complained about, and survived
+        camera.send(camera.messages(blank))  # complained about, and survived
         header = camera.send(camera.messages(frame))
         wait_until(lambda before=before: len(proposed) > before)
         assert proposed[-1].header == header
@@ -102,16 +132,26 @@ def test_hggd_serves_a_camera_from_end_to_end(ros, proposed, weights, make_table
 
 
 def test_hggd_does_not_start_without_weights():
-    ended = subprocess.run([sys.executable, "-m", "dropclip_ros.nodes.hggd_node", "--ros-args", "-p",
-                            "weights:=/nowhere/a.pt"], capture_output=True, text=True, timeout=180)
+    ended = subprocess.run(
+        [sys.executable, "-m", "dropclip_ros.nodes.hggd_node", "--ros-args", "-p", "weights:=/nowhere/a.pt"],
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
     assert ended.returncode == 2 and ended.stderr.count("\n") == 1, ended.stderr
     assert "cannot read the HGGD checkpoint /nowhere/a.pt" in ended.stderr
 
 
-@pytest.mark.parametrize(("parameter", "value", "complaint"), [
-    ("device", "tpu", "expected auto, cpu, cuda"), ("workspace", [0.0, 0.0, 1.0, 1.0, 1.0, 0.5], "workspace"),
-    ("workspace", [0.0], "workspace"), ("gripper", "hand", "gripper"), ("min_score", 2.0, "min_score"),
-])
+@pytest.mark.parametrize(
+    ("parameter", "value", "complaint"),
+    [
+        ("device", "tpu", "expected auto, cpu, cuda"),
+        ("workspace", [0.0, 0.0, 1.0, 1.0, 1.0, 0.5], "workspace"),
+        ("workspace", [0.0], "workspace"),
+        ("gripper", "hand", "gripper"),
+        ("min_score", 2.0, "min_score"),
+    ],
+)
 def test_hggd_does_not_start_with_what_cannot_be(ros, weights, parameter, value, complaint):  # noqa: F811
     with pytest.raises((DropclipError, ParameterException), match=complaint):
         ros.start(HggdNode, **{"weights": weights, parameter: value})
@@ -125,6 +165,7 @@ def test_parameters_become_the_detectors_limits():
 
 
 # --- rows ---------------------------------------------------------------------------------------------------
+
 
 def test_the_newest_file_of_a_folder_is_proposed(ros, proposed, tmp_path):  # noqa: F811
     rows = some_rows()
@@ -142,7 +183,7 @@ def test_the_newest_file_of_a_folder_is_proposed(ros, proposed, tmp_path):  # no
 
 def test_rows_of_a_still_scene_are_proposed_over_and_over(ros, proposed, tmp_path):  # noqa: F811
     node = ros.start(GraspRowsNode, folder=str(tmp_path), rate=50.0)
-    np.save(tmp_path / "a.npy", some_rows())        # after the node, which has said that there are none
+    np.save(tmp_path / "a.npy", some_rows())  # after the node, which has said that there are none
     wait_until(lambda: len(proposed) > 2)
     ros.stop(node)
     stamps = [nanoseconds(msg.header.stamp) for msg in proposed]
@@ -176,11 +217,17 @@ def test_layouts_that_contradict_their_data_are_refused():
         grasp_rows_node.rows_of(msg)
 
 
-@pytest.mark.parametrize(("name", "content", "says"), [
-    ("a.npy", b"\x93NUMPY", "cannot read"), ("a.npy", b"", "cannot read"), ("a.txt", b"1 2 3", "expected \\(N, 17\\)"),
-    ("a.txt", b"\xff\xfe", "cannot read"), ("a.txt", b"a b", "cannot read"),
-    ("a.txt", b" ".join([b"1"] * 17) + b"\n1 2", "cannot read"),
-])
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("a.npy", b"\x93NUMPY", "cannot read"),
+        ("a.npy", b"", "cannot read"),
+        ("a.txt", b"1 2 3", "expected \\(N, 17\\)"),
+        ("a.txt", b"\xff\xfe", "cannot read"),
+        ("a.txt", b"a b", "cannot read"),
+        ("a.txt", b" ".join([b"1"] * 17) + b"\n1 2", "cannot read"),
+    ],
+)
 def test_files_that_hold_no_rows_are_refused(tmp_path, name, content, says):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DropclipError, match=says) as caught:

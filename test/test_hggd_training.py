@@ -38,8 +38,19 @@ from training.mvtod.grasp_trials import TrialConfig, sample_grasps
 from training.mvtod.scene import PlacedObject, rows
 from training.mvtod.scene_grasps import grasps_in_place
 
-TINY = HggdConfig(width=64, height=48, trunk=2, blocks=(1, 1, 1, 1), head=4, anchor_width=15.0, points=500,
-                  region_points=8, point_channels=(4, 4, 8), hidden=(8, 8), info_channels=4)  # fmt: skip
+TINY = HggdConfig(
+    width=64,
+    height=48,
+    trunk=2,
+    blocks=(1, 1, 1, 1),
+    head=4,
+    anchor_width=15.0,
+    points=500,
+    region_points=8,
+    point_channels=(4, 4, 8),
+    hidden=(8, 8),
+    info_channels=4,
+)
 CAMERA = Intrinsics(215.0, 215.0, 119.5, 89.5, 240, 180)
 SHORT = HggdTraining(TINY, batch_size=2, steps=4, found=2, given=3, min_points=2, save_every=2, log_every=1, rate=1e-2)
 
@@ -47,8 +58,9 @@ SHORT = HggdTraining(TINY, batch_size=2, steps=4, found=2, given=3, min_points=2
 def flat_view(camera: Intrinsics = CAMERA, z: float = 0.7) -> View:
     """A wall at depth z, m."""
     columns, lines = np.meshgrid(np.arange(camera.width), np.arange(camera.height))
-    points = np.stack([(columns - camera.cx) / camera.fx * z, (lines - camera.cy) / camera.fy * z,
-                       np.full(columns.shape, z)], 2)  # fmt: skip
+    points = np.stack(
+        [(columns - camera.cx) / camera.fx * z, (lines - camera.cy) / camera.fy * z, np.full(columns.shape, z)], 2
+    )
     return View(torch.rand(4, camera.height, camera.width), torch.from_numpy(points).float(), camera)
 
 
@@ -56,16 +68,29 @@ def grasps_at(angles: np.ndarray, centers: np.ndarray, width: float = 0.06, dept
     """Of angles theta, gamma, beta (N, 3) and centres (N, 3) in the camera's frame."""
     rotation = rotation_of(*torch.from_numpy(np.asarray(angles, float)).T).numpy()
     count = len(rotation)
-    return Grasps(np.ones(count), np.full(count, width), np.full(count, 0.03), np.full(count, depth), rotation,
-                  np.asarray(centers, float), np.full(count, 2))  # fmt: skip
+    return Grasps(
+        np.ones(count),
+        np.full(count, width),
+        np.full(count, 0.03),
+        np.full(count, depth),
+        rotation,
+        np.asarray(centers, float),
+        np.full(count, 2),
+    )
 
 
 angle = st.floats(-1.0, 1.0)
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.floats(-1.5, 1.5), st.floats(-0.9, 0.9), angle, st.floats(0.03, 0.12), st.floats(-0.015, 0.015),
-       st.floats(0.005, 0.04))  # fmt: skip
+@given(
+    st.floats(-1.5, 1.5),
+    st.floats(-0.9, 0.9),
+    angle,
+    st.floats(0.03, 0.12),
+    st.floats(-0.015, 0.015),
+    st.floats(0.005, 0.04),
+)
 def test_networks_that_say_the_targets_find_the_grasp(theta, gamma, beta, width, over, depth):
     """Maps and local labels of one true grasp, read as detection reads the networks, are that grasp."""
     config, network = HggdTraining(), HggdTraining().network
@@ -84,8 +109,17 @@ def test_networks_that_say_the_targets_find_the_grasp(theta, gamma, beta, width,
     gamma_anchors, beta_anchors = labels.gamma / (math.pi / 2), labels.beta / (math.pi / 2)
     likeness, apart = local_labels(positions, centers.theta, labels, gamma_anchors, beta_anchors, config.near)
     assert likeness.item() > 0.9999
-    row = decode_regions(20 * likeness - 10, apart / 0.02, centers, positions, gamma_anchors, beta_anchors,
-                         view.intrinsics, 1, config.tips)  # fmt: skip
+    row = decode_regions(
+        20 * likeness - 10,
+        apart / 0.02,
+        centers,
+        positions,
+        gamma_anchors,
+        beta_anchors,
+        view.intrinsics,
+        1,
+        config.tips,
+    )
     found = Grasps.from_rows(row.double().numpy())
     assert np.abs(found.tips() - true.tips()).max() < 1e-3
     assert abs(found.width[0] - width) < 2e-3
@@ -256,8 +290,10 @@ class OneBox(Catalogue):
 def test_the_judge_tells_grasps_from_what_is_none():
     """A box of 4 x 6 x 12 cm stands in the middle, a ball of 2 cm hangs beside its upper end."""
     places = {2: ("box", (0.0, 0, 0.06)), 3: ("ball", (0.045, 0.0, 0.1))}
-    placed = [PlacedObject(label, name, 1.0, 1.0, 0.1, 0.1, rows(pose(Rotation.identity(), at)))
-              for label, (name, at) in places.items()]  # fmt: skip
+    placed = [
+        PlacedObject(label, name, 1.0, 1.0, 0.1, 0.1, rows(pose(Rotation.identity(), at)))
+        for label, (name, at) in places.items()
+    ]
     specs = tuple(ObjectSpec(name, name, "train", {}) for name, _ in places.values())
     scene = SimpleNamespace(description=SimpleNamespace(objects=placed, table=SimpleNamespace(height=0.0)))
     judge = Judge(scene, OneBox(specs), ROBOTIQ_2F_140, TrialConfig())

@@ -21,18 +21,21 @@ def test_the_sheet_shows_colour_depth_and_mask_of_each_view_in_its_place(tmp_pat
     height = round(CELL * 48 / 64)
     assert sheet.shape[0] > 2 * height and sheet.shape[1] > 3 * CELL
     for row in range(2):
-        cells = [sheet[40 + row * (height + 6) : 20 + (row + 1) * height, c * (CELL + 6) + 20 : (c + 1) * CELL - 20]
-                 for c in range(3)]
+        cells = [
+            sheet[40 + row * (height + 6) : 20 + (row + 1) * height, c * (CELL + 6) + 20 : (c + 1) * CELL - 20]
+            for c in range(3)
+        ]
         greys = [np.ptp(cell, axis=2).mean() for cell in cells]
-        assert greys[1] > 60 > greys[0] and (cells[2] == 70).all(axis=2).mean() > 0.3     # colours; table in the mask
+        assert greys[1] > 60 > greys[0] and (cells[2] == 70).all(axis=2).mean() > 0.3  # colours; table in the mask
 
 
 def test_shards_and_single_folders_show_the_same(tmp_path):
     root = write_scenes(tmp_path / "scenes", 2, 2)
     pack(root, tmp_path / "shards")
     pictures = []
-    for k, (place, name) in enumerate([(root, "scene_00001"), (tmp_path / "shards", "scene_00001"),
-                                       (root / "scene_00001", "")]):
+    for k, (place, name) in enumerate(
+        [(root, "scene_00001"), (tmp_path / "shards", "scene_00001"), (root / "scene_00001", "")]
+    ):
         inspect(place, tmp_path / f"out{k}", name)
         pictures.append((tmp_path / f"out{k}/scene_00001.png").read_bytes())
     assert pictures[0] == pictures[1] == pictures[2]

@@ -20,8 +20,15 @@ def grasps_with_tips(tips: np.ndarray, seed: int = 0, depth: float = 0.03) -> Gr
     rng = np.random.default_rng(seed)
     rotation = Rotation.random(len(tips), rng=rng).as_matrix()
     full = np.full(len(tips), 1.0)
-    return Grasps(rng.random(len(tips)), 0.05 * full, 0.02 * full, depth * full, rotation,
-                  tips - depth * rotation[:, :, 0], np.arange(len(tips)))
+    return Grasps(
+        rng.random(len(tips)),
+        0.05 * full,
+        0.02 * full,
+        depth * full,
+        rotation,
+        tips - depth * rotation[:, :, 0],
+        np.arange(len(tips)),
+    )
 
 
 def blob(count: int, seed: int = 0) -> np.ndarray:
@@ -60,8 +67,14 @@ def test_at_equal_distance_the_better_score_is_first():
     grasps = grasps_with_tips(np.tile(target_centre(target), (5, 1)))
     distances = match_grasps(grasps, target, MatchConfig(top_k=5)).tip_distances
     assert np.ptp(distances) < 1e-12
-    same = Grasps(np.arange(5.0), *(np.repeat(getattr(grasps, name)[:1], 5, axis=0) for name in
-                                   ("width", "height", "depth", "rotation", "translation")), np.arange(5))
+    same = Grasps(
+        np.arange(5.0),
+        *(
+            np.repeat(getattr(grasps, name)[:1], 5, axis=0)
+            for name in ("width", "height", "depth", "rotation", "translation")
+        ),
+        np.arange(5),
+    )
     assert match_grasps(same, target, MatchConfig(top_k=5)).indices.tolist() == [4, 3, 2, 1, 0]
 
 
@@ -94,8 +107,10 @@ def test_moving_grasps_and_target_together_changes_nothing(seed, count):
     grasps = grasps_with_tips(blob(12, seed + 1), seed)
     move = np.eye(4)
     move[:3, :3], move[:3, 3] = Rotation.random(rng=rng).as_matrix(), rng.normal(size=3)
-    here, there = match_grasps(grasps, target), match_grasps(grasps.transformed(move),
-                                                            target @ move[:3, :3].T + move[:3, 3])
+    here, there = (
+        match_grasps(grasps, target),
+        match_grasps(grasps.transformed(move), target @ move[:3, :3].T + move[:3, 3]),
+    )
     assert here.indices.tolist() == there.indices.tolist()
     np.testing.assert_allclose(here.tip_distances, there.tip_distances, atol=1e-9)
     np.testing.assert_allclose(there.target_centre, move[:3, :3] @ here.target_centre + move[:3, 3], atol=1e-9)
@@ -119,8 +134,15 @@ def grasps_at(tips, rotation=DOWN, width=0.07, score=0.5) -> Grasps:
     tips = np.atleast_2d(tips).astype(float)
     n = len(tips)
     rotation = np.broadcast_to(rotation, (n, 3, 3))
-    return Grasps(np.broadcast_to(score, n), np.broadcast_to(width, n), np.full(n, 0.03), np.full(n, 0.02), rotation,
-                  tips - 0.02 * rotation[:, :, 0], np.full(n, -1))
+    return Grasps(
+        np.broadcast_to(score, n),
+        np.broadcast_to(width, n),
+        np.full(n, 0.03),
+        np.full(n, 0.02),
+        rotation,
+        tips - 0.02 * rotation[:, :, 0],
+        np.full(n, -1),
+    )
 
 
 TARGET, CUP = box(0, 0), box(0, 0.10)
@@ -129,10 +151,17 @@ GOOD = (0.0, 0.0, 0.04)
 TILTED = DOWN @ np.array([[np.cos(1.4), 0, np.sin(1.4)], [0, 1, 0], [-np.sin(1.4), 0, np.cos(1.4)]])
 
 
-@pytest.mark.parametrize(("rule", "bad"), [
-    ("width", grasps_at(GOOD, width=0.15)), ("approach", grasps_at(GOOD, TILTED)),
-    ("table", grasps_at((0, 0, -0.01))), ("target", grasps_at((0.06, 0, 0.04))),
-    ("others", grasps_at((0, 0.05, 0.04), width=0.13)), ("collision", grasps_at((0, 0.025, 0.04)))])
+@pytest.mark.parametrize(
+    ("rule", "bad"),
+    [
+        ("width", grasps_at(GOOD, width=0.15)),
+        ("approach", grasps_at(GOOD, TILTED)),
+        ("table", grasps_at((0, 0, -0.01))),
+        ("target", grasps_at((0.06, 0, 0.04))),
+        ("others", grasps_at((0, 0.05, 0.04), width=0.13)),
+        ("collision", grasps_at((0, 0.025, 0.04))),
+    ],
+)
 def test_each_rule_drops_what_it_is_there_for_and_leaves_a_good_grasp(rule, bad):
     both = Grasps.from_rows(np.concatenate([bad.rows(), grasps_at(GOOD).rows()]))
     match = match_grasps(both, TARGET, MatchConfig(rules=(rule,)), surroundings=SCENE)
@@ -176,8 +205,9 @@ def test_all_rules_mean_the_same_in_any_frame(seed):
     grasps = grasps_at(tips, score=rng.random(20))
     config = MatchConfig(top_k=20, rules=("width", "approach", "table"), rank="score")
     here = match_grasps(grasps, TARGET, config, surroundings=SCENE)
-    there = match_grasps(grasps.transformed(move), TARGET @ move[:3, :3].T + move[:3, 3], config,
-                         surroundings=SCENE.transformed(move))
+    there = match_grasps(
+        grasps.transformed(move), TARGET @ move[:3, :3].T + move[:3, 3], config, surroundings=SCENE.transformed(move)
+    )
     assert here.indices.tolist() == there.indices.tolist() and here.dropped == there.dropped
 
 
@@ -186,8 +216,11 @@ def seen_from(camera, *clouds) -> list[np.ndarray]:
     found = []
     for cloud in clouds:
         low, high = cloud.min(axis=0), cloud.max(axis=0)
-        facing = [(cloud[:, i] < low[i] + 1e-6) & (camera[i] < low[i]) | (cloud[:, i] > high[i] - 1e-6)
-                  & (camera[i] > high[i]) for i in range(3)]
+        facing = [
+            (cloud[:, i] < low[i] + 1e-6) & (camera[i] < low[i])
+            | (cloud[:, i] > high[i] - 1e-6) & (camera[i] > high[i])
+            for i in range(3)
+        ]
         found.append(cloud[np.any(facing, axis=0)])
     return found
 
@@ -206,8 +239,12 @@ def test_where_no_proposal_is_left_the_target_is_sampled(proposals):
     assert (np.abs(match.grasps.rotation[:, 0, 1]) > 0.7).all()  # across y the other box is in the way
     move = np.eye(4)
     move[:3, :3], move[:3, 3] = Rotation.from_euler("zyx", (0.4, -0.9, 2.0)).as_matrix(), (0.3, -0.2, 0.9)
-    there = match_grasps(proposals.transformed(move), target @ move[:3, :3].T + move[:3, 3],
-                         replace(config, sample_target=True), surroundings=around.transformed(move))
+    there = match_grasps(
+        proposals.transformed(move),
+        target @ move[:3, :3].T + move[:3, 3],
+        replace(config, sample_target=True),
+        surroundings=around.transformed(move),
+    )
     assert len(there.grasps) and there.target_centre == pytest.approx(move[:3, :3] @ match.target_centre + move[:3, 3])
 
 
@@ -215,8 +252,9 @@ def test_a_target_that_cannot_be_grasped_either_says_what_the_proposals_lacked()
     sheet = np.stack(np.meshgrid(np.linspace(-0.1, 0.1, 50), np.linspace(-0.1, 0.1, 50), [0.003]), -1).reshape(-1, 3)
     around = Surroundings(sheet, TABLE, np.array([0.0, -0.5, 0.6]))
     with pytest.raises(DropclipError, match="is near the target"):
-        match_grasps(grasps_at((0.5, 0, 0.04)), sheet, MatchConfig(max_distance=0.1, sample_target=True),
-                     surroundings=around)  # fmt: skip
+        match_grasps(
+            grasps_at((0.5, 0, 0.04)), sheet, MatchConfig(max_distance=0.1, sample_target=True), surroundings=around
+        )
 
 
 def test_what_has_moved_is_seen_through_and_what_is_hidden_is_not():
@@ -233,8 +271,17 @@ def test_what_has_moved_is_seen_through_and_what_is_hidden_is_not():
     assert seen_through(target, np.zeros((120, 160)), camera) == 0  # no depth
 
 
-@pytest.mark.parametrize(("field", "value"), [("rules", ("luck",)), ("rank", "size"), ("max_others", 1.5),
-                                              ("open_wider", -0.1), ("max_tilt", 0.0), ("max_hits", -1)])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("rules", ("luck",)),
+        ("rank", "size"),
+        ("max_others", 1.5),
+        ("open_wider", -0.1),
+        ("max_tilt", 0.0),
+        ("max_hits", -1),
+    ],
+)
 def test_config_names_the_wrong_field(field, value):
     with pytest.raises(ValueError, match=field):
         MatchConfig(**{field: value})

@@ -130,14 +130,14 @@ def test_first_view_from_above_and_the_others_around():
     quadrants = np.bincount((eyes[1:, 0] > 0) * 2 + (eyes[1:, 1] > 0))
     assert quadrants.min() >= 15
     rises = np.sort(-np.array([camera.pose[2, 2] for camera in cameras[1:]]))
-    assert np.allclose(rises, np.linspace(rises[0], rises[-1], 72), atol=1e-6)      # uniform in area: in the sine
+    assert np.allclose(rises, np.linspace(rises[0], rises[-1], 72), atol=1e-6)  # uniform in area: in the sine
 
 
 def test_look_at_is_an_optical_frame():
     pose = look_at((0.1, 0.2, 0.3), 0.8, 0.7, 0.5)
     assert np.allclose(pose[:3, :3] @ pose[:3, :3].T, np.eye(3)) and np.linalg.det(pose[:3, :3]) > 0.99
     assert np.allclose(pose[:3, 3] + 0.8 * pose[:3, 2], (0.1, 0.2, 0.3))
-    assert pose[2, 1] < 0 and abs(pose[2, 0]) < 1e-12       # y down, x level
+    assert pose[2, 1] < 0 and abs(pose[2, 0]) < 1e-12  # y down, x level
 
 
 def test_depth_and_labels_are_those_of_rays(scene, views, models):
@@ -153,7 +153,10 @@ def test_depth_and_labels_are_those_of_rays(scene, views, models):
         height, width = view.mask.shape
         rays = caster.create_rays_pinhole(
             o3d.core.Tensor(view.intrinsics + np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]])),
-            o3d.core.Tensor(np.linalg.inv(view.world_from_camera)), width, height)
+            o3d.core.Tensor(np.linalg.inv(view.world_from_camera)),
+            width,
+            height,
+        )
         hits = caster.cast_rays(rays)
         depth, number = hits["t_hit"].numpy(), hits["geometry_ids"].numpy()
         expected = np.vectorize(lambda n: labels.get(n, 0))(number)
@@ -166,7 +169,7 @@ def test_depth_and_labels_are_those_of_rays(scene, views, models):
         points = np.column_stack([column, row, np.ones(len(row))]) @ np.linalg.inv(view.intrinsics).T
         points = points * view.depth[table][:, None] @ view.world_from_camera[:3, :3].T + view.world_from_camera[:3, 3]
         assert points[:, 2].max() < 0.002 and points[:, 2].min() > -TABLE_THICKNESS - 0.002
-        assert (np.abs(points[:, 2]) < 0.002).mean() > 0.9      # the rest: an edge of the table
+        assert (np.abs(points[:, 2]) < 0.002).mean() > 0.9  # the rest: an edge of the table
 
 
 def test_visible_fractions(scene, views, models):
@@ -189,10 +192,21 @@ def test_a_description_survives_json(scene):
     assert SceneDescription.from_json(json.loads(json.dumps(description.to_json()))) == description
 
 
-@pytest.mark.parametrize("fields", [
-    {"min_objects": 0}, {"min_objects": 9, "max_objects": 4}, {"max_objects": 300}, {"clutter": "heap"}, {"views": 0},
-    {"radius": (0.9, 0.6)}, {"elevation": (0.5, 80.0)}, {"focal": (0.0, 1.0)}, {"area": (0.0, 0.1)},
-    {"settle_time": 0}])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"min_objects": 0},
+        {"min_objects": 9, "max_objects": 4},
+        {"max_objects": 300},
+        {"clutter": "heap"},
+        {"views": 0},
+        {"radius": (0.9, 0.6)},
+        {"elevation": (0.5, 80.0)},
+        {"focal": (0.0, 1.0)},
+        {"area": (0.0, 0.1)},
+        {"settle_time": 0},
+    ],
+)
 def test_a_config_that_makes_no_sense_is_refused(fields):
     with pytest.raises(ValueError, match=next(iter(fields)).split("_")[0]):
         SceneConfig(**fields)

@@ -31,8 +31,18 @@ ARGUMENTS = ["--min-objects", "2", "--max-objects", "3", "--views", "2", "--widt
 
 
 def command(out: Path, scenes: int, *more: str) -> list[str]:
-    return [sys.executable, "-m", "training.mvtod.cli", "generate", "--out", str(out), "--scenes", str(scenes),
-            *ARGUMENTS, *more]  # fmt: skip
+    return [
+        sys.executable,
+        "-m",
+        "training.mvtod.cli",
+        "generate",
+        "--out",
+        str(out),
+        "--scenes",
+        str(scenes),
+        *ARGUMENTS,
+        *more,
+    ]
 
 
 def contents(out: Path) -> dict[str, bytes]:
@@ -65,9 +75,11 @@ def test_killed_at_random_and_resumed_with_other_workers_gives_the_same_bytes(wh
         time.sleep(delay)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        for path in out.glob("scene_?????/"):      # what is there is whole
-            assert contents(out).items() >= {
-                f"{path.name}/{name}": data for name, data in contents(whole / path.name).items()}.items()
+        for path in out.glob("scene_?????/"):  # what is there is whole
+            assert (
+                contents(out).items()
+                >= {f"{path.name}/{name}": data for name, data in contents(whole / path.name).items()}.items()
+            )
     done = subprocess.run(command(out, 5, "--workers", "2"), cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert contents(out) == contents(whole)
@@ -168,9 +180,15 @@ def test_an_object_that_cannot_be_built_is_left_out_and_named(tmp_path, monkeypa
     assert broken[0] not in {o["name"] for o in scene.objects.values()}
 
 
-@pytest.mark.parametrize(("arguments", "words"), [
-    (["--split", "test"], "split 'test': expected one of"), (["--renderer", "povray"], "renderer 'povray'"),
-    (["--workers", "0"], "expected at least 1"), (["--catalogue", "/nowhere"], "/nowhere")])
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--split", "test"], "split 'test': expected one of"),
+        (["--renderer", "povray"], "renderer 'povray'"),
+        (["--workers", "0"], "expected at least 1"),
+        (["--catalogue", "/nowhere"], "/nowhere"),
+    ],
+)
 def test_bad_arguments_end_with_one_line(tmp_path, arguments, words):
     done = subprocess.run(command(tmp_path / "out", 1, *arguments), cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2 and words in done.stderr and "Traceback" not in done.stderr, done.stderr

@@ -34,11 +34,23 @@ FEW = TrialConfig(samples=400, wanted=6)
 def solid(mesh: trimesh.Trimesh) -> ObjectModel:
     vertices = np.asarray(mesh.vertices, np.float32)
     return ObjectModel(
-        name="thing", category="box", split="train", attributes={}, vertices=vertices,
-        faces=np.asarray(mesh.faces, np.int32), uv=np.zeros((len(vertices), 2), np.float32),
-        texture=np.zeros((2, 2, 3), np.uint8), specular=0.1, shininess=0.1, mass=0.2, density=700.0, friction=0.6,
-        hull_parts=[vertices], phrases={}, heldout_phrases={},
-    )  # fmt: skip
+        name="thing",
+        category="box",
+        split="train",
+        attributes={},
+        vertices=vertices,
+        faces=np.asarray(mesh.faces, np.int32),
+        uv=np.zeros((len(vertices), 2), np.float32),
+        texture=np.zeros((2, 2, 3), np.uint8),
+        specular=0.1,
+        shininess=0.1,
+        mass=0.2,
+        density=700.0,
+        friction=0.6,
+        hull_parts=[vertices],
+        phrases={},
+        heldout_phrases={},
+    )
 
 
 BOX = solid(trimesh.creation.box((0.04, 0.06, 0.12)))
@@ -50,7 +62,7 @@ def one_grasp(rotation: np.ndarray, tip=(0.0, 0, 0), width=0.06, gripper=ROBOTIQ
     return Grasps([1.0], [width], [gripper.finger_width], [depth], rotation[None], centre[None], [-1])
 
 
-FROM_ABOVE = np.column_stack([(0, 0, -1), (1, 0, 0), (0, -1, 0)]).astype(float)      # closes along x
+FROM_ABOVE = np.column_stack([(0, 0, -1), (1, 0, 0), (0, -1, 0)]).astype(float)  # closes along x
 
 
 def pose(rotation: Rotation, translation) -> np.ndarray:
@@ -93,8 +105,15 @@ def test_moving_the_object_and_then_grasping_is_moving_the_grasp(seed, factor):
 def test_files_are_read_back(tmp_path):
     rng = np.random.default_rng(0)
     rotation = Rotation.random(5, random_state=0).as_matrix()
-    grasps = Grasps(rng.integers(0, 2, 5), rng.uniform(0, 0.1, 5), np.full(5, 0.03), np.full(5, 0.02), rotation,
-                    rng.normal(size=(5, 3)), np.full(5, -1))
+    grasps = Grasps(
+        rng.integers(0, 2, 5),
+        rng.uniform(0, 0.1, 5),
+        np.full(5, 0.03),
+        np.full(5, 0.02),
+        rotation,
+        rng.normal(size=(5, 3)),
+        np.full(5, -1),
+    )
     write_grasps(tmp_path / "g.h5", grasps, "mesh.obj", 0.3)
     back = read_grasps(tmp_path / "g.h5")
     assert np.allclose(back.tips(), grasps.tips()) and np.allclose(back.rotation, rotation)
@@ -116,12 +135,16 @@ def with_nan(transforms, held):
     return transforms, held
 
 
-@pytest.mark.parametrize(("change", "words"), [
-    (with_nan, r"grasp 1 \(of 3, 1 such\) is no rigid transform"),
-    (lambda t, h: (2 * t, h), r"grasp 0 \(of 3, 3 such\)"),
-    (lambda t, h: (t * np.array([1, 1, -1, 1]), h), "no rigid transform"),
-    (lambda t, h: (t[:, :3], h), r"shape \(3, 3, 4\)"),
-    (lambda t, h: (t, h[:2]), r"expected \(N, 4, 4\) and \(N,\)")])
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (with_nan, r"grasp 1 \(of 3, 1 such\) is no rigid transform"),
+        (lambda t, h: (2 * t, h), r"grasp 0 \(of 3, 3 such\)"),
+        (lambda t, h: (t * np.array([1, 1, -1, 1]), h), "no rigid transform"),
+        (lambda t, h: (t[:, :3], h), r"shape \(3, 3, 4\)"),
+        (lambda t, h: (t, h[:2]), r"expected \(N, 4, 4\) and \(N,\)"),
+    ],
+)
 def test_broken_transforms_are_named(tmp_path, change, words):
     write_broken(tmp_path / "b.h5", change)
     with pytest.raises(MvtodError, match=words):
@@ -145,10 +168,10 @@ def test_samples_are_antipodal_fit_the_hand_and_repeat(gripper):
     grasps = sample_grasps(BOX, gripper, TrialConfig(samples=600, wanted=40))
     assert len(grasps) >= 10 and (grasps.width <= gripper.max_width).all()
     assert np.array_equal(grasps.rows(), sample_grasps(BOX, gripper, TrialConfig(samples=600, wanted=40)).rows())
-    across = np.abs(grasps.rotation[:, :, 1]).max(axis=1)     # a box is held by opposite faces
+    across = np.abs(grasps.rotation[:, :, 1]).max(axis=1)  # a box is held by opposite faces
     assert (across > np.cos(np.arctan(0.35)) - 1e-6).all()
     half = np.array((0.02, 0.03, 0.06))
-    for side in (-1, 1):        # both pads begin outside of the box
+    for side in (-1, 1):  # both pads begin outside of the box
         pads = grasps.translation + side * 0.5 * grasps.width[:, None] * grasps.rotation[:, :, 1]
         assert (np.abs(pads) > half).any(axis=1).all()
 
@@ -156,7 +179,7 @@ def test_samples_are_antipodal_fit_the_hand_and_repeat(gripper):
 def test_a_trial_tells_a_good_grasp_from_bad_ones():
     trials = Trials(BOX, ROBOTIQ_2F_140, FEW)
     good = one_grasp(FROM_ABOVE, tip=(0, 0, 0.03), width=0.06)
-    edge = one_grasp(FROM_ABOVE, tip=(0, 0.045, 0.03), width=0.06)      # beside it: nothing between the fingers
+    edge = one_grasp(FROM_ABOVE, tip=(0, 0.045, 0.03), width=0.06)  # beside it: nothing between the fingers
     assert trials.hold(good).tolist() == [True] and trials.hold(edge).tolist() == [False]
     heavy = Trials(replace(BOX, density=50000.0), ROBOTIQ_2F_140, FEW)
     assert heavy.hold(good).tolist() == [False]
@@ -177,9 +200,12 @@ def test_what_cannot_be_grasped():
 def test_cached_grasps_are_of_the_object_the_gripper_and_the_trial():
     own = fingerprint(BOX, ROBOTIQ_2F_140, FEW)
     assert own == fingerprint(replace(BOX), ROBOTIQ_2F_140, FEW)
-    others = {fingerprint(replace(BOX, density=800.0), ROBOTIQ_2F_140, FEW), fingerprint(BOX, FRANKA_HAND, FEW),
-              fingerprint(BOX, ROBOTIQ_2F_140, replace(FEW, seed=1)),
-              fingerprint(replace(BOX, vertices=1.1 * BOX.vertices), ROBOTIQ_2F_140, FEW)}
+    others = {
+        fingerprint(replace(BOX, density=800.0), ROBOTIQ_2F_140, FEW),
+        fingerprint(BOX, FRANKA_HAND, FEW),
+        fingerprint(BOX, ROBOTIQ_2F_140, replace(FEW, seed=1)),
+        fingerprint(replace(BOX, vertices=1.1 * BOX.vertices), ROBOTIQ_2F_140, FEW),
+    }
     assert own not in others and len(others) == 4
 
 
@@ -201,8 +227,10 @@ def scene(tmp_path_factory):
         entry["name"] = placed["name"] = f"box_{k}"
         placed["scale"], placed["world_from_mesh"] = 1.0, rows(pose(Rotation.identity(), (0.3 * k, 0, 0.0601)))
     file.write_text(json.dumps(coco))
-    grasps = [one_grasp(FROM_ABOVE, tip=(0, 0, 0.03)),                        # free, from above
-              one_grasp(-FROM_ABOVE * (1, 1, -1), tip=(0, 0, -0.03))]         # from below: through the table
+    grasps = [
+        one_grasp(FROM_ABOVE, tip=(0, 0, 0.03)),  # free, from above
+        one_grasp(-FROM_ABOVE * (1, 1, -1), tip=(0, 0, -0.03)),
+    ]  # from below: through the table
     both = Grasps.from_rows(np.concatenate([g.rows() for g in grasps]))
     write_grasps(root / "box.h5", both, "box", 0.2)
     (found,) = load_scenes(root)
@@ -217,7 +245,7 @@ def test_grasps_move_with_their_objects_and_the_table_is_in_the_way_of_some(scen
     assert np.allclose(grasps.tips()[0], (0, 0, 0.0901), atol=1e-6)
     assert np.allclose(grasps.tips()[2], (0.3, 0, 0.0901), atol=1e-6)
     few, _ = place(found, {"box_0": file, "box_1": file}, catalogue, ROBOTIQ_2F_140, 1)
-    assert few.object_id.tolist() == [2, 3] and (few.approach[:, 2] < -0.99).all()      # the free one is kept
+    assert few.object_id.tolist() == [2, 3] and (few.approach[:, 2] < -0.99).all()  # the free one is kept
 
 
 @pytest.mark.parametrize(("size", "collides"), [(1.05, False), (2.1, True)])
@@ -243,7 +271,7 @@ def test_a_neighbour_is_in_the_way(scene):
     found, file = scene
     catalogue = Boxes(tuple(ObjectSpec(f"box_{k}", "box", "train", {}) for k in range(2)))
     coco = json.loads(json.dumps(found.coco))
-    coco["description"]["objects"][1]["world_from_mesh"][0][3] = 0.045      # 5 mm apart: no finger fits between
+    coco["description"]["objects"][1]["world_from_mesh"][0][3] = 0.045  # 5 mm apart: no finger fits between
     folder = found.source.path.parent / "near"
     (folder / "scene_00000").mkdir(parents=True, exist_ok=True)
     (folder / "scene_00000/scene.json").write_text(json.dumps(coco))
@@ -272,9 +300,14 @@ def test_the_command_adds_grasps_to_scenes_and_resumes(tmp_path, capsys):
         add_grasps(tmp_path / "scenes", gripper="franka_hand", cache=tmp_path / "cache", workers=1, trial=FEW)
 
 
-@pytest.mark.parametrize(("options", "words"), [
-    ({"gripper": "tongs"}, "gripper 'tongs': expected one of"), ({"per_object": 0}, "per_object 0"),
-    ({"scenes": Path("/nowhere")}, "no scenes there")])
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"gripper": "tongs"}, "gripper 'tongs': expected one of"),
+        ({"per_object": 0}, "per_object 0"),
+        ({"scenes": Path("/nowhere")}, "no scenes there"),
+    ],
+)
 def test_bad_arguments_are_named(tmp_path, options, words):
     with pytest.raises(MvtodError, match=words):
         add_grasps(**({"scenes": tmp_path} | options))

@@ -21,8 +21,21 @@ def fitted(tmp_path_factory):
     root = tmp_path_factory.mktemp("ovs3d")
     write_nerfstudio(root / "scene", world(8, depth=False))
     write_config(root / "tiny.yaml", tiny(steps=300, hold_out=0))
-    main(["fit", "--scene", str(root / "scene"), "--out", str(root / "out"), "--config", str(root / "tiny.yaml"),
-          "--steps", "30", "--device", "cpu"])  # fmt: skip
+    main(
+        [
+            "fit",
+            "--scene",
+            str(root / "scene"),
+            "--out",
+            str(root / "out"),
+            "--config",
+            str(root / "tiny.yaml"),
+            "--steps",
+            "30",
+            "--device",
+            "cpu",
+        ]
+    )
     return root
 
 
@@ -65,7 +78,7 @@ def test_what_cannot_be_done_is_one_sentence(fitted, tmp_path, capsys):
         (["render", "--out", str(tmp_path)], "holds no fit"),
         (["render", "--out", out, "--views", "99"], "view 99: there are 8"),
         (["export", "--out", out], "fit it with --classes"),
-    ]:  # fmt: skip
+    ]:
         with pytest.raises(SystemExit) as ended:
             main(args)
         message = capsys.readouterr().err

@@ -59,7 +59,9 @@ def test_a_fit_that_was_stopped_ends_with_the_same_weights(tmp_path, monkeypatch
 
 def test_wrong_poses_are_told_loudly():
     poses = around(8)
-    seen = [(f"{k}.png", picture(camera(), pose)[0], camera(), wrong, None)
-            for k, (pose, wrong) in enumerate(zip(poses, [*poses[3:], *poses[:3]], strict=True))]  # fmt: skip
+    seen = [
+        (f"{k}.png", picture(camera(), pose)[0], camera(), wrong, None)
+        for k, (pose, wrong) in enumerate(zip(poses, [*poses[3:], *poses[:3]], strict=True))
+    ]
     with pytest.warns(UserWarning, match=r"held-out views come out at .* check the poses"):
         reconstruct(gather(seen, 4), tiny())

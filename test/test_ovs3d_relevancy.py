@@ -15,9 +15,14 @@ from training.ovs3d.relevancy import class_distribution, class_phrases, normalis
 
 @pytest.mark.parametrize(
     ("names", "says"),
-    [([], "no class"), (["mug"], "only one"), (["mug", "table", " Mug "], "given twice"), (["mug", ""], "empty"),
-     (["mug", "a\nb"], "control character")],
-)  # fmt: skip
+    [
+        ([], "no class"),
+        (["mug"], "only one"),
+        (["mug", "table", " Mug "], "given twice"),
+        (["mug", ""], "empty"),
+        (["mug", "a\nb"], "control character"),
+    ],
+)
 def test_phrases_that_make_no_sense_are_refused(names, says):
     with pytest.raises(DropclipError, match=says) as caught:
         class_phrases(names)

@@ -23,9 +23,22 @@ from training.ovs3d.semantic_config import SemanticConfig
 from training.ovs3d.views import PosedViews
 
 SMALL = SemanticConfig(
-    resolution=12, selection_ranks=(2, 2, 2), feature_ranks=(4, 4, 4), feature_channels=8, sides=(0.5, 0.25), dino="",
-    steps=60, joint_at=50, views=2, pixels=48, pool=120, save_every=20, grid_lr=0.05, net_lr=0.03, fda_positive=5.0,
-)  # fmt: skip
+    resolution=12,
+    selection_ranks=(2, 2, 2),
+    feature_ranks=(4, 4, 4),
+    feature_channels=8,
+    sides=(0.5, 0.25),
+    dino="",
+    steps=60,
+    joint_at=50,
+    views=2,
+    pixels=48,
+    pool=120,
+    save_every=20,
+    grid_lr=0.05,
+    net_lr=0.03,
+    fda_positive=5.0,
+)
 TEXT = torch.eye(2, 4)  # red, blue
 
 
@@ -147,10 +160,17 @@ def vars_of(guidance):
 
 @pytest.mark.parametrize(
     ("changes", "says"),
-    [({"sides": ()}, "sides"), ({"sides": (1.5,)}, "sides"), ({"temperature": 0.0}, "temperature"),
-     ({"fda_shift": 1.0}, "fda_shift"), ({"pixels": 200, "pool": 100}, "pixels"), ({"steps": 0}, "steps"),
-     ({"feature_ranks": (0, 1, 1)}, "feature_ranks"), ({"rda_weight": float("nan")}, "finite")],
-)  # fmt: skip
+    [
+        ({"sides": ()}, "sides"),
+        ({"sides": (1.5,)}, "sides"),
+        ({"temperature": 0.0}, "temperature"),
+        ({"fda_shift": 1.0}, "fda_shift"),
+        ({"pixels": 200, "pool": 100}, "pixels"),
+        ({"steps": 0}, "steps"),
+        ({"feature_ranks": (0, 1, 1)}, "feature_ranks"),
+        ({"rda_weight": float("nan")}, "finite"),
+    ],
+)
 def test_settings_that_make_no_sense_are_refused(changes, says):
     with pytest.raises(ValueError, match=says):
         SemanticConfig(**changes)

@@ -156,9 +156,15 @@ def test_files_that_cannot_be_read_are_told(tmp_path):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"hold_out": 1}, {"grow_at": (5, 3)}, {"bounds": (0, 0, 0, 1, 1, 0)}, {"resolution": 4},
-     {"grid_lr": float("nan")}, {"density_ranks": (4, 0, 4)}],
-)  # fmt: skip
+    [
+        {"hold_out": 1},
+        {"grow_at": (5, 3)},
+        {"bounds": (0, 0, 0, 1, 1, 0)},
+        {"resolution": 4},
+        {"grid_lr": float("nan")},
+        {"density_ranks": (4, 0, 4)},
+    ],
+)
 def test_configurations_check_themselves(changes):
     with pytest.raises(ValueError, match=next(iter(changes))):
         Ovs3dConfig(**changes)

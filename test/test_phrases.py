@@ -77,13 +77,15 @@ def test_a_mesh_is_not_taken_for_a_procedural_object():
 
 
 def test_distractors_are_all_listed():
-    queries = scene_queries({
-        2: made("mug", color="blue"),
-        3: mesh("mug", color="dark blue", material="ceramic"),
-        4: made("mug", color="red"),
-        5: made("ball", color="blue"),
-        6: mesh("coffee mug", color="red", color2="blue"),
-    })  # fmt: skip
+    queries = scene_queries(
+        {
+            2: made("mug", color="blue"),
+            3: mesh("mug", color="dark blue", material="ceramic"),
+            4: made("mug", color="red"),
+            5: made("ball", color="blue"),
+            6: mesh("coffee mug", color="red", color2="blue"),
+        }
+    )
     assert set(queries) == set(FAMILIES)
     assert queries["class"]["mug"] == [2, 3, 4, 6] and queries["class"]["ball"] == [5]
     assert queries["attribute"]["blue mug"] == [2, 3, 6] and queries["attribute"]["red mug"] == [4, 6]
@@ -94,12 +96,14 @@ def test_distractors_are_all_listed():
 
 def test_what_one_thing_is_good_for_goes_for_its_like():
     vase = {"class": ("vase",), "affordance": ("I need to put my roses somewhere",)}
-    queries = scene_queries({
-        2: mesh("vase", vase),
-        3: mesh("vase", color="red"),
-        4: mesh("container", **{"class": "flower vase"}),
-        5: mesh("container"),
-    })  # fmt: skip
+    queries = scene_queries(
+        {
+            2: mesh("vase", vase),
+            3: mesh("vase", color="red"),
+            4: mesh("container", **{"class": "flower vase"}),
+            5: mesh("container"),
+        }
+    )
     assert queries["affordance"] == {"I need to put my roses somewhere": [2, 3, 4]}
     box = {"affordance": ("I want something sweet",)}
     queries = scene_queries({2: mesh("box", box, **{"class": "cereal box"}), 3: mesh("box", **{"class": "shoe box"})})

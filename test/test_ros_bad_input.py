@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bad input at running nodes: a status, words that say what to do, and a good request that is still answered."""
+
 import array
 import json
 import os
@@ -52,7 +53,7 @@ from dropclip_ros.weights import CONFIG, ENCODER, ModelConfig, save_model
 
 BAG = Path(__file__).resolve().parents[1] / "demo" / "tabletop"
 R = Ground.Response
-ANYTHING = 0.01      # a threshold that everything passes with random weights
+ANYTHING = 0.01  # a threshold that everything passes with random weights
 CUSTOM = Ground.Request.NEGATIVES_CUSTOM
 
 
@@ -85,8 +86,15 @@ class Setup:
 @pytest.fixture(scope="module")
 def setup(ros, model_folder, make_tabletop):  # noqa: F811
     camera = FakeCamera(ros.node)
-    node = ros.start(GroundingNode, model=str(model_folder), device="cpu", reliable=True, frame_timeout=0.2,
-                     tf_timeout=0.1, max_frame_age=300.0)
+    node = ros.start(
+        GroundingNode,
+        model=str(model_folder),
+        device="cpu",
+        reliable=True,
+        frame_timeout=0.2,
+        tf_timeout=0.1,
+        max_frame_age=300.0,
+    )
     camera.wait_for()
     client = ros.node.create_client(Ground, GROUND_SERVICE)
     setup = Setup(camera, node, make_tabletop().frame, lambda request: ros.call(client, request))
@@ -119,8 +127,10 @@ REQUESTS = {
     "threshold NaN": ({"threshold": float("nan")}, "expected a number in (0, 1)"),
     "threshold inf": ({"threshold": float("inf")}, "expected a number in (0, 1)"),
     "unknown mode": ({"negatives_mode": 99}, "negatives_mode is 99"),
-    "1,000 negatives": ({"negatives": [f"x{i}" for i in range(1000)], "negatives_mode": CUSTOM},
-                        "1000 negatives: expected at most 256"),
+    "1,000 negatives": (
+        {"negatives": [f"x{i}" for i in range(1000)], "negatives_mode": CUSTOM},
+        "1000 negatives: expected at most 256",
+    ),
     "an empty negative": ({"negatives": ["a cup", ""], "negatives_mode": CUSTOM}, "negative 2 is empty"),
     "a negative with NUL": ({"negatives": ["a cup", "b\x01"]}, "negative 2 holds the control character U+0001"),
     "a long negative": ({"negatives": ["m" * 10_000]}, "negative 1 has 10000 characters"),
@@ -135,10 +145,21 @@ def test_bad_requests(setup, name):
     assert setup.ask().status == R.OK
 
 
-@pytest.mark.parametrize("fields", [
-    {"query": "red\u200b mug"}, {"query": "\u202egum der"}, {"query": "كوب أحمر ☕"}, {"query": "a" + "\u0301" * 200},
-    {"query": "???"}, {"threshold": 1e-45}, {"threshold": -0.0}, {"query": "mug", "negatives": ["Mug", "mug "]},
-    {"negatives": ["x"] * 256, "negatives_mode": CUSTOM}], ids=ascii)
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"query": "red\u200b mug"},
+        {"query": "\u202egum der"},
+        {"query": "كوب أحمر ☕"},
+        {"query": "a" + "\u0301" * 200},
+        {"query": "???"},
+        {"threshold": 1e-45},
+        {"threshold": -0.0},
+        {"query": "mug", "negatives": ["Mug", "mug "]},
+        {"negatives": ["x"] * 256, "negatives_mode": CUSTOM},
+    ],
+    ids=ascii,
+)
 def test_odd_requests_that_are_no_errors(setup, fields):
     setup.still_serves()
     assert setup.ask(**fields).status in (R.OK, R.NOT_FOUND)
@@ -156,21 +177,25 @@ def k(**values) -> Callable:
     def change(messages, _):
         matrix = dict(zip(("fx", "skew", "cx", "_", "fy", "cy"), messages["info"].k, strict=False)) | values
         messages["info"].k = np.array([*matrix.values(), 0, 0, 1])
+
     return change
 
 
 def depth(make: Callable[[np.ndarray], np.ndarray]) -> Callable:
     """The depth image made from the good one, float32 in metres."""
+
     def change(messages, good):
         image = make(good.depth.copy())
         encoding = "32FC1" if image.dtype.kind == "f" else "16UC1"
         messages["depth"] = image_message(messages["depth"].header, image, encoding)
+
     return change
 
 
 def as_color(pixels: np.ndarray, encoding: str) -> Callable:
     def change(messages, _):
         messages["color"] = image_message(messages["color"].header, pixels, encoding)
+
     return change
 
 
@@ -184,8 +209,10 @@ def swap(messages, _) -> None:
 
 def one_row(messages, _) -> None:
     header = messages["color"].header
-    messages |= {"color": image_message(header, np.zeros((1, 1280, 3), np.uint8), "rgb8"),
-                 "depth": image_message(header, np.full((1, 1280), 0.8), "32FC1")}
+    messages |= {
+        "color": image_message(header, np.zeros((1, 1280, 3), np.uint8), "rgb8"),
+        "depth": image_message(header, np.full((1, 1280), 0.8), "32FC1"),
+    }
     messages["info"].width, messages["info"].height = 1280, 1
     messages["info"].k = np.array([1000.0, 0, 640, 0, 50, 0, 0, 0, 1])
 
@@ -231,8 +258,11 @@ FRAMES = {
     "depth saturated": (full(65535, np.uint16), "BAD_FRAME", "median is 65.5 m"),
     "mm called m": (depth(lambda d: d * 1000), "BAD_FRAME", "Check the unit"),
     "m called mm": (depth(lambda d: d.astype(np.uint16)), "BAD_FRAME", "a depth between 0.1 and 3 m"),
-    "two pixels": (depth(lambda d: np.where(np.arange(d.size).reshape(d.shape) < 2, np.float32(0.8), 0)),
-                   "NO_TABLE", "among 2 points"),
+    "two pixels": (
+        depth(lambda d: np.where(np.arange(d.size).reshape(d.shape) < 2, np.float32(0.8), 0)),
+        "NO_TABLE",
+        "among 2 points",
+    ),
     "one row": (one_row, "EMPTY_SCENE", "only 0 points"),
     "nothing but a plane": (full(0.8), "EMPTY_SCENE", "is something on it"),
 }
@@ -307,12 +337,17 @@ def test_frames_that_tf_does_not_know(setup):
 def raising(error: Exception) -> Callable:
     def encoder(*_):
         raise error
+
     return encoder
 
 
-@pytest.mark.parametrize(("error", "words"), [
-    (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.\nSee"), "cpu ran out of memory"),
-    (RuntimeError("CUDA error: an illegal memory access"), "internal error, please report it: RuntimeError: CUDA")])
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.\nSee"), "cpu ran out of memory"),
+        (RuntimeError("CUDA error: an illegal memory access"), "internal error, please report it: RuntimeError: CUDA"),
+    ],
+)
 @pytest.mark.parametrize("part", ["encoder", "text"])
 def test_a_model_that_fails(setup, monkeypatch, error, words, part):
     setup.still_serves()
@@ -326,9 +361,16 @@ def test_a_model_that_fails(setup, monkeypatch, error, words, part):
     setup.still_serves()
 
 
-NONSENSE = {"threshold": [float("nan"), 7.0, "high"], "negatives_mode": ["sideways"], "depth_unit": ["furlong"],
-            "table.distance": [-1.0, 50.0, float("nan")], "table.iterations": [0], "tf_timeout": [float("inf")],
-            "scene_negatives": [["a cup", "\x07"], ["m" * 10_000]], "device": ["banana", "cuda:x", ""]}
+NONSENSE = {
+    "threshold": [float("nan"), 7.0, "high"],
+    "negatives_mode": ["sideways"],
+    "depth_unit": ["furlong"],
+    "table.distance": [-1.0, 50.0, float("nan")],
+    "table.iterations": [0],
+    "tf_timeout": [float("inf")],
+    "scene_negatives": [["a cup", "\x07"], ["m" * 10_000]],
+    "device": ["banana", "cuda:x", ""],
+}
 
 
 @pytest.mark.parametrize("name", NONSENSE)
@@ -345,8 +387,12 @@ def test_nonsense_parameters(ros, setup, name):  # noqa: F811
 
 
 def test_a_start_with_nonsense_is_one_line_and_code_2():
-    ended = subprocess.run([sys.executable, "-m", "dropclip_ros.nodes.grounding_node", "--ros-args", "-p",
-                            "device:=banana"], capture_output=True, text=True, timeout=300)
+    ended = subprocess.run(
+        [sys.executable, "-m", "dropclip_ros.nodes.grounding_node", "--ros-args", "-p", "device:=banana"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert ended.returncode == 2 and ended.stderr.count("\n") == 1, ended.stderr
     assert "device is 'banana': expected auto, cpu, cuda or cuda:N" in ended.stderr
 
@@ -356,6 +402,7 @@ def change_config(change: Callable[[dict], object]) -> Callable:
         data = json.loads((folder / CONFIG).read_text())
         change(data)
         (folder / CONFIG).write_text(json.dumps(data))
+
     return apply
 
 
@@ -392,8 +439,15 @@ def test_models_that_cannot_be_used(ros, setup, model_folder, tmp_path, name):  
     shutil.copytree(model_folder, folder)
     spoil(folder)
     remaps = [word for topic in (COLOR_TOPIC, DEPTH_TOPIC, INFO_TOPIC) for word in ("-r", f"{topic}:=/{topic}")]
-    node = ros.start(GroundingNode, {"namespace": "elsewhere", "cli_args": ["--ros-args", *remaps]},
-                     model=str(folder), device="cpu", reliable=True, frame_timeout=10.0, max_frame_age=300.0)
+    node = ros.start(
+        GroundingNode,
+        {"namespace": "elsewhere", "cli_args": ["--ros-args", *remaps]},
+        model=str(folder),
+        device="cpu",
+        reliable=True,
+        frame_timeout=10.0,
+        max_frame_age=300.0,
+    )
     client = ros.node.create_client(Ground, f"elsewhere/{GROUND_SERVICE}")
     setup.camera.wait_for(2)
     setup.still_serves()
@@ -406,8 +460,20 @@ def test_models_that_cannot_be_used(ros, setup, model_folder, tmp_path, name):  
 
 def test_a_missing_model_is_told_at_the_start(tmp_path):
     """What somebody sees who starts the program: the error, at once, not only when asked."""
-    process = subprocess.Popen([sys.executable, "-m", "dropclip_ros.nodes.grounding_node", "--ros-args", "-p",
-                                f"model:={tmp_path}", "-r", "__ns:=/without_model"], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "dropclip_ros.nodes.grounding_node",
+            "--ros-args",
+            "-p",
+            f"model:={tmp_path}",
+            "-r",
+            "__ns:=/without_model",
+        ],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     try:
         line = next(line for line in process.stderr if "ERROR" in line)
         assert "MODEL_ERROR: no model at" in line and "give a model folder" in line
@@ -490,6 +556,7 @@ def match(ros):  # noqa: F811
         with suppress(AssertionError):
             wait_until(lambda: answers.append(ros.call(client, request)) or words in answers[-1].message, 10.0)
         return answers[-1]
+
     return match
 
 
@@ -524,6 +591,7 @@ def test_a_bad_proposal_among_good_ones_is_left_out(match):
 
 
 # --- cameras made of files ----------------------------------------------------------------------------------
+
 
 def test_a_bag_that_is_damaged_in_the_middle_is_told(ros, tmp_path, capfd):  # noqa: F811
     shutil.copytree(BAG, tmp_path / "bag")

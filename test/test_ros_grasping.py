@@ -71,8 +71,16 @@ class Setup:
         self.ground.points = {f"thing {label}": points[labels == label] for label in (2, 3, 4)}
         self.camera = FakeCamera(ros.node)
         self.publisher = ros.node.create_publisher(GraspArray, GRASPS_TOPIC, 1)
-        self.matcher = ros.start(GraspMatcherNode, world_frame=WORLD, proposals_timeout=0.5, tf_timeout=0.5,
-                                 ground_timeout=20.0, reliable=True, frame_timeout=0.5, max_frame_age=60.0)
+        self.matcher = ros.start(
+            GraspMatcherNode,
+            world_frame=WORLD,
+            proposals_timeout=0.5,
+            tf_timeout=0.5,
+            ground_timeout=20.0,
+            reliable=True,
+            frame_timeout=0.5,
+            max_frame_age=60.0,
+        )
         self.client = ActionClient(ros.node, Grasp, GRASP_ACTION)
         assert self.client.wait_for_server(20)
         self.camera.wait_for(streams=("depth", "info"))
@@ -81,8 +89,9 @@ class Setup:
 
     def show(self, frame=None, proposals: Grasps | None = None) -> None:
         """The camera sees a frame; what stands on the table and what is proposed are of this moment."""
-        self.ground.header = self.camera.send({
-            k: v for k, v in self.camera.messages(frame or self.frame).items() if k != "color"})
+        self.ground.header = self.camera.send(
+            {k: v for k, v in self.camera.messages(frame or self.frame).items() if k != "color"}
+        )
         self.camera.send_transform(self.ground.header.stamp, WORLD, OPTICAL_FRAME, self.pose)
         self.publisher.publish(grasp_array_message(self.ground.header, self.grasps if proposals is None else proposals))
         time.sleep(0.2)  # until the matcher has them
@@ -115,8 +124,14 @@ def setup(ros, make_tabletop):  # noqa: F811
 def afresh(setup):
     yield
     setup.ground.may_answer.set()
-    setup.set(use_camera=True, open_wider=0.2, max_distance=0.1, rules=list(RULES), gripper="robotiq_2f_140",
-              sample_target=True)
+    setup.set(
+        use_camera=True,
+        open_wider=0.2,
+        max_distance=0.1,
+        rules=list(RULES),
+        gripper="robotiq_2f_140",
+        sample_target=True,
+    )
     setup.show()
 
 
@@ -129,8 +144,10 @@ def test_a_phrase_becomes_poses_for_a_planner_stage_by_stage(setup):
     assert stages == ["ground", "proposals", "surroundings", "match"] == [t.stage for t in result.timing]
     assert 1 <= len(result.candidates) <= 2
     for candidate in result.candidates:
-        tool, before, after, tip = (pose_matrix(p.position, p.orientation) for p in (
-            candidate.tool, candidate.pregrasp, candidate.retreat, candidate.grasp.tip))
+        tool, before, after, tip = (
+            pose_matrix(p.position, p.orientation)
+            for p in (candidate.tool, candidate.pregrasp, candidate.retreat, candidate.grasp.tip)
+        )
         reach = GRIPPERS["parallel_140"].tool_from_tip(np.array([candidate.grasp.width]))[0]
         assert np.allclose(tool @ reach, tip, atol=1e-5)
         assert np.allclose(before[:3, 3], tool[:3, 3] - 0.1 * tip[:3, 0], atol=1e-5)
@@ -218,10 +235,16 @@ def object_moved(setup, make_tabletop):
     setup.ground.header = header
 
 
-@pytest.mark.parametrize(("break_it", "status", "words"), [
-    (none_proposed, Status.NO_GRASPS, "no grasp proposals"), (nothing_near, Status.NO_GRASPS, "is near the target"),
-    (all_collide, Status.NO_GRASPS, "in something seen"), (too_wide, Status.TOO_WIDE, "wider than the gripper"),
-    (object_moved, Status.SCENE_CHANGED, "no longer where it was")])
+@pytest.mark.parametrize(
+    ("break_it", "status", "words"),
+    [
+        (none_proposed, Status.NO_GRASPS, "no grasp proposals"),
+        (nothing_near, Status.NO_GRASPS, "is near the target"),
+        (all_collide, Status.NO_GRASPS, "in something seen"),
+        (too_wide, Status.TOO_WIDE, "wider than the gripper"),
+        (object_moved, Status.SCENE_CHANGED, "no longer where it was"),
+    ],
+)
 def test_each_fault_is_a_typed_result_without_poses(setup, make_tabletop, break_it, status, words):
     setup.set(sample_target=False)
     break_it(setup, make_tabletop)
@@ -255,9 +278,12 @@ def test_a_smaller_gripper_gets_other_grasps_and_parameters_that_make_no_sense_a
     setup.set(gripper="robotiq_2f_85")
     result, _ = setup.ask("thing 2")
     assert result.status != Status.OK or all(c.grasp.width < 0.0851 for c in result.candidates)
-    for name, value, words in (("gripper", "claw", "expected one of"), ("rules", ["luck"], "luck"),
-                               ("gripper", str(tmp_path / "none.yaml"), "cannot be used"),
-                               ("use_camera", False, "need no camera")):
+    for name, value, words in (
+        ("gripper", "claw", "expected one of"),
+        ("rules", ["luck"], "luck"),
+        ("gripper", str(tmp_path / "none.yaml"), "cannot be used"),
+        ("use_camera", False, "need no camera"),
+    ):
         refused = setup.matcher.set_parameters([Parameter(name, value=value)])[0]
         assert not refused.successful and words in refused.reason
 

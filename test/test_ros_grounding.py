@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The service `ground` over real DDS: what a good request gets (for bad ones see test_ros_bad_input.py)."""
+
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -27,14 +28,21 @@ from dropclip_ros.nodes.messages import cloud_points, image_to_numpy, nanosecond
 from dropclip_ros.srv import Ground, MatchGrasps
 
 R = Ground.Response
-ANYTHING = 0.01      # a threshold that everything passes with random weights
+ANYTHING = 0.01  # a threshold that everything passes with random weights
 
 
 @pytest.fixture(scope="module")
 def setup(ros, model_folder):  # noqa: F811
     camera = FakeCamera(ros.node)
-    ros.start(GroundingNode, model=str(model_folder), device="cpu", reliable=True, frame_timeout=0.4,
-              tf_timeout=0.3, max_frame_age=300.0)
+    ros.start(
+        GroundingNode,
+        model=str(model_folder),
+        device="cpu",
+        reliable=True,
+        frame_timeout=0.4,
+        tf_timeout=0.3,
+        max_frame_age=300.0,
+    )
     camera.wait_for()
     client = ros.node.create_client(Ground, GROUND_SERVICE)
 
@@ -77,7 +85,7 @@ def test_before_any_frame_and_then_found(setup, tabletop):
     points = cloud_points(best.cloud)
     assert best.cloud.header == answer.header and len(points) == best.cloud.width > 0
     assert np.allclose(points.mean(0), [best.centre.x, best.centre.y, best.centre.z], atol=1e-4)
-    assert (points[:, 2] > -0.01).all() and (points[:, 2] < 0.2).all()      # above the table, which is z = 0
+    assert (points[:, 2] > -0.01).all() and (points[:, 2] < 0.2).all()  # above the table, which is z = 0
     assert best.box_size.z > 0 and abs(best.box_pose.position.z - points[:, 2].mean()) < 0.1
     assert 0 < answer.threshold < 1
 
@@ -110,9 +118,9 @@ def test_an_encoded_frame_answers_for_newer_ones_as_long_as_it_is_told(ros, setu
         assert ros.call(client, SetParameters.Request(parameters=parameters)).results[0].successful
 
     reuse(100.0)
-    first = show(camera, ask, camera.messages(tabletop.frame))      # asked for by its stamp: encoded
+    first = show(camera, ask, camera.messages(tabletop.frame))  # asked for by its stamp: encoded
     second = camera.send(camera.messages(tabletop.frame))
-    wait_until(lambda: ask(stamp=second.stamp, target_frame="nowhere").status == R.TF_ERROR)      # held, not encoded
+    wait_until(lambda: ask(stamp=second.stamp, target_frame="nowhere").status == R.TF_ERROR)  # held, not encoded
     assert ask().header.stamp == first.stamp
     reuse(0.0)
     assert ask().header.stamp == second.stamp
@@ -150,7 +158,7 @@ def test_requests_that_wait_share_one_frame_as_new_as_they_are(setup, scene, tab
     assert all(answer.status == R.OK for answer in answers), [answer.message for answer in answers]
     stamps = [nanoseconds(answer.header.stamp) for answer in answers]
     assert len(set(stamps)) <= 4
-    assert min(stamps) > begun - 3e8        # none is older than when it was asked for, but for what was under way
+    assert min(stamps) > begun - 3e8  # none is older than when it was asked for, but for what was under way
 
 
 def test_not_found_is_an_answer(scene):
@@ -191,10 +199,10 @@ def test_pictures_for_people(ros, setup, scene):  # noqa: F811
 def test_the_frame_encoded_last_can_be_asked_about_for_as_long_as_it_is(setup, tabletop):
     camera, ask = setup
     header = show(camera, ask, camera.messages(tabletop.frame))
-    for _ in range(25):         # more than the node holds
+    for _ in range(25):  # more than the node holds
         last = camera.send(camera.messages(tabletop.frame))
         time.sleep(0.02)
-    wait_until(lambda: ask(stamp=last.stamp, target_frame="nowhere").status == R.TF_ERROR)      # held, not encoded
+    wait_until(lambda: ask(stamp=last.stamp, target_frame="nowhere").status == R.TF_ERROR)  # held, not encoded
     assert ask(stamp=header.stamp).status == R.OK
     assert ask(stamp=last.stamp).status == R.OK
     assert ask(stamp=header.stamp).status == R.STALE_FRAME

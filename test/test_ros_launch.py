@@ -3,6 +3,7 @@
 
 Where launch is missing (the PyPI wheels lack it) a recording stand-in takes its place, so that the same is asserted.
 """
+
 import importlib.util
 import re
 import sys
@@ -17,11 +18,24 @@ from dropclip_ros.nodes import grasp_matcher_node, grasp_rows_node, grounding_no
 from dropclip_ros.nodes.common import COLOR_TOPIC, DEPTH_TOPIC, INFO_TOPIC
 
 ROOT = Path(__file__).resolve().parents[1]
-SETTINGS = {"grounding_node": grounding_node.SETTINGS, "proposal_node": proposal_node.SETTINGS,
-            "grasp_matcher_node": grasp_matcher_node.SETTINGS, "hggd_node": hggd_node.SETTINGS,
-            "grasp_rows_node": grasp_rows_node.SETTINGS}
-MODULES = ("launch", "launch.actions", "launch.conditions", "launch.launch_description_sources", "launch.substitutions",
-           "launch_ros", "launch_ros.actions", "launch_ros.parameter_descriptions", "launch_ros.substitutions")
+SETTINGS = {
+    "grounding_node": grounding_node.SETTINGS,
+    "proposal_node": proposal_node.SETTINGS,
+    "grasp_matcher_node": grasp_matcher_node.SETTINGS,
+    "hggd_node": hggd_node.SETTINGS,
+    "grasp_rows_node": grasp_rows_node.SETTINGS,
+}
+MODULES = (
+    "launch",
+    "launch.actions",
+    "launch.conditions",
+    "launch.launch_description_sources",
+    "launch.substitutions",
+    "launch_ros",
+    "launch_ros.actions",
+    "launch_ros.parameter_descriptions",
+    "launch_ros.substitutions",
+)
 
 
 class Recorded:
@@ -39,6 +53,7 @@ def stand_in(name: str) -> types.ModuleType:
         if attribute.startswith("__"):
             raise AttributeError(attribute)
         return module.__dict__.setdefault(attribute, type(attribute, (Recorded,), {}))
+
     module.__getattr__ = make
     return module
 
@@ -63,6 +78,7 @@ def launch_calls(request, monkeypatch):
                 setattr(module, name, recording(getattr(module, name), name, calls))
         module.generate_launch_description()
         return calls
+
     return load
 
 
@@ -70,6 +86,7 @@ def recording(kind, name, calls):
     def make(*args, **kwargs):
         calls.append((name, args, kwargs))
         return kind(*args, **kwargs)
+
     return make
 
 

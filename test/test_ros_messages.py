@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Messages to arrays and back, what broken messages are answered with, and what the interfaces promise."""
+
 import array
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -31,8 +32,9 @@ def status_of(function, *args) -> Status:
     return caught.value.status
 
 
-@pytest.mark.parametrize("encoding, order", [("rgb8", [0, 1, 2]), ("bgr8", [2, 1, 0]), ("rgba8", [0, 1, 2, 3]),
-                                             ("bgra8", [2, 1, 0, 3])])
+@pytest.mark.parametrize(
+    "encoding, order", [("rgb8", [0, 1, 2]), ("bgr8", [2, 1, 0]), ("rgba8", [0, 1, 2, 3]), ("bgra8", [2, 1, 0, 3])]
+)
 def test_colour_arrives_red_first_whatever_the_encoding(encoding, order):
     rgb = RNG.integers(0, 256, (5, 7, 4), dtype=np.uint8)
     msg = m.image_message(Header(), rgb[:, :, order], encoding)
@@ -54,8 +56,17 @@ def test_float_depth_is_in_metres_and_invalid_is_zero():
     assert m.depth_image(m.image_message(Header(), depth, "32FC1")).tolist() == [[0.5, 0, 0], [0, 0, 2.0]]
 
 
-@pytest.mark.parametrize("field, value", [("encoding", "yuv422"), ("height", 9), ("width", 100), ("step", 3),
-                                          ("data", array.array("B", b"123")), ("height", 0)])
+@pytest.mark.parametrize(
+    "field, value",
+    [
+        ("encoding", "yuv422"),
+        ("height", 9),
+        ("width", 100),
+        ("step", 3),
+        ("data", array.array("B", b"123")),
+        ("height", 0),
+    ],
+)
 def test_images_whose_sizes_lie_are_refused(field, value):
     msg = m.image_message(Header(), np.zeros((8, 8, 3), np.uint8), "rgb8")
     setattr(msg, field, value)
@@ -89,15 +100,22 @@ def test_cloud_round_trip():
 
 def test_clouds_of_other_makers_are_read():
     """Organised, padded, double precision, with holes: what cameras and PCL send."""
-    dtype = np.dtype({"names": ["x", "y", "z", "n"], "formats": ["<f8", "<f8", "<f8", ("<f4", (2,))],
-                      "offsets": [0, 8, 16, 24], "itemsize": 40})
+    dtype = np.dtype(
+        {
+            "names": ["x", "y", "z", "n"],
+            "formats": ["<f8", "<f8", "<f8", ("<f4", (2,))],
+            "offsets": [0, 8, 16, 24],
+            "itemsize": 40,
+        }
+    )
     cloud = np.zeros((2, 3), dtype)
     cloud["x"] = np.arange(6).reshape(2, 3)
     cloud["z"][1, 2] = np.nan
     fields = [PointField(name=n, offset=8 * i, datatype=PointField.FLOAT64, count=1) for i, n in enumerate("xyz")]
     fields.append(PointField(name="n", offset=24, datatype=PointField.FLOAT32, count=2))
-    msg = PointCloud2(height=2, width=3, fields=fields, point_step=40, row_step=120,
-                      data=array.array("B", cloud.tobytes()))
+    msg = PointCloud2(
+        height=2, width=3, fields=fields, point_step=40, row_step=120, data=array.array("B", cloud.tobytes())
+    )
     assert m.cloud_points(msg)[:, 0].tolist() == [0, 1, 2, 3, 4]
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cameras made of files, proposals and the matcher over real DDS; and how every node ends."""
+
 import json
 import os
 import shutil
@@ -77,6 +78,7 @@ def write_bag(path: Path, frame, stamps: list[float], compressed: bool) -> None:
         writer.set_compression(CompressionMode.MESSAGE, CompressionFormat.ZSTD)
     height, width = frame.depth.shape
     with writer:
+
         def connect(topic: str, kind: str):
             connection = writer.add_connection(topic, kind, typestore=store)
             return lambda ns, msg: writer.write(connection, ns, store.serialize_cdr(msg, kind))
@@ -84,17 +86,35 @@ def write_bag(path: Path, frame, stamps: list[float], compressed: bool) -> None:
         color, depth = (connect(f"/{topic}", "sensor_msgs/msg/Image") for topic in (COLOR_TOPIC, DEPTH_TOPIC))
         info = connect(f"/{INFO_TOPIC}", "sensor_msgs/msg/CameraInfo")
         tf = connect("/tf_static", "tf2_msgs/msg/TFMessage")
-        moved = t["geometry_msgs/msg/Transform"](t["geometry_msgs/msg/Vector3"](1.0, 2.0, 3.0),
-                                                 t["geometry_msgs/msg/Quaternion"](0.0, 0.0, 0.0, 1.0))
-        tf(round(stamps[0] * 1e9), t["tf2_msgs/msg/TFMessage"]([t["geometry_msgs/msg/TransformStamped"](
-            header_of(stamp_of(0, 0), "world"), OPTICAL_FRAME, moved)]))
+        moved = t["geometry_msgs/msg/Transform"](
+            t["geometry_msgs/msg/Vector3"](1.0, 2.0, 3.0), t["geometry_msgs/msg/Quaternion"](0.0, 0.0, 0.0, 1.0)
+        )
+        tf(
+            round(stamps[0] * 1e9),
+            t["tf2_msgs/msg/TFMessage"](
+                [t["geometry_msgs/msg/TransformStamped"](header_of(stamp_of(0, 0), "world"), OPTICAL_FRAME, moved)]
+            ),
+        )
         for seconds in stamps:
             ns = round(seconds * 1e9)
             header = header_of(stamp_of(*divmod(ns, 10**9)), OPTICAL_FRAME)
             k, whole = frame.intrinsics.matrix, t["sensor_msgs/msg/RegionOfInterest"](0, 0, 0, 0, False)
-            info(ns + 1000, t["sensor_msgs/msg/CameraInfo"](
-                header, height, width, "plumb_bob", np.zeros(5), k.ravel(), np.eye(3).ravel(),
-                np.hstack([k, np.zeros((3, 1))]).ravel(), 0, 0, whole))
+            info(
+                ns + 1000,
+                t["sensor_msgs/msg/CameraInfo"](
+                    header,
+                    height,
+                    width,
+                    "plumb_bob",
+                    np.zeros(5),
+                    k.ravel(),
+                    np.eye(3).ravel(),
+                    np.hstack([k, np.zeros((3, 1))]).ravel(),
+                    0,
+                    0,
+                    whole,
+                ),
+            )
             millimetres = np.round(frame.depth * 1000).astype(np.uint16).view(np.uint8).ravel()
             depth(ns + 2000, t["sensor_msgs/msg/Image"](header, height, width, "16UC1", 0, 2 * width, millimetres))
             color(ns + 3000, t["sensor_msgs/msg/Image"](header, height, width, "rgb8", 0, 3 * width, frame.rgb.ravel()))
@@ -109,7 +129,7 @@ def test_a_bag_is_played_in_a_loop_as_if_it_happened_now(ros, received, make_tab
     now = player.get_clock().now().nanoseconds
     ros.stop(player)
     stamps = {topic: {nanoseconds(m.header.stamp) for m in received[topic]} for topic in STREAMS}
-    assert len(set.intersection(*stamps.values())) >= 3     # what had one stamp still has one
+    assert len(set.intersection(*stamps.values())) >= 3  # what had one stamp still has one
     assert abs(max(stamps[COLOR_TOPIC]) - now) < 60e9
     assert (color_image(received[COLOR_TOPIC][0]) == frame.rgb).all()
     assert np.allclose(depth_image(received[DEPTH_TOPIC][0]), frame.depth, atol=6e-4)
@@ -130,8 +150,15 @@ def test_a_folder_of_images_is_a_camera(ros, received, make_tabletop, tmp_path):
     (tmp_path / "b_d.png").write_bytes(b"no image")
     (tmp_path / "c_d.png").unlink()
     (tmp_path / "k.json").write_text(json.dumps(frame.intrinsics.to_dict()))
-    camera = ros.start(ImageFolderNode, folder=str(tmp_path), color_pattern="*_rgb.png", depth_pattern="*_d.png",
-                       depth_unit="0.1mm", intrinsics=str(tmp_path / "k.json"), rate=20.0)
+    camera = ros.start(
+        ImageFolderNode,
+        folder=str(tmp_path),
+        color_pattern="*_rgb.png",
+        depth_pattern="*_d.png",
+        depth_unit="0.1mm",
+        intrinsics=str(tmp_path / "k.json"),
+        rate=20.0,
+    )
     wait_until(lambda: all(len(received[topic]) >= 2 for topic in STREAMS))
     ros.stop(camera)
     assert np.allclose(depth_image(received[DEPTH_TOPIC][0]), frame.depth, atol=1e-4)
@@ -161,6 +188,7 @@ def matcher(ros, make_tabletop):  # noqa: F811
 
     def ask(**fields) -> MatchGrasps.Response:
         return ros.call(client, MatchGrasps.Request(**fields))
+
     return tabletop, camera, header, proposed[0], ask
 
 
@@ -175,7 +203,7 @@ def test_proposals_are_sound_and_above_the_table(matcher):
     assert proposed.header == header and len(proposed.grasps) > 3
     grasps = grasps_from_message(proposed)
     assert len(grasps) == len(proposed.grasps)
-    pose = tabletop.frame.camera_pose       # world_from_camera, the table at z = 0
+    pose = tabletop.frame.camera_pose  # world_from_camera, the table at z = 0
     plane = np.append(pose[2, :3], pose[2, 3])
     assert (height_above(grasps, plane) > -0.01).all()
 
@@ -207,12 +235,17 @@ def test_the_matcher_says_what_is_wrong(matcher):
     away = np.eye(4)
     away[0, 3] = 1e300
     camera.send_transform(header.stamp, "far_away", OPTICAL_FRAME, away)
-    cases = [({}, Status.BAD_REQUEST), ({"cloud": broken}, Status.BAD_REQUEST),
-             ({"cloud": doubled}, Status.BAD_REQUEST), ({"cloud": target(header, far)}, Status.NO_GRASPS),
-             ({"cloud": target(header, tip), "target_frame": "far_away"}, Status.TF_ERROR),
-             ({"cloud": target(header, tip), "target_frame": "nowhere"}, Status.TF_ERROR),
-             ({"cloud": target(header, tip, "nowhere")}, Status.TF_ERROR),
-             ({"cloud": target(late, tip)}, Status.STALE_FRAME), ({"query": "a mug"}, Status.TIMEOUT)]
+    cases = [
+        ({}, Status.BAD_REQUEST),
+        ({"cloud": broken}, Status.BAD_REQUEST),
+        ({"cloud": doubled}, Status.BAD_REQUEST),
+        ({"cloud": target(header, far)}, Status.NO_GRASPS),
+        ({"cloud": target(header, tip), "target_frame": "far_away"}, Status.TF_ERROR),
+        ({"cloud": target(header, tip), "target_frame": "nowhere"}, Status.TF_ERROR),
+        ({"cloud": target(header, tip, "nowhere")}, Status.TF_ERROR),
+        ({"cloud": target(late, tip)}, Status.STALE_FRAME),
+        ({"query": "a mug"}, Status.TIMEOUT),
+    ]
     for fields, expected in cases:
         answer = ask(**fields)
         assert answer.status == expected and answer.message, (expected, answer.message)
@@ -274,9 +307,14 @@ def start(tmp_path, make_tabletop):
     def start(name: str, *parameters: str) -> subprocess.Popen:
         shutil.copy(program, tmp_path / name)
         words = [word.format(folder=tmp_path) for parameter in parameters for word in ("-p", parameter)]
-        processes.append(subprocess.Popen(
-            [sys.executable, str(tmp_path / name), "--ros-args", "-r", f"__node:=process_{name}", *words],
-            env=dict(os.environ, PYTHONPATH=str(program.parents[1])), stderr=subprocess.PIPE, text=True))
+        processes.append(
+            subprocess.Popen(
+                [sys.executable, str(tmp_path / name), "--ros-args", "-r", f"__node:=process_{name}", *words],
+                env=dict(os.environ, PYTHONPATH=str(program.parents[1])),
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
         return processes[-1]
 
     yield start
@@ -300,8 +338,13 @@ def assert_ends(process: subprocess.Popen, number: signal.Signals) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda n: n.name)
 def test_every_node_ends_at_once_and_well(ros, start, number):  # noqa: F811
-    commands = {"bag_player": ["bag:={folder}/bag"], "grounding_node": ["model:=/nowhere"], "proposal_node": [],
-                "image_folder_node": ["folder:={folder}", "intrinsics:={folder}/k.json"], "grasp_matcher_node": []}
+    commands = {
+        "bag_player": ["bag:={folder}/bag"],
+        "grounding_node": ["model:=/nowhere"],
+        "proposal_node": [],
+        "image_folder_node": ["folder:={folder}", "intrinsics:={folder}/k.json"],
+        "grasp_matcher_node": [],
+    }
     processes = [start(name, *parameters) for name, parameters in commands.items()]
     wait_for_nodes(ros, *commands)
     for process in processes:
@@ -310,8 +353,14 @@ def test_every_node_ends_at_once_and_well(ros, start, number):  # noqa: F811
 
 @pytest.mark.parametrize("state", ["loading", "waiting for a frame", "encoding"])
 def test_a_signal_ends_grounding_whatever_it_does(ros, start, make_tabletop, model_folder, state):  # noqa: F811
-    grounding = start("grounding_node", f"model:={model_folder}", "reliable:=true", "device:=cpu",
-                      "frame_timeout:=60.0", "max_frame_age:=300.0")
+    grounding = start(
+        "grounding_node",
+        f"model:={model_folder}",
+        "reliable:=true",
+        "device:=cpu",
+        "frame_timeout:=60.0",
+        "max_frame_age:=300.0",
+    )
     wait_for_nodes(ros, "grounding_node")
     client = ros.node.create_client(Ground, GROUND_SERVICE)
     assert client.wait_for_service(60.0)
@@ -348,8 +397,12 @@ def test_a_signal_ends_the_proposer_and_the_matcher_at_work(ros, start, make_tab
 
 @pytest.mark.parametrize("line, number", [("starting the nodes", signal.SIGTERM), ("loading the model", signal.SIGINT)])
 def test_a_signal_ends_the_demo_and_its_nodes(tmp_path, line, number):
-    demo = subprocess.Popen([sys.executable, "-u", "-m", "dropclip_ros.nodes.demo", "--out", str(tmp_path)],
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    demo = subprocess.Popen(
+        [sys.executable, "-u", "-m", "dropclip_ros.nodes.demo", "--out", str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     try:
         for said in demo.stdout:
             if line in said:
@@ -362,13 +415,21 @@ def test_a_signal_ends_the_demo_and_its_nodes(tmp_path, line, number):
         demo.kill()
 
 
-@pytest.mark.parametrize("arguments, complaint", [
-    (["bag_player", "-p", "bag:=/nowhere"], "parameter bag"),
-    (["image_folder_node", "-p", "depth_unit:=inch"], "expected one of"),
-    (["proposal_node", "-p", "table.distance:=.nan"], "table.distance"),
-], ids=str)
+@pytest.mark.parametrize(
+    "arguments, complaint",
+    [
+        (["bag_player", "-p", "bag:=/nowhere"], "parameter bag"),
+        (["image_folder_node", "-p", "depth_unit:=inch"], "expected one of"),
+        (["proposal_node", "-p", "table.distance:=.nan"], "table.distance"),
+    ],
+    ids=str,
+)
 def test_a_bad_start_is_one_line_and_code_2(arguments, complaint):
     name, *rest = arguments
-    ended = subprocess.run([sys.executable, "-m", f"dropclip_ros.nodes.{name}", "--ros-args", *rest],
-                           capture_output=True, text=True, timeout=180)
+    ended = subprocess.run(
+        [sys.executable, "-m", f"dropclip_ros.nodes.{name}", "--ros-args", *rest],
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
     assert ended.returncode == 2 and complaint in ended.stderr and ended.stderr.count("\n") == 1, ended.stderr

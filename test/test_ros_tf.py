@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Transform lookups keep tf2's semantics, whichever buffer this machine has (tf2_ros or the stand-in)."""
+
 import threading
 import time
 
@@ -91,7 +92,7 @@ def test_unknown_unconnected_and_forgotten():
     for target, source in (("nowhere", "camera"), ("thing", "camera"), ("", "camera")):
         with pytest.raises(TransformException):
             look(buffer, target, source, 10)
-    put(buffer, 30, "world", "camera", np.eye(4))       # 10 s are kept
+    put(buffer, 30, "world", "camera", np.eye(4))  # 10 s are kept
     with pytest.raises(TransformException):
         look(buffer, "world", "camera", 10)
 

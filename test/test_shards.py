@@ -60,13 +60,14 @@ def shards(scenes, tmp_path) -> Path:
 def same(a: Scene, b: Scene) -> bool:
     views = ((a.view(v), b.view(v)) for v in range(len(a)))
     return a.coco == b.coco and all(
-        np.array_equal(getattr(x, name), getattr(y, name)) for x, y in views for name in ("rgb", "depth", "mask"))
+        np.array_equal(getattr(x, name), getattr(y, name)) for x, y in views for name in ("rgb", "depth", "mask")
+    )
 
 
 def test_a_view_comes_back(tmp_path):
     view, coco = make_view(np.random.default_rng(1)), {"images": [], "annotations": [], "objects": []}
     (tmp_path / "scene_00000").mkdir()
-    view.depth[0, 0], view.depth[0, 1] = 0, 7.0         # nothing; too far to keep
+    view.depth[0, 0], view.depth[0, 1] = 0, 7.0  # nothing; too far to keep
     write_view(tmp_path / "scene_00000", 0, view, coco, {FIRST_OBJECT_ID: 0.8126})
     (tmp_path / "scene_00000/scene.json").write_text(json.dumps(coco))
     (scene,) = load_scenes(tmp_path)
@@ -79,8 +80,15 @@ def test_a_view_comes_back(tmp_path):
     assert note["bbox"] == [columns.min(), rows.min(), 20, 12] and note["area"] == 240
 
 
-@pytest.mark.parametrize("mask", [np.zeros((3, 4), bool), np.ones((3, 4), bool), np.eye(4, 5, dtype=bool),
-                                  np.random.default_rng(0).random((7, 9)) > 0.5])
+@pytest.mark.parametrize(
+    "mask",
+    [
+        np.zeros((3, 4), bool),
+        np.ones((3, 4), bool),
+        np.eye(4, 5, dtype=bool),
+        np.random.default_rng(0).random((7, 9)) > 0.5,
+    ],
+)
 def test_run_lengths_are_those_of_coco(mask):
     counts = run_lengths(mask)["counts"]
     assert np.array_equal(np.repeat(np.arange(len(counts)) % 2 == 1, counts).reshape(mask.shape, order="F"), mask)
@@ -116,8 +124,8 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 def test_packing_resumes_and_gives_the_same_bytes(scenes, shards):
     before = files_of(shards)
-    (shards / "shard_00001.tar").rename(shards / "shard_00001.tar.part")        # killed while it was written
-    (shards / "shard_00002.json").unlink()                                      # killed between the tar and its index
+    (shards / "shard_00001.tar").rename(shards / "shard_00001.tar.part")  # killed while it was written
+    (shards / "shard_00002.json").unlink()  # killed between the tar and its index
     damaged = bytearray(before["shard_00000.tar"])
     damaged[1000] ^= 1
     (shards / "shard_00000.tar").write_bytes(damaged)
@@ -128,7 +136,7 @@ def test_packing_resumes_and_gives_the_same_bytes(scenes, shards):
 
 
 def test_the_last_shard_grows_and_keeps_all_files(scenes, shards):
-    write_scenes(scenes, 6)                                                     # one more than there were
+    write_scenes(scenes, 6)  # one more than there were
     (scenes / "scene_00005/grasps.json").write_text("[1]")
     kept = (shards / "shard_00001.tar").stat().st_mtime_ns
     pack(scenes, shards, per_shard=2)
@@ -215,13 +223,17 @@ def test_broken_tables_and_images_are_named(scenes):
         assert [v for v, _ in found[2].views()] == [0, 2]
 
 
-@pytest.mark.parametrize(("change", "words"), [
-    (lambda c: c["images"][0].update(file_name="../../etc/passwd"), "expected the name of a file"),
-    (lambda c: c["images"][0].pop("K"), r"image 0 in scene\.json is not whole \('K'\)"),
-    (lambda c: c["images"][0].update(width=65), "shapes of colour"),
-    (lambda c: c["images"][0].update(mask_file=c["images"][0]["file_name"]), "shapes of colour"),
-    (lambda c: c.update(objects=[{"id": 2}]), "objects: expected a list of objects with id, name, category"),
-    (lambda c: c.pop("annotations"), "annotations: expected a list")])
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda c: c["images"][0].update(file_name="../../etc/passwd"), "expected the name of a file"),
+        (lambda c: c["images"][0].pop("K"), r"image 0 in scene\.json is not whole \('K'\)"),
+        (lambda c: c["images"][0].update(width=65), "shapes of colour"),
+        (lambda c: c["images"][0].update(mask_file=c["images"][0]["file_name"]), "shapes of colour"),
+        (lambda c: c.update(objects=[{"id": 2}]), "objects: expected a list of objects with id, name, category"),
+        (lambda c: c.pop("annotations"), "annotations: expected a list"),
+    ],
+)
 def test_foreign_tables_are_refused(scenes, change, words):
     file = scenes / "scene_00000/scene.json"
     coco = json.loads(file.read_text())

@@ -19,20 +19,32 @@ from training.mvtod.stats import stats
 def write_scene(folder: Path, objects: dict[str, str], queries: dict, fractions: list[dict] = ()) -> None:
     """A scene as `generate` writes it, down to what is counted. objects: category by name."""
     folder.mkdir(parents=True)
-    (folder / "scene.json").write_text(json.dumps({
-        "images": [{"id": v, "visible_fraction": seen} for v, seen in enumerate(fractions)], "annotations": [],
-        "objects": [{"id": 2 + i, "name": name, "category": category}
-                    for i, (name, category) in enumerate(objects.items())],
-        "queries": queries, "info": {"clutter": "packed", "dropped": {"fell off": 1}}}))  # fmt: skip
+    (folder / "scene.json").write_text(
+        json.dumps(
+            {
+                "images": [{"id": v, "visible_fraction": seen} for v, seen in enumerate(fractions)],
+                "annotations": [],
+                "objects": [
+                    {"id": 2 + i, "name": name, "category": category}
+                    for i, (name, category) in enumerate(objects.items())
+                ],
+                "queries": queries,
+                "info": {"clutter": "packed", "dropped": {"fell off": 1}},
+            }
+        )
+    )
 
 
 @pytest.fixture
 def sets(tmp_path) -> Path:
     """Two sets of scenes: train with two (one without views), test with one."""
     root = tmp_path / "scenes"
-    write_scene(root / "train/scene_00000", {"mug_1": "mug", "mug_2": "mug", "pan_1": "pan"},
-                {"class": {"a mug": [2, 3], "the pan": [4]}, "open": {"something to cook in": [4]}},
-                [{"2": 0.5, "3": 1.0}, {"4": 0.75}])  # fmt: skip
+    write_scene(
+        root / "train/scene_00000",
+        {"mug_1": "mug", "mug_2": "mug", "pan_1": "pan"},
+        {"class": {"a mug": [2, 3], "the pan": [4]}, "open": {"something to cook in": [4]}},
+        [{"2": 0.5, "3": 1.0}, {"4": 0.75}],
+    )
     write_scene(root / "train/scene_00001", {"mug_1": "mug"}, {"class": {"a mug": [2]}})
     write_scene(root / "test/scene_00000", {"cup_1": "cup"}, {"class": {"a cup": [2]}})
     return root
@@ -55,7 +67,11 @@ def test_tables_count_sets_apart_and_together(sets, tmp_path):
     assert rows["visible fraction, quartiles"][:2] == ["not rendered", "0.62, 0.75, 0.88"]
     assert table(out / "table6.csv")["class"][:2] == ["1", "3"]
     assert table(out / "categories.csv") == {
-        "category": ["instances", "placed"], "mug": ["2", "3"], "cup": ["1", "1"], "pan": ["1", "1"]}  # fmt: skip
+        "category": ["instances", "placed"],
+        "mug": ["2", "3"],
+        "cup": ["1", "1"],
+        "pan": ["1", "1"],
+    }
     assert table(out / "words.csv")["mug"] == ["2"] and "the" not in table(out / "words.csv")
     assert (out / "figure10.png").read_bytes().startswith(b"\x89PNG")
     assert "| scenes | 1 | 2 | 3 | 15k |" in (out / "stats.md").read_text()

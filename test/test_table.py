@@ -57,9 +57,14 @@ def test_same_points_same_answer(make_tabletop):
 
 
 @pytest.mark.parametrize("gravity", [True, False])
-@pytest.mark.parametrize("surroundings", [{"floor": -0.7, "table": (0.3, 0.2), "distance": 1.2},
-                                          {"wall": 0.45, "pitch": 0.5, "floor": -0.7},
-                                          {"wall": 0.4, "table": (0.5, 0.3), "pitch": 0.35}])
+@pytest.mark.parametrize(
+    "surroundings",
+    [
+        {"floor": -0.7, "table": (0.3, 0.2), "distance": 1.2},
+        {"wall": 0.45, "pitch": 0.5, "floor": -0.7},
+        {"wall": 0.4, "table": (0.5, 0.3), "pitch": 0.35},
+    ],
+)
 def test_neither_floor_nor_wall_is_the_table(make_tabletop, surroundings, gravity):
     scene = make_tabletop(noise=0.001, **surroundings)
     points, pixels = backproject(scene.frame.depth, scene.frame.intrinsics)
@@ -109,9 +114,13 @@ def test_distances_counted_on_the_grid_are_those_of_a_tree(seed, count, neighbor
 
 def test_a_table_that_stays_is_not_searched_for(make_tabletop, monkeypatch):
     """Other noise, and one object more."""
-    points, before = (backproject(s.frame.depth, s.frame.intrinsics)[0] for s in (
-        make_tabletop(noise=0.001, floor=-0.7, seed=1, boxes=[(0, 0, 0.1, 0.1, 0.1)]),
-        make_tabletop(noise=0.001, floor=-0.7, seed=2, boxes=[], spheres=[])))
+    points, before = (
+        backproject(s.frame.depth, s.frame.intrinsics)[0]
+        for s in (
+            make_tabletop(noise=0.001, floor=-0.7, seed=1, boxes=[(0, 0, 0.1, 0.1, 0.1)]),
+            make_tabletop(noise=0.001, floor=-0.7, seed=2, boxes=[], spheres=[]),
+        )
+    )
     searched, last = find_table(points), find_table(before)
     monkeypatch.setattr(table_module, "ransac_plane", None)
     known = find_table(points, last=last)
@@ -121,8 +130,10 @@ def test_a_table_that_stays_is_not_searched_for(make_tabletop, monkeypatch):
 
 @pytest.mark.parametrize("change", [{"pitch": 0.7}, {"distance": 1.1}, {"wall": 0.2}])
 def test_a_table_that_moved_is_searched_for(make_tabletop, change):
-    now, before = (backproject(s.frame.depth, s.frame.intrinsics)[0] for s in (
-        make_tabletop(noise=0.001, **change), make_tabletop(noise=0.001)))
+    now, before = (
+        backproject(s.frame.depth, s.frame.intrinsics)[0]
+        for s in (make_tabletop(noise=0.001, **change), make_tabletop(noise=0.001))
+    )
     again, anew = find_table(now, last=find_table(before)), find_table(now)
     assert np.array_equal(again.plane, anew.plane) and len(again.others) == len(anew.others)
 
@@ -192,8 +203,10 @@ def test_table_frame(make_tabletop, pitch):
     assert frame[1, 1] < 0 or frame[2, 1] > 0  # y away from the camera, up in the image
 
 
-@pytest.mark.parametrize(("field", "value"), [("distance", 0.0), ("iterations", 0), ("max_tilt", -1),
-                                              ("edge_margin", np.nan), ("certainty", 1.0)])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("distance", 0.0), ("iterations", 0), ("max_tilt", -1), ("edge_margin", np.nan), ("certainty", 1.0)],
+)
 def test_bad_config_is_refused(field, value):
     with pytest.raises(ValueError, match=f"{field} is {value}"):
         TableConfig(**{field: value})
@@ -219,7 +232,7 @@ def test_named_objects_of_a_real_frame_stay(shared_data):
     kept.ravel()[pixels[crop_above(points, table)]] = True
     for item in json.loads((folder / "points.json").read_text())["objects"]:
         u, v = item["uv"]
-        assert kept[v - 10:v + 11, u - 10:u + 11].any(), item["name"]
+        assert kept[v - 10 : v + 11, u - 10 : u + 11].any(), item["name"]
     assert not kept[20:120, 20:1260].any()  # the empty far part of the table
     assert kept.mean() < 0.35
 

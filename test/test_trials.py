@@ -71,9 +71,14 @@ def test_what_the_camera_does_not_see_is_not_asked_for(catalogue):
 
 
 WRONG = (
-    {"clutter": ("heaped",)}, {"families": ()}, {"split": "test"}, {"min_objects": 1},
-    {"min_objects": 9, "max_objects": 8}, {"wording": "mine"}, {"seed": -1},
-)  # fmt: skip
+    {"clutter": ("heaped",)},
+    {"families": ()},
+    {"split": "test"},
+    {"min_objects": 1},
+    {"min_objects": 9, "max_objects": 8},
+    {"wording": "mine"},
+    {"seed": -1},
+)
 
 
 @pytest.mark.parametrize("wrong", WRONG, ids=str)
@@ -136,14 +141,23 @@ def test_an_object_is_grasped_when_it_alone_is_lifted():
     assert lifted(before, poses(mug=0.13, bowl=0.2), 0.1) == {"mug", "bowl"}
 
 
-@pytest.mark.parametrize("grounded, status, up, reason", [
-    (True, Status.NO_GRASPS, (), Reason.NO_GRASP), (False, Status.NO_GRASPS, (), Reason.GROUNDING),
-    (False, Status.NOT_FOUND, (), Reason.GROUNDING), (True, Status.NO_PATH, (), Reason.PLANNING),
-    (True, Status.TOO_WIDE, (), Reason.PLANNING), (True, Status.SLIPPED, (), Reason.SLIP),
-    (True, Status.OK, (), Reason.SLIP), (True, Status.OK, ("bowl",), Reason.WRONG_OBJECT),
-    (False, Status.OK, ("bowl",), Reason.GROUNDING), (True, Status.TF_ERROR, (), Reason.ERROR),
-    (False, Status.TIMEOUT, (), Reason.ERROR),
-], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    "grounded, status, up, reason",
+    [
+        (True, Status.NO_GRASPS, (), Reason.NO_GRASP),
+        (False, Status.NO_GRASPS, (), Reason.GROUNDING),
+        (False, Status.NOT_FOUND, (), Reason.GROUNDING),
+        (True, Status.NO_PATH, (), Reason.PLANNING),
+        (True, Status.TOO_WIDE, (), Reason.PLANNING),
+        (True, Status.SLIPPED, (), Reason.SLIP),
+        (True, Status.OK, (), Reason.SLIP),
+        (True, Status.OK, ("bowl",), Reason.WRONG_OBJECT),
+        (False, Status.OK, ("bowl",), Reason.GROUNDING),
+        (True, Status.TF_ERROR, (), Reason.ERROR),
+        (False, Status.TIMEOUT, (), Reason.ERROR),
+    ],
+    ids=str,
+)
 def test_every_failure_has_a_reason(grounded, status, up, reason):
     assert why(False, grounded, status, up) is reason
     assert why(True, grounded, Status.OK, ("mug",)) is Reason.NONE

@@ -29,8 +29,11 @@ def expand(shared_data):
     robots = shared_data / "robots"
     if not robots.is_dir():
         pytest.skip(f"the published robot descriptions are not at {robots}")
-    folders = {"ur_description": robots / "ur_description", "dropclip_ros": CONFIG.parent,
-               "robotiq_description": robots / "robotiq_picknik/robotiq_description"}  # fmt: skip
+    folders = {
+        "ur_description": robots / "ur_description",
+        "dropclip_ros": CONFIG.parent,
+        "robotiq_description": robots / "robotiq_picknik/robotiq_description",
+    }
     xacrodoc.packages.update_package_cache(folders)
 
     def expanded(name: str, **arguments: str) -> str:
@@ -76,8 +79,9 @@ def test_two_arms_have_names_of_their_own(expand):
     assert links - {"world"} and all(name.startswith("left_") for name in links - {"world"})
 
 
-@pytest.mark.parametrize("argument, plugin", [("sim_gazebo", "gz_ros2_control/GazeboSimSystem"),
-                                              ("mock", "mock_components/GenericSystem")])  # fmt: skip
+@pytest.mark.parametrize(
+    "argument, plugin", [("sim_gazebo", "gz_ros2_control/GazeboSimSystem"), ("mock", "mock_components/GenericSystem")]
+)
 def test_simulated_hardware_drives_arm_and_gripper(expand, argument, plugin):
     root = Xml.fromstring(expand("workcell.urdf.xacro", **{argument: "true"}))
     systems = root.findall("ros2_control")
@@ -118,8 +122,9 @@ def test_the_hand_at_home_touches_only_what_the_srdf_allows(expand):
     allowed = {frozenset((pair.get("link1"), pair.get("link2"))) for pair in srdf.iter("disable_collisions")}
     touching = {
         frozenset(model.body(model.geom_bodyid[geom]).name for geom in pair)
-        for pair, distance in zip(data.contact.geom, data.contact.dist, strict=True) if distance < 0
-    }  # fmt: skip
+        for pair, distance in zip(data.contact.geom, data.contact.dist, strict=True)
+        if distance < 0
+    }
     assert touching <= allowed
 
 
@@ -149,7 +154,9 @@ def test_the_gazebo_world_is_the_embedded_one():
         assert np.allclose(pose_of(model.find("pose").text), camera.pose @ np.linalg.inv(FROM_OPTICAL), atol=1e-4)
         for seen in model.iter("camera"):
             assert (int(seen.find("image/width").text), int(seen.find("image/height").text)) == (
-                camera.width, camera.height)  # fmt: skip
+                camera.width,
+                camera.height,
+            )
             fov = 2 * np.arctan(camera.width / 2 / camera.focal)
             assert float(seen.find("horizontal_fov").text) == pytest.approx(fov, abs=1e-4)
     size = np.array([float(word) for word in world.find("model[@name='table']//box/size").text.split()])
@@ -163,14 +170,24 @@ def test_the_bridge_feeds_what_the_nodes_hear():
     world = (CONFIG / "gazebo/workcell.sdf").read_text()
     entries = yaml.safe_load((CONFIG / "gazebo/bridge.yaml").read_text())
     topics = {entry["ros_topic_name"].lstrip("/"): entry for entry in entries}
-    names = {"camera/color/image_raw", "camera/aligned_depth_to_color/image_raw", "camera/color/camera_info",
-             "overview/image_raw", "clock", "gazebo/poses", "gazebo/labels"}  # fmt: skip
+    names = {
+        "camera/color/image_raw",
+        "camera/aligned_depth_to_color/image_raw",
+        "camera/color/camera_info",
+        "overview/image_raw",
+        "clock",
+        "gazebo/poses",
+        "gazebo/labels",
+    }
     assert topics.keys() == names
     assert all(entry["direction"] == "GZ_TO_ROS" for entry in entries)
     for entry in entries:
         first = entry["gz_topic_name"].split("/")[1]
-        assert first == "clock" or (first == "world" and '<world name="workcell">' in world) or (
-            f"<topic>{first}</topic>" in world)  # fmt: skip
+        assert (
+            first == "clock"
+            or (first == "world" and '<world name="workcell">' in world)
+            or (f"<topic>{first}</topic>" in world)
+        )
 
 
 def test_objects_weigh_and_touch_in_gazebo_what_they_do_here(tmp_path):

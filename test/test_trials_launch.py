@@ -118,12 +118,16 @@ def test_the_first_candidate_whose_whole_way_is_free_is_executed():
     assert stages == ["plan", "reach", "open", "approach", "close", "lift"]
 
 
-@pytest.mark.parametrize("some, status", [
-    ([candidate(-1, 2, 3), candidate(1, 2, -3)], Status.NO_PATH),
-    ([candidate(1, 2, 3, 0.2)], Status.TOO_WIDE),
-    ([candidate(1, 2, 3, 0.2), candidate(-1, 2, 3)], Status.NO_PATH),
-    ([], Status.NO_PATH),
-], ids=["no path", "too wide", "both", "none"])  # fmt: skip
+@pytest.mark.parametrize(
+    "some, status",
+    [
+        ([candidate(-1, 2, 3), candidate(1, 2, -3)], Status.NO_PATH),
+        ([candidate(1, 2, 3, 0.2)], Status.TOO_WIDE),
+        ([candidate(1, 2, 3, 0.2), candidate(-1, 2, 3)], Status.NO_PATH),
+        ([], Status.NO_PATH),
+    ],
+    ids=["no path", "too wide", "both", "none"],
+)
 def test_nothing_moves_where_no_candidate_will_do(some, status):
     arm = MadeUpArm()
     with pytest.raises(DropclipError) as error:

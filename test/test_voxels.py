@@ -83,9 +83,14 @@ def test_empty_cloud_gives_no_voxels():
     assert len(voxels) == 0 and voxels.coords.shape == voxels.feats.shape == (0, 3)
 
 
-@pytest.mark.parametrize(("points", "message"), [
-    (np.array([[0, 0, np.nan]]), "NaN"), (np.zeros((2, 2)), r"\(N, 3\)"),
-    (np.array([[0, 0, 0], [2e4, 0, 0]]), "spans")])
+@pytest.mark.parametrize(
+    ("points", "message"),
+    [
+        (np.array([[0, 0, np.nan]]), "NaN"),
+        (np.zeros((2, 2)), r"\(N, 3\)"),
+        (np.array([[0, 0, 0], [2e4, 0, 0]]), "spans"),
+    ],
+)
 def test_unusable_clouds_are_refused(points, message):
     with pytest.raises(ValueError, match=message):
         voxelize(points, np.zeros_like(points))

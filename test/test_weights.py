@@ -224,9 +224,14 @@ def test_half_precision_is_chosen_only_where_it_is_faster(encoder, monkeypatch, 
 
 @pytest.mark.parametrize(
     ("device", "capability", "expected"),
-    [("cuda", (9, 0), torch.bfloat16), ("cuda", (8, 7), torch.bfloat16), ("cuda", (7, 5), torch.float16),
-     ("cpu", None, torch.bfloat16), ("meta", None, None)],
-)  # fmt: skip
+    [
+        ("cuda", (9, 0), torch.bfloat16),
+        ("cuda", (8, 7), torch.bfloat16),
+        ("cuda", (7, 5), torch.float16),
+        ("cpu", None, torch.bfloat16),
+        ("meta", None, None),
+    ],
+)
 def test_a_device_has_its_half_precision(monkeypatch, device, capability, expected):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda of: capability)
     monkeypatch.setattr(weights, "multiplies_bf16", lambda: True)

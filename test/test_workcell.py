@@ -20,8 +20,9 @@ from training.workcell.pick import LIFTED, Candidate, candidates_of, pick
 from training.workcell.planning import NoPath, Planner, observed
 from training.workcell.robot import HOME
 
-SMALL = CellConfig(scene=SceneConfig(
-    min_objects=1, area=(0.2, 0.17), focal=(540.0, 540.0), scale=(1.0, 1.0), width=320, height=240))  # fmt: skip
+SMALL = CellConfig(
+    scene=SceneConfig(min_objects=1, area=(0.2, 0.17), focal=(540.0, 540.0), scale=(1.0, 1.0), width=320, height=240)
+)
 BLOCK, CAN = "building_block_28", "soda_can_42"
 
 
@@ -71,9 +72,12 @@ def test_the_camera_sees_each_object_where_the_simulator_has_it_and_no_arm_over_
 
 
 def test_faulty_requests_say_what_was_expected(cell):
-    for how, words in (({"clutter": "chaos"}, "scattered"), ({"split": "test"}, "unseen_instance"),
-                       ({"objects": ["unicorn_1"]}, "catalogue"),
-                       ({"min_objects": 9, "max_objects": 3}, "min_objects")):  # fmt: skip
+    for how, words in (
+        ({"clutter": "chaos"}, "scattered"),
+        ({"split": "test"}, "unseen_instance"),
+        ({"objects": ["unicorn_1"]}, "catalogue"),
+        ({"min_objects": 9, "max_objects": 3}, "min_objects"),
+    ):
         with pytest.raises(MvtodError, match=words):
             cell.reset(0, **how)
 
@@ -140,8 +144,9 @@ def test_an_object_that_moved_is_not_grasped_at(cell):
 def test_a_cancelled_arm_stops_where_it_is(cell, stage):
     cell.reset(0, objects=[BLOCK])
     begun = []
-    result = pick(cell, candidates_of(cell, from_above(cell, BLOCK)), cancelled=lambda: stage in begun,
-                  stage=begun.append)  # fmt: skip
+    result = pick(
+        cell, candidates_of(cell, from_above(cell, BLOCK)), cancelled=lambda: stage in begun, stage=begun.append
+    )
     assert result.status == Status.CANCELLED and begun[-1] == stage and stage in result.message
     arm = cell.arm()
     cell.step(0.3)

@@ -44,9 +44,7 @@ def load_checkpoint(path: Path | None, config: Mapping[str, Any] | None = None, 
         state = torch.load(path, weights_only=True, map_location="cpu")
         step, made_with = state["step"], state.get("config", {})
     except Exception as error:  # zip, pickle, key and runtime errors, by what is damaged
-        raise CheckpointError(
-            f"{path} is no whole checkpoint; remove it to start anew"
-        ) from error
+        raise CheckpointError(f"{path} is no whole checkpoint; remove it to start anew") from error
     for name, value in (config or {}).items():
         if made_with.get(name, value) != value or name not in made_with:
             before = made_with.get(name, "not set")

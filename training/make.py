@@ -201,8 +201,17 @@ def make_model(out: Path, recipe: Recipe, model: Path, real: bool = False) -> No
     data += f", {recipe.mesh_scenes} of meshes" if real else ""
     metrics = json.loads((out / f"distill{suffix}" / "summary.json").read_text())
     adapter, mean = extras["adapter"], extras["mean_object"]
-    export(model, encoder, config, made_by, f"{data} (`python -m training.make`).", metrics, adapter, mean,
-           load_file(tower))  # fmt: skip
+    export(
+        model,
+        encoder,
+        config,
+        made_by,
+        f"{data} (`python -m training.make`).",
+        metrics,
+        adapter,
+        mean,
+        load_file(tower),
+    )
 
 
 def main(

@@ -52,13 +52,17 @@ class Gripper:
             raise ValueError(f"Gripper.body is {self.body}; expected (length, width, height) in metres, each in (0, 1)")
         axes = np.array([self.approach, self.closing], dtype=float)
         if axes.shape != (2, 3) or not np.allclose(axes @ axes.T, np.eye(2), atol=1e-6):
-            raise ValueError(f"Gripper.approach is {self.approach}, closing {self.closing}; expected unit vectors at a "
-                             "right angle")
+            raise ValueError(
+                f"Gripper.approach is {self.approach}, closing {self.closing}; expected unit vectors at a right angle"
+            )
         table = np.array(self.tip_distance, dtype=float).reshape(-1, 2)
-        if not (np.isfinite(table).all() and (np.diff(table[:, 0]) > 0).all() and (table >= 0).all()
-                and (table < 1).all()):
-            raise ValueError(f"Gripper.tip_distance is {self.tip_distance}; expected pairs of opening and distance in "
-                             "metres, in [0, 1), by growing opening")
+        if not (
+            np.isfinite(table).all() and (np.diff(table[:, 0]) > 0).all() and (table >= 0).all() and (table < 1).all()
+        ):
+            raise ValueError(
+                f"Gripper.tip_distance is {self.tip_distance}; expected pairs of opening and distance in "
+                "metres, in [0, 1), by growing opening"
+            )
 
     @classmethod
     def from_dict(cls, values: Mapping) -> "Gripper":
@@ -70,6 +74,7 @@ class Gripper:
 
         def numbers(value):
             return tuple(map(numbers, value)) if isinstance(value, list) else float(value)
+
         return cls(**{key: str(value) if key == "name" else numbers(value) for key, value in values.items()})
 
     def parts(self, width: np.ndarray) -> np.ndarray:
@@ -78,8 +83,16 @@ class Gripper:
         The gripper is symmetric, so one row stands for both fingers.
         """
         half = np.asarray(width, dtype=np.float64) / 2
-        fingers = np.stack([np.full_like(half, -self.finger_depth), np.zeros_like(half), half,
-                            half + self.finger_thickness, np.full_like(half, self.finger_width / 2)], axis=-1)
+        fingers = np.stack(
+            [
+                np.full_like(half, -self.finger_depth),
+                np.zeros_like(half),
+                half,
+                half + self.finger_thickness,
+                np.full_like(half, self.finger_width / 2),
+            ],
+            axis=-1,
+        )
         parts, end = [fingers], -self.finger_depth
         for length, across, height in self.body:
             box = (end - length, end, 0.0, across / 2, height / 2)
@@ -109,8 +122,10 @@ def load_gripper(name: str | Path) -> Gripper:
         return GRIPPERS[name]
     path = Path(name).expanduser()
     if path.suffix not in (".yaml", ".yml"):
-        raise DropclipError(Status.BAD_REQUEST, f"gripper {str(name)!r}: expected one of {', '.join(GRIPPERS)}, or the "
-                            "path of a profile, .yaml")
+        raise DropclipError(
+            Status.BAD_REQUEST,
+            f"gripper {str(name)!r}: expected one of {', '.join(GRIPPERS)}, or the path of a profile, .yaml",
+        )
     return _read(path)
 
 
@@ -118,8 +133,10 @@ def _read(path: Path) -> Gripper:
     try:
         return Gripper.from_dict(yaml.safe_load(path.read_text()))
     except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError, TypeError) as error:
-        raise DropclipError(Status.BAD_REQUEST, f"gripper profile {path} cannot be used: {error}; "
-                            f"{FOLDER / 'robotiq_2f_140.yaml'} is one to copy") from error
+        raise DropclipError(
+            Status.BAD_REQUEST,
+            f"gripper profile {path} cannot be used: {error}; {FOLDER / 'robotiq_2f_140.yaml'} is one to copy",
+        ) from error
 
 
 GRIPPERS = {gripper.name: gripper for gripper in map(_read, sorted(FOLDER.glob("*.yaml")))}

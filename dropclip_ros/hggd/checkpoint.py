@@ -25,12 +25,15 @@ PARTS = ("anchor", "local", "gamma", "beta")
 def save_networks(path: str | Path, networks: HggdNetworks) -> None:
     """Write a checkpoint that `load_networks` reads, and the published programs where the config is the default."""
     state = {name: tensor.detach().cpu() for name, tensor in networks.state_dict().items()}
-    parts = {part: {name.removeprefix(f"{part}."): tensor for name, tensor in state.items()
-                    if name.startswith(f"{part}.")} for part in ("anchor", "local")}
+    parts = {
+        part: {name.removeprefix(f"{part}."): tensor for name, tensor in state.items() if name.startswith(f"{part}.")}
+        for part in ("anchor", "local")
+    }
     path = Path(path)
     part = path.with_name(path.name + ".part")
-    torch.save(parts | {"gamma": state["gamma"], "beta": state["beta"],
-                        "config": dataclasses.asdict(networks.config)}, part)
+    torch.save(
+        parts | {"gamma": state["gamma"], "beta": state["beta"], "config": dataclasses.asdict(networks.config)}, part
+    )
     os.replace(part, path)
 
 
@@ -44,15 +47,21 @@ def load_networks(path: str | Path, device: str | torch.device = "cpu") -> HggdN
     except OSError as error:
         raise DropclipError(Status.MODEL_ERROR, f"cannot read the HGGD checkpoint {path}: {error.strerror}") from error
     except Exception as error:  # pickle, zip, key and runtime errors, by what the file is
-        raise DropclipError(Status.MODEL_ERROR, f"{path} is no checkpoint of tensors alone, whole and made by "
-                            "torch.save; nothing else is unpickled. Fetch it again") from error
+        raise DropclipError(
+            Status.MODEL_ERROR,
+            f"{path} is no checkpoint of tensors alone, whole and made by "
+            "torch.save; nothing else is unpickled. Fetch it again",
+        ) from error
     state, config = _parts(found, path)
     with torch.device("meta"):  # a config may ask for more memory than there is: compare first
         networks = HggdNetworks(config)
     problem = mismatch(state, networks.state_dict())
     if problem:
-        raise DropclipError(Status.MODEL_ERROR, f"{path} does not hold HGGD's networks: {problem}. A checkpoint of "
-                            "other shapes than the published ones needs its `config`, as save_networks writes it")
+        raise DropclipError(
+            Status.MODEL_ERROR,
+            f"{path} does not hold HGGD's networks: {problem}. A checkpoint of "
+            "other shapes than the published ones needs its `config`, as save_networks writes it",
+        )
     networks.load_state_dict(state, assign=True)
     return networks.to(device).eval().requires_grad_(False)
 
@@ -62,11 +71,16 @@ def _parts(found: object, path: str | Path) -> tuple[dict[str, Tensor], HggdConf
     state = {}
     for part in PARTS:
         value = found.get(part) if isinstance(found, Mapping) else None
-        tensors = {f"{part}.{name}": tensor for name, tensor in value.items()} if isinstance(value, Mapping) else {
-            part: value}
+        tensors = (
+            {f"{part}.{name}": tensor for name, tensor in value.items()}
+            if isinstance(value, Mapping)
+            else {part: value}
+        )
         if not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
-            raise DropclipError(Status.MODEL_ERROR, f"{path} is no HGGD checkpoint: {part!r} is not there, or no "
-                                f"tensors; expected {', '.join(PARTS)}")
+            raise DropclipError(
+                Status.MODEL_ERROR,
+                f"{path} is no HGGD checkpoint: {part!r} is not there, or no tensors; expected {', '.join(PARTS)}",
+            )
         state |= tensors
     try:
         config = HggdConfig(**found.get("config", {}))

@@ -102,14 +102,24 @@ class DetectionConfig:
         for name, high in (("centers", 4096), ("per_region", 4096), ("top_k", 10**6)):
             if not _is_count(getattr(self, name), high):
                 raise ValueError(f"{name} is {getattr(self, name)!r}; expected a whole number in [1, {high}]")
-        for name, high in (("heat", 1), ("min_score", 1), ("depth", 1), ("open_wider", 1), ("nms_distance", 1),
-                           ("nms_angle", math.pi),
-                           ("min_points", 10**6), ("held_points", 10**6), ("seed", 2**31 - 1)):
+        for name, high in (
+            ("heat", 1),
+            ("min_score", 1),
+            ("depth", 1),
+            ("open_wider", 1),
+            ("nms_distance", 1),
+            ("nms_angle", math.pi),
+            ("min_points", 10**6),
+            ("held_points", 10**6),
+            ("seed", 2**31 - 1),
+        ):
             if not 0 <= getattr(self, name) <= high:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; expected a number in [0, {high:g}]")
         if not 0 <= self.near < self.far < math.inf:
             raise ValueError(f"near is {self.near} and far {self.far}; expected 0 <= near < far, metres")
         low, high = self.workspace
         if len(low) != 3 or len(high) != 3 or not all(a < b for a, b in zip(low, high, strict=True)):
-            raise ValueError(f"workspace is {self.workspace}; expected two corners x, y, z in metres, each coordinate "
-                             "of the first below that of the second")
+            raise ValueError(
+                f"workspace is {self.workspace}; expected two corners x, y, z in metres, each coordinate "
+                "of the first below that of the second"
+            )

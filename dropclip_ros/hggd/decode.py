@@ -51,8 +51,9 @@ class Centers(NamedTuple):
         return torch.stack([self.theta, self.width, self.depth * 1e3], 1)
 
 
-def find_centers(maps: AnchorMaps, config: HggdConfig, limit: int, threshold: float = 0.01,
-                 allowed: Tensor | None = None) -> Centers:
+def find_centers(
+    maps: AnchorMaps, config: HggdConfig, limit: int, threshold: float = 0.01, allowed: Tensor | None = None
+) -> Centers:
     """At most `limit` centres in the maps of one image, above `threshold` and where `allowed` (H, W) bool.
 
     The heatmap's best squares of GRID px give one candidate each; of candidates that are the same the best stays.
@@ -76,8 +77,13 @@ def find_centers(maps: AnchorMaps, config: HggdConfig, limit: int, threshold: fl
     kind = maps.angle[0, :, row, column].argmax(0)
     turn, depth, log_width = (m[0, kind, row, column] for m in (maps.turn, maps.depth, maps.width))
     theta = (kind + turn.clamp(-0.5, 0.5) + 0.5) * (math.pi / config.angles) - math.pi / 2
-    centers = Centers(pixel, score, theta, config.anchor_width * log_width.clamp(-1, 1).exp(),
-                      2 * config.anchor_depth * depth.clamp(-0.5, 0.5))
+    centers = Centers(
+        pixel,
+        score,
+        theta,
+        config.anchor_width * log_width.clamp(-1, 1).exp(),
+        2 * config.anchor_depth * depth.clamp(-0.5, 0.5),
+    )
     return centers[_distinct(pixel, theta, limit)]
 
 
@@ -148,8 +154,17 @@ def _matrix(*rows: tuple[Tensor, Tensor, Tensor]) -> Tensor:
     return torch.stack([torch.stack(row, -1) for row in rows], -2)
 
 
-def decode_regions(logits: Tensor, offsets: Tensor, centers: Centers, positions: Tensor, gamma: Tensor, beta: Tensor,
-                   intrinsics: Intrinsics, count: int, depth: float) -> Tensor:
+def decode_regions(
+    logits: Tensor,
+    offsets: Tensor,
+    centers: Centers,
+    positions: Tensor,
+    gamma: Tensor,
+    beta: Tensor,
+    intrinsics: Intrinsics,
+    count: int,
+    depth: float,
+) -> Tensor:
     """GraspNet rows (N, 17) of the best `count` anchors of each of R regions.
 
     logits (R, A), offsets (R, A, 3) of the local network; positions (R, 3) of the centres, m; gamma, beta: its anchors,

@@ -50,9 +50,15 @@ class Hggd:
         with enough_memory(place):
             return cls(load_networks(path, place), place)
 
-    def detect(self, rgb: np.ndarray, depth: np.ndarray, intrinsics: Intrinsics,
-               detection: DetectionConfig = DetectionConfig(), gripper: Gripper = ROBOTIQ_2F_140,
-               table: np.ndarray | None = None) -> Grasps:
+    def detect(
+        self,
+        rgb: np.ndarray,
+        depth: np.ndarray,
+        intrinsics: Intrinsics,
+        detection: DetectionConfig = DetectionConfig(),
+        gripper: Gripper = ROBOTIQ_2F_140,
+        table: np.ndarray | None = None,
+    ) -> Grasps:
         """Grasps in the camera's optical frame, best first, that hold something and collide with nothing that is seen.
 
         rgb uint8 (H, W, 3); depth float (H, W) in m, registered to it, 0 or NaN where unknown; any size. table (4,):
@@ -62,8 +68,11 @@ class Hggd:
         with enough_memory(self.device):
             view = prepare(rgb, depth, intrinsics, self.config, detection.near, detection.far, self.device)
             grasps = self.propose(view, detection)
-        grasps = grasps[(grasps.width <= gripper.max_width) & (grasps.score >= detection.min_score)
-                        & _within(grasps.translation, detection.workspace)]
+        grasps = grasps[
+            (grasps.width <= gripper.max_width)
+            & (grasps.score >= detection.min_score)
+            & _within(grasps.translation, detection.workspace)
+        ]
         grasps = grasps[np.argsort(-grasps.score, kind="stable")]
         cloud = view.points[view.known].cpu().numpy()
         cloud = cloud[thin_cloud(cloud, VOXEL)]
@@ -91,8 +100,17 @@ class Hggd:
             return Grasps.empty()
         centers, positions = centers[kept], positions[kept]
         logits, offsets = self.networks.local(groups, centers.info())
-        rows = decode_regions(logits, offsets, centers, positions, self.networks.gamma, self.networks.beta,
-                              view.intrinsics, detection.per_region, detection.depth)
+        rows = decode_regions(
+            logits,
+            offsets,
+            centers,
+            positions,
+            self.networks.gamma,
+            self.networks.beta,
+            view.intrinsics,
+            detection.per_region,
+            detection.depth,
+        )
         return Grasps.from_rows(rows.cpu().double().numpy())
 
 

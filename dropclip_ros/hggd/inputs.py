@@ -32,8 +32,15 @@ class View:
         return self.points[..., 2] > 0
 
 
-def prepare(rgb: np.ndarray, depth: np.ndarray, intrinsics: Intrinsics, config: HggdConfig, near: float = 0.1,
-            far: float = 3.0, device: str | torch.device = "cpu") -> View:
+def prepare(
+    rgb: np.ndarray,
+    depth: np.ndarray,
+    intrinsics: Intrinsics,
+    config: HggdConfig,
+    near: float = 0.1,
+    far: float = 3.0,
+    device: str | torch.device = "cpu",
+) -> View:
     """Scale rgb uint8 (H, W, 3) and depth (H, W) m, registered to it, into the input's size, keeping the aspect ratio.
 
     Depth beyond [near, far] m is taken as unknown. Pixels keep the points that the camera saw, distortion undone: those

@@ -60,8 +60,14 @@ class AnchorNetwork(nn.Module):
             level = LEVELS - 1 - i
             x = double(x + stages[level], sizes[level])
             cells = x if i == 1 else cells
-        maps = (self.hmap(x), self.cls_mask_conv(cells), self.theta_offset_conv(cells), self.depth_offset_conv(cells),
-                self.width_offset_conv(cells), cells.detach())
+        maps = (
+            self.hmap(x),
+            self.cls_mask_conv(cells),
+            self.theta_offset_conv(cells),
+            self.depth_offset_conv(cells),
+            self.width_offset_conv(cells),
+            cells.detach(),
+        )
         return AnchorMaps(*(m.transpose(2, 3) for m in maps))
 
 
@@ -78,8 +84,9 @@ class LocalNetwork(nn.Module):
         wide, narrow = config.hidden
         anchors, info = config.rotations**2, config.info_channels
         self.pointnet = _PointNet(config.features, config.point_channels, config.hidden)
-        self.point_layer = nn.Sequential(nn.Linear(config.point_channels[-1], wide), nn.LayerNorm(wide),
-                                         nn.Dropout(0.3), nn.ReLU(inplace=True))
+        self.point_layer = nn.Sequential(
+            nn.Linear(config.point_channels[-1], wide), nn.LayerNorm(wide), nn.Dropout(0.3), nn.ReLU(inplace=True)
+        )
         self.info_layer = nn.Linear(3, info)
         self.anchor_mlp = _perceptron(wide + info, narrow, anchors)
         self.offset_mlp = _perceptron(wide + info, narrow, anchors * 3)
@@ -109,8 +116,9 @@ class _Trunk(nn.Module):
 
     def __init__(self, inputs: int, channels: int, blocks: tuple[int, ...]) -> None:
         super().__init__()
-        self.conv1 = nn.Sequential(nn.Conv2d(inputs, channels, 7, 2, 3, bias=False), nn.BatchNorm2d(channels),
-                                   nn.LeakyReLU(inplace=True))
+        self.conv1 = nn.Sequential(
+            nn.Conv2d(inputs, channels, 7, 2, 3, bias=False), nn.BatchNorm2d(channels), nn.LeakyReLU(inplace=True)
+        )
         for stage, count in enumerate(blocks, start=1):
             inner, outer = channels * 2 ** (stage - 1), channels * 2**stage
             layers = [_Residual(inner, outer, 2), *(_Residual(outer, outer, 1) for _ in range(count - 1))]
@@ -128,8 +136,12 @@ class _Residual(nn.Module):
     def __init__(self, inner: int, outer: int, stride: int) -> None:
         super().__init__()
         self.residual_function = nn.Sequential(
-            nn.Conv2d(inner, outer, 3, stride, 1, bias=False), nn.BatchNorm2d(outer), nn.LeakyReLU(inplace=True),
-            nn.Conv2d(outer, outer, 3, padding=1, bias=False), nn.BatchNorm2d(outer))
+            nn.Conv2d(inner, outer, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(outer),
+            nn.LeakyReLU(inplace=True),
+            nn.Conv2d(outer, outer, 3, padding=1, bias=False),
+            nn.BatchNorm2d(outer),
+        )
         self.shortcut = nn.Sequential()
         if stride != 1 or inner != outer:
             self.shortcut = nn.Sequential(nn.Conv2d(inner, outer, 1, stride, bias=False), nn.BatchNorm2d(outer))
@@ -144,8 +156,9 @@ class _Doubling(nn.Module):
 
     def __init__(self, inner: int, outer: int) -> None:
         super().__init__()
-        self.deconv = nn.Sequential(nn.ConvTranspose2d(inner, outer, 4, 2, bias=False), nn.BatchNorm2d(outer),
-                                    nn.ReLU(inplace=True))
+        self.deconv = nn.Sequential(
+            nn.ConvTranspose2d(inner, outer, 4, 2, bias=False), nn.BatchNorm2d(outer), nn.ReLU(inplace=True)
+        )
 
     def forward(self, x: Tensor, size: torch.Size) -> Tensor:
         convolution, norm, activation = self.deconv
@@ -206,8 +219,9 @@ def _head(inner: int, middle: int, outer: int) -> nn.Sequential:
 
 
 def _perceptron(inner: int, middle: int, outer: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(inner, middle), nn.LayerNorm(middle), nn.ReLU(inplace=True),
-                         nn.Linear(middle, outer))
+    return nn.Sequential(
+        nn.Linear(inner, middle), nn.LayerNorm(middle), nn.ReLU(inplace=True), nn.Linear(middle, outer)
+    )
 
 
 def _initialise(network: nn.Module) -> None:

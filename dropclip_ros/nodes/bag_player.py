@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Plays a rosbag2 (sqlite3 or mcap, plain or zstd) as a live camera: `ros2 bag play` for machines without it.
 
-    ros2 run dropclip_ros bag_player --ros-args -p bag:=demo/tabletop -p loop:=true
+ros2 run dropclip_ros bag_player --ros-args -p bag:=demo/tabletop -p loop:=true
 """
+
 import struct
 import threading
 import time
@@ -35,7 +36,7 @@ SETTINGS = (
 def restamp_header(raw: bytes, restamp: Callable[[int], int]) -> bytes:
     """A CDR message that begins with a std_msgs/Header, its stamp [ns] mapped; all other bytes as recorded."""
     out = bytearray(raw)
-    stamp_format = "<iI" if out[1] & 1 else ">iI"       # second byte of the encapsulation header: endianness
+    stamp_format = "<iI" if out[1] & 1 else ">iI"  # second byte of the encapsulation header: endianness
     sec, nanosec = struct.unpack_from(stamp_format, out, 4)
     struct.pack_into(stamp_format, out, 4, *divmod(restamp(sec * 1_000_000_000 + nanosec), 1_000_000_000))
     return bytes(out)
@@ -53,13 +54,14 @@ class BagPlayer(Node):
             self._reader = AnyReader([Path(self._settings["bag"])], default_typestore=get_typestore(Stores.ROS2_JAZZY))
             self._reader.open()
         except (AnyReaderError, OSError) as error:
-            raise DropclipError(Status.BAD_REQUEST, f"parameter bag: {self._settings['bag']!r} cannot be read as a "
-                                f"rosbag2 ({error})") from error
+            raise DropclipError(
+                Status.BAD_REQUEST, f"parameter bag: {self._settings['bag']!r} cannot be read as a rosbag2 ({error})"
+            ) from error
         self._topics = {c.topic: entry for c in self._reader.connections if (entry := self._publisher(c))}
         self._player.start()
 
     def destroy_node(self) -> None:
-        self._stopped.set()     # a thread must not publish on what is being destroyed
+        self._stopped.set()  # a thread must not publish on what is being destroyed
         if self._player.is_alive():
             self._player.join(1.0)
         super().destroy_node()
@@ -79,7 +81,7 @@ class BagPlayer(Node):
     def _play(self) -> None:
         try:
             self._play_all()
-        except Exception as error:      # of many kinds, from reading what is damaged
+        except Exception as error:  # of many kinds, from reading what is damaged
             if not self._stopped.is_set():
                 self.get_logger().error(f"the bag cannot be played on, it is damaged: {type(error).__name__}: {error}")
 
@@ -110,7 +112,7 @@ class BagPlayer(Node):
     def _publish(self, topic: str, raw: bytes, restamp: Callable[[int], int]) -> None:
         publisher, kind = self._topics[topic]
         if not self._settings["restamp"]:
-            publisher.publish(raw)          # rclpy takes bytes for a message that is serialised already
+            publisher.publish(raw)  # rclpy takes bytes for a message that is serialised already
         elif kind is TFMessage:
             msg = deserialize_message(raw, TFMessage)
             for transform in msg.transforms:

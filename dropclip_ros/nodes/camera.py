@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Subscribes a camera's streams and pairs them by stamp. Nothing is decoded here: most frames are never asked about."""
+
 import threading
 import time
 from collections import OrderedDict, deque
@@ -20,11 +21,15 @@ SETTINGS = (
     Setting("pair_tolerance", 0.02, "Largest difference between the stamps of images of one frame, s", 0.0, 1.0),
     Setting("frame_timeout", 2.0, "How long a request waits for a frame, s", 0.0, 60.0),
     Setting("max_frame_age", 5.0, "Older frames are refused as stale, s; 0 takes any", 0.0, 1e9),
-    Setting("reliable", False, "Ask publishers for reliable delivery (they must offer it); otherwise best effort",
-            read_only=True),
+    Setting(
+        "reliable",
+        False,
+        "Ask publishers for reliable delivery (they must offer it); otherwise best effort",
+        read_only=True,
+    ),
 )
-_WAITING = 20       # messages of a stream that wait for their partners
-_HISTORY = 20       # frames held, for requests that name a stamp
+_WAITING = 20  # messages of a stream that wait for their partners
+_HISTORY = 20  # frames held, for requests that name a stamp
 
 
 @dataclass(frozen=True)
@@ -60,27 +65,32 @@ class Camera:
             topics["color"] = (Image, COLOR_TOPIC)
         self._waiting = {name: deque(maxlen=_WAITING) for name in topics}
         self._received = dict.fromkeys(topics, 0)
-        self._frames: OrderedDict[int, CapturedFrame] = OrderedDict()      # by stamp, in order of arrival
+        self._frames: OrderedDict[int, CapturedFrame] = OrderedDict()  # by stamp, in order of arrival
         self._changed = threading.Condition()
         group = MutuallyExclusiveCallbackGroup()
         qos = CAMERA_QOS if settings["reliable"] else SENSOR_QOS
         self._subscriptions = {
-            name: node.create_subscription(kind, topic, lambda msg, name=name: self._take(name, msg), qos,
-                                           callback_group=group)
-            for name, (kind, topic) in topics.items()}
+            name: node.create_subscription(
+                kind, topic, lambda msg, name=name: self._take(name, msg), qos, callback_group=group
+            )
+            for name, (kind, topic) in topics.items()
+        }
 
     def _take(self, name: str, msg: Image | CameraInfo) -> None:
         with self._changed:
             self._received[name] += 1
             self._waiting[name].append(msg)
             stamp = nanoseconds(msg.header.stamp)
-            nearest = {n: min(q, key=lambda m: abs(nanoseconds(m.header.stamp) - stamp), default=None)
-                       for n, q in self._waiting.items()} | {name: msg}
+            nearest = {
+                n: min(q, key=lambda m: abs(nanoseconds(m.header.stamp) - stamp), default=None)
+                for n, q in self._waiting.items()
+            } | {name: msg}
             if None in nearest.values():
                 return
             stamps = [nanoseconds(m.header.stamp) for m in nearest.values()]
-            frame = CapturedFrame(nearest.get("color"), nearest["depth"], nearest["info"], max(stamps) - min(stamps),
-                                  time.monotonic())
+            frame = CapturedFrame(
+                nearest.get("color"), nearest["depth"], nearest["info"], max(stamps) - min(stamps), time.monotonic()
+            )
             key = nanoseconds(frame.header.stamp)
             known = self._frames.get(key)
             if frame.gap > self._settings["pair_tolerance"] * 1e9 or (known and known.gap < frame.gap):
@@ -105,8 +115,11 @@ class Camera:
                 raise DropclipError(Status.NO_FRAME, self._why_none())
             age = self._too_old(self._last())
             if age is not None:
-                raise DropclipError(Status.STALE_FRAME, f"the newest frame is {age:.1f} s old, more than max_frame_age "
-                                    f"{self._settings['max_frame_age']:g} s: has the camera stopped, or another clock?")
+                raise DropclipError(
+                    Status.STALE_FRAME,
+                    f"the newest frame is {age:.1f} s old, more than max_frame_age "
+                    f"{self._settings['max_frame_age']:g} s: has the camera stopped, or another clock?",
+                )
             return self._refuse_future(self._last())
 
     def at(self, stamp: Time) -> CapturedFrame:
@@ -125,8 +138,10 @@ class Camera:
                 raise DropclipError(Status.NO_FRAME, self._why_none())
             if abs(nearest() - wanted) <= tolerance:
                 return self._refuse_future(self._frames[nearest()])
-            held = f"{wanted / 1e9:.3f} s was asked for, and {len(self._frames)} frames are held, the nearest of " \
-                   f"{nearest() / 1e9:.3f} s; ask sooner, or for stamp 0"
+            held = (
+                f"{wanted / 1e9:.3f} s was asked for, and {len(self._frames)} frames are held, the nearest of "
+                f"{nearest() / 1e9:.3f} s; ask sooner, or for stamp 0"
+            )
             raise DropclipError(Status.NO_FRAME if wanted > max(self._frames) else Status.STALE_FRAME, held)
 
     def _wait(self, satisfied: Callable[[], bool]) -> None:
@@ -139,9 +154,12 @@ class Camera:
         """The frame. Raises BAD_FRAME where its stamp is ahead of the clock: TF would drop all that comes after it."""
         ahead = self._ahead(frame)
         if ahead:
-            raise DropclipError(Status.BAD_FRAME, f"the frame's stamp is {ahead:.1f} s ahead of this node's "
-                                f"clock, more than max_frame_age {self._settings['max_frame_age']:g} s: set the "
-                                "camera's clock")
+            raise DropclipError(
+                Status.BAD_FRAME,
+                f"the frame's stamp is {ahead:.1f} s ahead of this node's "
+                f"clock, more than max_frame_age {self._settings['max_frame_age']:g} s: set the "
+                "camera's clock",
+            )
         return frame
 
     def _ahead(self, frame: CapturedFrame) -> float:
@@ -155,8 +173,12 @@ class Camera:
         return age if 0 < self._settings["max_frame_age"] < age else None
 
     def _why_none(self) -> str:
-        counts = ", ".join(f"{self._received[name]} on {subscription.topic_name}"
-                           for name, subscription in self._subscriptions.items())
-        reason = ("their stamps differ by more than pair_tolerance" if all(self._received.values()) else
-                  "is the camera running, and are the topics remapped to its own?")
+        counts = ", ".join(
+            f"{self._received[name]} on {subscription.topic_name}" for name, subscription in self._subscriptions.items()
+        )
+        reason = (
+            "their stamps differ by more than pair_tolerance"
+            if all(self._received.values())
+            else "is the camera running, and are the topics remapped to its own?"
+        )
         return f"no complete frame has arrived (messages so far: {counts}); {reason}"

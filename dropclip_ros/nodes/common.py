@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What every node shares: topic names, QoS, parameters with descriptors, and running until a signal."""
+
 import math
 import os
 import signal
@@ -26,7 +27,7 @@ from dropclip_ros.errors import DropclipError, Status
 
 RCLError = rclpy_implementation.RCLError
 
-THREADS = 28        # of a node's executor: more than the requests that may wait in it (`WaitingCallbackGroup`)
+THREADS = 28  # of a node's executor: more than the requests that may wait in it (`WaitingCallbackGroup`)
 
 # Relative names, as a RealSense driver in the namespace /camera publishes them; remap for other cameras.
 COLOR_TOPIC = "camera/color/image_raw"
@@ -59,8 +60,11 @@ class Setting:
     read_only: bool = False
 
     def descriptor(self) -> ParameterDescriptor:
-        found = ParameterDescriptor(description=self.description, read_only=self.read_only,
-                                    additional_constraints=f"one of {', '.join(self.choices)}" if self.choices else "")
+        found = ParameterDescriptor(
+            description=self.description,
+            read_only=self.read_only,
+            additional_constraints=f"one of {', '.join(self.choices)}" if self.choices else "",
+        )
         if self.low is not None and isinstance(self.default, float):
             found.floating_point_range = [FloatingPointRange(from_value=float(self.low), to_value=float(self.high))]
         elif self.low is not None:
@@ -93,8 +97,10 @@ class Settings:
         known = [(self._settings[p.name], p.value) for p in parameters if p.name in self._settings]
         complaints = [c for c in (setting.complaint(value) for setting, value in known) if c]
         if self._cross_check and not complaints:
-            values = {name: self._node.get_parameter(name).value if self._node.has_parameter(name) else s.default
-                      for name, s in self._settings.items()} | {p.name: p.value for p in parameters}
+            values = {
+                name: self._node.get_parameter(name).value if self._node.has_parameter(name) else s.default
+                for name, s in self._settings.items()
+            } | {p.name: p.value for p in parameters}
             try:
                 self._cross_check(values)
             except (ValueError, DropclipError) as error:
@@ -135,6 +141,7 @@ def log_bug(node: Node) -> None:
 
 def answer_errors(serve: Callable) -> Callable:
     """Turns a method (self, request, response) that fills the response into a service callback that never raises."""
+
     @wraps(serve)
     def callback(self: Node, request, response):
         try:
@@ -142,10 +149,11 @@ def answer_errors(serve: Callable) -> Callable:
             return response
         except DropclipError as error:
             status, message = error.status, error.message
-        except Exception as error:      # a bug: the node keeps serving, and says so
+        except Exception as error:  # a bug: the node keeps serving, and says so
             log_bug(self)
             status, message = Status.MODEL_ERROR, f"internal error, please report it: {type(error).__name__}: {error}"
         return type(response)(status=int(status), message=message)
+
     return callback
 
 
@@ -158,10 +166,10 @@ def run(make_node: Callable[[], Node], imports: Sequence[str] = ()) -> None:
     code, node, started = 0, None, False
 
     def end_early(*_) -> None:
-        if not started:     # until rclpy takes over there is nothing to tidy up
+        if not started:  # until rclpy takes over there is nothing to tidy up
             os._exit(0)
 
-    def stopped() -> bool:      # then whatever failed did so because a signal took ROS away
+    def stopped() -> bool:  # then whatever failed did so because a signal took ROS away
         return started and not rclpy.ok()
 
     try:
@@ -175,7 +183,7 @@ def run(make_node: Callable[[], Node], imports: Sequence[str] = ()) -> None:
         executor = MultiThreadedExecutor(num_threads=THREADS)
         executor.add_node(node)
         while rclpy.ok():
-            executor.spin_once(timeout_sec=0.5)     # bounded: a signal just before rclpy waits does not wake it
+            executor.spin_once(timeout_sec=0.5)  # bounded: a signal just before rclpy waits does not wake it
     except ExternalShutdownException:
         pass
     except (DropclipError, NameValidationException, ParameterException, RCLError) as error:

@@ -2,6 +2,7 @@
 """`make demo`: a recorded camera, the grounding node, proposals and the matcher as processes over real DDS, and a
 client that asks phrases, prints the answers, and writes a picture and a cloud for each.
 """
+
 import argparse
 import os
 import signal
@@ -68,8 +69,9 @@ class Children:
         for name, process in self._processes.items():
             if process.poll() is not None:
                 tail = "\n".join(self.log(name).read_text(errors="replace").splitlines()[-20:])
-                raise DropclipError(Status.MODEL_ERROR, f"{name} ended with code {process.returncode}; its log ends:\n"
-                                                        f"{tail}")
+                raise DropclipError(
+                    Status.MODEL_ERROR, f"{name} ended with code {process.returncode}; its log ends:\n{tail}"
+                )
 
     def stop(self, timeout: float = 1.5) -> dict[str, int]:
         """Ends them all, by force after `timeout` s; the exit codes by name."""
@@ -142,12 +144,16 @@ class DemoClient(Node):
         self.wait(future.done, f"{client.srv_name} did not answer")
         return future.result()
 
-    def draw(self, query: str, found: Ground.Response, matched: MatchGrasps.Response, latency: float,
-             path: Path) -> None:
+    def draw(
+        self, query: str, found: Ground.Response, matched: MatchGrasps.Response, latency: float, path: Path
+    ) -> None:
         """Writes path.png, and path.ply in the answer's frame."""
         stamp = nanoseconds(found.header.stamp)
-        self.wait(lambda: self._similarity is not None and stamp in self._images,
-                  "the image and the similarity cloud did not arrive", 10.0)
+        self.wait(
+            lambda: self._similarity is not None and stamp in self._images,
+            "the image and the similarity cloud did not arrive",
+            10.0,
+        )
         color, cloud = self._images[stamp], self._similarity
         rgb, intrinsics = color_image(color), intrinsics_of(self._info)
         camera_from_answer = self.frames.lookup(color.header.frame_id, found.header.frame_id, found.header.stamp, 2.0)
@@ -163,11 +169,19 @@ class DemoClient(Node):
         mask = np.zeros(shape, bool)
         for thing in found.objects:
             mask |= np.isfinite(scores_of(thing.cloud))
-        picture = draw_result(rgb, intrinsics, scores_of(cloud), mask, self._in_camera(matched, color.header.frame_id),
-                              title=headline(query, found, latency), threshold=found.threshold)
+        picture = draw_result(
+            rgb,
+            intrinsics,
+            scores_of(cloud),
+            mask,
+            self._in_camera(matched, color.header.frame_id),
+            title=headline(query, found, latency),
+            threshold=found.threshold,
+        )
         PillowImage.fromarray(picture).save(path.with_suffix(".png"))
-        write_ply(path.with_suffix(".ply"), cloud_points(cloud), cloud_colors(cloud),
-                  cloud_to_numpy(cloud)["score"].ravel())
+        write_ply(
+            path.with_suffix(".ply"), cloud_points(cloud), cloud_colors(cloud), cloud_to_numpy(cloud)["score"].ravel()
+        )
 
     def _in_camera(self, matched: MatchGrasps.Response, camera_frame: str) -> Grasps:
         header = matched.grasps.header
@@ -189,20 +203,25 @@ def describe(query: str, found: Ground.Response, matched: MatchGrasps.Response, 
     lines = [headline(query, found, latency), f"    {found.message}"]
     for thing in found.objects[:1]:
         c = thing.centre
-        lines.append(f"    best: {thing.cloud.width} points, centre ({c.x:.3f}, {c.y:.3f}, {c.z:.3f}) m in "
-                     f"{found.header.frame_id}")
+        lines.append(
+            f"    best: {thing.cloud.width} points, centre ({c.x:.3f}, {c.y:.3f}, {c.z:.3f}) m in "
+            f"{found.header.frame_id}"
+        )
     for i, grasp in enumerate(matched.grasps.grasps, 1):
         t = grasp.tip.position
-        lines.append(f"    grasp {i}: tip ({t.x:.3f}, {t.y:.3f}, {t.z:.3f}) m, width {grasp.width:.3f} m, "
-                     f"score {grasp.score:.2f}, {1e3 * grasp.tip_distance:.0f} mm from the centre")
+        lines.append(
+            f"    grasp {i}: tip ({t.x:.3f}, {t.y:.3f}, {t.z:.3f}) m, width {grasp.width:.3f} m, "
+            f"score {grasp.score:.2f}, {1e3 * grasp.tip_distance:.0f} mm from the centre"
+        )
     if found.status == Status.OK and not matched.grasps.grasps:
         lines.append(f"    no grasp: {matched.message}")
     return "\n".join(lines)
 
 
 @contextmanager
-def running(nodes: Mapping[str, Sequence[str]],
-            make_client: Callable[[Children], Client]) -> Iterator[tuple[Children, Client]]:
+def running(
+    nodes: Mapping[str, Sequence[str]], make_client: Callable[[Children], Client]
+) -> Iterator[tuple[Children, Client]]:
     """Nodes of this package (name: parameters) as processes in a ROS domain of their own, and a client of them, served
     by a thread. All end with the block, also when a signal ends it, as a KeyboardInterrupt."""
     before = {number: signal.signal(number, signal.default_int_handler) for number in SIGNALS}
@@ -218,7 +237,7 @@ def running(nodes: Mapping[str, Sequence[str]],
                 yield children, client
         finally:
             for number in SIGNALS:
-                signal.signal(number, signal.SIG_IGN)   # impatience must not leave anybody behind
+                signal.signal(number, signal.SIG_IGN)  # impatience must not leave anybody behind
             children.stop()
             for number, handler in before.items():
                 signal.signal(number, handler)
@@ -227,7 +246,7 @@ def running(nodes: Mapping[str, Sequence[str]],
 @contextmanager
 def served(make_client: Callable[[], Client]) -> Iterator[Client]:
     """A client of nodes that run, in the ROS domain of the environment, served by a thread."""
-    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)      # Ctrl-C is a KeyboardInterrupt
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)  # Ctrl-C is a KeyboardInterrupt
     executor = MultiThreadedExecutor(num_threads=3)
     thread = threading.Thread(target=_spin, args=[executor], daemon=True)
     try:
@@ -274,7 +293,7 @@ def main() -> int:
         with running(nodes, lambda children: DemoClient(children.check)) as (_, client):
             client.wait_until_ready()
             print("loading the model ...", flush=True)
-            client.ask(queries[0])      # so that the times below are those of a running system
+            client.ask(queries[0])  # so that the times below are those of a running system
             for number, query in enumerate(queries, 1):
                 found, matched, latency = client.ask(query)
                 print(describe(query, found, matched, latency), flush=True)
@@ -297,4 +316,4 @@ if __name__ == "__main__":
     code = main()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code)      # rclpy's threads may still wait on the wire
+    os._exit(code)  # rclpy's threads may still wait on the wire

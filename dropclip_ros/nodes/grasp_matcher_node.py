@@ -6,6 +6,7 @@ With a world frame, what was seen at another time than the target is carried to 
 camera is taken to stand still. What else stands around the target, and whether it is still where it was found, is seen
 in the newest depth image: that is what the gripper would meet now.
 """
+
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -61,8 +62,9 @@ _MATCHING = (
     Setting("min_held", _DEFAULT.min_held, "target: least of its 5 mm voxels between the fingers", 1, 10_000),
     Setting("max_others", _DEFAULT.max_others, "others: largest share of what is between the fingers", 0.0, 1.0),
     Setting("max_hits", _DEFAULT.max_hits, "collision: most 5 mm voxels that the gripper may meet", 0, 10_000),
-    Setting("rank", "score", "Best first by distance alone (A.7), or by score and distance",
-            choices=("distance", "score")),
+    Setting(
+        "rank", "score", "Best first by distance alone (A.7), or by score and distance", choices=("distance", "score")
+    ),
     Setting("distance_scale", _DEFAULT.distance_scale, "At this distance a score counts 1/e, m", 0.001, 10.0),
     Setting("open_wider", 0.2, "How much wider than proposed the hand is opened where there is room, m", 0.0, 1.0),
     Setting("sample_target", True, "Where no proposal can be used, sample antipodal grasps on the target itself"),
@@ -72,19 +74,25 @@ SETTINGS = (
     Setting("world_frame", "", "Frame that stands still, and of the answers; '' where the camera stands still"),
     Setting("gripper", "robotiq_2f_140", "The gripper: a name, or the path of a profile, .yaml"),
     Setting("use_camera", True, "Look at the depth image: most rules, the candidates and max_moved need it"),
-    Setting("max_moved", 0.1, "Largest share of the target that may no longer be where it was found; 1 for any",
-            0.0, 1.0),
+    Setting(
+        "max_moved", 0.1, "Largest share of the target that may no longer be where it was found; 1 for any", 0.0, 1.0
+    ),
     Setting("approach_distance", HandoffConfig().approach, "Length of the straight way to a grasp, m", 0.0, 0.99),
     Setting("lift_distance", HandoffConfig().lift, "Length of the straight way up after it, m", 0.0, 0.99),
     Setting("proposals_timeout", 5.0, "How long a request waits for proposals near the target's stamp, s", 0.0, 60.0),
     Setting("max_stamp_difference", 5.0, "Largest time between proposals and target, s", 0.0, 1e9),
-    Setting("ground_timeout", 60.0, "How long the service `ground` may take (the first call loads the model), s",
-            0.1, 3600.0),
+    Setting(
+        "ground_timeout",
+        60.0,
+        "How long the service `ground` may take (the first call loads the model), s",
+        0.1,
+        3600.0,
+    ),
     Setting("tf_timeout", 0.5, "How long a transform is waited for, s", 0.0, 10.0),
     *camera.SETTINGS,
     *table_settings.SETTINGS,
 )
-_GOALS = 8      # in the node at once, each in a thread: more are rejected
+_GOALS = 8  # in the node at once, each in a thread: more are rejected
 
 
 def match_config(values: Mapping[str, object], top_k: int = 0) -> MatchConfig:
@@ -98,8 +106,10 @@ def _check_settings(values: Mapping[str, object]) -> None:
     table_config(values)
     load_gripper(values["gripper"])
     if match_config(values).needs_surroundings and not values["use_camera"]:
-        raise ValueError("use_camera is off: expected of rules only width and target, which need no camera, "
-                         "open_wider 0 and sample_target false")
+        raise ValueError(
+            "use_camera is off: expected of rules only width and target, which need no camera, "
+            "open_wider 0 and sample_target false"
+        )
 
 
 @dataclass(frozen=True)
@@ -121,16 +131,28 @@ class GraspMatcherNode(Node):
         self._camera = Camera(self, self._settings, with_color=False)
         self._proposals: GraspArray | None = None
         self._changed = threading.Condition()
-        self.create_subscription(GraspArray, GRASPS_TOPIC, self._take, 1,
-                                 callback_group=MutuallyExclusiveCallbackGroup())
+        self.create_subscription(
+            GraspArray, GRASPS_TOPIC, self._take, 1, callback_group=MutuallyExclusiveCallbackGroup()
+        )
         self._ground = self.create_client(Ground, GROUND_SERVICE, callback_group=MutuallyExclusiveCallbackGroup())
         self._marker_publisher = self.create_publisher(MarkerArray, "~/markers", 1)
-        self.create_service(MatchGrasps, MATCH_SERVICE, self._match, qos_profile=SERVICE_QOS,
-                            callback_group=MutuallyExclusiveCallbackGroup())
+        self.create_service(
+            MatchGrasps,
+            MATCH_SERVICE,
+            self._match,
+            qos_profile=SERVICE_QOS,
+            callback_group=MutuallyExclusiveCallbackGroup(),
+        )
         self._turn, self._goals, self._executing = threading.Condition(), 0, False
-        self._action = ActionServer(self, Grasp, GRASP_ACTION, self._execute, goal_callback=self._admit,
-                                    cancel_callback=lambda goal: CancelResponse.ACCEPT,
-                                    callback_group=MutuallyExclusiveCallbackGroup())
+        self._action = ActionServer(
+            self,
+            Grasp,
+            GRASP_ACTION,
+            self._execute,
+            goal_callback=self._admit,
+            cancel_callback=lambda goal: CancelResponse.ACCEPT,
+            callback_group=MutuallyExclusiveCallbackGroup(),
+        )
 
     def destroy_node(self) -> None:
         self._action.destroy()
@@ -176,10 +198,13 @@ class GraspMatcherNode(Node):
             if not wanted.query.strip():
                 raise DropclipError(Status.BAD_REQUEST, "the goal has no query; name an object, as 'the red mug'")
             if not self._settings["use_camera"]:
-                raise DropclipError(Status.BAD_REQUEST, "use_camera is off: candidates need the depth camera; switch "
-                                    "it on, or call match_grasps")
-            answer = self._find(MatchGrasps.Request(query=wanted.query, top_k=wanted.top_k,
-                                                    target_frame=wanted.target_frame), stages)
+                raise DropclipError(
+                    Status.BAD_REQUEST,
+                    "use_camera is off: candidates need the depth camera; switch it on, or call match_grasps",
+                )
+            answer = self._find(
+                MatchGrasps.Request(query=wanted.query, top_k=wanted.top_k, target_frame=wanted.target_frame), stages
+            )
         finally:
             with self._turn:
                 self._executing = False
@@ -241,8 +266,10 @@ class GraspMatcherNode(Node):
         name = self._ground.srv_name
         with answered:
             if not stages.wait(answered, self._ground.service_is_ready, min(timeout, 5.0)):
-                raise DropclipError(Status.TIMEOUT, f"the service {name} is not there: is grounding_node running, in "
-                                    "the same namespace?")
+                raise DropclipError(
+                    Status.TIMEOUT,
+                    f"the service {name} is not there: is grounding_node running, in the same namespace?",
+                )
         future = self._ground.call_async(request)
         future.add_done_callback(answer)
         try:
@@ -256,30 +283,44 @@ class GraspMatcherNode(Node):
 
     def _newest_proposals(self, target: Header, stages: Stages) -> GraspArray:
         """The newest proposals, once they are near the target's stamp. Raises NO_GRASPS or STALE_FRAME."""
+
         def difference() -> float:
             return abs(nanoseconds(self._proposals.header.stamp) - nanoseconds(target.stamp)) / 1e9
 
         limit = self._settings["max_stamp_difference"]
         with self._changed:
-            stages.wait(self._changed, lambda: self._proposals is not None and difference() <= limit,
-                        self._settings["proposals_timeout"])
+            stages.wait(
+                self._changed,
+                lambda: self._proposals is not None and difference() <= limit,
+                self._settings["proposals_timeout"],
+            )
             if self._proposals is None:
-                raise DropclipError(Status.NO_GRASPS, f"no proposals have arrived on {GRASPS_TOPIC}: is a proposer "
-                                    "running, and does it see a table?")
+                raise DropclipError(
+                    Status.NO_GRASPS,
+                    f"no proposals have arrived on {GRASPS_TOPIC}: is a proposer running, and does it see a table?",
+                )
             if difference() > limit:
-                raise DropclipError(Status.STALE_FRAME, f"the newest proposals are {difference():.1f} s away from the "
-                                    f"target, more than max_stamp_difference {limit:g} s: has the proposer stopped?")
+                raise DropclipError(
+                    Status.STALE_FRAME,
+                    f"the newest proposals are {difference():.1f} s away from the "
+                    f"target, more than max_stamp_difference {limit:g} s: has the proposer stopped?",
+                )
             return self._proposals
 
     def _carry(self, proposals: GraspArray, target: Header) -> Grasps:
         """The proposals in the target's frame, at its stamp."""
         grasps = grasps_from_message(proposals)
         if len(grasps) < len(proposals.grasps):
-            self.get_logger().warning(f"{len(proposals.grasps) - len(grasps)} of {len(proposals.grasps)} proposals "
-                                      "are not finite or not orthonormal: dropped")
+            self.get_logger().warning(
+                f"{len(proposals.grasps) - len(grasps)} of {len(proposals.grasps)} proposals "
+                "are not finite or not orthonormal: dropped"
+            )
             if not len(grasps):
-                raise DropclipError(Status.NO_GRASPS, f"all {len(proposals.grasps)} proposals on {GRASPS_TOPIC} are "
-                                    "broken (not finite, no unit quaternion or a negative width); mend the proposer")
+                raise DropclipError(
+                    Status.NO_GRASPS,
+                    f"all {len(proposals.grasps)} proposals on {GRASPS_TOPIC} are "
+                    "broken (not finite, no unit quaternion or a negative width); mend the proposer",
+                )
         return grasps.transformed(self._way(target, proposals.header))
 
     def _look(self, target: np.ndarray, header: Header) -> Surroundings:
@@ -291,8 +332,11 @@ class GraspMatcherNode(Node):
         intrinsics = intrinsics_of(captured.info).scaled_to(depth.shape[1], depth.shape[0])
         moved = seen_through(transform_points(invert_pose(target_from_camera), target), depth, intrinsics)
         if moved > self._settings["max_moved"]:
-            raise DropclipError(Status.SCENE_CHANGED, f"{100 * moved:.0f} % of the target are no longer where it was "
-                                f"found, more than max_moved {100 * self._settings['max_moved']:.0f} %: ask again")
+            raise DropclipError(
+                Status.SCENE_CHANGED,
+                f"{100 * moved:.0f} % of the target are no longer where it was "
+                f"found, more than max_moved {100 * self._settings['max_moved']:.0f} %: ask again",
+            )
         points, _ = backproject(depth, intrinsics)
         config = table_config(self._settings)
         table = find_table(points, config)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Grasps of the core as messages, and back."""
+
 import numpy as np
 from geometry_msgs.msg import Pose, Quaternion
 from scipy.spatial.transform import Rotation
@@ -19,21 +20,30 @@ def grasp_array_message(header: Header, grasps: Grasps, tip_distances: np.ndarra
     for i, (tip, quaternion) in enumerate(zip(grasps.tips(), quaternions, strict=True)):
         x, y, z, w = (float(v) for v in quaternion)
         turned = Quaternion(x=x, y=y, z=z, w=w)
-        msg.grasps.append(Grasp(
-            pose=Pose(position=point_message(grasps.translation[i]), orientation=turned),
-            tip=Pose(position=point_message(tip), orientation=turned), width=float(grasps.width[i]),
-            height=float(grasps.height[i]), depth=float(grasps.depth[i]), score=float(grasps.score[i]),
-            tip_distance=float(distances[i]), object_id=int(grasps.object_id[i])))
+        msg.grasps.append(
+            Grasp(
+                pose=Pose(position=point_message(grasps.translation[i]), orientation=turned),
+                tip=Pose(position=point_message(tip), orientation=turned),
+                width=float(grasps.width[i]),
+                height=float(grasps.height[i]),
+                depth=float(grasps.depth[i]),
+                score=float(grasps.score[i]),
+                tip_distance=float(distances[i]),
+                object_id=int(grasps.object_id[i]),
+            )
+        )
     return msg
 
 
-def candidate_messages(header: Header, grasps: Grasps, tip_distances: np.ndarray,
-                       motion: Handoff) -> list[GraspCandidate]:
+def candidate_messages(
+    header: Header, grasps: Grasps, tip_distances: np.ndarray, motion: Handoff
+) -> list[GraspCandidate]:
     """The same grasps (N) with the motion around each, for a planner; in the header's frame."""
     messages = grasp_array_message(header, grasps, tip_distances).grasps
-    return [GraspCandidate(grasp=grasp, tool=pose_message(tool), pregrasp=pose_message(before),
-                           retreat=pose_message(after))
-            for grasp, tool, before, after in zip(messages, motion.tool, motion.pregrasp, motion.retreat, strict=True)]
+    return [
+        GraspCandidate(grasp=grasp, tool=pose_message(tool), pregrasp=pose_message(before), retreat=pose_message(after))
+        for grasp, tool, before, after in zip(messages, motion.tool, motion.pregrasp, motion.retreat, strict=True)
+    ]
 
 
 def grasps_from_message(msg: GraspArray) -> Grasps:

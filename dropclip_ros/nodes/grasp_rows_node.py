@@ -6,6 +6,7 @@ Either the newest file of a folder (.npy, or .txt with a row a line), or message
 
     ros2 run dropclip_ros grasp_rows_node --ros-args -p folder:=hggd_output
 """
+
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -22,12 +23,17 @@ from dropclip_ros.nodes.proposer import GRIPPER, GraspPublisher
 
 TOPIC = "grasp_rows"
 SETTINGS = (
-    Setting("folder", "", "Folder of rows, of which the newest file counts; '' for the topic grasp_rows",
-            read_only=True),
+    Setting(
+        "folder", "", "Folder of rows, of which the newest file counts; '' for the topic grasp_rows", read_only=True
+    ),
     Setting("frame_id", "camera_color_optical_frame", "Frame of the rows"),
     Setting("rate", 2.0, "How often the folder is looked at, Hz", 0.01, 100.0, read_only=True),
-    Setting("restamp", True, "A file's grasps hold for now, as where nothing moves, and are published over and over; "
-            "otherwise once, for the time the file was written"),
+    Setting(
+        "restamp",
+        True,
+        "A file's grasps hold for now, as where nothing moves, and are published over and over; "
+        "otherwise once, for the time the file was written",
+    ),
     GRIPPER,
 )
 SUFFIXES = ".npy", ".txt"
@@ -52,8 +58,11 @@ def rows_of(msg: Float32MultiArray) -> np.ndarray:
     """Rows (N, 17) of a message. BAD_REQUEST where its sizes do not say so."""
     sizes = [dim.size for dim in msg.layout.dim]
     if len(msg.data) % ROW_LENGTH or (sizes and sizes != [len(msg.data) // ROW_LENGTH, ROW_LENGTH]):
-        raise DropclipError(Status.BAD_REQUEST, f"a message on {TOPIC} has {len(msg.data)} numbers and the layout "
-                            f"{sizes}; expected N x {ROW_LENGTH}, row after row")
+        raise DropclipError(
+            Status.BAD_REQUEST,
+            f"a message on {TOPIC} has {len(msg.data)} numbers and the layout "
+            f"{sizes}; expected N x {ROW_LENGTH}, row after row",
+        )
     return np.array(msg.data, dtype=np.float64).reshape(-1, ROW_LENGTH)
 
 
@@ -66,8 +75,12 @@ class GraspRowsNode(Node):
         if self._settings["folder"]:
             self.create_timer(1.0 / self._settings["rate"], lambda: self._grasps.publish(self._from_folder))
         else:
-            self.create_subscription(Float32MultiArray, TOPIC, lambda msg: self._grasps.publish(
-                lambda: (self._header(), Grasps.from_rows(rows_of(msg)))), 10)
+            self.create_subscription(
+                Float32MultiArray,
+                TOPIC,
+                lambda msg: self._grasps.publish(lambda: (self._header(), Grasps.from_rows(rows_of(msg)))),
+                10,
+            )
 
     def _from_folder(self) -> tuple[Header, Grasps] | None:
         if not self._grasps.heard:

@@ -5,6 +5,7 @@ Threads: images, TF and the service have callback groups of their own; requests 
 executor, and one more thread owns the model. A frame is decoded and encoded when somebody asks about it, once; requests
 that came before it was there, while another was encoded, share it.
 """
+
 from __future__ import annotations
 
 import re
@@ -55,24 +56,46 @@ if TYPE_CHECKING:
     from dropclip_ros.pipeline import Grounder, GroundResult, Scene
     from dropclip_ros.table import Table, TableConfig
 
-MODES = {Ground.Request.NEGATIVES_NONE: "none", Ground.Request.NEGATIVES_CANONICAL: "canonical",
-         Ground.Request.NEGATIVES_CUSTOM: "custom", Ground.Request.NEGATIVES_SCENE: "scene"}
+MODES = {
+    Ground.Request.NEGATIVES_NONE: "none",
+    Ground.Request.NEGATIVES_CANONICAL: "canonical",
+    Ground.Request.NEGATIVES_CUSTOM: "custom",
+    Ground.Request.NEGATIVES_SCENE: "scene",
+}
 SETTINGS = (
     Setting("model", "", "Folder of the model; '' for the one shipped", read_only=True),
     Setting("device", "auto", "Where the model runs: auto, cpu, cuda or cuda:N", read_only=True),
     Setting("use_image", False, "Let the image tower look at each object too, not the encoder alone", read_only=True),
-    Setting("static_scene", "", "Ask about this .safetensors of dropclip-ovs3d export, not about the camera's frames; "
-            "world_frame is then the name of its world", read_only=True),
+    Setting(
+        "static_scene",
+        "",
+        "Ask about this .safetensors of dropclip-ovs3d export, not about the camera's frames; "
+        "world_frame is then the name of its world",
+        read_only=True,
+    ),
     Setting("world_frame", "", "Frame of the answers, z up; '' for the table's own, which needs no TF"),
     Setting("threshold", 0.0, "Least score of a point that answers, in (0, 1); 0 for the model's own", 0.0, 0.999),
-    Setting("negatives_mode", "canonical", "What a query is told apart from, where the request does not say",
-            choices=("none", "canonical", "scene")),
+    Setting(
+        "negatives_mode",
+        "canonical",
+        "What a query is told apart from, where the request does not say",
+        choices=("none", "canonical", "scene"),
+    ),
     Setting("scene_negatives", [""], "Names of what else is on the table, for the negatives of mode scene"),
     Setting("tf_timeout", 0.5, "How long a transform is waited for, s", 0.0, 10.0),
-    Setting("reuse_time", 0.0, "How long a frame, once encoded, answers calls for the newest one too, s; 0: each new "
-            "frame that is asked about is encoded", 0.0, 1e3),
-    Setting("remember_table", True, "Look for the last frame's table first: a camera that stays need not search; false "
-            "forgets it"),
+    Setting(
+        "reuse_time",
+        0.0,
+        "How long a frame, once encoded, answers calls for the newest one too, s; 0: each new "
+        "frame that is asked about is encoded",
+        0.0,
+        1e3,
+    ),
+    Setting(
+        "remember_table",
+        True,
+        "Look for the last frame's table first: a camera that stays need not search; false forgets it",
+    ),
     *camera.SETTINGS,
     *table_settings.SETTINGS,
 )
@@ -114,8 +137,9 @@ class GroundingNode(Node):
         self._model = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
         self._model.submit(self._load)
         self._turns = ThreadPoolExecutor(max_workers=1, thread_name_prefix="turns")
-        self.create_service(Ground, GROUND_SERVICE, self._ground, qos_profile=SERVICE_QOS,
-                            callback_group=WaitingCallbackGroup())
+        self.create_service(
+            Ground, GROUND_SERVICE, self._ground, qos_profile=SERVICE_QOS, callback_group=WaitingCallbackGroup()
+        )
 
     def _load(self) -> None:
         """In the model's thread, so that the node is there at once. Where it fails, each request tries again."""
@@ -142,15 +166,16 @@ class GroundingNode(Node):
         from dropclip_ros.text import clean_phrase
 
         start = time.perf_counter()
-        clean_phrase(request.query, "query")        # a request that makes no sense should cost nothing
+        clean_phrase(request.query, "query")  # a request that makes no sense should cost nothing
         mode = self._mode(request)
         if self._settings["static_scene"]:
             self._turns.submit(self._answer_static, request, response, mode).result()
             return
         self._turns.submit(self._answer, request, response, mode, self._camera.glance(), start).result()
 
-    def _answer(self, request: Ground.Request, response: Ground.Response, mode: str, glanced: CapturedFrame | None,
-                start: float) -> None:
+    def _answer(
+        self, request: Ground.Request, response: Ground.Response, mode: str, glanced: CapturedFrame | None, start: float
+    ) -> None:
         """Fills the response. glanced: the newest frame when the request came, at `start`."""
         captured = self._captured(request, glanced)
         header = captured.header
@@ -167,16 +192,27 @@ class GroundingNode(Node):
         self._frames.publish(header.stamp, header.frame_id, TABLE_FRAME, camera_from_table)
         if target_from_camera is None:
             target_from_camera = invert_pose(camera_from_table)
-        self._fill(response, scene, result, Header(stamp=header.stamp, frame_id=target), header, target_from_camera,
-                   times, model_times)
+        self._fill(
+            response,
+            scene,
+            result,
+            Header(stamp=header.stamp, frame_id=target),
+            header,
+            target_from_camera,
+            times,
+            model_times,
+        )
 
     def _answer_static(self, request: Ground.Request, response: Ground.Response, mode: str) -> None:
         """Fills the response from the static scene, as of now."""
         world, stamp = self._settings["world_frame"], self.get_clock().now().to_msg()
         target = request.target_frame or world or TABLE_FRAME
         if not world and target != TABLE_FRAME:
-            raise DropclipError(Status.TF_ERROR, f"target_frame is {target!r}, and where the static scene lies is not "
-                                "known; name its world in the parameter world_frame")
+            raise DropclipError(
+                Status.TF_ERROR,
+                f"target_frame is {target!r}, and where the static scene lies is not "
+                "known; name its world in the parameter world_frame",
+            )
         start = time.perf_counter()
         target_from_world = None
         if target not in (world, TABLE_FRAME):
@@ -193,14 +229,23 @@ class GroundingNode(Node):
         header = Header(stamp=stamp, frame_id=target)
         self._fill(response, scene, result, header, header, target_from_camera, times, model_times)
 
-    def _fill(self, response: Ground.Response, scene: Scene, result: GroundResult, header: Header,
-              camera_header: Header, target_from_camera: np.ndarray, times: dict[str, float],
-              model_times: dict[str, float]) -> None:
+    def _fill(
+        self,
+        response: Ground.Response,
+        scene: Scene,
+        result: GroundResult,
+        header: Header,
+        camera_header: Header,
+        target_from_camera: np.ndarray,
+        times: dict[str, float],
+        model_times: dict[str, float],
+    ) -> None:
         """What was found, in the header's frame; times in s, model_times in ms."""
         packing = time.perf_counter()
         response.header = header
-        response.objects = [found_object(response.header, scene, result, found, target_from_camera)
-                            for found in result.objects]
+        response.objects = [
+            found_object(response.header, scene, result, found, target_from_camera) for found in result.objects
+        ]
         self._show(response, scene, result, camera_header, target_from_camera)
         times["messages"] = time.perf_counter() - packing
         times = {stage: 1e3 * seconds for stage, seconds in times.items()} | model_times
@@ -225,8 +270,9 @@ class GroundingNode(Node):
     def _lookup(self, target: str, header: Header) -> np.ndarray:
         return self._frames.lookup(target, header.frame_id, header.stamp, self._settings["tf_timeout"])
 
-    def _infer(self, request: Ground.Request, mode: str, captured: CapturedFrame,
-               pose: np.ndarray | None) -> tuple[Scene, GroundResult, dict[str, float]]:
+    def _infer(
+        self, request: Ground.Request, mode: str, captured: CapturedFrame, pose: np.ndarray | None
+    ) -> tuple[Scene, GroundResult, dict[str, float]]:
         """In the model's thread: encodes the frame where it is not yet, and grounds the query in it."""
         if self._grounder is None:
             self._load()
@@ -244,8 +290,9 @@ class GroundingNode(Node):
 
     def _query(self, scene: Scene, request: Ground.Request, mode: str) -> GroundResult:
         self._grounder.scene_phrases = tuple(filter(None, self._settings["scene_negatives"]))
-        return self._grounder.ground(scene, request.query, tuple(request.negatives), mode,
-                                     request.threshold or self._settings["threshold"])
+        return self._grounder.ground(
+            scene, request.query, tuple(request.negatives), mode, request.threshold or self._settings["threshold"]
+        )
 
     def _encode(self, captured: CapturedFrame, pose: np.ndarray | None) -> tuple[Scene, dict[str, float]]:
         """The scene and what it took, by stage in ms: nothing where this very frame was encoded before."""
@@ -272,12 +319,20 @@ class GroundingNode(Node):
         if request.negatives_mode == Ground.Request.NEGATIVES_DEFAULT:
             return "custom" if request.negatives else self._settings["negatives_mode"]
         if request.negatives_mode not in MODES:
-            raise DropclipError(Status.BAD_REQUEST, f"negatives_mode is {request.negatives_mode}; expected one of the "
-                                "NEGATIVES_ constants of Ground")
+            raise DropclipError(
+                Status.BAD_REQUEST,
+                f"negatives_mode is {request.negatives_mode}; expected one of the NEGATIVES_ constants of Ground",
+            )
         return MODES[request.negatives_mode]
 
-    def _show(self, response: Ground.Response, scene: Scene, result: GroundResult, camera_header: Header,
-              target_from_camera: np.ndarray) -> None:
+    def _show(
+        self,
+        response: Ground.Response,
+        scene: Scene,
+        result: GroundResult,
+        camera_header: Header,
+        target_from_camera: np.ndarray,
+    ) -> None:
         """For people, where somebody looks: the similarity of every point, the mask, and the boxes."""
         if self._cloud_publisher.get_subscription_count():
             points = transform_points(target_from_camera, scene.points)
@@ -291,14 +346,18 @@ class GroundingNode(Node):
             self._marker_publisher.publish(object_markers(response.header, result.query, response.objects))
 
 
-def found_object(header: Header, scene: Scene, result: GroundResult, found: pipeline.FoundObject,
-                 target_from_camera: np.ndarray) -> FoundObject:
+def found_object(
+    header: Header, scene: Scene, result: GroundResult, found: pipeline.FoundObject, target_from_camera: np.ndarray
+) -> FoundObject:
     """One object of the core's answer as a message, in the header's frame."""
     points = transform_points(target_from_camera, scene.points[found.points])
     return FoundObject(
         cloud=cloud_message(header, points, scene.colors[found.points], result.scores[found.points]),
-        score=found.score, centre=point_message(transform_points(target_from_camera, found.centre)),
-        box_pose=pose_message(target_from_camera @ found.box_pose), box_size=vector_message(found.size))
+        score=found.score,
+        centre=point_message(transform_points(target_from_camera, found.centre)),
+        box_pose=pose_message(target_from_camera @ found.box_pose),
+        box_size=vector_message(found.size),
+    )
 
 
 def main() -> None:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Proposes grasps with HGGD, from colour and depth: the published weights, or those trained on MV-TOD.
 
-    ros2 run dropclip_ros hggd_node --ros-args -p weights:=realsense_checkpoint -p device:=cuda
+ros2 run dropclip_ros hggd_node --ros-args -p weights:=realsense_checkpoint -p device:=cuda
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -28,8 +29,11 @@ if TYPE_CHECKING:
 SETTINGS = (
     Setting("weights", "", "Checkpoint with anchor, local, gamma and beta; '' for the one shipped", read_only=True),
     Setting("device", "auto", "Where the networks run: auto, cpu, cuda or cuda:N", read_only=True),
-    Setting("workspace", [-10.0, -10.0, 0.0, 10.0, 10.0, 10.0], "Box in the camera's optical frame in which grasps are "
-            "looked for: its least x, y, z, then its greatest, m"),
+    Setting(
+        "workspace",
+        [-10.0, -10.0, 0.0, 10.0, 10.0, 10.0],
+        "Box in the camera's optical frame in which grasps are looked for: its least x, y, z, then its greatest, m",
+    ),
     Setting("far", 3.0, "Depth beyond is taken as unknown, m", 0.2, 100.0),
     Setting("min_score", 0.01, "Least score of a proposal", 0.0, 1.0),
     Setting("top_k", 100, "Most proposals of a frame", 1, 10_000),
@@ -47,8 +51,14 @@ def detection_config(values: Mapping[str, object]) -> DetectionConfig:
     workspace = tuple(values["workspace"])
     if len(workspace) != 6:
         raise ValueError(f"workspace has {len(workspace)} numbers; expected the least x, y, z and the greatest, m")
-    return DetectionConfig(far=values["far"], workspace=(workspace[:3], workspace[3:]), min_score=values["min_score"],
-                           top_k=values["top_k"], centers=values["centers"], seed=values["seed"])
+    return DetectionConfig(
+        far=values["far"],
+        workspace=(workspace[:3], workspace[3:]),
+        min_score=values["min_score"],
+        top_k=values["top_k"],
+        centers=values["centers"],
+        seed=values["seed"],
+    )
 
 
 def _check_settings(values: Mapping[str, object]) -> None:
@@ -71,8 +81,14 @@ class HggdNode(Proposer):
     def propose(self, captured: CapturedFrame) -> Grasps:
         depth = depth_image(captured.depth, self._settings["depth_unit"])
         intrinsics = intrinsics_of(captured.info)
-        return self._hggd.detect(color_image(captured.color), depth, intrinsics, detection_config(self._settings),
-                                 load_gripper(self._settings["gripper"]), self._table(depth, intrinsics))
+        return self._hggd.detect(
+            color_image(captured.color),
+            depth,
+            intrinsics,
+            detection_config(self._settings),
+            load_gripper(self._settings["gripper"]),
+            self._table(depth, intrinsics),
+        )
 
     def _table(self, depth: np.ndarray, intrinsics: Intrinsics) -> np.ndarray | None:
         """The table's plane (4,); None where none is seen: HGGD needs none."""

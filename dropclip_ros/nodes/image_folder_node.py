@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Publishes the image pairs of a folder as an RGB-D camera would: real frames, through the nodes, without a camera.
 
-    ros2 run dropclip_ros image_folder_node --ros-args -p folder:=frames -p intrinsics:=frames/k.json
+ros2 run dropclip_ros image_folder_node --ros-args -p folder:=frames -p intrinsics:=frames/k.json
 """
+
 from pathlib import Path
 
 from rclpy.node import Node
@@ -16,8 +17,12 @@ from dropclip_ros.nodes.messages import camera_info_message, image_message
 
 SETTINGS = (
     Setting("folder", "", "Folder of the images", read_only=True),
-    Setting("color_pattern", "*_color.png", "Names of the colour images; * stands for what a pair has in common",
-            read_only=True),
+    Setting(
+        "color_pattern",
+        "*_color.png",
+        "Names of the colour images; * stands for what a pair has in common",
+        read_only=True,
+    ),
     Setting("depth_pattern", "*_depth.png", "Names of the depth images (16-bit PNG or .npy)", read_only=True),
     Setting("depth_unit", "mm", "Unit of the depth images", choices=tuple(DEPTH_UNITS)),
     Setting("intrinsics", "", "JSON file with fx, fy, cx, cy, width, height, in pixels", read_only=True),
@@ -34,11 +39,12 @@ def image_pairs(folder: Path, color_pattern: str, depth_pattern: str) -> list[tu
             raise DropclipError(Status.BAD_REQUEST, f"pattern {pattern!r}: expected a file name with one *")
     before, after = color_pattern.split("*")
     colors = sorted(folder.glob(color_pattern))
-    pairs = [(c, folder / depth_pattern.replace("*", c.name[len(before):len(c.name) - len(after)])) for c in colors]
+    pairs = [(c, folder / depth_pattern.replace("*", c.name[len(before) : len(c.name) - len(after)])) for c in colors]
     pairs = [(color, depth) for color, depth in pairs if depth.is_file()]
     if not pairs:
-        raise DropclipError(Status.BAD_REQUEST, f"parameter folder: {str(folder)!r} has no pair of {color_pattern} "
-                            f"and {depth_pattern}")
+        raise DropclipError(
+            Status.BAD_REQUEST, f"parameter folder: {str(folder)!r} has no pair of {color_pattern} and {depth_pattern}"
+        )
     return pairs
 
 
@@ -51,9 +57,11 @@ class ImageFolderNode(Node):
         self._pairs = image_pairs(Path(s["folder"]), s["color_pattern"], s["depth_pattern"])
         self._next = 0
         if not s["intrinsics"]:
-            raise DropclipError(Status.BAD_REQUEST, "parameter intrinsics is not set; name a JSON file with fx, fy, "
-                                "cx, cy, width, height in pixels")
-        Intrinsics.from_json(s["intrinsics"])       # a missing file should end the node, not every frame
+            raise DropclipError(
+                Status.BAD_REQUEST,
+                "parameter intrinsics is not set; name a JSON file with fx, fy, cx, cy, width, height in pixels",
+            )
+        Intrinsics.from_json(s["intrinsics"])  # a missing file should end the node, not every frame
         self._color = self.create_publisher(Image, COLOR_TOPIC, CAMERA_QOS)
         self._depth = self.create_publisher(Image, DEPTH_TOPIC, CAMERA_QOS)
         self._info = self.create_publisher(CameraInfo, INFO_TOPIC, CAMERA_QOS)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What RViz shows: found objects as labelled boxes, grasps as forks, best first in the brightest colour."""
+
 from collections.abc import Sequence
 
 import numpy as np
@@ -29,9 +30,17 @@ def object_markers(header: Header, query: str, objects: Sequence[FoundObject]) -
     for found in objects:
         above = Pose()
         above.position = point_message((found.centre.x, found.centre.y, found.centre.z + found.box_size.z / 2 + 0.03))
-        markers += [Marker(ns="boxes", type=Marker.CUBE, pose=found.box_pose, scale=found.box_size, color=_BOX),
-                    Marker(ns="names", type=Marker.TEXT_VIEW_FACING, pose=above, scale=Vector3(z=0.025), color=_TEXT,
-                           text=f"{query} {found.score:.2f}")]
+        markers += [
+            Marker(ns="boxes", type=Marker.CUBE, pose=found.box_pose, scale=found.box_size, color=_BOX),
+            Marker(
+                ns="names",
+                type=Marker.TEXT_VIEW_FACING,
+                pose=above,
+                scale=Vector3(z=0.025),
+                color=_TEXT,
+                text=f"{query} {found.score:.2f}",
+            ),
+        ]
     return _array(header, markers)
 
 
@@ -40,9 +49,24 @@ def grasp_markers(header: Header, grasps: Grasps, gripper: Gripper) -> MarkerArr
     markers = []
     for i, (tip, rotation, width) in enumerate(zip(grasps.tips(), grasps.rotation, grasps.width, strict=True)):
         half, depth = width / 2, gripper.finger_depth
-        ends = [(0, -half), (-depth, -half), (-depth, -half), (-depth, half), (-depth, half), (0, half),
-                (-depth, 0), (-2 * depth, 0)]
+        ends = [
+            (0, -half),
+            (-depth, -half),
+            (-depth, -half),
+            (-depth, half),
+            (-depth, half),
+            (0, half),
+            (-depth, 0),
+            (-2 * depth, 0),
+        ]
         points = tip + np.array(ends) @ rotation[:, :2].T
-        markers.append(Marker(ns="grasps", type=Marker.LINE_LIST, scale=Vector3(x=0.004),
-                              color=_BEST if i == 0 else _OTHER, points=[point_message(p) for p in points]))
+        markers.append(
+            Marker(
+                ns="grasps",
+                type=Marker.LINE_LIST,
+                scale=Vector3(x=0.004),
+                color=_BEST if i == 0 else _OTHER,
+                points=[point_message(p) for p in points],
+            )
+        )
     return _array(header, markers)

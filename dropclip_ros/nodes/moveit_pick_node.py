@@ -7,6 +7,7 @@ free there was checked against the cloud, by the proposer and by the matcher's r
 
 Not run: there was no MoveIt where this was written. `pick_sequence`, which decides what is executed, is tested.
 """
+
 import threading
 import time
 
@@ -43,15 +44,25 @@ from dropclip_ros.nodes.pick_sequence import NoPath, pick_first
 from dropclip_ros.nodes.stages import Stages, finish
 from dropclip_ros.nodes.tf import Frames
 
-OCTOMAP = "<octomap>"       # MoveIt's name for it in the collision matrix
+OCTOMAP = "<octomap>"  # MoveIt's name for it in the collision matrix
 SETTINGS = (
     Setting("planning_frame", "world", "Frame that poses are planned in", read_only=True),
     Setting("group", "arm", "The arm's group in the SRDF", read_only=True),
     Setting("tool_link", "tool0", "Link that candidates are poses of", read_only=True),
-    Setting("hand_links", ["gripper_mount", "robotiq_140_base_link", *(
-        f"{side}_{part}" for side in ("left", "right")
-        for part in ("outer_knuckle", "outer_finger", "inner_knuckle", "inner_finger", "inner_finger_pad"))],
-        "Links that may touch what the camera saw, on the straight ways at the object", read_only=True),
+    Setting(
+        "hand_links",
+        [
+            "gripper_mount",
+            "robotiq_140_base_link",
+            *(
+                f"{side}_{part}"
+                for side in ("left", "right")
+                for part in ("outer_knuckle", "outer_finger", "inner_knuckle", "inner_finger", "inner_finger_pad")
+            ),
+        ],
+        "Links that may touch what the camera saw, on the straight ways at the object",
+        read_only=True,
+    ),
     Setting("planning_time", 5.0, "Of a plan, s", 0.1, 60.0),
     Setting("speed", 0.3, "Share of the joints' largest speed and acceleration", 0.01, 1.0),
     Setting("step", 0.005, "Between configurations that are checked on a straight way, m", 0.0005, 0.05),
@@ -61,8 +72,12 @@ SETTINGS = (
     Setting("finger_closed", 0.695, "Its angle when closed, rad; 0 is open", 0.01, 3.0),
     Setting("max_opening", 0.14, "Opening at angle 0, m; in between taken as linear", 0.01, 0.3),
     Setting("force", 40.0, "Of the gripper, N", 1.0, 300.0),
-    Setting("table", [1.5, 1.1, 0.04], "Size of the table, m, its top at z = 0 of the planning frame; [0] for none",
-            read_only=True),
+    Setting(
+        "table",
+        [1.5, 1.1, 0.04],
+        "Size of the table, m, its top at z = 0 of the planning frame; [0] for none",
+        read_only=True,
+    ),
     Setting("timeout", 60.0, "Of a motion, s", 1.0, 600.0),
     Setting("tf_timeout", 0.5, "How long a transform is waited for, s", 0.0, 10.0),
 )
@@ -81,7 +96,7 @@ class MoveItArm:
         request.goal_constraints = [self._constraints(pose)]
         request.num_planning_attempts, request.allowed_planning_time = 4, self._settings["planning_time"]
         request.max_velocity_scaling_factor = request.max_acceleration_scaling_factor = self._settings["speed"]
-        request.start_state.is_diff = True      # from where the arm is
+        request.start_state.is_diff = True  # from where the arm is
         goal.planning_options.plan_only = True
         goal.planning_options.planning_scene_diff.is_diff = True
         goal.planning_options.planning_scene_diff.robot_state.is_diff = True
@@ -91,11 +106,16 @@ class MoveItArm:
 
     def straight(self, after: RobotTrajectory, pose: Pose, into: bool) -> RobotTrajectory:
         request = GetCartesianPath.Request(
-            header=Header(frame_id=self._settings["planning_frame"]), start_state=_end(after),
-            group_name=self._settings["group"], link_name=self._settings["tool_link"], waypoints=[pose],
-            max_step=self._settings["step"], avoid_collisions=True)
+            header=Header(frame_id=self._settings["planning_frame"]),
+            start_state=_end(after),
+            group_name=self._settings["group"],
+            link_name=self._settings["tool_link"],
+            waypoints=[pose],
+            max_step=self._settings["step"],
+            avoid_collisions=True,
+        )
         for name in ("max_velocity_scaling_factor", "max_acceleration_scaling_factor"):
-            if hasattr(request, name):      # of MoveIt 2.8 and newer
+            if hasattr(request, name):  # of MoveIt 2.8 and newer
                 setattr(request, name, self._settings["speed"])
         self._node.let_hand_touch(into)
         try:
@@ -110,15 +130,18 @@ class MoveItArm:
     def execute(self, way: RobotTrajectory) -> None:
         result = self._node.act(self._node.executor_client, ExecuteTrajectory.Goal(trajectory=way), self._stages)
         if result.error_code.val != MoveItErrorCodes.SUCCESS:
-            raise DropclipError(Status.NO_PATH, f"the arm stopped on its way (MoveIt's code {result.error_code.val}): "
-                                "see the controller's log, and free the arm by hand")
+            raise DropclipError(
+                Status.NO_PATH,
+                f"the arm stopped on its way (MoveIt's code {result.error_code.val}): "
+                "see the controller's log, and free the arm by hand",
+            )
 
     def open(self, opening: float) -> None:
         self._grip(self._settings["finger_closed"] * (1.0 - opening / self._settings["max_opening"]))
 
     def close(self) -> bool:
         result = self._grip(self._settings["finger_closed"])
-        return bool(result.stalled and not result.reached_goal)     # stopped by what is between the fingers
+        return bool(result.stalled and not result.reached_goal)  # stopped by what is between the fingers
 
     def _grip(self, angle: float) -> ParallelGripperCommand.Result:
         command = JointState(name=[self._settings["finger_joint"]], position=[angle], effort=[self._settings["force"]])
@@ -130,11 +153,21 @@ class MoveItArm:
         ball = SolidPrimitive(type=SolidPrimitive.SPHERE, dimensions=[self._settings["position_tolerance"]])
         region = BoundingVolume(primitives=[ball], primitive_poses=[Pose(position=pose.position)])
         return Constraints(
-            position_constraints=[PositionConstraint(header=header, link_name=link, constraint_region=region,
-                                                     weight=1.0)],
-            orientation_constraints=[OrientationConstraint(
-                header=header, link_name=link, orientation=pose.orientation, absolute_x_axis_tolerance=angle,
-                absolute_y_axis_tolerance=angle, absolute_z_axis_tolerance=angle, weight=1.0)])
+            position_constraints=[
+                PositionConstraint(header=header, link_name=link, constraint_region=region, weight=1.0)
+            ],
+            orientation_constraints=[
+                OrientationConstraint(
+                    header=header,
+                    link_name=link,
+                    orientation=pose.orientation,
+                    absolute_x_axis_tolerance=angle,
+                    absolute_y_axis_tolerance=angle,
+                    absolute_z_axis_tolerance=angle,
+                    weight=1.0,
+                )
+            ],
+        )
 
 
 class MoveItPickNode(Node):
@@ -145,14 +178,16 @@ class MoveItPickNode(Node):
         group = ReentrantCallbackGroup()
         self.planner = ActionClient(self, MoveGroup, "move_action", callback_group=group)
         self.executor_client = ActionClient(self, ExecuteTrajectory, "execute_trajectory", callback_group=group)
-        self.gripper = ActionClient(self, ParallelGripperCommand, "gripper_controller/gripper_cmd",
-                                    callback_group=group)
+        self.gripper = ActionClient(
+            self, ParallelGripperCommand, "gripper_controller/gripper_cmd", callback_group=group
+        )
         self.cartesian = self.create_client(GetCartesianPath, "compute_cartesian_path", callback_group=group)
         self._get_scene = self.create_client(GetPlanningScene, "get_planning_scene", callback_group=group)
         self._set_scene = self.create_client(ApplyPlanningScene, "apply_planning_scene", callback_group=group)
         self._busy = threading.Lock()
-        self._server = ActionServer(self, Pick, PICK_ACTION, self._pick, callback_group=group,
-                                    cancel_callback=lambda _: CancelResponse.ACCEPT)
+        self._server = ActionServer(
+            self, Pick, PICK_ACTION, self._pick, callback_group=group, cancel_callback=lambda _: CancelResponse.ACCEPT
+        )
 
     def _pick(self, handle: ServerGoalHandle) -> Pick.Result:
         stages = Stages(handle, Pick.Feedback)
@@ -161,8 +196,13 @@ class MoveItPickNode(Node):
                 stages.begin("look")
                 self._put_table()
                 candidates = self._in_planning_frame(handle.request)
-                result = pick_first(MoveItArm(self, self._settings, stages), candidates, self._settings["max_opening"],
-                                    stages.begin, stages.check)
+                result = pick_first(
+                    MoveItArm(self, self._settings, stages),
+                    candidates,
+                    self._settings["max_opening"],
+                    stages.begin,
+                    stages.check,
+                )
         except DropclipError as error:
             result = Pick.Result(status=int(error.status), message=error.message, executed=-1)
         stages.end()
@@ -174,8 +214,9 @@ class MoveItPickNode(Node):
         """The candidates, their poses of the tool in the planning frame. Raises BAD_REQUEST or TF_ERROR."""
         if not goal.candidates:
             raise DropclipError(Status.BAD_REQUEST, "the goal has no candidates; send those of match_grasps or grasp")
-        carry = self._frames.lookup(self._settings["planning_frame"], goal.header.frame_id, goal.header.stamp,
-                                    self._settings["tf_timeout"])
+        carry = self._frames.lookup(
+            self._settings["planning_frame"], goal.header.frame_id, goal.header.stamp, self._settings["tf_timeout"]
+        )
         for one in goal.candidates:
             for name in ("tool", "pregrasp", "retreat"):
                 pose = getattr(one, name)
@@ -189,8 +230,9 @@ class MoveItPickNode(Node):
         size = list(self._settings["table"])
         if len(size) != 3:
             return
-        table = CollisionObject(header=Header(frame_id=self._settings["planning_frame"]), id="table",
-                                operation=CollisionObject.ADD)
+        table = CollisionObject(
+            header=Header(frame_id=self._settings["planning_frame"]), id="table", operation=CollisionObject.ADD
+        )
         table.primitives = [SolidPrimitive(type=SolidPrimitive.BOX, dimensions=size)]
         table.primitive_poses = [Pose()]
         table.primitive_poses[0].position.z = -size[2] / 2
@@ -229,8 +271,10 @@ class MoveItPickNode(Node):
     def act(self, client: ActionClient, goal, stages: Stages):
         """The result of an action; it is cancelled, and the arm stops, where our own client cancels or time is up."""
         if not client.wait_for_server(timeout_sec=5.0):
-            raise DropclipError(Status.TIMEOUT, f"the action {client._action_name} is not there: are move_group and "
-                                "the controllers running?")
+            raise DropclipError(
+                Status.TIMEOUT,
+                f"the action {client._action_name} is not there: are move_group and the controllers running?",
+            )
         sent, ended = threading.Event(), threading.Event()
         accepted = client.send_goal_async(goal)
         accepted.add_done_callback(lambda _: sent.set())

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What serving the action `pick` consists of, for any arm: the first candidate whose whole way is free is executed."""
+
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -34,8 +35,13 @@ class Arm(Protocol):
         """Whether the fingers hold something."""
 
 
-def pick_first(arm: Arm, candidates: Sequence[GraspCandidate], max_opening: float, begin: Callable[[str], None],
-               check: Callable[[], None]) -> Pick.Result:
+def pick_first(
+    arm: Arm,
+    candidates: Sequence[GraspCandidate],
+    max_opening: float,
+    begin: Callable[[str], None],
+    check: Callable[[], None],
+) -> Pick.Result:
     """Executes the first candidate of which reach, approach and retreat were all planned before anything moves.
 
     begin: told which stage begins; check: raises CANCELLED where the client wants that.
@@ -63,10 +69,14 @@ def pick_first(arm: Arm, candidates: Sequence[GraspCandidate], max_opening: floa
     raise DropclipError(status, f"none of {len(candidates)} candidates can be executed: {'; '.join(reasons)}")
 
 
-def _execute(arm: Arm, one: GraspCandidate, ways: Sequence[Any], begin: Callable[[str], None],
-             check: Callable[[], None]) -> bool:
-    for stage, act in (("reach", lambda: arm.execute(ways[0])), ("open", lambda: arm.open(one.grasp.width)),
-                       ("approach", lambda: arm.execute(ways[1]))):
+def _execute(
+    arm: Arm, one: GraspCandidate, ways: Sequence[Any], begin: Callable[[str], None], check: Callable[[], None]
+) -> bool:
+    for stage, act in (
+        ("reach", lambda: arm.execute(ways[0])),
+        ("open", lambda: arm.open(one.grasp.width)),
+        ("approach", lambda: arm.execute(ways[1])),
+    ):
         begin(stage)
         check()
         act()

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Proposes antipodal grasps on what stands on the table, from depth alone: needs no weights."""
+
 from collections.abc import Mapping
 
 from dropclip_ros.antipodal import AntipodalConfig, sample_antipodal
@@ -39,8 +40,12 @@ class ProposalNode(Proposer):
         config = table_config(self._settings)
         table = find_table(points, config)
         above = crop_above(points, table, config)
-        return sample_antipodal(points[above], AntipodalConfig(seed=self._settings["seed"]),
-                                load_gripper(self._settings["gripper"]), table=table.plane)
+        return sample_antipodal(
+            points[above],
+            AntipodalConfig(seed=self._settings["seed"]),
+            load_gripper(self._settings["gripper"]),
+            table=table.plane,
+        )
 
 
 def main() -> None:

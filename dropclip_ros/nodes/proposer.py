@@ -2,6 +2,7 @@
 """What nodes that propose grasps share. They publish `grasp_proposals`, those of a camera in its optical frame and
 with the image's stamp, while somebody subscribes.
 """
+
 import time
 from collections.abc import Callable, Sequence
 
@@ -60,7 +61,7 @@ class GraspPublisher:
             if error.status != self._complaint:
                 self._node.get_logger().warning(str(error))
             self._complaint = error.status
-        except Exception:       # a bug: the next frame may be better
+        except Exception:  # a bug: the next frame may be better
             log_bug(self._node)
 
 

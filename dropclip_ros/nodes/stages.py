@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A request that goes through stages: timed, told to an action's client as they begin, and ended where it cancels."""
+
 import threading
 import time
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from rclpy.action.server import ServerGoalHandle
 from dropclip_ros.errors import DropclipError, Status
 from dropclip_ros.msg import StageTime
 
-_LOOK = 0.05        # s, between looks at what nobody notifies of: that the goal is cancelled
+_LOOK = 0.05  # s, between looks at what nobody notifies of: that the goal is cancelled
 
 
 def finish(goal: ServerGoalHandle, status: Status) -> None:
@@ -46,8 +47,10 @@ class Stages:
     def check(self) -> None:
         """Raises CANCELLED where the goal's client has asked for it."""
         if self._goal is not None and self._goal.is_cancel_requested:
-            raise DropclipError(Status.CANCELLED, "the goal was cancelled by its client"
-                                + (f" during {self._name}" if self._name else ""))
+            raise DropclipError(
+                Status.CANCELLED,
+                "the goal was cancelled by its client" + (f" during {self._name}" if self._name else ""),
+            )
 
     def wait(self, condition: threading.Condition, ready: Callable[[], bool], timeout: float) -> bool:
         """Whether `ready` came true within `timeout` s; the condition is held. Raises CANCELLED."""

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """TF for the nodes: lookups as 4x4 arrays with typed errors, and publishing, with tf2_ros where it is installed."""
+
 import numpy as np
 from builtin_interfaces.msg import Time
 from rclpy.duration import Duration
@@ -14,7 +15,7 @@ try:
 except ImportError:
     from dropclip_ros.nodes.tf_buffer import Buffer, TransformException, TransformListener
 
-_FARTHEST = 1e5     # m; points are float32, beyond this their steps are a centimetre
+_FARTHEST = 1e5  # m; points are float32, beyond this their steps are a centimetre
 
 
 class Frames:
@@ -33,12 +34,17 @@ class Frames:
             found = self._buffer.lookup_transform(target, source, stamp, Duration(seconds=timeout)).transform
         except TransformException as error:
             raise DropclipError(
-                Status.TF_ERROR, f"no transform from {source!r} to {target!r} at {nanoseconds(stamp) / 1e9:.3f} s "
-                f"within {timeout:.2f} s: {error}; is somebody publishing it, with the camera's clock?") from error
+                Status.TF_ERROR,
+                f"no transform from {source!r} to {target!r} at {nanoseconds(stamp) / 1e9:.3f} s "
+                f"within {timeout:.2f} s: {error}; is somebody publishing it, with the camera's clock?",
+            ) from error
         matrix = pose_matrix(found.translation, found.rotation)
-        if not np.abs(matrix[:3, 3]).max() < _FARTHEST:     # false for NaN
-            raise DropclipError(Status.TF_ERROR, f"{source!r} is at {matrix[:3, 3].tolist()} m in {target!r}: expected "
-                                f"less than {_FARTHEST:g} m; who publishes that?")
+        if not np.abs(matrix[:3, 3]).max() < _FARTHEST:  # false for NaN
+            raise DropclipError(
+                Status.TF_ERROR,
+                f"{source!r} is at {matrix[:3, 3].tolist()} m in {target!r}: expected "
+                f"less than {_FARTHEST:g} m; who publishes that?",
+            )
         return matrix
 
     def publish(self, stamp: Time, parent: str, child: str, parent_from_child: np.ndarray) -> None:

@@ -4,6 +4,7 @@
 Same names and semantics: no extrapolation, linear and spherical interpolation between the two samples around the
 stamp, stamp 0 for the latest common time, static transforms valid at any time, lookups that wait up to a timeout.
 """
+
 import threading
 from bisect import bisect_left
 
@@ -64,7 +65,8 @@ class _Track:
         if not self.stamps[0] <= stamp <= self.stamps[-1]:
             raise ExtrapolationException(
                 f"{child!r} in {self.parent!r} is known from {self.stamps[0] / 1e9:.3f} s to "
-                f"{self.stamps[-1] / 1e9:.3f} s, not at {stamp / 1e9:.3f} s")
+                f"{self.stamps[-1] / 1e9:.3f} s, not at {stamp / 1e9:.3f} s"
+            )
         i = bisect_left(self.stamps, stamp)
         if self.stamps[i] == stamp:
             return self.poses[i]
@@ -101,8 +103,9 @@ class Buffer:
     def set_transform_static(self, transform: TransformStamped, authority: str) -> None:
         self.set_transform(transform, authority, static=True)
 
-    def lookup_transform(self, target_frame: str, source_frame: str, time: Time,
-                         timeout: Duration | None = None) -> TransformStamped:
+    def lookup_transform(
+        self, target_frame: str, source_frame: str, time: Time, timeout: Duration | None = None
+    ) -> TransformStamped:
         """target_from_source at `time`. Waits for it: the listener must be served by another thread meanwhile."""
         target, source = target_frame.lstrip("/"), source_frame.lstrip("/")
         result: TransformStamped | TransformException | None = None
@@ -130,7 +133,7 @@ class Buffer:
         common = next((f for f in to_root[1] if f in to_root[0]), None)
         if common is None:
             raise ConnectivityException(f"{target!r} and {source!r} are not in the same tree")
-        links = [path[:path.index(common)] for path in to_root]
+        links = [path[: path.index(common)] for path in to_root]
         if stamp == 0:
             latest = [self._tracks[f].stamps[-1] for f in links[0] + links[1] if not self._tracks[f].static]
             stamp = min(latest, default=0)
@@ -158,7 +161,15 @@ class TransformListener:
         group = ReentrantCallbackGroup()
         static = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._subscriptions = [
-            node.create_subscription(TFMessage, topic, lambda msg, take=take: [take(t, "") for t in msg.transforms],
-                                     qos, callback_group=group)
-            for topic, qos, take in (("/tf", QoSProfile(depth=100), buffer.set_transform),
-                                     ("/tf_static", static, buffer.set_transform_static))]
+            node.create_subscription(
+                TFMessage,
+                topic,
+                lambda msg, take=take: [take(t, "") for t in msg.transforms],
+                qos,
+                callback_group=group,
+            )
+            for topic, qos, take in (
+                ("/tf", QoSProfile(depth=100), buffer.set_transform),
+                ("/tf_static", static, buffer.set_transform_static),
+            )
+        ]

@@ -100,8 +100,10 @@ def _words(options: Options) -> Vocabulary | None:
         if tower.model != "vit":
             config = TextConfig(tower.model, tower.pretrained, tower.sha256)
         elif options.text_adapter is None:
-            raise DistillError(f"{options.fused} holds features of a tower of our own: expected the adapter that maps "
-                               "text to them; give --text-adapter")  # fmt: skip
+            raise DistillError(
+                f"{options.fused} holds features of a tower of our own: expected the adapter that maps "
+                "text to them; give --text-adapter"
+            )
     elif options.text_adapter is None:
         return None
     text = TextEncoder(config, "cpu", adapter=options.text_adapter)

@@ -76,8 +76,10 @@ def card(
         *(f"| `{name}` | `{digest}` |" for name, digest in model.sha256.items()),
     ]
     if metrics:
-        rows = (f"| {name} | {value:.4g} |" if isinstance(value, float) else f"| {name} | {value} |"
-                for name, value in metrics.items())  # fmt: skip
+        rows = (
+            f"| {name} | {value:.4g} |" if isinstance(value, float) else f"| {name} | {value} |"
+            for name, value in metrics.items()
+        )
         lines += ["", "| measured | |", "| --- | --- |", *rows]
     return "\n".join(lines) + "\n"
 
@@ -108,5 +110,7 @@ def _losses(recipe: DistillConfig) -> str:
 def _calibration(model: ModelConfig) -> str:
     if model.null_similarity == 0:
         return "**Calibration.** None yet: the paper's temperature, and nothing is ever NOT_FOUND."
-    return (f"**Calibration.** Temperature {model.temperature:g}, null similarity {model.null_similarity:g}, "
-            f"threshold {model.threshold:g}.")  # fmt: skip
+    return (
+        f"**Calibration.** Temperature {model.temperature:g}, null similarity {model.null_similarity:g}, "
+        f"threshold {model.threshold:g}."
+    )

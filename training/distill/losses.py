@@ -107,8 +107,9 @@ class Student(nn.Module):
         if not half:
             return self.encoder.activations(batch.coords, batch.feats)
         kernels = {k: v.bfloat16() for k, v in self.encoder.named_parameters() if k.endswith("kernel")}
-        passed = functional_call(_Passing(self.encoder), {f"encoder.{k}": v for k, v in kernels.items()},
-                                 (batch.coords, batch.feats))  # fmt: skip
+        passed = functional_call(
+            _Passing(self.encoder), {f"encoder.{k}": v for k, v in kernels.items()}, (batch.coords, batch.feats)
+        )
         return passed._replace(decoded=passed.decoded.float())
 
     def _aux(self, batch: Batch, features: Tensor, pooled: Tensor, seen: Tensor) -> Tensor:

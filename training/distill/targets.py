@@ -80,13 +80,17 @@ def fuse_views(folder: Path, scenes: Sequence[Scene], prompts: ScenePrompts) -> 
     for scene in scenes:
         seen = load_view_features(folder, scene)
         if strange := sorted(set(seen.labels.tolist()) - set(scene.objects)):
-            raise DistillError(f"{folder} has features of an object {strange[0]} that {scene.name} does not have: they "
-                               "are of other scenes; run dropclip-fuse on these")  # fmt: skip
+            raise DistillError(
+                f"{folder} has features of an object {strange[0]} that {scene.name} does not have: they "
+                "are of other scenes; run dropclip-fuse on these"
+            )
         try:
             fused = fuse_objects(seen.features.float(), seen.labels, prompts.of(scene))
         except KeyError as error:
-            raise DistillError(f"{scene.name} shows {error}, which its catalogue lacks; give the catalogue it was made "
-                               "of, or fused features") from error  # fmt: skip
+            raise DistillError(
+                f"{scene.name} shows {error}, which its catalogue lacks; give the catalogue it was made "
+                "of, or fused features"
+            ) from error
         found.append(ObjectTargets(fused.labels, fused.features))
     return found
 

@@ -68,8 +68,13 @@ class Bench:
         """What a table is of, for its head."""
         counts = f"{len(self.test)} scenes of {self.split} ({self.scenes}), {self.which} phrases"
         model = self.grounder.config.name + (f" ({self.model})" if self.model else "")
-        return {"data": counts, "calibrated on": f"{len(self.known)} of known instances", "model": model,
-                "full clouds": f"{self.voxel * 1e3:g} mm", "seed": self.seed}  # fmt: skip
+        return {
+            "data": counts,
+            "calibrated on": f"{len(self.known)} of known instances",
+            "model": model,
+            "full clouds": f"{self.voxel * 1e3:g} mm",
+            "seed": self.seed,
+        }
 
     @cached_property
     def grounder(self) -> Grounder:

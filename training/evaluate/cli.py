@@ -58,9 +58,15 @@ class Options:
     def bench(self) -> Bench:
         sizes = {"limit": self.limit, "validation": self.validation, "workers": self.workers}
         return Bench(
-            self.scenes, self.cache, self.split, self.model, which=self.which, seed=self.seed, exported=self.exported,
+            self.scenes,
+            self.cache,
+            self.split,
+            self.model,
+            which=self.which,
+            seed=self.seed,
+            exported=self.exported,
             **sizes,
-        )  # fmt: skip
+        )
 
 
 def written(table: Table, options: Options) -> None:
@@ -106,9 +112,7 @@ def table12(options: Options, lerf: Path | None = None, scene: str = "teatime") 
     written(tables_transfer.table12(options.bench(), lerf, scene), options)
 
 
-def ovs3d(
-    options: Options, config: Path = SMALL, tower: str | None = None, pretrained: str | None = None
-) -> None:
+def ovs3d(options: Options, config: Path = SMALL, tower: str | None = None, pretrained: str | None = None) -> None:
     """3D-OVS and its ablations beside fused patches and DROP-CLIP; goes on where it was stopped.
 
     Args:
@@ -131,12 +135,22 @@ def on_mvtod(make: Callable[[Bench, int | None], Table]) -> Callable[[Options], 
 
 
 MVTOD = (
-    tables.table2, tables.table3, tables.student, tables.table8, tables.table9, tables.table10, tables.figure5,
+    tables.table2,
+    tables.table3,
+    tables.student,
+    tables.table8,
+    tables.table9,
+    tables.table10,
+    tables.figure5,
     tables.figure6,
-)  # fmt: skip
+)
 COMMANDS = {make.__name__: on_mvtod(make) for make in MVTOD} | {
-    "table4": table4, "table5": table5, "table11": table11, "table12": table12, "ovs3d": ovs3d,
-}  # fmt: skip
+    "table4": table4,
+    "table5": table5,
+    "table11": table11,
+    "table12": table12,
+    "ovs3d": ovs3d,
+}
 
 
 def main() -> None:

@@ -66,9 +66,13 @@ class GroundingDino(Pretrained):
         prompts = [" ".join(phrase.lower().replace(".", " ").split()) + "." for phrase in phrases]
         longest = self.model.config.max_text_len
         inputs = self.processor(
-            images=[image] * len(prompts), text=prompts, return_tensors="pt",
-            padding=True, truncation=True, max_length=longest,
-        )  # fmt: skip
+            images=[image] * len(prompts),
+            text=prompts,
+            return_tensors="pt",
+            padding=True,
+            truncation=True,
+            max_length=longest,
+        )
         output = self.model(**inputs.to(self.model.device))
         scale = torch.tensor([image.width, image.height] * 2, device=self.model.device)
         scores = output.logits.sigmoid().amax(-1)
@@ -87,9 +91,13 @@ class Owlv2(Pretrained):
     def detect(self, image: Image.Image, phrases: Sequence[str]) -> list[Detections]:
         longest = self.model.config.text_config.max_position_embeddings
         inputs = self.processor(
-            images=image, text=list(phrases), return_tensors="pt",
-            padding="max_length", truncation=True, max_length=longest,
-        )  # fmt: skip
+            images=image,
+            text=list(phrases),
+            return_tensors="pt",
+            padding="max_length",
+            truncation=True,
+            max_length=longest,
+        )
         output = self.model(**inputs.to(self.model.device))
         boxes = corners(output.pred_boxes[0]) * max(image.size)
         return [Detections(boxes, scores) for scores in output.logits[0].sigmoid().T]
@@ -210,9 +218,12 @@ class EverySam:
             model=self.sam.model, image_processor=self.sam.processor.image_processor, device=self.sam.model.device
         )
         found = generate(
-            image, points_per_batch=self.batch, points_per_crop=self.points,
-            pred_iou_thresh=self.confidence, stability_score_thresh=self.stability,
-        )  # fmt: skip
+            image,
+            points_per_batch=self.batch,
+            points_per_crop=self.points,
+            pred_iou_thresh=self.confidence,
+            stability_score_thresh=self.stability,
+        )
         masks = [np.asarray(mask).ravel()[pixels] for mask in found["masks"]]
         scores = np.asarray(torch.as_tensor(found["scores"]).cpu(), np.float32)
         return Proposals(np.array(masks, bool).reshape(len(scores), len(cloud)), scores)

@@ -293,4 +293,3 @@ def rounded(row: dict) -> dict:
         key: rounded(value) if isinstance(value, dict) else float(f"{value:.5g}") if isinstance(value, float) else value
         for key, value in row.items()
     }
-

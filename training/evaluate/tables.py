@@ -166,10 +166,16 @@ def table10(bench: Bench, _: int | None = None) -> Table:
     (found,) = bench.run(method, {"upper bound": everything}, bench.test, modes=modes, title=bench.split).values()
     rows = [row_of(name, [one[name] for one in found], config) for name, config in configs.items()]
     names = {
-        "argmax, scene": "argmax_scene", "argmax, canonical": "argmax_canonical", "argmax, all": "argmax_all",
-        "threshold, scene": "best_scene", "threshold, canonical": "best_canonical", "threshold, all": "best_all",
-        "threshold, none": "best_none", "threshold 0.9, scene": "at_90", "threshold 0.8, scene": "at_80",
-    }  # fmt: skip
+        "argmax, scene": "argmax_scene",
+        "argmax, canonical": "argmax_canonical",
+        "argmax, all": "argmax_all",
+        "threshold, scene": "best_scene",
+        "threshold, canonical": "best_canonical",
+        "threshold, all": "best_all",
+        "threshold, none": "best_none",
+        "threshold 0.9, scene": "at_90",
+        "threshold 0.8, scene": "at_80",
+    }
     rows = with_paper(rows, [TABLE_10.get(names.get(row["method"], "")) for row in rows])
     notes = ["Thresholds and temperatures are fitted on the validation scenes, but for the three that are named."]
     return Table("table10", "Table 10: inference", REFERRING, rows, bench.about(), notes)

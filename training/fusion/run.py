@@ -103,8 +103,9 @@ def load_view_features(folder: Path, scene: Scene | str) -> ViewFeatures:
         with safe_open(path, "pt") as file:
             return ViewFeatures(**{name: file.get_tensor(name) for name in ("features", "views", "labels", "pixels")})
     except (OSError, SafetensorError) as error:
-        raise MvtodError(f"{path}: no features of that scene ({error}); run dropclip-fuse, or remove the file and "
-                         "run it again") from error  # fmt: skip
+        raise MvtodError(
+            f"{path}: no features of that scene ({error}); run dropclip-fuse, or remove the file and run it again"
+        ) from error
 
 
 def embed_scenes(

@@ -43,8 +43,12 @@ def run(options: Options) -> None:
     scenes = with_grasps(load_scenes(options.scenes, skip_broken=True))
     frames = Frames(scenes, options.recipe, options.cache or options.out / "frames")
     networks = train(frames, options.out)
-    export(options.out / "model", networks, options.recipe,
-           f"{len(frames.views)} views of {len(scenes)} scenes of {options.scenes}.")  # fmt: skip
+    export(
+        options.out / "model",
+        networks,
+        options.recipe,
+        f"{len(frames.views)} views of {len(scenes)} scenes of {options.scenes}.",
+    )
     print(f"model: {options.out / 'model'}")
 
 

@@ -9,8 +9,17 @@ from dataclasses import dataclass, field
 from dropclip_ros.hggd.config import DetectionConfig, HggdConfig
 from training.mvtod.sensor import SENSORS
 
-SMALL = HggdConfig(width=240, height=180, blocks=(1, 1, 2, 1), head=16, anchor_width=15.0, points=16000,
-                   region_points=96, point_channels=(32, 64, 256), hidden=(128, 96))  # fmt: skip
+SMALL = HggdConfig(
+    width=240,
+    height=180,
+    blocks=(1, 1, 2, 1),
+    head=16,
+    anchor_width=15.0,
+    points=16000,
+    region_points=96,
+    point_channels=(32, 64, 256),
+    hidden=(128, 96),
+)
 
 
 @dataclass(frozen=True)

@@ -61,8 +61,14 @@ class Frames:
         k = view.intrinsics
         self.cache.mkdir(parents=True, exist_ok=True)
         with beside(path, replace=True) as part:
-            save_file({"image": view.image.half(), "points": view.points.half(),  # half a millimetre at 1 m
-                       "intrinsics": torch.tensor([k.fx, k.fy, k.cx, k.cy], dtype=torch.float64)}, part)  # fmt: skip
+            save_file(
+                {
+                    "image": view.image.half(),
+                    "points": view.points.half(),  # half a millimetre at 1 m
+                    "intrinsics": torch.tensor([k.fx, k.fy, k.cx, k.cy], dtype=torch.float64),
+                },
+                part,
+            )
         return view, pose
 
 
@@ -95,8 +101,9 @@ def augmented(view: View, labels: Labels, config: HggdTraining, rng: np.random.G
     """Mirrored by chance, and in another light."""
     image = view.image.clone()
     light = 1 + rng.uniform(-config.gain, config.gain, 3) * (1, 0.3, 0.3)
-    image[1:] = (image[1:] * torch.from_numpy(light.prod() ** (1 / 3) * light / light[0]).float()[:, None, None]
-                 * light[0]).clamp(0, 1)  # fmt: skip
+    image[1:] = (
+        image[1:] * torch.from_numpy(light.prod() ** (1 / 3) * light / light[0]).float()[:, None, None] * light[0]
+    ).clamp(0, 1)
     view = replace(view, image=image)
     return mirrored(view, labels) if config.mirror and rng.uniform() < 0.5 else (view, labels)
 
@@ -112,8 +119,9 @@ def mirrored(view: View, labels: Labels) -> tuple[View, Labels]:
     over = theta >= torch.pi / 2
     theta = torch.where(over, theta - torch.pi, theta)
     sign = torch.where(over, -1.0, 1.0)
-    labels = labels._replace(center=center, pixel=pixel, theta=theta, gamma=-sign * labels.gamma,
-                             beta=sign * labels.beta)  # fmt: skip
+    labels = labels._replace(
+        center=center, pixel=pixel, theta=theta, gamma=-sign * labels.gamma, beta=sign * labels.beta
+    )
     view = View(view.image.flip(2), view.points.flip(1) * flip, replace(k, cx=width - 1 - k.cx))
     return view, labels
 

@@ -21,8 +21,9 @@ from training.mvtod.files import beside
 CHECKPOINT, TENSORS, CONFIG, RECIPE, CARD = "hggd.pt", "hggd.safetensors", "config.json", "hggd.yaml", "README.md"
 
 
-def export(folder: Path, networks: HggdNetworks, recipe: HggdTraining, data: str,
-           metrics: Mapping[str, float] | None = None) -> None:  # fmt: skip
+def export(
+    folder: Path, networks: HggdNetworks, recipe: HggdTraining, data: str, metrics: Mapping[str, float] | None = None
+) -> None:
     """Writes the folder, kernels in fp16; each file beside its place, then renamed, config.json last.
 
     data: a sentence on what it was trained on; metrics: numbers for the card, by name.
@@ -32,8 +33,10 @@ def export(folder: Path, networks: HggdNetworks, recipe: HggdTraining, data: str
     for value in half.state_dict().values():  # the small vectors of batch norm keep their precision
         if value.is_floating_point() and value.ndim >= 2:
             value.copy_(value.half())
-    tensors = {name: value.half() if value.is_floating_point() and value.ndim >= 2 else value.clone()
-               for name, value in half.state_dict().items()}  # fmt: skip
+    tensors = {
+        name: value.half() if value.is_floating_point() and value.ndim >= 2 else value.clone()
+        for name, value in half.state_dict().items()
+    }
     save_networks(folder / CHECKPOINT, half)
     with beside(folder / TENSORS, replace=True) as part:
         save_file({name: value.contiguous() for name, value in tensors.items()}, part)
@@ -51,8 +54,9 @@ def plain(config: object) -> dict:
     return json.loads(json.dumps(dataclasses.asdict(config)))
 
 
-def card(networks: HggdNetworks, recipe: HggdTraining, data: str, metrics: Mapping[str, float],
-         digests: Mapping[str, str]) -> str:  # fmt: skip
+def card(
+    networks: HggdNetworks, recipe: HggdTraining, data: str, metrics: Mapping[str, float], digests: Mapping[str, str]
+) -> str:
     """The model card, Markdown."""
     shape = networks.config
     millions = [sum(p.numel() for p in part.parameters()) / 1e6 for part in (networks.anchor, networks.local)]

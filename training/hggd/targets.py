@@ -100,8 +100,9 @@ def _apart(pixel: Tensor) -> list[tuple[int, int]]:
     return taken
 
 
-def local_labels(positions: Tensor, theta: Tensor, labels: Labels, gamma: Tensor, beta: Tensor,
-                 near: float) -> tuple[Tensor, Tensor]:  # fmt: skip
+def local_labels(
+    positions: Tensor, theta: Tensor, labels: Labels, gamma: Tensor, beta: Tensor, near: float
+) -> tuple[Tensor, Tensor]:
     """For R regions at positions (R, 3), m, turned by theta (R,), and the A anchors of gamma and beta (quarter turns):
     likeness (R, A) of each to the most similar grasp within `near` of the centre, |<q, q'>| in [0, 1], 0 where there is
     none; and where that grasp's centre lies, (R, A, 3) m from the region's."""

@@ -110,8 +110,9 @@ def drawn(frames: Frames, step: int) -> list[tuple[int, int]]:
 
 
 @torch.no_grad()
-def _regions(maps: AnchorMaps, view: View, labels: Labels, networks: HggdNetworks, config: HggdTraining,
-             step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+def _regions(
+    maps: AnchorMaps, view: View, labels: Labels, networks: HggdNetworks, config: HggdTraining, step: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """A view's regions, as the local network gets them, with `local_labels`."""
     parts = [given_centers(labels, config, view.points.shape[:2])]
     if config.found:
@@ -122,14 +123,18 @@ def _regions(maps: AnchorMaps, view: View, labels: Labels, networks: HggdNetwork
     radii = metric_width(centers.width, centers.theta, positions[:, 2], view.intrinsics)
     points = sample_points(view.points, view.known, config.network.points, step)
     numbers = torch.arange(len(points))
-    groups, kept = regions(torch.cat([points, numbers[:, None]], 1), positions, radii, config.network.region_points,
-                           config.min_points)  # fmt: skip
+    groups, kept = regions(
+        torch.cat([points, numbers[:, None]], 1), positions, radii, config.network.region_points, config.min_points
+    )
     used, place = groups[..., 3].long().unique(return_inverse=True)  # features of these alone: neighbours are dear
     features = fuse(points[used], view.points, maps.features[0])[:, 3:]
     groups = torch.cat([groups[..., :3], features[place]], 2)
     centers, positions = centers[kept], positions[kept]
-    return groups, centers.info(), *local_labels(positions, centers.theta, labels, networks.gamma, networks.beta,
-                                                 config.near)  # fmt: skip
+    return (
+        groups,
+        centers.info(),
+        *local_labels(positions, centers.theta, labels, networks.gamma, networks.beta, config.near),
+    )
 
 
 def given_centers(labels: Labels, config: HggdTraining, size: tuple[int, int]) -> Centers:

@@ -36,15 +36,18 @@ def read_grasps(path: Path, scale: float | None = None) -> Grasps:
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise MvtodError(f"{path} is no file of ACRONYM ({error}); expected HDF5 with {TRANSFORMS}") from error
     if transforms.shape != (len(held), 4, 4) or widths.shape != held.shape:
-        raise MvtodError(f"{path}: {TRANSFORMS} has shape {transforms.shape}, {QUALITIES} {held.shape}; expected "
-                         "(N, 4, 4) and (N,)")  # fmt: skip
+        raise MvtodError(
+            f"{path}: {TRANSFORMS} has shape {transforms.shape}, {QUALITIES} {held.shape}; expected (N, 4, 4) and (N,)"
+        )
     rotation = transforms[:, :3, :3]
     finite = np.isfinite(transforms).all(axis=(1, 2)) & np.isfinite(held) & (widths >= 0)
     gram = np.swapaxes(rotation, 1, 2) @ rotation
     rigid = finite & (np.abs(gram - np.eye(3)).max(axis=(1, 2)) < ROTATION_TOLERANCE) & (np.linalg.det(rotation) > 0)
     if not rigid.all():
-        raise MvtodError(f"{path}: grasp {int(np.argmin(rigid))} (of {len(rigid)}, {int((~rigid).sum())} such) is no "
-                         "rigid transform; fetch the file again")  # fmt: skip
+        raise MvtodError(
+            f"{path}: grasp {int(np.argmin(rigid))} (of {len(rigid)}, {int((~rigid).sum())} such) is no "
+            "rigid transform; fetch the file again"
+        )
     depth = FRANKA_HAND.finger_depth
     count = len(held)
     grasps = Grasps(

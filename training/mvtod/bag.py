@@ -39,8 +39,12 @@ def _write_bag(out: Path, views: Iterable[View], rate: float, fixed: bool) -> No
     writer.set_compression(CompressionMode.MESSAGE, CompressionFormat.ZSTD)
     tf = "/tf_static" if fixed else "/tf"
     with writer:
-        topics = {COLOR_TOPIC: "sensor_msgs/msg/Image", DEPTH_TOPIC: "sensor_msgs/msg/Image",
-                  INFO_TOPIC: "sensor_msgs/msg/CameraInfo", tf: "tf2_msgs/msg/TFMessage"}  # fmt: skip
+        topics = {
+            COLOR_TOPIC: "sensor_msgs/msg/Image",
+            DEPTH_TOPIC: "sensor_msgs/msg/Image",
+            INFO_TOPIC: "sensor_msgs/msg/CameraInfo",
+            tf: "tf2_msgs/msg/TFMessage",
+        }
         links = {topic: writer.add_connection(topic, kind, typestore=store) for topic, kind in topics.items()}
 
         def write(topic: str, message: object, nanoseconds: int) -> None:
@@ -55,8 +59,10 @@ def _write_bag(out: Path, views: Iterable[View], rate: float, fixed: bool) -> No
                 translation = t["geometry_msgs/msg/Vector3"](*pose[:3, 3])
                 rotation = t["geometry_msgs/msg/Quaternion"](*Rotation.from_matrix(pose[:3, :3]).as_quat())
                 transform = t["geometry_msgs/msg/TransformStamped"](
-                    t["std_msgs/msg/Header"](stamp, WORLD_FRAME), CAMERA_FRAME,
-                    t["geometry_msgs/msg/Transform"](translation, rotation))  # fmt: skip
+                    t["std_msgs/msg/Header"](stamp, WORLD_FRAME),
+                    CAMERA_FRAME,
+                    t["geometry_msgs/msg/Transform"](translation, rotation),
+                )
                 write(tf, t["tf2_msgs/msg/TFMessage"]([transform]), nanoseconds)
             roi = t["sensor_msgs/msg/RegionOfInterest"](0, 0, 0, 0, False)
             projection = np.hstack([k, np.zeros((3, 1))]).ravel()

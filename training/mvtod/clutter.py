@@ -169,9 +169,14 @@ def add_hulls(
             uservert=(placed.scale * hull).ravel().astype(float),
         )
         body.add_geom(
-            type=mujoco.mjtGeom.mjGEOM_MESH, meshname=name, density=model.density,
-            friction=[model.friction, 0.01, 0.003], condim=6, solref=[0.01, 1.0], **geom,
-        )  # fmt: skip
+            type=mujoco.mjtGeom.mjGEOM_MESH,
+            meshname=name,
+            density=model.density,
+            friction=[model.friction, 0.01, 0.003],
+            condim=6,
+            solref=[0.01, 1.0],
+            **geom,
+        )
 
 
 class _World:
@@ -181,9 +186,11 @@ class _World:
         spec = mujoco.MjSpec()
         spec.option.timestep = TIMESTEP
         spec.worldbody.add_geom(
-            type=mujoco.mjtGeom.mjGEOM_BOX, size=[*table.half, 0.1], pos=[0, 0, table.height - 0.1],
+            type=mujoco.mjtGeom.mjGEOM_BOX,
+            size=[*table.half, 0.1],
+            pos=[0, 0, table.height - 0.1],
             friction=[0.9, 0.01, 0.002],
-        )  # fmt: skip
+        )
         for k, (one, model) in enumerate(zip(placed, models, strict=True)):
             pose = one.pose
             quaternion = Rotation.from_matrix(pose[:3, :3]).as_quat(scalar_first=True)

@@ -109,10 +109,17 @@ def _collect_one(entry: Entry, out: Path, grasps: dict[str, tuple[Path, float]])
         beside.rename(folder)
         place = f"objects/{entry.name}"
         spec = ObjectSpec(
-            entry.name, entry.category, TRAIN, entry.attributes, mesh=f"{place}/mesh.npz",
-            texture=f"{place}/texture.png", scale=scale, up=entry.up, mass=entry.mass,
+            entry.name,
+            entry.category,
+            TRAIN,
+            entry.attributes,
+            mesh=f"{place}/mesh.npz",
+            texture=f"{place}/texture.png",
+            scale=scale,
+            up=entry.up,
+            mass=entry.mass,
             grasps=None if grasp_file is None else f"{place}/grasps.h5",
-        )  # fmt: skip
+        )
         try:
             build_mesh(spec, out)
         except MvtodError as error:

@@ -27,9 +27,14 @@ def decompose(vertices: np.ndarray, faces: np.ndarray, most: int = 32, voxels: i
         return [vertices[whole.vertices].astype(np.float32)]
     corners = np.column_stack([np.full(len(faces), 3), faces]).ravel().astype(np.uint32)
     parts = vhacdx.compute_vhacd(
-        np.ascontiguousarray(vertices, float), corners, maxConvexHulls=most, resolution=voxels,
-        minimumVolumePercentErrorAllowed=1.0, maxNumVerticesPerCH=64, asyncACD=False,
-    )  # fmt: skip
+        np.ascontiguousarray(vertices, float),
+        corners,
+        maxConvexHulls=most,
+        resolution=voxels,
+        minimumVolumePercentErrorAllowed=1.0,
+        maxNumVerticesPerCH=64,
+        asyncACD=False,
+    )
     hulls = [hull for hull in (_solid(points) for points, _ in parts) if hull is not None] or [whole]
     out = np.stack([_beyond(vertices, hull) for hull in hulls])
     nearest, missed = out.argmin(axis=0), out.min(axis=0) > 0

@@ -94,9 +94,13 @@ def write_coco(scenes: list[Scene], out: Path, views: Views) -> None:
                 images += 1
                 for note in notes.get(image["id"], []):
                     o = scene.objects[note["category_id"]]
-                    own = {"id": annotations + 1, "image_id": images, "category_id": category[o["category"]],
-                           "instance": o["name"],
-                           "visible_fraction": image.get("visible_fraction", {}).get(str(o["id"]))}  # fmt: skip
+                    own = {
+                        "id": annotations + 1,
+                        "image_id": images,
+                        "category_id": category[o["category"]],
+                        "instance": o["name"],
+                        "visible_fraction": image.get("visible_fraction", {}).get(str(o["id"])),
+                    }
                     file.write(",\n" * (annotations > 0) + json.dumps(note | own))
                     annotations += 1
         file.write('],\n"images": [\n')

@@ -56,8 +56,15 @@ def write_bop(
     (out / "models/models_info.json").write_text(json.dumps(extents, indent=1))
     image = next(image for scene in scenes for image in scene.coco["images"])
     (fx, _, cx), (_, fy, cy), _ = image["K"]
-    camera = {"cx": cx, "cy": cy, "depth_scale": DEPTH_SCALE, "fx": fx, "fy": fy, "height": image["height"],
-              "width": image["width"]}  # fmt: skip
+    camera = {
+        "cx": cx,
+        "cy": cy,
+        "depth_scale": DEPTH_SCALE,
+        "fx": fx,
+        "fy": fy,
+        "height": image["height"],
+        "width": image["width"],
+    }
     (out / "camera.json").write_text(json.dumps(camera, indent=1))
 
 
@@ -66,15 +73,19 @@ def _mesh(model: ObjectModel, scale: float) -> trimesh.Trimesh:
     height, width = model.texture.shape[:2]
     columns = np.clip(model.uv[:, 0] % 1 * width, 0, width - 1).astype(int)
     rows = np.clip((1 - model.uv[:, 1] % 1) * height, 0, height - 1).astype(int)
-    return trimesh.Trimesh(1000 * scale * model.vertices, model.faces, process=False,
-                           vertex_colors=model.texture[rows, columns])  # fmt: skip
+    return trimesh.Trimesh(
+        1000 * scale * model.vertices, model.faces, process=False, vertex_colors=model.texture[rows, columns]
+    )
 
 
 def _extent(mesh: trimesh.Trimesh) -> dict[str, float]:
     """The bounding box, and the largest distance between two vertices, mm."""
     hull = mesh.vertices[ConvexHull(mesh.vertices, qhull_options="QJ").vertices]  # QJ: flat ones too
-    box = {f"{name}_{axis}": float(values[k]) for name, values in (("min", mesh.bounds[0]), ("size", mesh.extents))
-           for k, axis in enumerate("xyz")}  # fmt: skip
+    box = {
+        f"{name}_{axis}": float(values[k])
+        for name, values in (("min", mesh.bounds[0]), ("size", mesh.extents))
+        for k, axis in enumerate("xyz")
+    }
     return {"diameter": float(pdist(hull).max()), **box}
 
 
@@ -94,15 +105,23 @@ def _write_scene(
         depth = np.rint(1000 * view.depth / DEPTH_SCALE).astype(np.uint16)
         Image.fromarray(depth).save(folder / f"depth/{v:06d}.png")
         camera_from_world = invert_pose(view.world_from_camera)
-        cameras[v] = {"cam_K": view.intrinsics.ravel().tolist(), "depth_scale": DEPTH_SCALE,
-                      "cam_R_w2c": camera_from_world[:3, :3].ravel().tolist(),
-                      "cam_t_w2c": (1000 * camera_from_world[:3, 3]).tolist()}  # fmt: skip
+        cameras[v] = {
+            "cam_K": view.intrinsics.ravel().tolist(),
+            "depth_scale": DEPTH_SCALE,
+            "cam_R_w2c": camera_from_world[:3, :3].ravel().tolist(),
+            "cam_t_w2c": (1000 * camera_from_world[:3, 3]).tolist(),
+        }
         truth[v], infos[v] = [], []
         wide = _wide(view)
         for k, one in enumerate(scene.description.objects):
             pose = camera_from_world @ one.pose
-            truth[v].append({"cam_R_m2c": pose[:3, :3].ravel().tolist(), "cam_t_m2c": (1000 * pose[:3, 3]).tolist(),
-                             "obj_id": numbers[one.name, one.scale]})  # fmt: skip
+            truth[v].append(
+                {
+                    "cam_R_m2c": pose[:3, :3].ravel().tolist(),
+                    "cam_t_m2c": (1000 * pose[:3, 3]).tolist(),
+                    "obj_id": numbers[one.name, one.scale],
+                }
+            )
             shown = view.mask == one.label
             whole = visibility.silhouette(wide, one.label)
             inside = _middle(whole)
@@ -132,9 +151,14 @@ def _info(whole: np.ndarray, inside: np.ndarray, shown: np.ndarray, depth: np.nd
     seen, pixels = int(shown.sum()), int(whole.sum())
     height, width = shown.shape
     none = [-1] * 4
-    return {"bbox_obj": _box(whole, (width, height)) if seen else none, "bbox_visib": _box(shown) if seen else none,
-            "px_count_all": pixels, "px_count_valid": int((inside & (depth > 0)).sum()), "px_count_visib": seen,
-            "visib_fract": seen / pixels if pixels else 0.0}  # fmt: skip
+    return {
+        "bbox_obj": _box(whole, (width, height)) if seen else none,
+        "bbox_visib": _box(shown) if seen else none,
+        "px_count_all": pixels,
+        "px_count_valid": int((inside & (depth > 0)).sum()),
+        "px_count_visib": seen,
+        "visib_fract": seen / pixels if pixels else 0.0,
+    }
 
 
 def _box(mask: np.ndarray, corner: tuple[int, int] = (0, 0)) -> list[int]:

@@ -54,7 +54,6 @@ class Recipe:
             raise MvtodError(f"renderer {self.renderer!r}: expected one of {', '.join(RENDERERS)}")
 
 
-
 @dataclass
 class Outcome:
     """What became of a scene: objects dropped by reason, objects that could not be built, seconds by stage."""
@@ -79,8 +78,15 @@ def generate_scene(folder: Path, recipe: Recipe, index: int) -> Outcome:
         description, dropped = make_scene(list(models.values()), recipe.config, rng)
     by_name = {spec.name: spec for spec in specs}
     coco = _tables(description, by_name, models)
-    coco["info"] = {"format": "dropclip-mvtod 2", "split": recipe.split, "index": index, "seed": recipe.seed,
-                    "renderer": recipe.renderer, "clutter": description.clutter, "dropped": dropped}  # fmt: skip
+    coco["info"] = {
+        "format": "dropclip-mvtod 2",
+        "split": recipe.split,
+        "index": index,
+        "seed": recipe.seed,
+        "renderer": recipe.renderer,
+        "clutter": description.clutter,
+        "dropped": dropped,
+    }
     coco["description"] = description.to_json()
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
@@ -121,15 +127,25 @@ def _tables(
     spec_of = {placed.label: specs[placed.name] for placed in description.objects}
     objects = [
         {
-            "id": placed.label, "name": placed.name, "category": spec_of[placed.label].category,
-            "split": spec_of[placed.label].split, "attributes": spec_of[placed.label].attributes,
-            "phrases": models[placed.name].phrases, "scale": placed.scale, "world_from_mesh": placed.world_from_mesh,
+            "id": placed.label,
+            "name": placed.name,
+            "category": spec_of[placed.label].category,
+            "split": spec_of[placed.label].split,
+            "attributes": spec_of[placed.label].attributes,
+            "phrases": models[placed.name].phrases,
+            "scale": placed.scale,
+            "world_from_mesh": placed.world_from_mesh,
         }
         for placed in description.objects
-    ]  # fmt: skip
+    ]
     categories = [{"id": o["id"], "name": o["name"], "supercategory": o["category"]} for o in objects]
-    return {"images": [], "annotations": [], "categories": categories, "objects": objects,
-            "queries": scene_queries(spec_of)}  # fmt: skip
+    return {
+        "images": [],
+        "annotations": [],
+        "categories": categories,
+        "objects": objects,
+        "queries": scene_queries(spec_of),
+    }
 
 
 def _write_views(

@@ -67,9 +67,7 @@ def fingerprint(model: ObjectModel, gripper: Gripper, config: TrialConfig) -> st
     return digest.hexdigest()[:16]
 
 
-def sample_grasps(
-    model: ObjectModel, gripper: Gripper, config: TrialConfig, table: np.ndarray | None = None
-) -> Grasps:
+def sample_grasps(model: ObjectModel, gripper: Gripper, config: TrialConfig, table: np.ndarray | None = None) -> Grasps:
     """Candidates in the model's frame that fit into the hand and hit nothing of the object: at most `wanted`.
 
     A point, a point where a ray within its friction cone leaves the object (a wall of it, or all of it, as it comes),
@@ -122,8 +120,10 @@ def sample_grasps(
     )
     if table is not None:
         grasps = _lifted(grasps, table, gripper)
-    surface = (rng.dirichlet((1, 1, 1), 6 * config.samples)[:, :, None]
-               * corners[rng.choice(len(area), 6 * config.samples, p=area / area.sum())]).sum(axis=1)  # fmt: skip
+    surface = (
+        rng.dirichlet((1, 1, 1), 6 * config.samples)[:, :, None]
+        * corners[rng.choice(len(area), 6 * config.samples, p=area / area.sum())]
+    ).sum(axis=1)
     surface = surface.astype(np.float32)
     surface, free = surface[thin_cloud(surface, 0.003)], np.zeros(0, int)
     for start in range(0, len(grasps), CHUNK):
@@ -157,26 +157,39 @@ def _within_cone(axis: np.ndarray, cone: float, rng: np.random.Generator) -> np.
     return direction / np.linalg.norm(direction, axis=1, keepdims=True)
 
 
-def add_hand(
-    spec: mujoco.MjSpec, parent: mujoco.MjsBody, gripper: Gripper, friction: float, prefix: str = ""
-) -> None:
+def add_hand(spec: mujoco.MjSpec, parent: mujoco.MjsBody, gripper: Gripper, friction: float, prefix: str = "") -> None:
     """Fingers on slides that move as one, without a motor, before the boxes of the hand's body; the tips lie at x = 0
     of `parent`, approach x, closing y. Joints, geoms and bodies of the fingers are named `prefix` + FINGERS."""
     size = np.array([gripper.finger_depth, gripper.finger_thickness, gripper.finger_width]) / 2
     names = [prefix + name for name in FINGERS]
     for name, side in zip(names, (-1, 1), strict=True):
         body = parent.add_body(name=name, pos=[-size[0], side * size[1], 0])
-        body.add_joint(name=name, type=mujoco.mjtJoint.mjJNT_SLIDE, axis=[0, side, 0], damping=20,
-                       range=[0, gripper.max_width / 2], limited=mujoco.mjtLimited.mjLIMITED_TRUE)  # fmt: skip
-        body.add_geom(name=name, type=mujoco.mjtGeom.mjGEOM_BOX, size=size, mass=0.1, condim=4, priority=0,
-                      friction=[friction, 0.01, 0.001])  # fmt: skip
-    together = spec.add_equality(type=mujoco.mjtEq.mjEQ_JOINT, objtype=mujoco.mjtObj.mjOBJ_JOINT, name1=names[0],
-                                 name2=names[1])  # fmt: skip
+        body.add_joint(
+            name=name,
+            type=mujoco.mjtJoint.mjJNT_SLIDE,
+            axis=[0, side, 0],
+            damping=20,
+            range=[0, gripper.max_width / 2],
+            limited=mujoco.mjtLimited.mjLIMITED_TRUE,
+        )
+        body.add_geom(
+            name=name,
+            type=mujoco.mjtGeom.mjGEOM_BOX,
+            size=size,
+            mass=0.1,
+            condim=4,
+            priority=0,
+            friction=[friction, 0.01, 0.001],
+        )
+    together = spec.add_equality(
+        type=mujoco.mjtEq.mjEQ_JOINT, objtype=mujoco.mjtObj.mjOBJ_JOINT, name1=names[0], name2=names[1]
+    )
     together.data[:5] = [0, 1, 0, 0, 0]
     end = -gripper.finger_depth
     for length, across, height in gripper.body:
-        parent.add_geom(type=mujoco.mjtGeom.mjGEOM_BOX, size=[length / 2, across / 2, height / 2],
-                        pos=[end - length / 2, 0, 0])  # fmt: skip
+        parent.add_geom(
+            type=mujoco.mjtGeom.mjGEOM_BOX, size=[length / 2, across / 2, height / 2], pos=[end - length / 2, 0, 0]
+        )
         end -= length
 
 
@@ -194,10 +207,16 @@ class Trials:
         body = spec.worldbody.add_body(name="object")
         body.add_freejoint()
         for part, hull in enumerate(model.hull_parts):
-            spec.add_mesh(name=str(part), inertia=mujoco.mjtMeshInertia.mjMESH_INERTIA_CONVEX,
-                          uservert=hull.ravel().astype(float))  # fmt: skip
-            body.add_geom(type=mujoco.mjtGeom.mjGEOM_MESH, meshname=str(part), density=model.density, condim=4,
-                          friction=[model.friction, 0.01, 0.001])  # fmt: skip
+            spec.add_mesh(
+                name=str(part), inertia=mujoco.mjtMeshInertia.mjMESH_INERTIA_CONVEX, uservert=hull.ravel().astype(float)
+            )
+            body.add_geom(
+                type=mujoco.mjtGeom.mjGEOM_MESH,
+                meshname=str(part),
+                density=model.density,
+                condim=4,
+                friction=[model.friction, 0.01, 0.001],
+            )
         self.model = spec.compile()
         mujoco.set_mju_user_warning(lambda _: None)  # a trial that blows up did not hold: no log file for it
         self.data = mujoco.MjData(self.model)
@@ -206,9 +225,13 @@ class Trials:
 
     def hold(self, grasps: Grasps) -> np.ndarray:
         """Whether each of N grasps, in the object's frame, holds through lifting and shaking: (N,) bool."""
-        return np.array([self._try(tip, rotation, width)
-                         for tip, rotation, width in zip(grasps.tips(), grasps.rotation, grasps.width, strict=True)],
-                        bool)  # fmt: skip
+        return np.array(
+            [
+                self._try(tip, rotation, width)
+                for tip, rotation, width in zip(grasps.tips(), grasps.rotation, grasps.width, strict=True)
+            ],
+            bool,
+        )
 
     def _try(self, tip: np.ndarray, rotation: np.ndarray, width: float) -> bool:
         config, model, data = self._config, self.model, self.data

@@ -171,8 +171,9 @@ def _legend(scene: Scene) -> Image.Image:
     for row, (label, entry) in enumerate(scene.objects.items()):
         attributes = ", ".join(f"{key} {value}" for key, value in entry.get("attributes", {}).items())
         draw.rectangle((MARGIN, row * line + 3, MARGIN + 14, row * line + 15), _color(label))
-        draw.text((MARGIN + 22, row * line), f"{label}  {entry['name']}  ({entry['category']})  {attributes}", INK,
-                  _font(13))  # fmt: skip
+        draw.text(
+            (MARGIN + 22, row * line), f"{label}  {entry['name']}  ({entry['category']})  {attributes}", INK, _font(13)
+        )
     return picture
 
 
@@ -213,8 +214,9 @@ def record(scene: Scene, views: dict[int, View], path: Path) -> None:
     with beside(path, replace=True) as part, rerun.RecordingStream("dropclip-mvtod", recording_id=scene.name) as stream:
         stream.save(part)
         stream.log("world", rerun.ViewCoordinates.RIGHT_HAND_Z_UP, static=True)
-        classes = [(label, name, _rgb(label) if label >= FIRST_OBJECT_ID else (70, 70, 70))
-                   for label, name in names.items()]  # fmt: skip
+        classes = [
+            (label, name, _rgb(label) if label >= FIRST_OBJECT_ID else (70, 70, 70)) for label, name in names.items()
+        ]
         stream.log("world", rerun.AnnotationContext(classes), static=True)
         for label, entry in scene.objects.items():
             pose = np.array(entry["world_from_mesh"])

@@ -50,8 +50,10 @@ def owned(out: Path, recipe: Any, holds: str) -> Iterator[None]:
         if file.exists():
             found = read_recipe(out)
             if other := sorted(key for key in wanted | found if wanted.get(key) != found.get(key)):
-                raise MvtodError(f"{out} holds {holds} of another recipe (differs in {', '.join(other)}); see "
-                                 f"{file}, choose another folder, or the same options")  # fmt: skip
+                raise MvtodError(
+                    f"{out} holds {holds} of another recipe (differs in {', '.join(other)}); see "
+                    f"{file}, choose another folder, or the same options"
+                )
         else:
             with beside(file) as part:
                 part.write_text(json.dumps(wanted, indent=1))
@@ -127,6 +129,8 @@ def on_ray(
             raise error.as_instanceof_cause() from None
         for path in written(result):
             if not path.exists():
-                raise MvtodError(f"{path} was written but is not to be seen from {socket.gethostname()}: choose an OUT "
-                                 "that all machines of the cluster share")  # fmt: skip
+                raise MvtodError(
+                    f"{path} was written but is not to be seen from {socket.gethostname()}: choose an OUT "
+                    "that all machines of the cluster share"
+                )
         yield result

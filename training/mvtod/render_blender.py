@@ -170,8 +170,9 @@ def _add_surface(bpy, scene, name: str, surface: Surface, below: float, label: i
     vertices = np.column_stack([np.tile(corners, (2, 1)), np.repeat([top + below, top], 4)])
     faces, uv = np.array([[4, 5, 6], [4, 6, 7]]), np.tile([[0, 0], [1, 0], [1, 1], [0, 1]], (2, 1))
     if below:
-        sides = [(a, b, c) for k in range(4) for a, b, c in ((k, (k + 1) % 4, 4 + (k + 1) % 4),
-                                                             (k, 4 + (k + 1) % 4, 4 + k))]  # fmt: skip
+        sides = [
+            (a, b, c) for k in range(4) for a, b, c in ((k, (k + 1) % 4, 4 + (k + 1) % 4), (k, 4 + (k + 1) % 4, 4 + k))
+        ]
         faces = np.concatenate([faces, sides, [[2, 1, 0], [3, 2, 0]]])
     _mesh(bpy, scene, name, vertices, faces, uv, material).pass_index = label
 

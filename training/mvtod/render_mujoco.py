@@ -52,9 +52,13 @@ def compile_scene(
     for placed in description.objects:
         pose = placed.pose
         add_object(
-            spec, spec.worldbody, placed, models[placed.name], pos=pose[:3, 3],
+            spec,
+            spec.worldbody,
+            placed,
+            models[placed.name],
+            pos=pose[:3, 3],
             quat=Rotation.from_matrix(pose[:3, :3]).as_quat(scalar_first=True),
-        )  # fmt: skip
+        )
     model = spec.compile()
     return model, labels_of_geoms(model, description)
 
@@ -70,26 +74,42 @@ def furnish(spec: mujoco.MjSpec, description: SceneDescription) -> None:
     spec.visual.headlight.ambient = [description.ambient] * 3
     spec.visual.headlight.diffuse = spec.visual.headlight.specular = [0, 0, 0]
     spec.add_texture(
-        name="backdrop", type=mujoco.mjtTexture.mjTEXTURE_SKYBOX, builtin=mujoco.mjtBuiltin.mjBUILTIN_FLAT,
-        rgb1=description.backdrop, rgb2=description.backdrop, width=8, height=48,
-    )  # fmt: skip
+        name="backdrop",
+        type=mujoco.mjtTexture.mjTEXTURE_SKYBOX,
+        builtin=mujoco.mjtBuiltin.mjBUILTIN_FLAT,
+        rgb1=description.backdrop,
+        rgb2=description.backdrop,
+        width=8,
+        height=48,
+    )
     for light in description.lights:
         direction = -np.array(light.position) / np.linalg.norm(light.position)
         spec.worldbody.add_light(
-            pos=light.position, dir=direction, diffuse=light.color, specular=[0.2] * 3, castshadow=True,
-            cutoff=float(np.degrees(SPOT)), exponent=1,
-        )  # fmt: skip
+            pos=light.position,
+            dir=direction,
+            diffuse=light.color,
+            specular=[0.2] * 3,
+            castshadow=True,
+            cutoff=float(np.degrees(SPOT)),
+            exponent=1,
+        )
     table, floor = description.table, description.floor
     _add_surface(spec, "table", table)
     _add_surface(spec, "floor", floor)
     spec.worldbody.add_geom(
-        name="table", type=mujoco.mjtGeom.mjGEOM_BOX, material="table",
-        size=[*table.half, TABLE_THICKNESS / 2], pos=[0, 0, table.height - TABLE_THICKNESS / 2],
-    )  # fmt: skip
+        name="table",
+        type=mujoco.mjtGeom.mjGEOM_BOX,
+        material="table",
+        size=[*table.half, TABLE_THICKNESS / 2],
+        pos=[0, 0, table.height - TABLE_THICKNESS / 2],
+    )
     spec.worldbody.add_geom(
-        name="floor", type=mujoco.mjtGeom.mjGEOM_PLANE, material="floor", size=[*floor.half, 0.1],
+        name="floor",
+        type=mujoco.mjtGeom.mjGEOM_PLANE,
+        material="floor",
+        size=[*floor.half, 0.1],
         pos=[0, 0, floor.height],
-    )  # fmt: skip
+    )
     for index, camera in enumerate(description.cameras):
         _add_camera(spec, f"camera{index}", camera)
 

@@ -133,9 +133,13 @@ def place(
 
 
 def place_on(
-    placed: Sequence[PlacedObject], height: float, files: Mapping[str, Path], catalogue: Catalogue, gripper: Gripper,
+    placed: Sequence[PlacedObject],
+    height: float,
+    files: Mapping[str, Path],
+    catalogue: Catalogue,
+    gripper: Gripper,
     per_object: int,
-) -> tuple[Grasps, np.ndarray]:  # fmt: skip
+) -> tuple[Grasps, np.ndarray]:
     """The same for objects that stand on a table whose top is at a height, m."""
     specs = {spec.name: spec for spec in catalogue.specs}
     models = {one.name: catalogue.build(specs[one.name]) for one in placed}

@@ -133,8 +133,11 @@ def _complaint(tables: object) -> str:
     """What a foreign JSON lacks; nothing of a scene's."""
     if not isinstance(tables, dict):
         return "no object"
-    for table, keys in (("images", ()), ("annotations", ("image_id", "category_id")),
-                        ("objects", ("id", "name", "category"))):  # fmt: skip
+    for table, keys in (
+        ("images", ()),
+        ("annotations", ("image_id", "category_id")),
+        ("objects", ("id", "name", "category")),
+    ):
         rows = tables.get(table)
         if not isinstance(rows, list) or any(not isinstance(row, dict) or not {*keys} <= row.keys() for row in rows):
             return f"{table}: expected a list of objects with {', '.join(keys) or 'K and names of files'}"

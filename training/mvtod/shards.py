@@ -113,8 +113,10 @@ def load_scenes(root: Path, skip_broken: bool = False) -> list[Scene]:
             shard = Shard.open(path)
             found = shard.scenes()
             if shard.cut_short:
-                complaints.append(f"the end of {path}: it is cut short, {len(found)} scenes before that are whole; "
-                                  "fetch or pack it again")  # fmt: skip
+                complaints.append(
+                    f"the end of {path}: it is cut short, {len(found)} scenes before that are whole; "
+                    "fetch or pack it again"
+                )
             scenes |= {scene.name: scene for scene in found if scene.name not in scenes}
         except MvtodError as error:
             complaints.append(str(error))

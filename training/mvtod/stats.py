@@ -21,8 +21,12 @@ from training.mvtod.shards import load_scenes
 
 # The paper's own counts, to stand beside ours: table 1 (last row), section 2 and table 6 (train, test).
 PAPER_TABLE_1 = {"categories": "149", "instances": "3379", "scenes": "15k", "views a scene": "73", "phrases": "671.2k"}
-PAPER_TABLE_6 = {"class": "66.8k, 19.2k", "attribute": "76.5k, 21.8k", "affordance": "151.1k, 44.7k",
-                 "open": "356.8k, 102.1k"}  # fmt: skip
+PAPER_TABLE_6 = {
+    "class": "66.8k, 19.2k",
+    "attribute": "76.5k, 21.8k",
+    "affordance": "151.1k, 44.7k",
+    "open": "356.8k, 102.1k",
+}
 PLAIN_WORDS = re.compile("an?|and|at|for|from|in|into|is|it|made|of|on|or|some|something|that|the|thing|to|used|with")
 
 
@@ -56,8 +60,12 @@ class Counts:
         for family, phrases in coco.get("queries", {}).items():
             self.phrases[family] += len(phrases)
             self.unique[family] += sum(len(labels) == 1 for labels in phrases.values())
-            self.words.update(word for phrase in phrases for word in re.findall(r"[^\W\d_]+", phrase.lower())
-                              if not PLAIN_WORDS.fullmatch(word))  # fmt: skip
+            self.words.update(
+                word
+                for phrase in phrases
+                for word in re.findall(r"[^\W\d_]+", phrase.lower())
+                if not PLAIN_WORDS.fullmatch(word)
+            )
         info = coco.get("info", {})
         self.clutter[info.get("clutter", "not said")] += 1
         dropped = info.get("dropped", {})
@@ -66,10 +74,15 @@ class Counts:
             self.fractions += image.get("visible_fraction", {}).values()
 
     def __add__(self, other: Counts) -> Counts:
-        instances = {category: self.instances.get(category, set()) | other.instances.get(category, set())
-                     for category in self.instances | other.instances}  # fmt: skip
-        added = {name: getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__
-                 if name != "instances"}  # fmt: skip
+        instances = {
+            category: self.instances.get(category, set()) | other.instances.get(category, set())
+            for category in self.instances | other.instances
+        }
+        added = {
+            name: getattr(self, name) + getattr(other, name)
+            for name in self.__dataclass_fields__
+            if name != "instances"
+        }
         return Counts(instances=instances, **added)
 
 
@@ -99,10 +112,12 @@ def stats(scenes: Path, out: Path, skip_broken: bool = False) -> None:
         "table1": table_1(sets, total),
         "table6": table_6(sets),
         "categories": [["category", "instances", "placed"]]
-        + [[name, len(total.instances[name]), total.placed[name]]
-           for name in sorted(total.instances, key=lambda name: (-len(total.instances[name]), name))],
+        + [
+            [name, len(total.instances[name]), total.placed[name]]
+            for name in sorted(total.instances, key=lambda name: (-len(total.instances[name]), name))
+        ],
         "words": [["word", "phrases"], *([word, n] for word, n in total.words.most_common())],
-    }  # fmt: skip
+    }
     text = _report(tables, total, size)
     for name, rows in tables.items():
         with beside(out / f"{name}.csv", replace=True) as part, part.open("w", newline="") as file:
@@ -116,6 +131,7 @@ def stats(scenes: Path, out: Path, skip_broken: bool = False) -> None:
 
 def scene_sets(root: Path) -> list[Path]:
     """`root` where scenes or shards lie in it, else those folders in it where they do. Raises MvtodError: none."""
+
     def holds(folder: Path) -> bool:
         return any(folder.glob("scene_?????/")) or any(folder.glob("*.tar"))
 

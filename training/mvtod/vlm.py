@@ -39,9 +39,15 @@ class Chat:
     """
 
     def __init__(
-        self, url: str, model: str, key: str | None = None, key_name: str = "key", timeout: float = 120.0,
-        retries: int = 6, backoff: float = BACKOFF,
-    ) -> None:  # fmt: skip
+        self,
+        url: str,
+        model: str,
+        key: str | None = None,
+        key_name: str = "key",
+        timeout: float = 120.0,
+        retries: int = 6,
+        backoff: float = BACKOFF,
+    ) -> None:
         key = (key or "").strip()
         if not re.fullmatch(r"[!-~]*", key):
             raise RefusedError(f"the key in {key_name} holds spaces or characters that no key has; set it again")

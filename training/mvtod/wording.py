@@ -44,10 +44,22 @@ OPEN = (
 MOST = 9  # values of an attribute
 # Wider words are true as well, though nobody put them down.
 BROADER = {
-    "grey": "gray", "silver": "gray", "golden": "gold", "beige": "brown", "wooden": "wood", "metallic": "metal",
-    "porcelain": "ceramic", "stoneware": "ceramic", "steel": "metal", "aluminium": "metal", "aluminum": "metal",
-    "tin": "metal", "brass": "metal", "copper": "metal", "iron": "metal",
-}  # fmt: skip
+    "grey": "gray",
+    "silver": "gray",
+    "golden": "gold",
+    "beige": "brown",
+    "wooden": "wood",
+    "metallic": "metal",
+    "porcelain": "ceramic",
+    "stoneware": "ceramic",
+    "steel": "metal",
+    "aluminium": "metal",
+    "aluminum": "metal",
+    "tin": "metal",
+    "brass": "metal",
+    "copper": "metal",
+    "iron": "metal",
+}
 
 
 def describe_object(spec: ObjectSpec) -> Description:

@@ -73,12 +73,15 @@ def check_overlap(views: PosedViews) -> None:
             points = (origins[:, None] + steps[:, None] * directions[:, None]).reshape(-1, 3)
         alone[v] = not any(_shows(views, other, points) for other in range(len(views)) if other != v)
     if alone.sum() > len(views) / 2:
-        raise Ovs3dError(f"{alone.sum()} of {len(views)} views see nothing that another one looks at; depth shows only "
-                         "where views overlap: check the poses, or take more views")  # fmt: skip
+        raise Ovs3dError(
+            f"{alone.sum()} of {len(views)} views see nothing that another one looks at; depth shows only "
+            "where views overlap: check the poses, or take more views"
+        )
     if alone.any():
         names = ", ".join(np.array(views.names)[alone][:3])
-        warnings.warn(f"{alone.sum()} views see nothing that another one looks at ({names}); check their poses",
-                      stacklevel=2)  # fmt: skip
+        warnings.warn(
+            f"{alone.sum()} views see nothing that another one looks at ({names}); check their poses", stacklevel=2
+        )
 
 
 def _shows(views: PosedViews, v: int, points: np.ndarray) -> bool:

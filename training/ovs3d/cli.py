@@ -99,9 +99,13 @@ def run_fit(options: Fit) -> None:
     start = time.perf_counter()
     made = reconstruct(views, config, options.out, device)
     write_config(options.out / "config.yaml", config)
-    about = {"scene": str(options.scene.absolute()), "classes": phrases, "tower": options.tower,
-             "model": str(options.model.absolute()) if options.model else None,
-             "pretrained": options.pretrained}  # fmt: skip
+    about = {
+        "scene": str(options.scene.absolute()),
+        "classes": phrases,
+        "tower": options.tower,
+        "model": str(options.model.absolute()) if options.model else None,
+        "pretrained": options.pretrained,
+    }
     with beside(options.out / "fit.json", replace=True) as part:
         part.write_text(json.dumps(about, indent=1) + "\n")
     print(f"field: {options.out / 'field.pt'}, {_spent(start, device)}")
@@ -173,8 +177,11 @@ def _device(name: str) -> torch.device:
 
 
 def _spent(start: float, device: torch.device) -> str:
-    peak = torch.cuda.max_memory_allocated() if device.type == "cuda" else (
-        1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)  # fmt: skip
+    peak = (
+        torch.cuda.max_memory_allocated()
+        if device.type == "cuda"
+        else (1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    )
     return f"{(time.perf_counter() - start) / 60:.1f} min, peak {peak / 1e6:.0f} MB"
 
 

@@ -90,8 +90,18 @@ class Ovs3dConfig:
             for number in value if isinstance(value, tuple) else (value,):
                 if isinstance(number, int | float) and not math.isfinite(number):
                     raise ValueError(f"{name} {value}: expected finite numbers")
-        for name in ("every", "steps", "rays", "budget", "colour_features", "hidden", "occupied_every", "save_every",
-                     "log_every", "validate_every"):  # fmt: skip
+        for name in (
+            "every",
+            "steps",
+            "rays",
+            "budget",
+            "colour_features",
+            "hidden",
+            "occupied_every",
+            "save_every",
+            "log_every",
+            "validate_every",
+        ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} {getattr(self, name)}: expected at least 1")
         for name in ("width", "hold_out", "sparsity", "smoothness", "depth_weight", "seed"):
@@ -103,8 +113,10 @@ class Ovs3dConfig:
         if not 0.1 <= self.inside <= 0.95:
             raise ValueError(f"inside {self.inside}: expected a share in [0.1, 0.95]")
         if not 8 <= self.resolution <= self.final_resolution <= 2048:
-            raise ValueError(f"resolution {self.resolution}, final_resolution {self.final_resolution}: expected 8 to "
-                             "2048 knots, the first no more than the last")  # fmt: skip
+            raise ValueError(
+                f"resolution {self.resolution}, final_resolution {self.final_resolution}: expected 8 to "
+                "2048 knots, the first no more than the last"
+            )
         if list(self.grow_at) != sorted(set(self.grow_at)) or any(step < 1 for step in self.grow_at):
             raise ValueError(f"grow_at {self.grow_at}: expected steps above 0, rising")
         if self.hold_out == 1:

@@ -63,8 +63,16 @@ def export_cloud(
     features = found.features(torch.from_numpy(points).to(found.field.bounds))
     scores = found.probabilities(features).cpu().numpy()
     probe, config = towers.text.encode([PROBE])[0].cpu().numpy(), towers.image.config
-    static = StaticScene(points, colors, features.cpu().numpy(), probe, tuple(found.phrases), scores,
-                         config.temperature, config.null_similarity)  # fmt: skip
+    static = StaticScene(
+        points,
+        colors,
+        features.cpu().numpy(),
+        probe,
+        tuple(found.phrases),
+        scores,
+        config.temperature,
+        config.null_similarity,
+    )
     out.parent.mkdir(parents=True, exist_ok=True)
     static.save(out.with_suffix(".safetensors"))
     write_ply(out.with_suffix(".ply"), points, colors, scores.argmax(1).astype(np.float32))

@@ -129,9 +129,12 @@ class Field(nn.Module):
         nn.init.ones_(self.density_grid.basis.weight)
         self.colour_grid = VectorMatrix(colour_ranks, colour_features, (resolution,) * 3)
         self.colour_net = nn.Sequential(
-            nn.Linear(colour_features + 15, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(),
+            nn.Linear(colour_features + 15, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, hidden),
+            nn.ReLU(),
             nn.Linear(hidden, 3),
-        )  # fmt: skip
+        )
         nn.init.zeros_(self.colour_net[-1].bias)
         self.background = nn.Parameter(torch.zeros(3))  # logits of the colour at infinity
         self.register_buffer("unit", torch.tensor(self.cell))  # m; density is per first cell

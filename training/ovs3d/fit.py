@@ -60,9 +60,16 @@ def empty_field(config: Ovs3dConfig, bounds: Tensor | None = None, reach: tuple[
     torch.manual_seed(config.seed)
     bounds = torch.tensor([[-1.0] * 3, [1.0] * 3]) if bounds is None else bounds
     return Field(
-        bounds, *reach, config.resolution, config.density_ranks, config.colour_ranks, config.colour_features,
-        config.hidden, config.inside, config.shift,
-    )  # fmt: skip
+        bounds,
+        *reach,
+        config.resolution,
+        config.density_ranks,
+        config.colour_ranks,
+        config.colour_features,
+        config.hidden,
+        config.inside,
+        config.shift,
+    )
 
 
 def reconstruct(
@@ -215,9 +222,7 @@ def validate(field: Field, views: PosedViews) -> dict[str, float]:
     fitted = [v for v in range(len(views)) if not views.held_out[v]]
     fitted = fitted[:: max(1, len(fitted) // len(held))][: len(held)]
     plain = psnr(float((views.images[held] / 255.0).reshape(-1, 3).var(axis=0).mean()))
-    return {
-        "psnr": mean_psnr(field, views, held), "psnr_fitted": mean_psnr(field, views, fitted), "psnr_plain": plain
-    }  # fmt: skip
+    return {"psnr": mean_psnr(field, views, held), "psnr_fitted": mean_psnr(field, views, fitted), "psnr_plain": plain}
 
 
 def mean_psnr(field: Field, views: PosedViews, which: list[int]) -> float:

@@ -87,6 +87,9 @@ def warn_of_absent(patches: PatchFeatures, text: Tensor, phrases: Sequence[str],
     absent = [phrase for phrase, margin in zip(phrases, best.tolist(), strict=True) if margin <= 0]
     if absent:
         what = "none of the classes is" if len(absent) == len(phrases) else f"{', '.join(absent)}: seem not to be"
-        warnings.warn(f"{what} in any view (canonical phrases fit every patch better); what is segmented as such is "
-                      "only what is least unlike it", stacklevel=2)  # fmt: skip
+        warnings.warn(
+            f"{what} in any view (canonical phrases fit every patch better); what is segmented as such is "
+            "only what is least unlike it",
+            stacklevel=2,
+        )
     return absent

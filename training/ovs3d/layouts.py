@@ -64,14 +64,18 @@ def load_views(path: Path, width: int = 0, every: int = 1, hold_out: int = 8) ->
             images, points = of_colmap(folder, path)
             return _read(images, width, every, hold_out, points=points)
         if (folder / "images.bin").exists():
-            raise Ovs3dError(f"{folder} holds COLMAP's binary files; write text beside them: colmap model_converter "
-                             f"--input_path {folder} --output_path {folder} --output_type TXT")  # fmt: skip
+            raise Ovs3dError(
+                f"{folder} holds COLMAP's binary files; write text beside them: colmap model_converter "
+                f"--input_path {folder} --output_path {folder} --output_type TXT"
+            )
     if not path.exists() and path.parent.is_dir() and list(path.parent.glob("*.tar")):
         for scene in load_scenes(path.parent, skip_broken=True):
             if scene.name == path.name:
                 return of_scene(scene, width, every, hold_out)
-    raise Ovs3dError(f"{path}: no scene there; expected a folder with scene.json, transforms.json, poses_bounds.npy or "
-                     "COLMAP's cameras.txt and images.txt")  # fmt: skip
+    raise Ovs3dError(
+        f"{path}: no scene there; expected a folder with scene.json, transforms.json, poses_bounds.npy or "
+        "COLMAP's cameras.txt and images.txt"
+    )
 
 
 def of_scene(scene: Scene, width: int = 0, every: int = 1, hold_out: int = 8) -> PosedViews:
@@ -121,8 +125,10 @@ def of_nerfstudio(folder: Path) -> list[Posed]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, Ovs3dError):
             raise
-        raise Ovs3dError(f"{file}: expected nerfstudio's fl_x, fl_y, cx, cy, w, h and frames with file_path and "
-                         f"transform_matrix ({error!r})") from error  # fmt: skip
+        raise Ovs3dError(
+            f"{file}: expected nerfstudio's fl_x, fl_y, cx, cy, w, h and frames with file_path and "
+            f"transform_matrix ({error!r})"
+        ) from error
 
 
 def _nerfstudio_frame(folder: Path, frame: dict[str, Any]) -> Posed:
@@ -132,8 +138,10 @@ def _nerfstudio_frame(folder: Path, frame: dict[str, Any]) -> Posed:
     model = frame.get("camera_model", "OPENCV")
     lens = [float(frame.get(name, 0)) for name in ("k1", "k2", "p1", "p2", "k3")]
     if model not in ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "PERSPECTIVE") or frame.get("k4"):
-        raise Ovs3dError(f"{picture.name}: the camera model {model} is not known; undistort the images, with colmap "
-                         "image_undistorter for one")  # fmt: skip
+        raise Ovs3dError(
+            f"{picture.name}: the camera model {model} is not known; undistort the images, with colmap "
+            "image_undistorter for one"
+        )
     size = (float(frame["w"]), float(frame["h"])) if "w" in frame else _size(picture)
     focal = frame.get("fl_x") or size[0] / 2 / np.tan(float(frame["camera_angle_x"]) / 2)
     centre = frame.get("cx", size[0] / 2), frame.get("cy", size[1] / 2)
@@ -170,8 +178,10 @@ def of_colmap(model: Path, root: Path) -> tuple[list[Posed], np.ndarray | None]:
 def _colmap_camera(picture: Path, row: list[str]) -> Intrinsics:
     model, width, height, *parameters = row
     if model not in DISTORTIONS:
-        raise Ovs3dError(f"{picture.name}: COLMAP's camera model {model} is not known (known: {', '.join(DISTORTIONS)}"
-                         "); undistort the images with colmap image_undistorter")  # fmt: skip
+        raise Ovs3dError(
+            f"{picture.name}: COLMAP's camera model {model} is not known (known: {', '.join(DISTORTIONS)}"
+            "); undistort the images with colmap image_undistorter"
+        )
     values = [float(value) for value in parameters]
     pinhole, lens = DISTORTIONS[model]
     distortion = [0.0 if k is None else values[k] for k in lens]
@@ -186,12 +196,20 @@ def _lines(file: Path) -> list[str]:
     return lines
 
 
-def _camera(picture: Path, fx: float, fy: float, cx: float, cy: float, width: float, height: float,
-            distortion: Any = ()) -> Intrinsics:  # fmt: skip
+def _camera(
+    picture: Path, fx: float, fy: float, cx: float, cy: float, width: float, height: float, distortion: Any = ()
+) -> Intrinsics:
     """A camera whose pixels have their middles at halves. Raises Ovs3dError where it is none."""
     try:
-        return Intrinsics(float(fx), float(fy), float(cx) - 0.5, float(cy) - 0.5, int(width), int(height),
-                          tuple(float(value) for value in distortion))  # fmt: skip
+        return Intrinsics(
+            float(fx),
+            float(fy),
+            float(cx) - 0.5,
+            float(cy) - 0.5,
+            int(width),
+            int(height),
+            tuple(float(value) for value in distortion),
+        )
     except DropclipError as error:
         raise Ovs3dError(f"{picture.name}: {error.message}") from error
 

@@ -43,6 +43,8 @@ def fda_loss(log_classes: Tensor, features: Tensor, shift: float = SHIFT) -> tup
         unit = normalize(features, dim=-1)
         alike = unit @ unit.mT - shift
     divergence = pairwise_js(log_classes)
-    parts = [(weight * divergence).sum() / weight.count_nonzero().clamp(min=1)
-             for weight in (alike.clamp(min=0), alike.clamp(max=0))]  # fmt: skip
+    parts = [
+        (weight * divergence).sum() / weight.count_nonzero().clamp(min=1)
+        for weight in (alike.clamp(min=0), alike.clamp(max=0))
+    ]
     return parts[0], parts[1]

@@ -102,9 +102,13 @@ def load_or_embed(
 
     digest: SHA-256 of the tower's weights. None for `path`: kept nowhere.
     """
-    about = {"tower": digest or "", "sides": json.dumps([*sides]), "steps": str(steps),
-             "images": hashlib.sha256(b"".join(np.ascontiguousarray(image) for image in images)).hexdigest(),
-             "names": json.dumps([*names])}  # fmt: skip
+    about = {
+        "tower": digest or "",
+        "sides": json.dumps([*sides]),
+        "steps": str(steps),
+        "images": hashlib.sha256(b"".join(np.ascontiguousarray(image) for image in images)).hexdigest(),
+        "names": json.dumps([*names]),
+    }
     if path is not None and (found := _kept(path, about, len(images), len(sides))) is not None:
         return found
     maps = [

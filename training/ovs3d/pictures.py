@@ -78,8 +78,10 @@ def around(field: Field, views: PosedViews, frames: int) -> list[np.ndarray]:
     distance = float(np.median(np.linalg.norm(places, axis=1)))
     elevation = float(np.median(np.arctan2(places[:, 2], np.linalg.norm(places[:, :2], axis=1))))
     turns = 2 * np.pi * np.arange(frames) / frames
-    ring = np.stack([np.cos(elevation) * np.cos(turns), np.cos(elevation) * np.sin(turns),
-                     np.full(frames, np.sin(elevation))], axis=1)  # fmt: skip
+    ring = np.stack(
+        [np.cos(elevation) * np.cos(turns), np.cos(elevation) * np.sin(turns), np.full(frames, np.sin(elevation))],
+        axis=1,
+    )
     return [from_place(field, views, place) for place in centre + distance * ring @ upright.T]
 
 
@@ -104,10 +106,14 @@ def seen_from(views: PosedViews, poses: list[np.ndarray]) -> PosedViews:
     width, height = views.size
     lens: tuple[Intrinsics, ...] = (views.intrinsics[0],) * len(poses)
     return dataclasses.replace(
-        views, names=tuple(f"pose_{k}" for k in range(len(poses))), intrinsics=lens, depth=None,
-        images=np.zeros((len(poses), height, width, 3), np.uint8), world_from_camera=np.stack(poses),
+        views,
+        names=tuple(f"pose_{k}" for k in range(len(poses))),
+        intrinsics=lens,
+        depth=None,
+        images=np.zeros((len(poses), height, width, 3), np.uint8),
+        world_from_camera=np.stack(poses),
         held_out=np.zeros(len(poses), bool),
-    )  # fmt: skip
+    )
 
 
 def _upright(views: PosedViews) -> np.ndarray:

@@ -94,15 +94,24 @@ class Segmentation:
 def save_segmentation(path: Path, found: Segmentation, config: SemanticConfig) -> None:
     """What `load_segmentation` reads, the field with the colours that were learnt on; beside, then renamed."""
     branch = found.branch
-    sizes = {"appearance": branch.decoder.in_features - config.feature_channels,
-             "channels": branch.decoder.out_features, "scales": branch.scales}  # fmt: skip
+    sizes = {
+        "appearance": branch.decoder.in_features - config.feature_channels,
+        "channels": branch.decoder.out_features,
+        "scales": branch.scales,
+    }
     config = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(config).items()}
     buffer = io.BytesIO()
     torch.save(
-        {"field": found.field.state_dict(), "branch": branch.state_dict(), "sizes": sizes, "config": config,
-         "phrases": list(found.phrases), "text": found.text.cpu()},
+        {
+            "field": found.field.state_dict(),
+            "branch": branch.state_dict(),
+            "sizes": sizes,
+            "config": config,
+            "phrases": list(found.phrases),
+            "text": found.text.cpu(),
+        },
         buffer,
-    )  # fmt: skip
+    )
     with beside(path, replace=True) as part:
         part.write_bytes(buffer.getbuffer())
 

@@ -79,8 +79,16 @@ class Options:
 
     @property
     def protocol(self) -> Protocol:
-        return Protocol(self.seed, self.split, self.clutter, self.families, self.wording, self.min_objects,
-                        self.max_objects, self.catalogue)  # fmt: skip
+        return Protocol(
+            self.seed,
+            self.split,
+            self.clutter,
+            self.families,
+            self.wording,
+            self.min_objects,
+            self.max_objects,
+            self.catalogue,
+        )
 
     def nodes(self) -> dict[str, list[str]]:
         """Nodes of this set-up with their parameters, as `running` starts them."""
@@ -106,8 +114,16 @@ def run(options: Options) -> None:
 
     if options.trials < 1:
         raise MvtodError(f"trials {options.trials}: expected at least 1")
-    setup = Setup(options.protocol, options.proposals, options.grounding, options.negatives, options.matching,
-                  threshold=options.threshold, hold=options.hold, grasps=options.grasps)  # fmt: skip
+    setup = Setup(
+        options.protocol,
+        options.proposals,
+        options.grounding,
+        options.negatives,
+        options.matching,
+        threshold=options.threshold,
+        hold=options.hold,
+        grasps=options.grasps,
+    )
     file = ResultFile(options.out)
     try:
         with _client(options) as client:
@@ -151,17 +167,22 @@ def main() -> None:
     code = 0
     try:
         tyro.extras.subcommand_cli_from_dict(
-            {"run": run, "report": report}, prog="dropclip-trials", description=__doc__,
+            {"run": run, "report": report},
+            prog="dropclip-trials",
+            description=__doc__,
             config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
-        )  # fmt: skip
+        )
     except (MvtodError, DropclipError) as error:
         print(f"dropclip-trials: {error}", file=sys.stderr)
         code = 2
     except ModuleNotFoundError as error:
         if error.name not in ("rclpy", "dropclip_ros.action"):
             raise
-        print("dropclip-trials: ROS 2 is not here: expected rclpy and the package's interfaces; run `make setup`, or "
-              "source the workspace that colcon built", file=sys.stderr)  # fmt: skip
+        print(
+            "dropclip-trials: ROS 2 is not here: expected rclpy and the package's interfaces; run `make setup`, or "
+            "source the workspace that colcon built",
+            file=sys.stderr,
+        )
         code = 2
     sys.stdout.flush()
     sys.stderr.flush()

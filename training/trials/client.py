@@ -63,20 +63,28 @@ class TrialClient(Node):
         self._labels: OrderedDict[int, Image] = OrderedDict()
         group = ReentrantCallbackGroup()
         subscribed = {
-            POSES_TOPIC: (TFMessage, 10), LABELS_TOPIC: (Image, SENSOR_QOS), DEPTH_TOPIC: (Image, SENSOR_QOS),
-            COLOR_TOPIC: (Image, LATEST), INFO_TOPIC: (CameraInfo, SENSOR_QOS), GRASPS_TOPIC: (GraspArray, 1),
-        }  # fmt: skip
+            POSES_TOPIC: (TFMessage, 10),
+            LABELS_TOPIC: (Image, SENSOR_QOS),
+            DEPTH_TOPIC: (Image, SENSOR_QOS),
+            COLOR_TOPIC: (Image, LATEST),
+            INFO_TOPIC: (CameraInfo, SENSOR_QOS),
+            GRASPS_TOPIC: (GraspArray, 1),
+        }
         for topic, (kind, qos) in subscribed.items():
-            self.create_subscription(kind, topic, lambda msg, topic=topic: self._take(topic, msg), qos,
-                                     callback_group=group)  # fmt: skip
+            self.create_subscription(
+                kind, topic, lambda msg, topic=topic: self._take(topic, msg), qos, callback_group=group
+            )
         self._group, self._watches = group, False
         self._proposals = self.create_publisher(GraspArray, GRASPS_TOPIC, 1)
         self._callers = {
             name: self.create_client(kind, name, callback_group=group)
-            for name, kind in ((RESET_SERVICE, ResetCell), (GROUND_SERVICE, Ground), (MATCH_SERVICE, MatchGrasps),
-                               *((f"{node}/set_parameters", SetParameters)
-                                 for node in (GROUNDING_NODE, MATCHER_NODE)))
-        }  # fmt: skip
+            for name, kind in (
+                (RESET_SERVICE, ResetCell),
+                (GROUND_SERVICE, Ground),
+                (MATCH_SERVICE, MatchGrasps),
+                *((f"{node}/set_parameters", SetParameters) for node in (GROUNDING_NODE, MATCHER_NODE)),
+            )
+        }
         self._doers = {
             name: ActionClient(self, kind, name, callback_group=group)
             for name, kind in ((GRASP_ACTION, Grasp), (PICK_ACTION, Pick))
@@ -123,8 +131,10 @@ class TrialClient(Node):
 
     def poses(self, names: Sequence[str], after: int) -> dict[str, np.ndarray]:
         """True poses (4,4) in the world of objects by name, stamped later than `after`, ns."""
-        found = {t.child_frame_id: pose_matrix(t.transform.translation, t.transform.rotation)
-                 for t in self.newest(POSES_TOPIC, after).transforms}  # fmt: skip
+        found = {
+            t.child_frame_id: pose_matrix(t.transform.translation, t.transform.rotation)
+            for t in self.newest(POSES_TOPIC, after).transforms
+        }
         if missing := set(names) - found.keys():
             raise DropclipError(Status.TIMEOUT, f"{POSES_TOPIC} has no pose of {min(missing)}; is it the same cell?")
         return {name: found[name] for name in names}
@@ -150,14 +160,25 @@ class TrialClient(Node):
             server = self._callers.get(name) or self._doers[name]
             wait = server.wait_for_service if name in self._callers else server.wait_for_server
             if not wait(timeout_sec=max(end - time.monotonic(), 0.1)):
-                raise DropclipError(Status.TIMEOUT, f"{name} is not there after {timeout:g} s: start the workcell and "
-                                    "the nodes first (trials.launch.py), in the same ROS domain")  # fmt: skip
+                raise DropclipError(
+                    Status.TIMEOUT,
+                    f"{name} is not there after {timeout:g} s: start the workcell and "
+                    "the nodes first (trials.launch.py), in the same ROS domain",
+                )
 
     def reset(self, planned: Plan, split: str) -> list[str]:
         """Puts the objects on the table; the names of those that lie there, in the order of the labels."""
-        answer = self._call(RESET_SERVICE, ResetCell.Request(
-            seed=planned.seed, clutter=planned.clutter, split=split, min_objects=len(planned.objects),
-            max_objects=len(planned.objects), objects=list(planned.objects)))  # fmt: skip
+        answer = self._call(
+            RESET_SERVICE,
+            ResetCell.Request(
+                seed=planned.seed,
+                clutter=planned.clutter,
+                split=split,
+                min_objects=len(planned.objects),
+                max_objects=len(planned.objects),
+                objects=list(planned.objects),
+            ),
+        )
         if answer.status != Status.OK:
             raise DropclipError(Status(answer.status), answer.message)
         return list(answer.names)
@@ -190,8 +211,7 @@ class TrialClient(Node):
 
     def prepare_matcher(self, paper: bool) -> None:
         """Proposals may be old, for a scene stands still; paper: the nearest grasps, whatever they are (A.7)."""
-        nearest = {"rules": [""], "rank": "distance", "max_distance": 10.0, "open_wider": 0.0,
-                   "sample_target": False}
+        nearest = {"rules": [""], "rank": "distance", "max_distance": 10.0, "open_wider": 0.0, "sample_target": False}
         self._set(MATCHER_NODE, max_stamp_difference=OLD, **(nearest if paper else {}))
 
     def _set(self, node: str, **values) -> None:

@@ -20,8 +20,14 @@ def write_gif(pictures: Sequence[np.ndarray], title: str, path: Path, millisecon
     chosen = [pictures[i] for i in np.unique(np.linspace(0, len(pictures) - 1, min(MOST, len(pictures))).astype(int))]
     frames = [_frame(picture, title) for picture in chosen]
     with beside(path, replace=True) as part:
-        frames[0].save(part, format="GIF", save_all=True, append_images=frames[1:], loop=0,
-                       duration=[milliseconds] * (len(frames) - 1) + [1500])  # fmt: skip
+        frames[0].save(
+            part,
+            format="GIF",
+            save_all=True,
+            append_images=frames[1:],
+            loop=0,
+            duration=[milliseconds] * (len(frames) - 1) + [1500],
+        )
 
 
 def _frame(picture: np.ndarray, title: str) -> Image.Image:

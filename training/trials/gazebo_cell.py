@@ -55,8 +55,13 @@ class GazeboCell(Node):
         self._labels = self.create_publisher(Image, LABELS_TOPIC, CAMERA_QOS)
         self.create_subscription(TFMessage, "/gazebo/poses", self._tell_poses, 10, callback_group=group)
         self.create_subscription(Image, "/gazebo/labels", self._tell_labels, SENSOR_QOS, callback_group=group)
-        self.create_service(ResetCell, RESET_SERVICE, self._reset, qos_profile=SERVICE_QOS,
-                            callback_group=MutuallyExclusiveCallbackGroup())  # fmt: skip
+        self.create_service(
+            ResetCell,
+            RESET_SERVICE,
+            self._reset,
+            qos_profile=SERVICE_QOS,
+            callback_group=MutuallyExclusiveCallbackGroup(),
+        )
 
     def _tell_poses(self, msg: TFMessage) -> None:
         """Poses of the objects alone: their links and the robot's are in Gazebo's message as well, without stamps."""
@@ -77,8 +82,13 @@ class GazeboCell(Node):
         self._names = ()
         try:
             names = self._cell.reset(
-                request.seed, request.clutter or "mixed", request.split or "unseen_instance", request.min_objects,
-                request.max_objects, list(request.objects))  # fmt: skip
+                request.seed,
+                request.clutter or "mixed",
+                request.split or "unseen_instance",
+                request.min_objects,
+                request.max_objects,
+                list(request.objects),
+            )
         except MvtodError as error:
             raise DropclipError(Status.BAD_REQUEST, str(error)) from error
         for label, (name, pose) in enumerate(self._cell.poses().items(), 1):
@@ -94,8 +104,10 @@ class GazeboCell(Node):
         """Raises TIMEOUT where Gazebo does not answer, or refuses."""
         timeout, done = self._settings["timeout"], threading.Event()
         if not client.wait_for_service(timeout_sec=timeout):
-            raise DropclipError(Status.TIMEOUT, f"the service {client.srv_name} is not there: is Gazebo running, and "
-                                "does ros_gz_bridge offer it?")  # fmt: skip
+            raise DropclipError(
+                Status.TIMEOUT,
+                f"the service {client.srv_name} is not there: is Gazebo running, and does ros_gz_bridge offer it?",
+            )
         future = client.call_async(request)
         future.add_done_callback(lambda _: done.set())
         if not done.wait(timeout) or not future.result().success:

@@ -29,9 +29,13 @@ def write_model(model: ObjectModel, folder: Path) -> Path:
         Image.fromarray(model.texture).save(part / "texture.png")
         (part / "visual.mtl").write_text("newmtl surface\nKd 1 1 1\nmap_Kd texture.png\n")
         corners = "\n".join(" ".join(f"{i + 1}/{i + 1}" for i in face) for face in model.faces)
-        lines = ["mtllib visual.mtl", *(f"v {x:.6f} {y:.6f} {z:.6f}" for x, y, z in model.vertices),
-                 *(f"vt {u:.6f} {v:.6f}" for u, v in model.uv), "usemtl surface",
-                 *(f"f {face}" for face in corners.splitlines())]  # fmt: skip
+        lines = [
+            "mtllib visual.mtl",
+            *(f"v {x:.6f} {y:.6f} {z:.6f}" for x, y, z in model.vertices),
+            *(f"vt {u:.6f} {v:.6f}" for u, v in model.uv),
+            "usemtl surface",
+            *(f"f {face}" for face in corners.splitlines()),
+        ]
         (part / "visual.obj").write_text("\n".join(lines) + "\n")
         for k, hull in enumerate(model.hull_parts):
             trimesh.Trimesh(hull, process=True).convex_hull.export(part / f"part_{k}.obj")
@@ -65,8 +69,9 @@ def _inertial(link: Xml.Element, model: ObjectModel) -> None:
     Xml.SubElement(inertial, "pose").text = " ".join(f"{x:.6f}" for x in (*whole.center_mass, 0, 0, 0))
     Xml.SubElement(inertial, "mass").text = f"{model.mass:.6f}"
     inertia, moments = Xml.SubElement(inertial, "inertia"), np.array(whole.moment_inertia)
-    for name, (row, column) in zip(("ixx", "ixy", "ixz", "iyy", "iyz", "izz"),
-                                   zip(*np.triu_indices(3), strict=True), strict=True):  # fmt: skip
+    for name, (row, column) in zip(
+        ("ixx", "ixy", "ixz", "iyy", "iyz", "izz"), zip(*np.triu_indices(3), strict=True), strict=True
+    ):
         Xml.SubElement(inertia, name).text = f"{moments[row, column]:.9f}"
 
 

@@ -45,9 +45,13 @@ class Grounding:
 
 
 def grade_grounding(
-    points: np.ndarray, intrinsics: Intrinsics, labels: np.ndarray, depth: np.ndarray, names: Sequence[str],
+    points: np.ndarray,
+    intrinsics: Intrinsics,
+    labels: np.ndarray,
+    depth: np.ndarray,
+    names: Sequence[str],
     targets: Collection[str],
-) -> Grounding:  # fmt: skip
+) -> Grounding:
     """Of answered points (N,3), m, in the camera's optical frame.
 
     labels (H,W): which object each pixel shows, k + 1 for names[k], 0 none; depth (H,W): 0 where there is none, and so
@@ -66,8 +70,9 @@ def grade_grounding(
     best = max(wanted, key=lambda label: on[label])
     union = (answered | (labels == best)).sum()
     most = int(on[1:].argmax()) if on[1:].any() else None
-    return Grounding(float(on[wanted].sum() / on.sum()), float(on[best] / union), int(on.sum()),
-                     "" if most is None else names[most])  # fmt: skip
+    return Grounding(
+        float(on[wanted].sum() / on.sum()), float(on[best] / union), int(on.sum()), "" if most is None else names[most]
+    )
 
 
 def visible(labels: np.ndarray, names: Sequence[str]) -> dict[str, int]:

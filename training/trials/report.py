@@ -59,10 +59,13 @@ def summarise(results: Sequence[Result]) -> dict:
         "success where executed": share(r.success for r in results if r.executed >= 0),
         "mean IoU": float(np.mean([r.iou for r in results])) if results else float("nan"),
         "failures": dict(Counter(r.reason for r in results if r.reason)),
-        "seconds from phrase to pose": dict(zip(("median", "90 %"), np.percentile(times, (50, 90)).round(3).tolist(),
-                                                strict=True)) if times else {},
+        "seconds from phrase to pose": dict(
+            zip(("median", "90 %"), np.percentile(times, (50, 90)).round(3).tolist(), strict=True)
+        )
+        if times
+        else {},
         "seconds a trial": float(np.mean([r.seconds for r in results])) if results else float("nan"),
-    }  # fmt: skip
+    }
 
 
 def setups(results: Sequence[Result]) -> dict[tuple[str, ...], list[Result]]:
@@ -77,29 +80,42 @@ def as_json(results: Sequence[Result]) -> dict:
     """Everything that `markdown` shows, in numbers."""
     groups = []
     for setup, rows in setups(results).items():
-        by = {field: {value: summarise(some) for value, some in _by(rows, field).items()}
-              for field in ("clutter", "family")}  # fmt: skip
+        by = {
+            field: {value: summarise(some) for value, some in _by(rows, field).items()}
+            for field in ("clutter", "family")
+        }
         groups.append({"setup": dict(zip(SETUP, setup, strict=True)), "all": summarise(rows), **by})
     paper = {
-        where: {name: {"percent": value, **dict(zip(("low", "high"), interval(round(value * COUNTS[where] / 100),
-                                                                                COUNTS[where]), strict=True))}
-                for name, value in zip(("grounding", "success"), values, strict=True)}
+        where: {
+            name: {
+                "percent": value,
+                **dict(zip(("low", "high"), interval(round(value * COUNTS[where] / 100), COUNTS[where]), strict=True)),
+            }
+            for name, value in zip(("grounding", "success"), values, strict=True)
+        }
         for where, values in PAPER.items()
-    }  # fmt: skip
+    }
     return {"setups": groups, "paper": paper, "differences": DIFFERENCES}
 
 
 def _by(rows: Sequence[Result], field: str) -> dict[str, list[Result]]:
-    return {value: [row for row in rows if getattr(row, field) == value]
-            for value in dict.fromkeys(getattr(row, field) for row in rows)}  # fmt: skip
+    return {
+        value: [row for row in rows if getattr(row, field) == value]
+        for value in dict.fromkeys(getattr(row, field) for row in rows)
+    }
 
 
 def markdown(results: Sequence[Result]) -> str:
     """Tables of all set-ups side by side, then of each by clutter and by family, reasons, times, and the paper's."""
     data = as_json(results)
     head = [*SETUP, "trials", "grounding", "success", "where grounded", "phrase to pose, s", "s a trial"]
-    lines = ["# Trials of language-guided grasping", "",
-             "Shares in percent, with Wilson's 95 % interval.", "", *_table_head(head)]  # fmt: skip
+    lines = [
+        "# Trials of language-guided grasping",
+        "",
+        "Shares in percent, with Wilson's 95 % interval.",
+        "",
+        *_table_head(head),
+    ]
     for group in data["setups"]:
         lines.append(_line([*group["setup"].values(), *_cells(group["all"])]))
     blank = [""] * (len(SETUP) - 1)
@@ -122,10 +138,14 @@ def markdown(results: Sequence[Result]) -> str:
 
 def _cells(row: dict) -> list[str]:
     times = row["seconds from phrase to pose"]
-    return [str(row["success"]["n"]), _share(row["grounding"]), _share(row["success"]),
-            _share(row["success where grounded"]),
-            f"{times['median']:.2f} (90 %: {times['90 %']:.2f})" if times else "",
-            f"{row['seconds a trial']:.1f}"]  # fmt: skip
+    return [
+        str(row["success"]["n"]),
+        _share(row["grounding"]),
+        _share(row["success"]),
+        _share(row["success where grounded"]),
+        f"{times['median']:.2f} (90 %: {times['90 %']:.2f})" if times else "",
+        f"{row['seconds a trial']:.1f}",
+    ]
 
 
 def _share(row: dict) -> str:

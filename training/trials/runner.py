@@ -65,8 +65,12 @@ class Setup:
     grasps: Path = Path("runs/grasps")
 
     def __post_init__(self) -> None:
-        for name, known in (("proposals", ("antipodal", "hggd", "true")), ("grounding", ("model", "image", "true")),
-                            ("negatives", ("node", "scene")), ("matching", ("node", "paper"))):  # fmt: skip
+        for name, known in (
+            ("proposals", ("antipodal", "hggd", "true")),
+            ("grounding", ("model", "image", "true")),
+            ("negatives", ("node", "scene")),
+            ("matching", ("node", "paper")),
+        ):
             if getattr(self, name) not in known:
                 raise MvtodError(f"{name} {getattr(self, name)!r}: expected one of {', '.join(known)}")
         if not 0 <= self.threshold < 1:
@@ -140,19 +144,32 @@ class Runner:
     def _blank(self, clutter: str, number: int) -> Result:
         setup, protocol = self._setup, self._setup.protocol
         return Result(
-            setup.proposals, setup.grounding, setup.negatives if setup.grounding != "true" else "", setup.matching,
-            protocol.split, protocol.wording, protocol.seed, clutter, number,
+            setup.proposals,
+            setup.grounding,
+            setup.negatives if setup.grounding != "true" else "",
+            setup.matching,
+            protocol.split,
+            protocol.wording,
+            protocol.seed,
+            clutter,
+            number,
             protocol.family(number),
-        )  # fmt: skip
+        )
 
     def _play(self, result: Result) -> Result:
         client = self._client
         planned, names, asked, pixels, attempts = self._lay(result.clutter, result.number)
         target_pixels = max((pixels[name] or -1 for name in asked.targets), default=-1)
         result = replace(
-            result, phrase=asked.phrase, targets=" ".join(asked.targets), distractors=asked.distractors,
-            objects=" ".join(names), scene_seed=planned.seed, attempts=attempts, pixels=target_pixels,
-        )  # fmt: skip
+            result,
+            phrase=asked.phrase,
+            targets=" ".join(asked.targets),
+            distractors=asked.distractors,
+            objects=" ".join(names),
+            scene_seed=planned.seed,
+            attempts=attempts,
+            pixels=target_pixels,
+        )
         if self._setup.grounding != "true" and self._setup.negatives == "scene":
             kinds = {spec.name: spec.category for spec in self._catalogue.specs}
             meant = {kinds[name] for name in asked.targets}
@@ -162,9 +179,15 @@ class Runner:
             answer = self._ask(asked, names)
         grounding = answer.grounding
         result = replace(
-            result, share=grounding.share, iou=grounding.iou, points=grounding.points, grounded=grounding.right,
-            answered=grounding.answered, candidates=len(answer.candidates), seconds_to_pose=answer.seconds,
-        )  # fmt: skip
+            result,
+            share=grounding.share,
+            iou=grounding.iou,
+            points=grounding.points,
+            grounded=grounding.right,
+            answered=grounding.answered,
+            candidates=len(answer.candidates),
+            seconds_to_pose=answer.seconds,
+        )
         status, message, executed, up, success = answer.status, answer.message, -1, set(), False
         start = time.perf_counter()
         if status is Status.OK:
@@ -175,9 +198,15 @@ class Runner:
             up, success = lifted(before, after, LIFTED), grasped(before, after, asked.targets)
         reason = why(success, grounding.right, status, up)
         return replace(
-            result, executed=executed, lifted=" ".join(sorted(up)), success=success, status=status.name,
-            reason=reason.value, message=message, seconds_pick=time.perf_counter() - start,
-        )  # fmt: skip
+            result,
+            executed=executed,
+            lifted=" ".join(sorted(up)),
+            success=success,
+            status=status.name,
+            reason=reason.value,
+            message=message,
+            seconds_pick=time.perf_counter() - start,
+        )
 
     def _lay(self, clutter: str, number: int) -> tuple[Plan, list[str], Asked, dict[str, int | None], int]:
         """A scene of which the trial's phrase can be asked: objects may fall, and hide behind each other."""
@@ -189,8 +218,10 @@ class Runner:
             pixels = self._pixels(names)
             if asked := ask(planned, protocol.wording, self._catalogue, pixels):
                 return planned, names, asked, pixels, attempt + 1
-        raise DropclipError(Status.EMPTY_SCENE, f"of {ATTEMPTS} scenes none showed an object that a phrase could mean; "
-                            "does the camera see the table?")  # fmt: skip
+        raise DropclipError(
+            Status.EMPTY_SCENE,
+            f"of {ATTEMPTS} scenes none showed an object that a phrase could mean; does the camera see the table?",
+        )
 
     def _pixels(self, names: list[str]) -> dict[str, int | None]:
         """Pixels of each object that the camera sees; None where the workcell does not say."""
@@ -242,8 +273,9 @@ class Runner:
         if found.status == Status.OK and nanoseconds(stamp) < self._fresh:
             raise DropclipError(Status.STALE_FRAME, "the grasps are of the scene before: is the camera late?")
         status = Status(found.status)
-        return _Answer(status, found.message, found.header, list(found.candidates), seconds,
-                       self._grade(asked, names, stamp))  # fmt: skip
+        return _Answer(
+            status, found.message, found.header, list(found.candidates), seconds, self._grade(asked, names, stamp)
+        )
 
     def _grade(self, asked: Asked, names: list[str], stamp: Time) -> Grounding:
         """The same phrase of the same frame, grounded again, for the points that answer it: the action keeps them."""
@@ -257,7 +289,8 @@ class Runner:
             raise DropclipError(Status.NO_FRAME, f"nothing on {LABELS_TOPIC}: grounding cannot be graded without it")
         depth = self._client.newest(DEPTH_TOPIC)
         camera_from_answer = self._client.frames.lookup(
-            depth.header.frame_id, found.header.frame_id, found.header.stamp, 2.0)  # fmt: skip
+            depth.header.frame_id, found.header.frame_id, found.header.stamp, 2.0
+        )
         points = transform_points(camera_from_answer, cloud_points(found.objects[0].cloud))
         return grade_grounding(points, self._client.intrinsics(), labels, depth_image(depth), names, asked.targets)
 
@@ -274,5 +307,11 @@ class Runner:
         cloud = cloud_message(depth.header, points, np.zeros((len(points), 3)), np.ones(len(points)))
         start = time.perf_counter()
         found = client.match(cloud, self._setup.top_k)
-        return _Answer(Status(found.status), found.message, found.grasps.header, list(found.candidates),
-                       time.perf_counter() - start, Grounding(1.0, 1.0, len(points), best))  # fmt: skip
+        return _Answer(
+            Status(found.status),
+            found.message,
+            found.grasps.header,
+            list(found.candidates),
+            time.perf_counter() - start,
+            Grounding(1.0, 1.0, len(points), best),
+        )

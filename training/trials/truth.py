@@ -20,9 +20,12 @@ TRIED = TrialConfig()
 
 
 def true_grasps(
-    poses: Mapping[str, np.ndarray], wanted: Collection[str], catalogue: str, cache: Path,
+    poses: Mapping[str, np.ndarray],
+    wanted: Collection[str],
+    catalogue: str,
+    cache: Path,
     gripper: str = "robotiq_2f_140",
-) -> Grasps:  # fmt: skip
+) -> Grasps:
     """Grasps in the world's frame of the `wanted` objects that held in a trial with the object alone, and hit neither
     table nor neighbours.
 
@@ -31,8 +34,9 @@ def true_grasps(
     """
     known = open_catalogue(catalogue)
     specs = {spec.name: spec for spec in known.specs}
-    placed = [PlacedObject(label, name, 1.0, 1.0, 0.0, 0.0, rows(pose)) for label, (name, pose) in
-              enumerate(poses.items(), 1)]  # fmt: skip
+    placed = [
+        PlacedObject(label, name, 1.0, 1.0, 0.0, 0.0, rows(pose)) for label, (name, pose) in enumerate(poses.items(), 1)
+    ]
     files = {}
     for name in sorted(wanted):
         try:

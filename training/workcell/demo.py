@@ -30,8 +30,9 @@ from training.workcell.cell import Cell
 from training.workcell.changes import intrinsics_of_view
 from training.workcell.pick import candidates_of, pick
 
-RULES = MatchConfig(rules=("width", "approach", "table", "target", "others", "collision"), rank="score",
-                    open_wider=0.02)  # fmt: skip
+RULES = MatchConfig(
+    rules=("width", "approach", "table", "target", "others", "collision"), rank="score", open_wider=0.02
+)
 TABLE = np.array([0.0, 0.0, 1.0, 0.0])  # plane in the world
 ABOVE = 0.006  # m over it: what is lower is the table, seen through noise
 FILM_STEP = 0.1  # s simulated, between pictures

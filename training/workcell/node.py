@@ -71,15 +71,20 @@ SETTINGS = (
     Setting("catalogue", "procedural", "Of the objects: procedural, or a folder with catalogue.json", read_only=True),
     Setting("seed", 0, "Of the first scene", 0, 2**31 - 1, read_only=True),
     Setting("clutter", "mixed", "Of the first scene", choices=("scattered", "packed", "mixed"), read_only=True),
-    Setting("split", "unseen_instance", "Objects of the first scene",
-            choices=("train", "unseen_instance", "unseen_category"), read_only=True),
+    Setting(
+        "split",
+        "unseen_instance",
+        "Objects of the first scene",
+        choices=("train", "unseen_instance", "unseen_category"),
+        read_only=True,
+    ),
     Setting("rate", 2.0, "Frames of the camera a second", 0.05, 30.0, read_only=True),
     Setting("state_rate", 10.0, "Joint states, transforms and true poses a second", 0.5, 100.0, read_only=True),
     Setting("depth_encoding", "16UC1", "Depth in whole mm or as floats in m", choices=("16UC1", "32FC1")),
     Setting("noise", True, "Depth as a sensor would give it, with noise and holes"),
     Setting("prefix", "", "Before the names of the arm's frames and joints, for a second arm", read_only=True),
     Setting("tf_timeout", 0.5, "How long a transform is waited for, s", 0.0, 10.0),
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)
@@ -111,10 +116,21 @@ class WorkcellNode(Node):
         timers = MutuallyExclusiveCallbackGroup()
         self.create_timer(1 / self._settings["rate"], self._publish_camera, timers)
         self.create_timer(1 / self._settings["state_rate"], self._publish_state, MutuallyExclusiveCallbackGroup())
-        self.create_service(ResetCell, RESET_SERVICE, self._reset, qos_profile=SERVICE_QOS,
-                            callback_group=MutuallyExclusiveCallbackGroup())  # fmt: skip
-        self._picks = ActionServer(self, Pick, PICK_ACTION, self._pick, callback_group=ReentrantCallbackGroup(),
-                                   cancel_callback=lambda _: CancelResponse.ACCEPT)  # fmt: skip
+        self.create_service(
+            ResetCell,
+            RESET_SERVICE,
+            self._reset,
+            qos_profile=SERVICE_QOS,
+            callback_group=MutuallyExclusiveCallbackGroup(),
+        )
+        self._picks = ActionServer(
+            self,
+            Pick,
+            PICK_ACTION,
+            self._pick,
+            callback_group=ReentrantCallbackGroup(),
+            cancel_callback=lambda _: CancelResponse.ACCEPT,
+        )
 
     def _make_publishers(self) -> None:
         make = self.create_publisher
@@ -154,13 +170,18 @@ class WorkcellNode(Node):
 
     def _publish_state(self) -> None:
         state, stamp, prefix = self._state, self._now(), self._settings["prefix"]
-        self._joints.publish(JointState(
-            header=Header(stamp=stamp), name=[prefix + name for name in state.joints],
-            position=[float(angle) for angle in state.joints.values()]))  # fmt: skip
+        self._joints.publish(
+            JointState(
+                header=Header(stamp=stamp),
+                name=[prefix + name for name in state.joints],
+                position=[float(angle) for angle in state.joints.values()],
+            )
+        )
         pairs = (("base_link", "tool0"), ("tool0", "gripper_tip"))
         self._tf.publish(TFMessage(transforms=[self._transform(*pair, state.frames) for pair in pairs]))
-        self._poses.publish(TFMessage(transforms=[transform_message(stamp, WORLD, name, pose)
-                                                  for name, pose in state.poses.items()]))  # fmt: skip
+        self._poses.publish(
+            TFMessage(transforms=[transform_message(stamp, WORLD, name, pose) for name, pose in state.poses.items()])
+        )
 
     def _publish_camera(self) -> None:
         """The last view, with a stamp of now; nothing while the arm moves."""
@@ -201,9 +222,15 @@ class WorkcellNode(Node):
         counts = {}
         if request.min_objects or request.max_objects:
             counts = {"min_objects": request.min_objects, "max_objects": request.max_objects}
-        response.names = self.owned(lambda: self._lay(
-            request.seed, request.clutter or "mixed", request.split or "unseen_instance", objects=list(request.objects),
-            **counts))  # fmt: skip
+        response.names = self.owned(
+            lambda: self._lay(
+                request.seed,
+                request.clutter or "mixed",
+                request.split or "unseen_instance",
+                objects=list(request.objects),
+                **counts,
+            )
+        )
         response.status, response.message = int(Status.OK), f"{len(response.names)} objects"
 
     def _lay(self, seed: int, clutter: str, split: str, **how) -> list[str]:
@@ -236,13 +263,19 @@ class WorkcellNode(Node):
             candidates, seen = self._understand(handle.request)
             done = self.owned(lambda: self._execute(handle, candidates, seen))
             timing = [StageTime(stage=name, milliseconds=1e3 * seconds) for name, seconds in done.timing.items()]
-            result = Pick.Result(status=int(done.status), message=done.message, executed=done.executed,
-                                 reasons=list(done.reasons), timing=timing)  # fmt: skip
+            result = Pick.Result(
+                status=int(done.status),
+                message=done.message,
+                executed=done.executed,
+                reasons=list(done.reasons),
+                timing=timing,
+            )
         except DropclipError as error:
             result = Pick.Result(status=int(error.status), message=error.message, executed=-1)
         finish(handle, result.status)
-        self.get_logger().info(f"pick: {Status(result.status).name}, {time.perf_counter() - start:.1f} s: "
-                               f"{result.message}")  # fmt: skip
+        self.get_logger().info(
+            f"pick: {Status(result.status).name}, {time.perf_counter() - start:.1f} s: {result.message}"
+        )
         return result
 
     def _understand(self, goal: Pick.Goal) -> tuple[list[Candidate], View | None]:
@@ -262,16 +295,21 @@ class WorkcellNode(Node):
                 q, p = pose.orientation, pose.position
                 numbers = np.array([q.x, q.y, q.z, q.w, p.x, p.y, p.z, one.grasp.width])
                 if not np.isfinite(numbers).all() or abs(np.linalg.norm(numbers[:4]) - 1) > 1e-2:
-                    raise DropclipError(Status.BAD_REQUEST, f"candidate {number}: {name} is no pose: expected finite "
-                                        "numbers and a unit quaternion")  # fmt: skip
+                    raise DropclipError(
+                        Status.BAD_REQUEST,
+                        f"candidate {number}: {name} is no pose: expected finite numbers and a unit quaternion",
+                    )
                 poses.append(world_from_goal @ pose_matrix(p, q))
             # to the micrometre: as float32 the widest opening is a little wider
             candidates.append(Candidate(*poses, opening=round(float(one.grasp.width), 6)))
         with self._lock:
             seen = self._seen.get(stamp)
         if stamp and seen is None:
-            raise DropclipError(Status.STALE_FRAME, "the candidates are of no frame that the cell still knows; ask for "
-                                "grasps again, or send stamp 0 where the scene surely is the same")  # fmt: skip
+            raise DropclipError(
+                Status.STALE_FRAME,
+                "the candidates are of no frame that the cell still knows; ask for "
+                "grasps again, or send stamp 0 where the scene surely is the same",
+            )
         return candidates, seen
 
     def _execute(self, handle: ServerGoalHandle, candidates: list[Candidate], seen: View | None) -> PickResult:
@@ -279,9 +317,13 @@ class WorkcellNode(Node):
         self._moving.set()
         self._told = self._filmed = -np.inf
         try:
-            return pick(self.cell, candidates, seen,
-                        cancelled=lambda: handle.is_cancel_requested or self._ending.is_set(),
-                        stage=lambda name: handle.publish_feedback(Pick.Feedback(stage=name)))  # fmt: skip
+            return pick(
+                self.cell,
+                candidates,
+                seen,
+                cancelled=lambda: handle.is_cancel_requested or self._ending.is_set(),
+                stage=lambda name: handle.publish_feedback(Pick.Feedback(stage=name)),
+            )
         finally:
             self._rest()
 

@@ -110,14 +110,18 @@ class _Run:
     def pick(self, candidates: Sequence[Candidate], seen: View | None) -> PickResult:
         cell, gripper, too_wide = self._cell, self._cell.config.gripper, 0
         if np.abs(cell.arm() - HOME).max() > AT_HOME:
-            return PickResult(Status.BAD_REQUEST, "the arm is not at home, from where the camera sees the whole table; "
-                              "reset the cell first")  # fmt: skip
+            return PickResult(
+                Status.BAD_REQUEST,
+                "the arm is not at home, from where the camera sees the whole table; reset the cell first",
+            )
         self._begin("look")
         now = cell.capture()
         tips = [(one.tool @ gripper.tool_from_tip([one.opening])[0])[:3, 3] for one in candidates]
         if seen is not None and changed(seen, now, tips):
-            return PickResult(Status.SCENE_CHANGED, "what stood where the gripper would go has moved since the grasps "
-                              "were computed; ask for them again")  # fmt: skip
+            return PickResult(
+                Status.SCENE_CHANGED,
+                "what stood where the gripper would go has moved since the grasps were computed; ask for them again",
+            )
         self._begin("plan")
         planner = Planner(cell.config, observed(now, cell.config))
         for index, candidate in enumerate(candidates):
@@ -137,10 +141,15 @@ class _Run:
             self.executed = index
             return self._execute(motion, candidate.opening)
         if candidates and too_wide == len(candidates):
-            return PickResult(Status.TOO_WIDE, f"the gripper cannot open wide enough for any of {len(candidates)} "
-                              "grasps; ask for grasps of this gripper")  # fmt: skip
-        return PickResult(Status.NO_PATH, f"none of {len(candidates)} grasps can be reached without collision: "
-                          + "; ".join(self.reasons))  # fmt: skip
+            return PickResult(
+                Status.TOO_WIDE,
+                f"the gripper cannot open wide enough for any of {len(candidates)} "
+                "grasps; ask for grasps of this gripper",
+            )
+        return PickResult(
+            Status.NO_PATH,
+            f"none of {len(candidates)} grasps can be reached without collision: " + "; ".join(self.reasons),
+        )
 
     def _execute(self, motion: Motion, opening: float) -> PickResult:
         cell = self._cell

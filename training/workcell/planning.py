@@ -78,8 +78,12 @@ class Planner:
         for name in LINKS:
             for geom in spec.body(name).geoms:
                 geom.margin = CLEARANCE
-        spec.worldbody.add_geom(name="table", type=mujoco.mjtGeom.mjGEOM_BOX, size=[*config.table, TABLE_THICKNESS / 2],
-                                pos=[0, 0, -TABLE_THICKNESS / 2])  # fmt: skip
+        spec.worldbody.add_geom(
+            name="table",
+            type=mujoco.mjtGeom.mjGEOM_BOX,
+            size=[*config.table, TABLE_THICKNESS / 2],
+            pos=[0, 0, -TABLE_THICKNESS / 2],
+        )
         for point in points:
             spec.worldbody.add_geom(type=mujoco.mjtGeom.mjGEOM_SPHERE, size=[RADIUS, 0, 0], pos=point)
         self._model = spec.compile()
@@ -142,8 +146,11 @@ class Planner:
 
     def _solutions(self, tool: np.ndarray, near: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Configurations at a tool pose, or at its half turn, nearest first, with that turn 4x4."""
-        found = [(nearest_turn(joints, near), turn) for turn in (np.eye(4), HALF_TURN)
-                 for joints in inverse(self._base_from_world @ tool @ turn)]  # fmt: skip
+        found = [
+            (nearest_turn(joints, near), turn)
+            for turn in (np.eye(4), HALF_TURN)
+            for joints in inverse(self._base_from_world @ tool @ turn)
+        ]
         return iter(sorted(found, key=lambda one: np.abs(one[0] - near).max()))
 
     def _line(

@@ -11,6 +11,18 @@ from training.evaluate.data.scale import OCID_VLG_SCALES, REGRAD_SCALES, scale_s
 from training.evaluate.data.scene import EvalScene, Recorded
 
 __all__ = [
-    "OCID_VLG_SCALES", "REGRAD_SCALES", "EvalScene", "MvtodScene", "PlaceQuestion", "Recorded", "load_folder",
-    "load_lerf", "load_mvtod", "load_ocid_vlg", "load_osd", "load_regrad", "scale_sweep", "scaled",
-]  # fmt: skip
+    "OCID_VLG_SCALES",
+    "REGRAD_SCALES",
+    "EvalScene",
+    "MvtodScene",
+    "PlaceQuestion",
+    "Recorded",
+    "load_folder",
+    "load_lerf",
+    "load_mvtod",
+    "load_ocid_vlg",
+    "load_osd",
+    "load_regrad",
+    "scale_sweep",
+    "scaled",
+]

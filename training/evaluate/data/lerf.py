@@ -72,8 +72,10 @@ def load_lerf(folder: str | Path, split: str = "teatime") -> list[Recorded]:
         return [_scene(split, file, *_boxed(file), camera) for file, camera in zip(files, cameras, strict=False)]
     files = sorted(polygons.glob("frame_*.json"))
     if not files:
-        raise MvtodError(f"{root}: neither {split}/keyframes.json nor label/{split}/frame_*.json; name the folder that "
-                         f"holds one of them (scenes: {', '.join(SPLITS)})")  # fmt: skip
+        raise MvtodError(
+            f"{root}: neither {split}/keyframes.json nor label/{split}/frame_*.json; name the folder that "
+            f"holds one of them (scenes: {', '.join(SPLITS)})"
+        )
     camera = _camera(polygons, root / split)
     return [_scene(split, file, *_outlined(file), camera.scaled_to) for file in files]
 
@@ -145,8 +147,10 @@ def _depth_of(file: Path) -> np.ndarray:
         raise MvtodError(f"{path} cannot be read ({error}); expected depth (H,W) float32 in metres") from error
     if (image := path.with_suffix(".png")).exists():
         return read_image(image)
-    raise MvtodError(f"{file.stem}: LERF has no depth, and {path.name} (m) or {image.name} (mm) is not beside it; "
-                     "render it from the scene's NeRF or Gaussians")  # fmt: skip
+    raise MvtodError(
+        f"{file.stem}: LERF has no depth, and {path.name} (m) or {image.name} (mm) is not beside it; "
+        "render it from the scene's NeRF or Gaussians"
+    )
 
 
 def _boxed(file: Path) -> tuple[list[Region], tuple[int, int]]:
@@ -160,8 +164,9 @@ def _boxed(file: Path) -> tuple[list[Region], tuple[int, int]]:
             regions.append(Region(str(shape["label"]), ((x0, y0), (x1, y0), (x1, y1), (x0, y1)), (x0, y0, x1, y1)))
         return regions, (int(table["imageWidth"]), int(table["imageHeight"]))
     except (KeyError, TypeError, ValueError) as error:
-        raise MvtodError(f"{file}: expected labelme's shapes (label, points), imageWidth and imageHeight ({error!r})"
-                         ) from error  # fmt: skip
+        raise MvtodError(
+            f"{file}: expected labelme's shapes (label, points), imageWidth and imageHeight ({error!r})"
+        ) from error
 
 
 def _outlined(file: Path) -> tuple[list[Region], tuple[int, int]]:
@@ -176,8 +181,9 @@ def _outlined(file: Path) -> tuple[list[Region], tuple[int, int]]:
             regions.append(Region(str(entry["category"]), tuple(map(tuple, polygon.tolist())), box))
         return regions, (int(table["info"]["width"]), int(table["info"]["height"]))
     except (KeyError, TypeError, ValueError) as error:
-        raise MvtodError(f"{file}: expected info (width, height) and objects (category, bbox, segmentation) ({error!r})"
-                         ) from error  # fmt: skip
+        raise MvtodError(
+            f"{file}: expected info (width, height) and objects (category, bbox, segmentation) ({error!r})"
+        ) from error
 
 
 def _keyframes(file: Path) -> list:
@@ -187,8 +193,9 @@ def _keyframes(file: Path) -> list:
         fields = [dict(json.loads(frame["properties"])) for frame in table["keyframes"]]
         angles = [math.radians(float(next(iter(of.values())))) for of in fields]
     except (KeyError, TypeError, ValueError, StopIteration) as error:
-        raise MvtodError(f"{file}: expected keyframes with properties [[name, field of view], ...] ({error!r})"
-                         ) from error  # fmt: skip
+        raise MvtodError(
+            f"{file}: expected keyframes with properties [[name, field of view], ...] ({error!r})"
+        ) from error
     return [partial(_pinhole, angle) for angle in angles]
 
 
@@ -204,8 +211,9 @@ def _camera(*folders: Path) -> Intrinsics:
         if (file := folder / "transforms.json").exists():
             table = read_json(file)
             try:
-                return Intrinsics(*(float(table[key]) for key in ("fl_x", "fl_y", "cx", "cy")),
-                                  int(table["w"]), int(table["h"]))  # fmt: skip
+                return Intrinsics(
+                    *(float(table[key]) for key in ("fl_x", "fl_y", "cx", "cy")), int(table["w"]), int(table["h"])
+                )
             except (KeyError, TypeError, ValueError) as error:
                 raise MvtodError(f"{file}: expected nerfstudio's fl_x, fl_y, cx, cy, w, h ({error!r})") from error
     raise MvtodError(f"{folders[0]}: the camera is not known; put k.json or nerfstudio's transforms.json there")

@@ -74,8 +74,9 @@ def _by_image(file: Path) -> dict[str, list[dict[str, Any]]]:
     for row in rows:
         name = str(row["image_filename"])
         if name.count(",") != 1 or ".." in name or name.startswith("/") or not str(row["answer"]).isdigit():
-            raise MvtodError(f'{file}: image_filename {name!r}, answer {row["answer"]!r}; expected "SEQUENCE,NAME.png" '
-                             "and a number")  # fmt: skip
+            raise MvtodError(
+                f'{file}: image_filename {name!r}, answer {row["answer"]!r}; expected "SEQUENCE,NAME.png" and a number'
+            )
         found.setdefault(str(row["image_filename"]), []).append(row)
     return found
 

@@ -31,8 +31,9 @@ def load_osd(folder: str | Path, split: str | None = None) -> list[Recorded]:
         camera = Intrinsics(k[0, 0], k[1, 1], k[0, 2], k[1, 2], index["width"], index["height"])
         rows = [(str(row["id"]), int(row["n_objects"])) for row in index["scenes"]]
     except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise MvtodError(f"{root / 'index.json'}: expected K, width, height and scenes with id, n_objects ({error})"
-                         ) from error  # fmt: skip
+        raise MvtodError(
+            f"{root / 'index.json'}: expected K, width, height and scenes with id, n_objects ({error})"
+        ) from error
     if split is not None:
         rows = [row for row in rows if row[0].startswith(split)]
     if not rows:

@@ -232,7 +232,17 @@ KINDS: dict[str, Kind] = {
     "puzzle cube": Kind(toys.puzzle_cube, ("plastic",), ("black", "white")),
 }
 HELDOUT_CATEGORIES = (
-    "teapot", "wine glass", "spatula", "jam jar", "pear", "cucumber", "tennis ball", "calculator",
-    "whisk", "eggplant", "pliers", "puzzle cube",
-)  # fmt: skip
+    "teapot",
+    "wine glass",
+    "spatula",
+    "jam jar",
+    "pear",
+    "cucumber",
+    "tennis ball",
+    "calculator",
+    "whisk",
+    "eggplant",
+    "pliers",
+    "puzzle cube",
+)
 NATURAL = {"metal": "silver", "wood": "brown"}  # the colour that a bare material has

@@ -116,17 +116,37 @@ def soda_can(canvas: Canvas, a: Attributes, rng: np.random.Generator) -> list[Pa
 
 
 FLAVOURS = {  # what is drawn for a flavour, and in which colour
-    "strawberry": ("strawberry", "red"), "orange": ("round", "orange"), "apple": ("round", "green"),
-    "grape": ("bunch", "purple"), "mango": ("round", "yellow"), "cherry": ("cherries", "red"),
-    "lemon": ("citrus", "yellow"), "lime": ("citrus", "green"), "blueberry": ("bunch", "blue"),
-    "cola": ("star", "red"), "peach": ("round", "orange"), "tomatoes": ("round", "red"),
-    "peaches": ("round", "orange"), "corn": ("grains", "yellow"), "peas": ("grains", "green"),
-    "beans": ("grains", "brown"), "tuna": ("fish", "blue"), "honey": ("drop", "orange"),
-    "chocolate": ("grains", "brown"), "fruit ring": ("rings", "red"), "oat": ("sprig", "brown"),
-    "whole": ("drop", "blue"), "chicken": ("drop", "yellow"), "beef": ("star", "brown"),
-    "shrimp": ("rings", "pink"), "vegetable": ("sprig", "green"), "lavender": ("sprig", "purple"),
-    "mint": ("sprig", "green"), "rose": ("flower", "red"), "coconut": ("round", "brown"),
-}  # fmt: skip
+    "strawberry": ("strawberry", "red"),
+    "orange": ("round", "orange"),
+    "apple": ("round", "green"),
+    "grape": ("bunch", "purple"),
+    "mango": ("round", "yellow"),
+    "cherry": ("cherries", "red"),
+    "lemon": ("citrus", "yellow"),
+    "lime": ("citrus", "green"),
+    "blueberry": ("bunch", "blue"),
+    "cola": ("star", "red"),
+    "peach": ("round", "orange"),
+    "tomatoes": ("round", "red"),
+    "peaches": ("round", "orange"),
+    "corn": ("grains", "yellow"),
+    "peas": ("grains", "green"),
+    "beans": ("grains", "brown"),
+    "tuna": ("fish", "blue"),
+    "honey": ("drop", "orange"),
+    "chocolate": ("grains", "brown"),
+    "fruit ring": ("rings", "red"),
+    "oat": ("sprig", "brown"),
+    "whole": ("drop", "blue"),
+    "chicken": ("drop", "yellow"),
+    "beef": ("star", "brown"),
+    "shrimp": ("rings", "pink"),
+    "vegetable": ("sprig", "green"),
+    "lavender": ("sprig", "purple"),
+    "mint": ("sprig", "green"),
+    "rose": ("flower", "red"),
+    "coconut": ("round", "brown"),
+}
 
 
 def food_tin(canvas: Canvas, a: Attributes, rng: np.random.Generator) -> list[Part]:

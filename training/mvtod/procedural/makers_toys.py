@@ -60,8 +60,13 @@ def rubber_duck(canvas: Canvas, a: Attributes, rng: Rng) -> list[Part]:
 def stacking_rings(canvas: Canvas, a: Attributes, rng: Rng) -> list[Part]:
     r, tube, count = rng.uniform(0.03, 0.036), rng.uniform(0.009, 0.011), int(rng.integers(3, 6))
     canvas.fill(SECOND, a["color2"], a["material"])
-    others = rng.permutation([name for name in ("red", "yellow", "green", "blue", "orange", "purple") if name not in
-                              (a["color"], a["color2"])])  # fmt: skip
+    others = rng.permutation(
+        [
+            name
+            for name in ("red", "yellow", "green", "blue", "orange", "purple")
+            if name not in (a["color"], a["color2"])
+        ]
+    )
     canvas.fill(DARK, str(others[0]), a["material"])
     canvas.fill(METAL, str(others[1]), a["material"])
     parts, z = [cylinder(r * 1.25, 0, 0.009, MAIN)], 0.009

@@ -20,12 +20,27 @@ BODY, MAIN, SECOND, DARK, METAL = range(5)
 PANELS = {"front": (0.0, 0.5), "side": (0.5, 0.75), "top": (0.75, 1.0)}  # u ranges inside BODY
 BODY_PIXELS = (SIZE, 3 * SIZE // 4)
 COLORS = {
-    "red": (205, 28, 30), "orange": (242, 125, 18), "yellow": (246, 212, 30), "green": (40, 150, 55),
-    "blue": (32, 78, 196), "purple": (122, 46, 160), "pink": (244, 130, 175), "brown": (120, 72, 36),
-    "black": (28, 28, 31), "white": (240, 240, 236), "gray": (128, 130, 134), "silver": (182, 186, 192),
-}  # fmt: skip
-PRINT = {"cream": (250, 240, 214), "leaf": (52, 128, 44), "ink": (20, 20, 24), "dough": (206, 152, 92),
-         "sky": (150, 200, 228), "lcd": (168, 186, 160)}  # fmt: skip  # for drawings, never an attribute
+    "red": (205, 28, 30),
+    "orange": (242, 125, 18),
+    "yellow": (246, 212, 30),
+    "green": (40, 150, 55),
+    "blue": (32, 78, 196),
+    "purple": (122, 46, 160),
+    "pink": (244, 130, 175),
+    "brown": (120, 72, 36),
+    "black": (28, 28, 31),
+    "white": (240, 240, 236),
+    "gray": (128, 130, 134),
+    "silver": (182, 186, 192),
+}
+PRINT = {
+    "cream": (250, 240, 214),
+    "leaf": (52, 128, 44),
+    "ink": (20, 20, 24),
+    "dough": (206, 152, 92),
+    "sky": (150, 200, 228),
+    "lcd": (168, 186, 160),
+}  # for drawings, never an attribute
 
 
 def to_atlas(uv: np.ndarray, slot: int) -> np.ndarray:
@@ -247,6 +262,17 @@ def _sprig(draw, x, y, r, color, leaf):
         draw.ellipse((x + (dx - 0.32) * r, y + (dy - 0.2) * r, x + (dx + 0.32) * r, y + (dy + 0.2) * r), fill=color)
 
 
-ICONS = {"round": _round_fruit, "strawberry": _strawberry, "bunch": _bunch, "cherries": _cherries, "citrus": _citrus,
-         "star": _star, "drop": _drop, "fish": _fish, "grains": _grains, "rings": _rings, "flower": _flower,
-         "sprig": _sprig}  # fmt: skip
+ICONS = {
+    "round": _round_fruit,
+    "strawberry": _strawberry,
+    "bunch": _bunch,
+    "cherries": _cherries,
+    "citrus": _citrus,
+    "star": _star,
+    "drop": _drop,
+    "fish": _fish,
+    "grains": _grains,
+    "rings": _rings,
+    "flower": _flower,
+    "sprig": _sprig,
+}
