@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from dropclip_ros.antipodal import sample_antipodal
+from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.draw import draw_result, draw_segments, write_ply
-from dropclip_ros.errors import DropclipError, Status
-from dropclip_ros.geometry import DEPTH_UNITS, load_frame, transform_points
-from dropclip_ros.grasps import GRIPPERS, Grasps
-from dropclip_ros.matching import MatchConfig, match_grasps
-from dropclip_ros.pipeline import NEGATIVE_MODES, FoundObject, Grounder, GroundResult, Scene
-from dropclip_ros.static_scene import open_static_scene
+from dropclip_ros.grasping.antipodal import sample_antipodal
+from dropclip_ros.grasping.grasps import GRIPPERS, Grasps
+from dropclip_ros.grasping.matching import MatchConfig, match_grasps
+from dropclip_ros.grounding.pipeline import NEGATIVE_MODES, FoundObject, Grounder, GroundResult, Scene
+from dropclip_ros.grounding.static_scene import open_static_scene
+from dropclip_ros.vision.geometry import DEPTH_UNITS, load_frame, transform_points
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dropclip_ros.geometry import Intrinsics, project
-from dropclip_ros.grasps import ROBOTIQ_2F_140, Grasps, Gripper
+from dropclip_ros.grasping.grasps import ROBOTIQ_2F_140, Grasps, Gripper
+from dropclip_ros.vision.geometry import Intrinsics, project
 
 _INK, _PAPER = "#1b1f24", "#ffffff"
 _FOUND, _NOT_FOUND = "#1a7f37", "#cf222e"

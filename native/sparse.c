@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sparse convolution on the CPU, called by dropclip_ros/native.py; the same in plain torch is in dropclip_ros/sparse.py.
+// Sparse convolution on the CPU, called by dropclip_ros/sparse/native.py; the same in plain torch is in dropclip_ros/sparse/cpu.py.
 //
 // Output-stationary: a tile of output rows stays in cache while all kernel offsets add to it, so that nothing is
 // gathered to memory or scattered from it. The innermost product holds a few rows times 16 to 64 columns in registers.

@@ -12,10 +12,10 @@ from mvtod_support import write_scenes
 
 from training.distill import DistillConfig, Source
 from training.distill.config import AugmentConfig
-from training.distill.targets import ObjectTargets, save_fused
-from training.mvtod.scene import FIRST_OBJECT_ID
-from training.mvtod.scenes import Scene
-from training.mvtod.shards import load_scenes
+from training.fusion.targets import ObjectTargets, save_fused
+from training.scenes.description import FIRST_OBJECT_ID
+from training.scenes.scene import Scene
+from training.scenes.shards import load_scenes
 
 LABELS = [FIRST_OBJECT_ID, FIRST_OBJECT_ID + 1, FIRST_OBJECT_ID + 2]
 STILL = AugmentConfig(

@@ -12,9 +12,18 @@ import numpy as np
 import open3d as o3d
 import trimesh
 
-from training.mvtod.catalogue import Catalogue, ObjectModel, ObjectSpec
-from training.mvtod.scene import FIRST_OBJECT_ID, TABLE_ID, Camera, Light, PlacedObject, SceneDescription, Surface, rows
-from training.mvtod.scenes import View, write_view
+from training.objects.catalogue import Catalogue, ObjectModel, ObjectSpec
+from training.scenes.description import (
+    FIRST_OBJECT_ID,
+    TABLE_ID,
+    Camera,
+    Light,
+    PlacedObject,
+    SceneDescription,
+    Surface,
+    rows,
+)
+from training.scenes.scene import View, write_view
 
 SIZES = {"red_box": (0.10, 0.06, 0.12), "blue_box": (0.05, 0.05, 0.08), "tin": (0.07, 0.07, 0.05)}  # m
 SHAPE = (48, 64)

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
-from dropclip_ros.geometry import Intrinsics, invert_pose
+from dropclip_ros.vision.geometry import Intrinsics, invert_pose
 from training.ovs3d.config import Ovs3dConfig
 from training.ovs3d.views import PosedViews, gather
 

@@ -23,9 +23,9 @@ from sensor_msgs.msg import CameraInfo, Image  # noqa: E402
 from std_msgs.msg import Header  # noqa: E402
 from tf2_msgs.msg import TFMessage  # noqa: E402
 
-from dropclip_ros.geometry import RgbdFrame  # noqa: E402
-from dropclip_ros.nodes.common import CAMERA_QOS, COLOR_TOPIC, DEPTH_TOPIC, INFO_TOPIC, THREADS  # noqa: E402
-from dropclip_ros.nodes.messages import camera_info_message, image_message, transform_message  # noqa: E402
+from dropclip_ros.ros.common import CAMERA_QOS, COLOR_TOPIC, DEPTH_TOPIC, INFO_TOPIC, THREADS  # noqa: E402
+from dropclip_ros.ros.messages import camera_info_message, image_message, transform_message  # noqa: E402
+from dropclip_ros.vision.geometry import RgbdFrame  # noqa: E402
 
 OPTICAL_FRAME = "camera_color_optical_frame"
 AS_IN_A7 = {
@@ -156,10 +156,10 @@ def model_folder(tmp_path_factory):
     """A model of the shipped kind with random weights: what it finds means nothing, how it answers does."""
     import torch
 
-    from dropclip_ros.encoder import EncoderConfig, MinkUNet14D
-    from dropclip_ros.errors import DropclipError
-    from dropclip_ros.text import TextEncoder
-    from dropclip_ros.weights import ModelConfig, save_model
+    from dropclip_ros.base.errors import DropclipError
+    from dropclip_ros.networks.encoder import EncoderConfig, MinkUNet14D
+    from dropclip_ros.networks.model_folder import ModelConfig, save_model
+    from dropclip_ros.networks.text import TextEncoder
 
     try:
         channels = TextEncoder().channels

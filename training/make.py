@@ -19,28 +19,28 @@ from typing import Literal
 import torch
 from safetensors.torch import load_file, save_file
 
-from dropclip_ros.encoder import MinkUNet14D
-from dropclip_ros.image import ImageTower
-from dropclip_ros.pipeline import MODEL_FOLDER
-from dropclip_ros.text import TextConfig, TextEncoder
-from dropclip_ros.weights import ModelConfig
-from training.calibrate import calibrate
-from training.crops import collect_crops, joined
+from dropclip_ros.grounding.pipeline import MODEL_FOLDER
+from dropclip_ros.networks.encoder import MinkUNet14D
+from dropclip_ros.networks.image import ImageTower
+from dropclip_ros.networks.model_folder import ModelConfig
+from dropclip_ros.networks.text import TextConfig, TextEncoder
 from training.distill import DistillConfig, Source, distill, read_config
 from training.distill.export import export, start_encoder
-from training.distill.recipes import REAL, SMALL
-from training.distill.targets import load_fused, save_fused
-from training.distill.vocabulary import embedded
+from training.evaluate.served.calibrate import calibrate
+from training.fusion.crops import collect_crops, joined
 from training.fusion.fuse import fuse_objects
+from training.fusion.image_tower import FrozenText, TowerConfig, save_tower, train_tower
+from training.fusion.phrase_features import embedded
 from training.fusion.run import Recipe as FeatureRecipe
 from training.fusion.run import digest, extract, load_view_features
+from training.fusion.targets import load_fused, save_fused
 from training.fusion.weights import ScenePrompts
-from training.image_tower import FrozenText, TowerConfig, save_tower, train_tower
-from training.language import prompts, training_vocabulary
-from training.mvtod.catalogue import PROCEDURAL, Catalogue, ObjectSpec
-from training.mvtod.procedural.objects import catalogue
-from training.mvtod.sensor import SENSORS
-from training.mvtod.shards import load_scenes
+from training.objects.catalogue import PROCEDURAL, Catalogue, ObjectSpec
+from training.objects.procedural.objects import catalogue
+from training.objects.words.language import prompts, training_vocabulary
+from training.runs.recipes import REAL, SMALL
+from training.scenes.sensor import SENSORS
+from training.scenes.shards import load_scenes
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def make_scenes(out: Path, recipe: Recipe) -> None:
             "catalogue": recipe.meshes if folder == "meshes" else PROCEDURAL,
         }
         said = [str(part) for name, value in options.items() for part in (f"--{name}", value)]
-        subprocess.run([sys.executable, "-m", "training.mvtod.cli", "generate", *said], check=True)
+        subprocess.run([sys.executable, "-m", "training.mvtod", "generate", *said], check=True)
 
 
 def make_tower(out: Path, recipe: Recipe, start_from: Path | None = None) -> None:

@@ -20,9 +20,9 @@ from rosbags.interfaces import Connection
 from rosbags.typesys import Stores, get_typestore
 from tf2_msgs.msg import TFMessage
 
-from dropclip_ros.errors import DropclipError, Status
-from dropclip_ros.nodes.common import Setting, Settings, run
-from dropclip_ros.nodes.messages import nanoseconds, time_message
+from dropclip_ros.base.errors import DropclipError, Status
+from dropclip_ros.ros.common import Setting, Settings, run
+from dropclip_ros.ros.messages import nanoseconds, time_message
 
 SETTINGS = (
     Setting("bag", "", "Folder of the rosbag2", read_only=True),

@@ -24,13 +24,12 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
+from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.draw import draw_result, write_ply
-from dropclip_ros.errors import DropclipError, Status
-from dropclip_ros.geometry import project, transform_points
-from dropclip_ros.grasps import Grasps
-from dropclip_ros.nodes.common import CAMERA_QOS, COLOR_TOPIC, GROUND_SERVICE, INFO_TOPIC, MATCH_SERVICE
-from dropclip_ros.nodes.grasp_messages import grasps_from_message
-from dropclip_ros.nodes.messages import (
+from dropclip_ros.grasping.grasps import Grasps
+from dropclip_ros.ros.common import CAMERA_QOS, COLOR_TOPIC, GROUND_SERVICE, INFO_TOPIC, MATCH_SERVICE
+from dropclip_ros.ros.grasp_messages import grasps_from_message
+from dropclip_ros.ros.messages import (
     cloud_colors,
     cloud_points,
     cloud_to_numpy,
@@ -38,8 +37,9 @@ from dropclip_ros.nodes.messages import (
     intrinsics_of,
     nanoseconds,
 )
-from dropclip_ros.nodes.tf import Frames
+from dropclip_ros.ros.tf import Frames
 from dropclip_ros.srv import Ground, MatchGrasps
+from dropclip_ros.vision.geometry import project, transform_points
 
 DEMO = Path(__file__).resolve().parents[2] / "demo"
 SIMILARITY_TOPIC = "grounding_node/similarity"

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The service `match_grasps` and the action `grasp`: which of the newest grasp proposals take hold of what a phrase
-means (appendix A.7, and the rules of dropclip_ros.matching)?
+means (appendix A.7, and the rules of dropclip_ros.grasping.matching)?
 
 With a world frame, what was seen at another time than the target is carried to it through that frame. Without one the
 camera is taken to stand still. What else stands around the target, and whether it is still where it was found, is seen
@@ -20,17 +20,15 @@ from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
 from dropclip_ros.action import Grasp
-from dropclip_ros.crop import crop_above
-from dropclip_ros.errors import DropclipError, Status
-from dropclip_ros.geometry import backproject, invert_pose, transform_points
-from dropclip_ros.grasps import Grasps
-from dropclip_ros.grippers import load_gripper
-from dropclip_ros.handoff import HandoffConfig, hand_off
-from dropclip_ros.matching import RULES, Match, MatchConfig, Surroundings, match_grasps, seen_through
+from dropclip_ros.base.errors import DropclipError, Status
+from dropclip_ros.grasping.grasps import Grasps
+from dropclip_ros.grasping.grippers import load_gripper
+from dropclip_ros.grasping.handoff import HandoffConfig, hand_off
+from dropclip_ros.grasping.matching import RULES, Match, MatchConfig, Surroundings, match_grasps, seen_through
 from dropclip_ros.msg import GraspArray, GraspCandidate
-from dropclip_ros.nodes import camera, table_settings
-from dropclip_ros.nodes.camera import Camera
-from dropclip_ros.nodes.common import (
+from dropclip_ros.ros import camera, table_settings
+from dropclip_ros.ros.camera import Camera
+from dropclip_ros.ros.common import (
     GRASP_ACTION,
     GRASPS_TOPIC,
     GROUND_SERVICE,
@@ -41,14 +39,16 @@ from dropclip_ros.nodes.common import (
     answer_errors,
     run,
 )
-from dropclip_ros.nodes.grasp_messages import candidate_messages, grasp_array_message, grasps_from_message
-from dropclip_ros.nodes.markers import grasp_markers
-from dropclip_ros.nodes.messages import cloud_points, depth_image, intrinsics_of, nanoseconds, point_message
-from dropclip_ros.nodes.stages import Stages, finish
-from dropclip_ros.nodes.table_settings import table_config
-from dropclip_ros.nodes.tf import Frames
+from dropclip_ros.ros.grasp_messages import candidate_messages, grasp_array_message, grasps_from_message
+from dropclip_ros.ros.markers import grasp_markers
+from dropclip_ros.ros.messages import cloud_points, depth_image, intrinsics_of, nanoseconds, point_message
+from dropclip_ros.ros.stages import Stages, finish
+from dropclip_ros.ros.table_settings import table_config
+from dropclip_ros.ros.tf import Frames
 from dropclip_ros.srv import Ground, MatchGrasps
-from dropclip_ros.table import find_table
+from dropclip_ros.tabletop.crop import crop_above
+from dropclip_ros.tabletop.table import find_table
+from dropclip_ros.vision.geometry import backproject, invert_pose, transform_points
 
 _DEFAULT = MatchConfig()
 _MATCHING = (

@@ -14,12 +14,12 @@ import numpy as np
 from rclpy.node import Node
 from std_msgs.msg import Float32MultiArray, Header
 
-from dropclip_ros.errors import DropclipError, Status
-from dropclip_ros.grasps import ROW_LENGTH, Grasps, load_rows
-from dropclip_ros.grippers import load_gripper
-from dropclip_ros.nodes.common import Setting, Settings, run
-from dropclip_ros.nodes.messages import time_message
-from dropclip_ros.nodes.proposer import GRIPPER, GraspPublisher
+from dropclip_ros.base.errors import DropclipError, Status
+from dropclip_ros.grasping.grasps import ROW_LENGTH, Grasps, load_rows
+from dropclip_ros.grasping.grippers import load_gripper
+from dropclip_ros.ros.common import Setting, Settings, run
+from dropclip_ros.ros.messages import time_message
+from dropclip_ros.ros.proposer import GRIPPER, GraspPublisher
 
 TOPIC = "grasp_rows"
 SETTINGS = (

@@ -21,12 +21,11 @@ from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
-from dropclip_ros.errors import DropclipError, Status
-from dropclip_ros.geometry import invert_pose, transform_points
+from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.msg import FoundObject, StageTime
-from dropclip_ros.nodes import camera, table_settings
-from dropclip_ros.nodes.camera import Camera, CapturedFrame
-from dropclip_ros.nodes.common import (
+from dropclip_ros.ros import camera, table_settings
+from dropclip_ros.ros.camera import Camera, CapturedFrame
+from dropclip_ros.ros.common import (
     GROUND_SERVICE,
     SERVICE_QOS,
     TABLE_FRAME,
@@ -36,8 +35,8 @@ from dropclip_ros.nodes.common import (
     answer_errors,
     run,
 )
-from dropclip_ros.nodes.markers import object_markers
-from dropclip_ros.nodes.messages import (
+from dropclip_ros.ros.markers import object_markers
+from dropclip_ros.ros.messages import (
     cloud_message,
     image_message,
     nanoseconds,
@@ -46,15 +45,16 @@ from dropclip_ros.nodes.messages import (
     rgbd_frame,
     vector_message,
 )
-from dropclip_ros.nodes.table_settings import table_config
-from dropclip_ros.nodes.tf import Frames
+from dropclip_ros.ros.table_settings import table_config
+from dropclip_ros.ros.tf import Frames
 from dropclip_ros.srv import Ground
+from dropclip_ros.vision.geometry import invert_pose, transform_points
 
 if TYPE_CHECKING:
-    from dropclip_ros import pipeline
-    from dropclip_ros.geometry import RgbdFrame
-    from dropclip_ros.pipeline import Grounder, GroundResult, Scene
-    from dropclip_ros.table import Table, TableConfig
+    from dropclip_ros.grounding import pipeline
+    from dropclip_ros.grounding.pipeline import Grounder, GroundResult, Scene
+    from dropclip_ros.tabletop.table import Table, TableConfig
+    from dropclip_ros.vision.geometry import RgbdFrame
 
 MODES = {
     Ground.Request.NEGATIVES_NONE: "none",
@@ -103,7 +103,7 @@ SETTINGS = (
 
 def _check_settings(values: Mapping[str, object]) -> None:
     """ValueError or DropclipError where parameter values by name make no sense together or in themselves."""
-    from dropclip_ros.text import clean_phrase
+    from dropclip_ros.networks.text import clean_phrase
 
     table_config(values)
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", values["device"]):
@@ -143,8 +143,8 @@ class GroundingNode(Node):
 
     def _load(self) -> None:
         """In the model's thread, so that the node is there at once. Where it fails, each request tries again."""
-        from dropclip_ros.pipeline import Grounder
-        from dropclip_ros.static_scene import open_static_scene
+        from dropclip_ros.grounding.pipeline import Grounder
+        from dropclip_ros.grounding.static_scene import open_static_scene
 
         try:
             start = time.perf_counter()
@@ -163,7 +163,7 @@ class GroundingNode(Node):
 
     @answer_errors
     def _ground(self, request: Ground.Request, response: Ground.Response) -> None:
-        from dropclip_ros.text import clean_phrase
+        from dropclip_ros.networks.text import clean_phrase
 
         start = time.perf_counter()
         clean_phrase(request.query, "query")  # a request that makes no sense should cost nothing
@@ -361,7 +361,7 @@ def found_object(
 
 
 def main() -> None:
-    run(GroundingNode, imports=("open3d", "dropclip_ros.pipeline"))
+    run(GroundingNode, imports=("open3d", "dropclip_ros.grounding.pipeline"))
 
 
 if __name__ == "__main__":

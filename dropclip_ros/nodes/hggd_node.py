@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dropclip_ros.errors import DropclipError
-from dropclip_ros.geometry import Intrinsics, backproject
-from dropclip_ros.grasps import Grasps
-from dropclip_ros.grippers import load_gripper
-from dropclip_ros.nodes import proposer, table_settings
-from dropclip_ros.nodes.camera import CapturedFrame
-from dropclip_ros.nodes.common import Setting, run
-from dropclip_ros.nodes.messages import color_image, depth_image, intrinsics_of
-from dropclip_ros.nodes.proposer import Proposer
-from dropclip_ros.nodes.table_settings import table_config
-from dropclip_ros.table import find_table
+from dropclip_ros.base.errors import DropclipError
+from dropclip_ros.grasping.grasps import Grasps
+from dropclip_ros.grasping.grippers import load_gripper
+from dropclip_ros.ros import proposer, table_settings
+from dropclip_ros.ros.camera import CapturedFrame
+from dropclip_ros.ros.common import Setting, run
+from dropclip_ros.ros.messages import color_image, depth_image, intrinsics_of
+from dropclip_ros.ros.proposer import Proposer
+from dropclip_ros.ros.table_settings import table_config
+from dropclip_ros.tabletop.table import find_table
+from dropclip_ros.vision.geometry import Intrinsics, backproject
 
 if TYPE_CHECKING:
-    from dropclip_ros.hggd.config import DetectionConfig
+    from dropclip_ros.grasping.hggd.config import DetectionConfig
 
 SETTINGS = (
     Setting("weights", "", "Checkpoint with anchor, local, gamma and beta; '' for the one shipped", read_only=True),
@@ -46,7 +46,7 @@ SETTINGS = (
 
 def detection_config(values: Mapping[str, object]) -> DetectionConfig:
     """The core's configuration from parameter values by name; ValueError where they contradict each other."""
-    from dropclip_ros.hggd.config import DetectionConfig
+    from dropclip_ros.grasping.hggd.config import DetectionConfig
 
     workspace = tuple(values["workspace"])
     if len(workspace) != 6:
@@ -71,7 +71,7 @@ class HggdNode(Proposer):
     """Ends at once, with MODEL_ERROR, where its weights or its device cannot be used: nothing stands in for them."""
 
     def __init__(self, **options):
-        from dropclip_ros.hggd.detector import SHIPPED, Hggd
+        from dropclip_ros.grasping.hggd.detector import SHIPPED, Hggd
 
         super().__init__("hggd_node", SETTINGS, _check_settings, with_color=True, **options)
         weights = self._settings["weights"] or SHIPPED

@@ -10,10 +10,10 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
-from dropclip_ros.errors import DropclipError, Status
-from dropclip_ros.geometry import DEPTH_UNITS, Intrinsics, load_frame
-from dropclip_ros.nodes.common import CAMERA_QOS, COLOR_TOPIC, DEPTH_TOPIC, INFO_TOPIC, Setting, Settings, run
-from dropclip_ros.nodes.messages import camera_info_message, image_message
+from dropclip_ros.base.errors import DropclipError, Status
+from dropclip_ros.ros.common import CAMERA_QOS, COLOR_TOPIC, DEPTH_TOPIC, INFO_TOPIC, Setting, Settings, run
+from dropclip_ros.ros.messages import camera_info_message, image_message
+from dropclip_ros.vision.geometry import DEPTH_UNITS, Intrinsics, load_frame
 
 SETTINGS = (
     Setting("folder", "", "Folder of the images", read_only=True),

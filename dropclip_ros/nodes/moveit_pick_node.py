@@ -37,12 +37,12 @@ from shape_msgs.msg import SolidPrimitive
 from std_msgs.msg import Header
 
 from dropclip_ros.action import Pick
-from dropclip_ros.errors import DropclipError, Status
-from dropclip_ros.nodes.common import PICK_ACTION, Setting, Settings, run
-from dropclip_ros.nodes.messages import pose_matrix, pose_message
-from dropclip_ros.nodes.pick_sequence import NoPath, pick_first
-from dropclip_ros.nodes.stages import Stages, finish
-from dropclip_ros.nodes.tf import Frames
+from dropclip_ros.base.errors import DropclipError, Status
+from dropclip_ros.ros.common import PICK_ACTION, Setting, Settings, run
+from dropclip_ros.ros.messages import pose_matrix, pose_message
+from dropclip_ros.ros.pick_sequence import NoPath, pick_first
+from dropclip_ros.ros.stages import Stages, finish
+from dropclip_ros.ros.tf import Frames
 
 OCTOMAP = "<octomap>"  # MoveIt's name for it in the collision matrix
 SETTINGS = (

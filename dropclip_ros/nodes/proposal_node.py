@@ -3,18 +3,18 @@
 
 from collections.abc import Mapping
 
-from dropclip_ros.antipodal import AntipodalConfig, sample_antipodal
-from dropclip_ros.crop import crop_above
-from dropclip_ros.geometry import backproject
-from dropclip_ros.grasps import Grasps
-from dropclip_ros.grippers import load_gripper
-from dropclip_ros.nodes import proposer, table_settings
-from dropclip_ros.nodes.camera import CapturedFrame
-from dropclip_ros.nodes.common import Setting, run
-from dropclip_ros.nodes.messages import depth_image, intrinsics_of
-from dropclip_ros.nodes.proposer import Proposer
-from dropclip_ros.nodes.table_settings import table_config
-from dropclip_ros.table import find_table
+from dropclip_ros.grasping.antipodal import AntipodalConfig, sample_antipodal
+from dropclip_ros.grasping.grasps import Grasps
+from dropclip_ros.grasping.grippers import load_gripper
+from dropclip_ros.ros import proposer, table_settings
+from dropclip_ros.ros.camera import CapturedFrame
+from dropclip_ros.ros.common import Setting, run
+from dropclip_ros.ros.messages import depth_image, intrinsics_of
+from dropclip_ros.ros.proposer import Proposer
+from dropclip_ros.ros.table_settings import table_config
+from dropclip_ros.tabletop.crop import crop_above
+from dropclip_ros.tabletop.table import find_table
+from dropclip_ros.vision.geometry import backproject
 
 SETTINGS = (
     Setting("seed", 0, "Seed of the sampler", 0, 2**31 - 1),

@@ -20,21 +20,21 @@ from typing import Any
 import numpy as np
 import tyro
 
-from dropclip_ros.pipeline import MODEL_FOLDER
-from dropclip_ros.text import TextConfig, TextEncoder
-from dropclip_ros.weights import ADAPTER
+from dropclip_ros.grounding.pipeline import MODEL_FOLDER
+from dropclip_ros.networks.model_folder import ADAPTER
+from dropclip_ros.networks.text import TextConfig, TextEncoder
 from training.distill.config import DistillConfig
 from training.distill.data import Source
 from training.distill.export import start_encoder
 from training.distill.judge import KINDS, Judge, show
-from training.distill.recipes import SMALL, read_config
-from training.distill.targets import catalogue_of, targets_of
 from training.distill.train import distill
-from training.distill.vocabulary import Vocabulary, embedded
 from training.evaluate.data.mvtod import load_mvtod
-from training.language import training_vocabulary
-from training.mvtod.files import beside
-from training.mvtod.shards import load_scenes
+from training.fusion.phrase_features import Vocabulary, embedded
+from training.fusion.targets import catalogue_of, targets_of
+from training.objects.words.language import training_vocabulary
+from training.runs.files import beside
+from training.runs.recipes import SMALL, read_config
+from training.scenes.shards import load_scenes
 
 Changes = Mapping[str, Any]  # of a recipe's fields; those of augment as "augment.NAME"
 

@@ -22,24 +22,24 @@ from typing import Annotated
 import torch
 import tyro
 
-from dropclip_ros.errors import DropclipError
-from dropclip_ros.files import load_tensors
-from dropclip_ros.text import TextConfig, TextEncoder
-from dropclip_ros.weights import ModelConfig
-from training.checkpoint import CheckpointError
+from dropclip_ros.base.errors import DropclipError
+from dropclip_ros.base.files import load_tensors
+from dropclip_ros.networks.model_folder import ModelConfig
+from dropclip_ros.networks.text import TextConfig, TextEncoder
 from training.distill.config import DistillConfig
 from training.distill.data import Source
 from training.distill.errors import DistillError
 from training.distill.export import export, start_encoder
 from training.distill.processes import leave
-from training.distill.recipes import read_config
-from training.distill.targets import catalogue_of, targets_of, tower_of_features
 from training.distill.train import Validate, distill
 from training.distill.validate import cosine_validation, evaluation, together
-from training.distill.vocabulary import Vocabulary, embedded
-from training.language import training_vocabulary
-from training.mvtod.errors import MvtodError
-from training.mvtod.shards import load_scenes
+from training.fusion.phrase_features import Vocabulary, embedded
+from training.fusion.targets import catalogue_of, targets_of, tower_of_features
+from training.objects.words.language import training_vocabulary
+from training.runs.checkpoint import CheckpointError
+from training.runs.errors import MvtodError
+from training.runs.recipes import read_config
+from training.scenes.shards import load_scenes
 
 
 @dataclass

@@ -12,9 +12,9 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from dropclip_ros.encoder import EncoderConfig
-from dropclip_ros.voxels import VoxelConfig
-from training.mvtod.sensor import SENSORS
+from dropclip_ros.networks.encoder import EncoderConfig
+from dropclip_ros.vision.voxels import VoxelConfig
+from training.scenes.sensor import SENSORS
 
 
 @dataclass(frozen=True)

@@ -19,18 +19,18 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from dropclip_ros.encoder import OFFSET_UNIT
-from dropclip_ros.geometry import invert_pose, transform_points
-from dropclip_ros.table import table_frame
-from dropclip_ros.voxels import voxelize
+from dropclip_ros.networks.encoder import OFFSET_UNIT
+from dropclip_ros.tabletop.table import table_frame
+from dropclip_ros.vision.geometry import invert_pose, transform_points
+from dropclip_ros.vision.voxels import voxelize
 from training.distill.augment import chromatic, keep_above_base, keep_thinned, remains, spatial
 from training.distill.config import DistillConfig
 from training.distill.errors import DistillError
 from training.fusion.clouds import Cloud, full_cloud, view_cloud
-from training.mvtod.errors import MvtodError
-from training.mvtod.files import beside
-from training.mvtod.scenes import Scene
-from training.mvtod.sensor import SENSORS
+from training.runs.errors import MvtodError
+from training.runs.files import beside
+from training.scenes.scene import Scene
+from training.scenes.sensor import SENSORS
 
 FEWEST_POINTS = 200  # of a cloud that is worth learning from
 TRIES = 20  # other draws where a scene cannot be read or shows nothing

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from torch import Tensor
 
-from dropclip_ros.encoder import MinkUNet14D
-from dropclip_ros.weights import ModelConfig, load_model, save_model
+from dropclip_ros.networks.encoder import MinkUNet14D
+from dropclip_ros.networks.model_folder import ModelConfig, load_model, save_model
 from training.distill.config import DistillConfig
 from training.distill.minkowski import read_minkowski
-from training.distill.recipes import write_config
-from training.mvtod.files import beside
+from training.runs.files import beside
+from training.runs.recipes import write_config
 
 RECIPE = "distill.yaml"
 CARD = "README.md"
@@ -30,7 +30,8 @@ def export(
     mean_object: Tensor | None = None,
     image_tower: Mapping[str, Tensor] | None = None,
 ) -> ModelConfig:
-    """Writes a model folder that `dropclip_ros.weights.load_model` reads; each file beside its place, then renamed.
+    """Writes a model folder that `dropclip_ros.networks.model_folder.load_model` reads; each file beside its place,
+    then renamed.
 
     data: a sentence on what it was trained on; metrics: numbers for the card, by name. Returns the configuration with
     its digests. ValueError as `save_model`.

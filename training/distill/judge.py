@@ -13,21 +13,21 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from dropclip_ros.encoder import MinkUNet14D
-from dropclip_ros.pipeline import Grounder
-from dropclip_ros.text import TextEncoder
-from dropclip_ros.voxels import VoxelConfig
-from dropclip_ros.weights import ModelConfig
+from dropclip_ros.grounding.pipeline import Grounder
+from dropclip_ros.networks.encoder import MinkUNet14D
+from dropclip_ros.networks.model_folder import ModelConfig
+from dropclip_ros.networks.text import TextEncoder
+from dropclip_ros.vision.voxels import VoxelConfig
 from training.distill.data import Targets, whole_cloud
 from training.evaluate.bench import classes
 from training.evaluate.data.mvtod import MvtodScene, specs_of
 from training.evaluate.inference import Asker, InferenceConfig
-from training.evaluate.methods import Instances, Student, rows_of_labels
+from training.evaluate.methods.methods import Instances, Student, rows_of_labels
 from training.evaluate.protocol import FeatureCloud
 from training.fusion.clouds import Cloud, view_cloud
 from training.fusion.weights import ScenePrompts
-from training.mvtod.catalogue import PROCEDURAL
-from training.mvtod.sensor import SENSORS
+from training.objects.catalogue import PROCEDURAL
+from training.scenes.sensor import SENSORS
 
 KINDS = ("view", "kinect", "full")  # a view as rendered, the same through a depth sensor, all views as one cloud
 ARGMAX = InferenceConfig("argmax", "scene")  # no threshold: nothing has to be fitted to compare networks

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from dropclip_ros.encoder import Activations, MinkUNet14D
+from dropclip_ros.networks.encoder import Activations, MinkUNet14D
 from training.distill.config import DistillConfig
 from training.distill.data import Batch
 from training.distill.processes import summed, world

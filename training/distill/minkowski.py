@@ -19,12 +19,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from dropclip_ros.encoder import PLANES, EncoderConfig, MinkUNet14D
-from dropclip_ros.errors import DropclipError
-from dropclip_ros.weights import load_model
+from dropclip_ros.base.errors import DropclipError
+from dropclip_ros.networks.encoder import PLANES, EncoderConfig, MinkUNet14D
+from dropclip_ros.networks.model_folder import load_model
 from training.distill.errors import DistillError
-from training.mvtod.errors import MvtodError
-from training.mvtod.files import beside
+from training.runs.errors import MvtodError
+from training.runs.files import beside
 
 FIRST = "conv0p1s1.kernel"  # every MinkUNet has it
 DEEPEST = 4  # dicts in dicts that are searched

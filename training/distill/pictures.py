@@ -13,12 +13,12 @@ import numpy as np
 import tyro
 from matplotlib.figure import Figure
 
-from dropclip_ros.voxels import voxelize
+from dropclip_ros.vision.voxels import voxelize
 from training.distill import augment
 from training.distill.config import AugmentConfig, DistillConfig
 from training.distill.data import table_points, voxel_labels
 from training.fusion.clouds import full_cloud, view_cloud
-from training.mvtod.shards import load_scenes
+from training.scenes.shards import load_scenes
 
 Cloud = tuple[np.ndarray, np.ndarray, np.ndarray]  # points m, colours, labels
 SEED, COLUMNS = 7, 4

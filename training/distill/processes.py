@@ -10,7 +10,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 
-from dropclip_ros.encoder import BatchNorm
+from dropclip_ros.networks.encoder import BatchNorm
 
 
 def join() -> tuple[int, int, torch.device]:

@@ -16,16 +16,16 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
-from dropclip_ros.encoder import MinkUNet14D
-from training.checkpoint import load_checkpoint, save_checkpoint
+from dropclip_ros.networks.encoder import MinkUNet14D
 from training.distill.config import DistillConfig, learning_rate
 from training.distill.data import Batch, Batches, Source
 from training.distill.errors import DistillError
-from training.distill.log import Log, Meter, profiler
 from training.distill.losses import Student
 from training.distill.processes import join, summed, synchronise, world
-from training.mvtod.files import beside
-from training.widen import widen
+from training.distill.widen import widen
+from training.runs.checkpoint import load_checkpoint, save_checkpoint
+from training.runs.files import beside
+from training.runs.log import Log, Meter, profiler
 
 Validate = Callable[[MinkUNet14D], dict[str, float]]
 

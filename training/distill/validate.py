@@ -9,19 +9,19 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from dropclip_ros.encoder import MinkUNet14D
-from dropclip_ros.pipeline import Grounder
-from dropclip_ros.text import TextEncoder
-from dropclip_ros.voxels import voxelize
-from dropclip_ros.weights import ModelConfig
+from dropclip_ros.grounding.pipeline import Grounder
+from dropclip_ros.networks.encoder import MinkUNet14D
+from dropclip_ros.networks.model_folder import ModelConfig
+from dropclip_ros.networks.text import TextEncoder
+from dropclip_ros.vision.voxels import voxelize
 from training.distill.config import DistillConfig
 from training.distill.data import Sample, Source, collate, table_points, voxel_labels
 from training.distill.train import Validate
 from training.evaluate.bench import classes
-from training.evaluate.methods import Student
+from training.evaluate.methods.methods import Student
 from training.evaluate.metrics import semantic_summary
 from training.fusion.clouds import view_cloud
-from training.mvtod.scenes import Scene
+from training.scenes.scene import Scene
 
 SCENES = 64  # of a validation split that are looked at
 

@@ -3,6 +3,6 @@
 
 import tyro
 
-from training.evaluate.quality import main
+from training.evaluate.served.quality import main
 
 tyro.cli(main)

@@ -17,8 +17,8 @@ from safetensors.numpy import load_file, save_file
 from torch.nn.functional import normalize
 from tqdm import tqdm
 
-from dropclip_ros.image import ImageTower
-from dropclip_ros.pipeline import MODEL_FOLDER, Grounder
+from dropclip_ros.grounding.pipeline import MODEL_FOLDER, Grounder
+from dropclip_ros.networks.image import ImageTower
 from training.evaluate.data.mvtod import MvtodScene, load_mvtod, specs_of
 from training.evaluate.data.scene import EvalScene
 from training.evaluate.inference import TEMPERATURES, THRESHOLDS, Answer, Asker, InferenceConfig
@@ -30,10 +30,10 @@ from training.fusion.dense import MaskClip
 from training.fusion.prompts2d import VisualPrompt
 from training.fusion.run import Recipe, ViewFeatures, digest, extract, features_path, load_view_features, tower_of
 from training.fusion.weights import ScenePrompts
-from training.mvtod.catalogue import PROCEDURAL
-from training.mvtod.files import beside
-from training.mvtod.phrases import FAMILIES
-from training.mvtod.scenes import View
+from training.objects.catalogue import PROCEDURAL
+from training.objects.words.phrases import FAMILIES
+from training.runs.files import beside
+from training.scenes.scene import View
 
 COSINES = tuple(np.linspace(-0.1, 0.7, 33).tolist())  # of cosines, where there are no negatives
 Classes = Callable[[], tuple[np.ndarray, np.ndarray]]  # IoU and accuracy (n,) of a scene's classes, where asked for
@@ -48,7 +48,8 @@ class Bench:
     made where they lack. model: folder of encoder, text and image tower; None: the shipped one. limit: scenes of the
     split, validation: of the calibration, None: all. which: phrases that training knew, or heldout wording. voxel: m,
     of full clouds. seed: of questions and of the views that single-view methods see. workers: processes that embed.
-    exported: folder with a folder of predictions for each system that does not run here (`training.evaluate.exported`).
+    exported: folder with a folder of predictions for each system that does not run here
+    (`training.evaluate.methods.exported`).
     """
 
     scenes: Path

@@ -11,16 +11,16 @@ from typing import Literal
 
 import tyro
 
-from dropclip_ros.errors import DropclipError
-from training.checkpoint import CheckpointError
+from dropclip_ros.base.errors import DropclipError
 from training.evaluate import tables, tables_transfer
 from training.evaluate.bench import Bench
 from training.evaluate.ovs3d import evaluate
 from training.evaluate.report import Table
-from training.mvtod.errors import MvtodError
 from training.ovs3d.config import SMALL, read_config
 from training.ovs3d.errors import Ovs3dError
 from training.ovs3d.segment import load_towers
+from training.runs.checkpoint import CheckpointError
+from training.runs.errors import MvtodError
 
 
 @dataclass(frozen=True)

@@ -11,16 +11,16 @@ import numpy as np
 import torch
 from scipy.special import expit
 
-from dropclip_ros.grounding import rival_threshold
-from dropclip_ros.weights import ModelConfig
+from dropclip_ros.grounding.instances import rival_threshold
+from dropclip_ros.networks.model_folder import ModelConfig
 from training.evaluate.metrics import overlap, overlap_over, row_counts
 from training.evaluate.protocol import FeatureCloud, Prediction
 from training.evaluate.questions import Question, areas_of
 from training.fusion.clouds import Cloud
 from training.fusion.weights import ScenePrompts
-from training.mvtod.catalogue import ObjectSpec, matches
-from training.mvtod.phrases import CANONICAL_NEGATIVES
-from training.mvtod.scenes import Scene
+from training.objects.catalogue import ObjectSpec, matches
+from training.objects.words.phrases import CANONICAL_NEGATIVES
+from training.scenes.scene import Scene
 
 NEGATIVES = ("scene", "canonical", "all", "none")
 TEMPERATURES = (0.02, 0.05, 0.1, 0.2)

@@ -2,7 +2,7 @@
 """Instances by clustering features (sections 3.4, A.6.2, table 5): DBSCAN as the paper has it, and HDBSCAN.
 
 The package's own instances, patches without a border between them, need no clustering: they are the rows of
-`training.evaluate.methods.Instances` (`dropclip_ros.grounding.instance_labels`).
+`training.evaluate.methods.methods.Instances` (`dropclip_ros.grounding.instances.instance_labels`).
 """
 
 from __future__ import annotations

@@ -23,15 +23,13 @@ from scipy.spatial import cKDTree
 
 from training.evaluate.bench import Bench, classes
 from training.evaluate.data.mvtod import MvtodScene
-from training.evaluate.methods import Student
+from training.evaluate.methods.methods import Student
 from training.evaluate.metrics import summary
 from training.evaluate.protocol import FeatureCloud, Prediction
 from training.evaluate.questions import categories
 from training.evaluate.report import Table
 from training.fusion.clouds import Cloud, view_cloud
 from training.fusion.fuse import PointFusion, Weighting
-from training.mvtod.files import beside
-from training.mvtod.scene import TABLE_ID
 from training.ovs3d.config import Ovs3dConfig
 from training.ovs3d.errors import Ovs3dError
 from training.ovs3d.fit import mean_psnr, reconstruct
@@ -41,6 +39,8 @@ from training.ovs3d.learn import RayPool, learn_semantics
 from training.ovs3d.segment import Towers, class_map, guide
 from training.ovs3d.semantic import Segmentation
 from training.ovs3d.views import PosedViews
+from training.runs.files import beside
+from training.scenes.description import TABLE_ID
 
 TABLE = "tabletop"  # our text tower knows the bare word less well
 FULL = "3D-OVS"

@@ -15,10 +15,10 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from dropclip_ros.grounding import similarities
-from dropclip_ros.text import TextEncoder
+from dropclip_ros.grounding.instances import similarities
+from dropclip_ros.networks.text import TextEncoder
 from training.fusion.clouds import Cloud
-from training.mvtod.scenes import Scene
+from training.scenes.scene import Scene
 
 
 class WeightsAbsent(Exception):

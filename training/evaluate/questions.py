@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.mvtod.catalogue import ObjectSpec, matches
-from training.mvtod.phrases import ABSENT_PHRASES, FAMILIES
-from training.mvtod.scenes import Scene
-from training.mvtod.wording import describe_object
+from training.objects.catalogue import ObjectSpec, matches
+from training.objects.words.phrases import ABSENT_PHRASES, FAMILIES
+from training.objects.words.wording import describe_object
+from training.scenes.scene import Scene
 
 MIN_VISIBLE = 300  # pixels: an object that shows less is not asked for
 ABSENT_FAMILIES = ("absent", "other")

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from training.mvtod.files import beside
+from training.runs.files import beside
 
 
 @dataclass

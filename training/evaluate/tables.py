@@ -7,16 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from training.evaluate.bench import Bench, Classes, Scores, row_of, scored, slug
-from training.evaluate.exported import ExportedMaps
 from training.evaluate.inference import Answer, InferenceConfig
-from training.evaluate.methods import Ensemble, Instances, ObjectWise, PatchesOfView, PointWise, Student
+from training.evaluate.methods.exported import ExportedMaps
+from training.evaluate.methods.methods import Ensemble, Instances, ObjectWise, PatchesOfView, PointWise, Student
 from training.evaluate.paper import TABLE_2, TABLE_3, TABLE_9, TABLE_10
 from training.evaluate.protocol import Method
 from training.evaluate.report import Table
 from training.fusion.fuse import Weighting
 from training.fusion.prompts2d import TABLE_8, VisualPrompt
 from training.fusion.weights import PromptConfig
-from training.mvtod.phrases import FAMILIES
+from training.objects.words.phrases import FAMILIES
 
 REFERRING = ("mIoU", "Pr@25", "Pr@50", "Pr@75")
 SEMANTIC = ("semantic_mIoU", "semantic_mAcc25")

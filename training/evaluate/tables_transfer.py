@@ -22,11 +22,11 @@ from training.evaluate.data.osd import load_osd
 from training.evaluate.data.regrad import load_regrad
 from training.evaluate.data.scale import OCID_VLG_SCALES, REGRAD_SCALES, scale_sweep
 from training.evaluate.data.scene import EvalScene
-from training.evaluate.exported import ExportedInstances, ExportedMaps
 from training.evaluate.inference import InferenceConfig
 from training.evaluate.instances import Clustering, instances_of
-from training.evaluate.methods import Instances, PatchesOfView, Student
-from training.evaluate.methods2d import Boxes, ClipSeg, EverySam, GroundingDino, Owlv2, Sam
+from training.evaluate.methods.exported import ExportedInstances, ExportedMaps
+from training.evaluate.methods.methods import Instances, PatchesOfView, Student
+from training.evaluate.methods.methods2d import Boxes, ClipSeg, EverySam, GroundingDino, Owlv2, Sam
 from training.evaluate.metrics import Overlaps, instance_summary, localised
 from training.evaluate.paper import TABLE_4, TABLE_5, TABLE_11, TABLE_12
 from training.evaluate.protocol import Method, WeightsAbsent

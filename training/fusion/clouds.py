@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dropclip_ros.geometry import Intrinsics, backproject, transform_points
-from training.mvtod.scene import FIRST_OBJECT_ID
-from training.mvtod.scenes import Scene, View
+from dropclip_ros.vision.geometry import Intrinsics, backproject, transform_points
+from training.scenes.description import FIRST_OBJECT_ID
+from training.scenes.scene import Scene, View
 
 _BITS = 16  # of a voxel's cell along each axis: 131 m at 2 mm
 _HALF = 1 << _BITS - 1

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from training.mvtod.scenes import View
+from training.scenes.scene import View
 
 C_THR = 0.01  # m; the paper leaves its c_thr open, this is twice the edge of the encoder's voxels
 

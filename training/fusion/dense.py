@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from dropclip_ros.errors import DropclipError, Status
-from dropclip_ros.image import ImageTower
+from dropclip_ros.base.errors import DropclipError, Status
+from dropclip_ros.networks.image import ImageTower
 from training.fusion.features import autocast
 
 SHORT_SIDE = 160  # pixels; the small tower tells objects no better apart in larger images, which take longer

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch.nn.functional import normalize
 
-from dropclip_ros.image import ImageTower
-from dropclip_ros.weights import half_precision
+from dropclip_ros.networks.image import ImageTower
+from dropclip_ros.networks.model_folder import half_precision
 from training.fusion.prompts2d import VisualPrompt
-from training.mvtod.scenes import View
+from training.scenes.scene import View
 
 
 def autocast(device: torch.device, enabled: bool) -> torch.autocast:

@@ -14,7 +14,7 @@ from training.fusion.clouds import Cloud
 from training.fusion.correspond import C_THR, correspond
 from training.fusion.dense import sample
 from training.fusion.weights import PromptConfig, Queries, informativeness
-from training.mvtod.scenes import View
+from training.scenes.scene import View
 
 
 @dataclass(frozen=True)

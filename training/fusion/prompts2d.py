@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageFilter
 
-from dropclip_ros.image import EXPANSION, cut_crop
+from dropclip_ros.networks.image import EXPANSION, cut_crop
 
 KINDS = ("crop", "crop-mask", "mask-out", "mask-gray", "mask-blur")
 BACKGROUNDS = {"black": 0, "gray": 128, "white": 255}

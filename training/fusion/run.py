@@ -25,19 +25,19 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from tqdm import tqdm
 
-from dropclip_ros.errors import DropclipError
-from dropclip_ros.files import sha256_of
-from dropclip_ros.image import BATCH, ImageConfig, ImageTower
-from dropclip_ros.pipeline import MODEL_FOLDER
-from dropclip_ros.weights import IMAGE, load_config
-from training.crops import MIN_PIXELS, shown_objects
+from dropclip_ros.base.errors import DropclipError
+from dropclip_ros.base.files import sha256_of
+from dropclip_ros.grounding.pipeline import MODEL_FOLDER
+from dropclip_ros.networks.image import BATCH, ImageConfig, ImageTower
+from dropclip_ros.networks.model_folder import IMAGE, load_config
+from training.fusion.crops import MIN_PIXELS, shown_objects
 from training.fusion.features import ObjectFeatures
 from training.fusion.prompts2d import VisualPrompt
-from training.mvtod.errors import MvtodError
-from training.mvtod.files import beside
-from training.mvtod.jobs import explained, on_processes, on_ray, owned
-from training.mvtod.scenes import Scene
-from training.mvtod.shards import load_scenes
+from training.runs.errors import MvtodError
+from training.runs.files import beside
+from training.runs.jobs import explained, on_processes, on_ray, owned
+from training.scenes.scene import Scene
+from training.scenes.shards import load_scenes
 
 SCENES_A_JOB = 4  # a worker's batches go across the views and scenes of its job
 

@@ -9,10 +9,10 @@ from typing import Literal
 
 import torch
 
-from dropclip_ros.text import TextEncoder
-from training.language import object_prompts
-from training.mvtod.catalogue import ObjectSpec
-from training.mvtod.scenes import Scene
+from dropclip_ros.networks.text import TextEncoder
+from training.objects.catalogue import ObjectSpec
+from training.objects.words.language import object_prompts
+from training.scenes.scene import Scene
 
 SAME = 1 - 1e-5  # cosine of prompts that are one and the same
 

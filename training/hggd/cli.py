@@ -12,15 +12,15 @@ from typing import Annotated
 
 import tyro
 
-from training.checkpoint import CheckpointError
 from training.distill.errors import DistillError
-from training.distill.recipes import read_config
 from training.hggd.config import HggdTraining
 from training.hggd.data import Frames, with_grasps
 from training.hggd.export import export
 from training.hggd.train import train
-from training.mvtod.errors import MvtodError
-from training.mvtod.shards import load_scenes
+from training.runs.checkpoint import CheckpointError
+from training.runs.errors import MvtodError
+from training.runs.recipes import read_config
+from training.scenes.shards import load_scenes
 
 
 @dataclass

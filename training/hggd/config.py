@@ -6,8 +6,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from dropclip_ros.hggd.config import DetectionConfig, HggdConfig
-from training.mvtod.sensor import SENSORS
+from dropclip_ros.grasping.hggd.config import DetectionConfig, HggdConfig
+from training.scenes.sensor import SENSORS
 
 SMALL = HggdConfig(
     width=240,

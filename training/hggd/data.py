@@ -12,17 +12,17 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from dropclip_ros.geometry import Intrinsics, invert_pose
-from dropclip_ros.grasps import Grasps
-from dropclip_ros.hggd.inputs import View, prepare
-from training.evaluate.pipeline import view_frame
+from dropclip_ros.grasping.grasps import Grasps
+from dropclip_ros.grasping.hggd.inputs import View, prepare
+from dropclip_ros.vision.geometry import Intrinsics, invert_pose
+from training.evaluate.served.pipeline import view_frame
 from training.hggd.config import HggdTraining
 from training.hggd.targets import Labels, labels_of, spread_anchors
-from training.mvtod.errors import MvtodError
-from training.mvtod.files import beside
-from training.mvtod.scene_grasps import load_grasps
-from training.mvtod.scenes import Scene
-from training.mvtod.sensor import SENSORS
+from training.runs.errors import MvtodError
+from training.runs.files import beside
+from training.scenes.grasps.scene_grasps import load_grasps
+from training.scenes.scene import Scene
+from training.scenes.sensor import SENSORS
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ from pathlib import Path
 import yaml
 from safetensors.torch import save_file
 
-from dropclip_ros.files import sha256_of
-from dropclip_ros.hggd.checkpoint import save_networks
-from dropclip_ros.hggd.networks import HggdNetworks
+from dropclip_ros.base.files import sha256_of
+from dropclip_ros.grasping.hggd.checkpoint import save_networks
+from dropclip_ros.grasping.hggd.networks import HggdNetworks
 from training.hggd.config import HggdTraining
-from training.mvtod.files import beside
+from training.runs.files import beside
 
 CHECKPOINT, TENSORS, CONFIG, RECIPE, CARD = "hggd.pt", "hggd.safetensors", "config.json", "hggd.yaml", "README.md"
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dropclip_ros.grasps import Grasps, Gripper, height_above
-from training.mvtod.catalogue import Catalogue
-from training.mvtod.grasp_trials import TrialConfig, Trials, colliding_in_turns
-from training.mvtod.scene_grasps import resized, surface_points
-from training.mvtod.scenes import Scene
+from dropclip_ros.grasping.grasps import Grasps, Gripper, height_above
+from training.objects.catalogue import Catalogue
+from training.scenes.grasps.grasp_trials import TrialConfig, Trials, colliding_in_turns
+from training.scenes.grasps.scene_grasps import resized, surface_points
+from training.scenes.scene import Scene
 
 FREE, COLLIDES, NOTHING, SEVERAL, LOST = range(5)
 VERDICTS = ("good", "collides", "nothing between the fingers", "several objects between them", "lost in the trial")

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid, smooth_l1_loss
 
-from dropclip_ros.hggd.decode import OFFSET
-from dropclip_ros.hggd.networks import AnchorMaps
+from dropclip_ros.grasping.hggd.decode import OFFSET
+from dropclip_ros.grasping.hggd.networks import AnchorMaps
 from training.hggd.targets import Maps
 
 

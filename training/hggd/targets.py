@@ -9,10 +9,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dropclip_ros.grasps import Grasps
-from dropclip_ros.hggd.config import CELL, HggdConfig
-from dropclip_ros.hggd.decode import MAX_GAMMA, Centers, angles_of, lift, pixel_width, rotation_of
-from dropclip_ros.hggd.inputs import View
+from dropclip_ros.grasping.grasps import Grasps
+from dropclip_ros.grasping.hggd.config import CELL, HggdConfig
+from dropclip_ros.grasping.hggd.decode import MAX_GAMMA, Centers, angles_of, lift, pixel_width, rotation_of
+from dropclip_ros.grasping.hggd.inputs import View
 from training.hggd.config import HggdTraining
 
 

@@ -12,16 +12,16 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from dropclip_ros.hggd.decode import Centers, find_centers, lift, metric_width
-from dropclip_ros.hggd.inputs import View
-from dropclip_ros.hggd.networks import AnchorMaps, HggdNetworks
-from dropclip_ros.hggd.regions import fuse, regions, sample_points
-from training.checkpoint import load_checkpoint, save_checkpoint
-from training.distill.log import Log
+from dropclip_ros.grasping.hggd.decode import Centers, find_centers, lift, metric_width
+from dropclip_ros.grasping.hggd.inputs import View
+from dropclip_ros.grasping.hggd.networks import AnchorMaps, HggdNetworks
+from dropclip_ros.grasping.hggd.regions import fuse, regions, sample_points
 from training.hggd.config import HggdTraining
 from training.hggd.data import Frames, anchors_of, augmented
 from training.hggd.losses import anchor_losses, local_losses
 from training.hggd.targets import Labels, Maps, local_labels, maps_of
+from training.runs.checkpoint import load_checkpoint, save_checkpoint
+from training.runs.log import Log
 
 RARE = 0.02  # about how many of all pixels, cells and anchors are right
 FREE = {"save_every", "log_every"}  # a run may go on with others

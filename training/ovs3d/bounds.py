@@ -10,7 +10,7 @@ import torch
 from scipy.ndimage import minimum_filter
 from torch import Tensor
 
-from dropclip_ros.geometry import invert_pose, project, transform_points
+from dropclip_ros.vision.geometry import invert_pose, project, transform_points
 from training.ovs3d.errors import Ovs3dError
 from training.ovs3d.field import Field
 from training.ovs3d.views import PosedViews

@@ -24,10 +24,7 @@ import numpy as np
 import torch
 import tyro
 
-from dropclip_ros.errors import DropclipError
-from training.checkpoint import CheckpointError, load_checkpoint
-from training.mvtod.errors import MvtodError
-from training.mvtod.files import beside
+from dropclip_ros.base.errors import DropclipError
 from training.ovs3d.config import PAPER, SMALL, Ovs3dConfig, read_config, write_config
 from training.ovs3d.errors import Ovs3dError
 from training.ovs3d.export import export_cloud
@@ -40,6 +37,9 @@ from training.ovs3d.relevancy import class_phrases
 from training.ovs3d.segment import guide, load_towers
 from training.ovs3d.semantic import Segmentation, load_segmentation
 from training.ovs3d.views import PosedViews
+from training.runs.checkpoint import CheckpointError, load_checkpoint
+from training.runs.errors import MvtodError
+from training.runs.files import beside
 
 RECIPES = {"small": SMALL, "paper": PAPER}
 

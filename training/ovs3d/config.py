@@ -12,10 +12,10 @@ from pathlib import Path
 import yaml
 
 from training.distill.errors import DistillError
-from training.distill.recipes import read_config as read_fields
-from training.mvtod.files import beside
 from training.ovs3d.errors import Ovs3dError
 from training.ovs3d.semantic_config import SemanticConfig
+from training.runs.files import beside
+from training.runs.recipes import read_config as read_fields
 
 SMALL = Path(__file__).with_name("small.yaml")  # a scene in minutes on a CPU
 PAPER = Path(__file__).with_name("paper.yaml")

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from dropclip_ros.draw import write_ply
-from dropclip_ros.static_scene import PROBE, StaticScene
+from dropclip_ros.grounding.static_scene import PROBE, StaticScene
 from training.ovs3d.errors import Ovs3dError
 from training.ovs3d.render import composite, march
 from training.ovs3d.segment import SEEN, Towers

@@ -14,14 +14,14 @@ from torch import Tensor
 from torch.nn.functional import mse_loss
 from tqdm import tqdm
 
-from training.checkpoint import load_checkpoint, save_checkpoint
-from training.distill.log import Log
 from training.ovs3d.bounds import bounds_tensor, carve, check_overlap, find_range
 from training.ovs3d.config import Ovs3dConfig
 from training.ovs3d.errors import Ovs3dError
 from training.ovs3d.field import Field
 from training.ovs3d.render import Samples, candidates, composite, march, render_colour
 from training.ovs3d.views import PosedViews
+from training.runs.checkpoint import load_checkpoint, save_checkpoint
+from training.runs.log import Log
 
 # A fit may go on with others: they change nothing, or the views themselves tell.
 FREE = {"save_every", "log_every", "validate_every", "every", "width", "hold_out", "semantic"}

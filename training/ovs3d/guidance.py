@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dropclip_ros.errors import DropclipError
-from dropclip_ros.image import ImageTower
+from dropclip_ros.base.errors import DropclipError
+from dropclip_ros.networks.image import ImageTower
 from training.fusion.dense import DenseFeatures, DinoV2, MaskClip, sample
 from training.ovs3d.patches import PatchFeatures
 from training.ovs3d.relevancy import normalised

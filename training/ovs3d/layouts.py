@@ -15,12 +15,12 @@ import numpy as np
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
-from dropclip_ros.errors import DropclipError
-from dropclip_ros.geometry import Intrinsics, invert_pose
-from training.mvtod.scenes import SCENE_FILE, Folder, Scene
-from training.mvtod.shards import load_scenes
+from dropclip_ros.base.errors import DropclipError
+from dropclip_ros.vision.geometry import Intrinsics, invert_pose
 from training.ovs3d.errors import Ovs3dError
 from training.ovs3d.views import PosedViews, gather, shrunk, shrunk_depth
+from training.scenes.scene import SCENE_FILE, Folder, Scene
+from training.scenes.shards import load_scenes
 
 OPTICAL_FROM_OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])  # its cameras look along -z, with y up; its own inverse
 PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}

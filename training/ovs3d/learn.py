@@ -13,8 +13,6 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity, mse_loss, normalize
 from tqdm import tqdm
 
-from training.checkpoint import load_checkpoint, save_checkpoint
-from training.distill.log import Log
 from training.ovs3d.errors import Ovs3dError
 from training.ovs3d.field import Field
 from training.ovs3d.guidance import Guidance
@@ -24,6 +22,8 @@ from training.ovs3d.render import Samples, composite, march
 from training.ovs3d.semantic import CHUNK, Segmentation, SemanticBranch, save_segmentation
 from training.ovs3d.semantic_config import SemanticConfig
 from training.ovs3d.views import PosedViews
+from training.runs.checkpoint import load_checkpoint, save_checkpoint
+from training.runs.log import Log
 
 SOLID = 0.5  # opacity from which a ray meets something that features can be learnt for
 LOG_EVERY = 20

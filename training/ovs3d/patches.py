@@ -21,10 +21,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from dropclip_ros.image import BATCH
+from dropclip_ros.networks.image import BATCH
 from training.fusion.dense import sample
 from training.fusion.features import ObjectFeatures
-from training.mvtod.files import beside
+from training.runs.files import beside
 
 
 def patches_of(image: np.ndarray, side: float, size: int, steps: int) -> np.ndarray:

@@ -17,14 +17,14 @@ from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from dropclip_ros.draw import draw_segments
-from dropclip_ros.geometry import Intrinsics
-from training.mvtod.files import beside
+from dropclip_ros.vision.geometry import Intrinsics
 from training.ovs3d.errors import Ovs3dError
 from training.ovs3d.field import Field
 from training.ovs3d.fit import render_rays
 from training.ovs3d.segment import class_map
 from training.ovs3d.semantic import Segmentation
 from training.ovs3d.views import PosedViews
+from training.runs.files import beside
 
 UPRIGHT = 0.9  # cosine from which a world's axis is taken for up
 

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from dropclip_ros.errors import DropclipError, Status
-from dropclip_ros.text import clean_phrase
+from dropclip_ros.base.errors import DropclipError, Status
+from dropclip_ros.networks.text import clean_phrase
 
 LEAST_CLASSES = 2
 

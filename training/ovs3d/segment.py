@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dropclip_ros.image import ImageConfig, ImageTower
-from dropclip_ros.pipeline import MODEL_FOLDER
-from dropclip_ros.text import TextConfig, TextEncoder
-from dropclip_ros.weights import ADAPTER, load_config
+from dropclip_ros.grounding.pipeline import MODEL_FOLDER
+from dropclip_ros.networks.image import ImageConfig, ImageTower
+from dropclip_ros.networks.model_folder import ADAPTER, load_config
+from dropclip_ros.networks.text import TextConfig, TextEncoder
 from training.fusion.features import ObjectFeatures
 from training.fusion.run import digest, tower_of
-from training.mvtod.phrases import CANONICAL_NEGATIVES
+from training.objects.words.phrases import CANONICAL_NEGATIVES
 from training.ovs3d.guidance import Guidance, dense_model, embed_dense, warn_of_absent
 from training.ovs3d.patches import load_or_embed
 from training.ovs3d.relevancy import class_phrases

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from training.mvtod.files import beside
 from training.ovs3d.errors import Ovs3dError
 from training.ovs3d.field import Field, VectorMatrix
 from training.ovs3d.relevancy import class_distribution
 from training.ovs3d.render import Samples, composite, march
 from training.ovs3d.semantic_config import SemanticConfig
+from training.runs.files import beside
 
 CHUNK = 8192  # rays or points at a time
 

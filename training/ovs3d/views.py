@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dropclip_ros.geometry import Intrinsics, backproject, is_rigid
+from dropclip_ros.vision.geometry import Intrinsics, backproject, is_rigid
 from training.ovs3d.errors import Ovs3dError
 
 FEWEST = 3  # views, of which one may be held out

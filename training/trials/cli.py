@@ -12,11 +12,11 @@ from typing import Literal
 
 import tyro
 
-from dropclip_ros.errors import DropclipError
-from training.mvtod.catalogue import PROCEDURAL, UNSEEN_INSTANCE
-from training.mvtod.errors import MvtodError
-from training.mvtod.phrases import FAMILIES
-from training.mvtod.scene import CLUTTER
+from dropclip_ros.base.errors import DropclipError
+from training.objects.catalogue import PROCEDURAL, UNSEEN_INSTANCE
+from training.objects.words.phrases import FAMILIES
+from training.runs.errors import MvtodError
+from training.scenes.description import CLUTTER
 from training.trials.protocol import Protocol
 from training.trials.report import write_report
 

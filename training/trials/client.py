@@ -21,10 +21,9 @@ from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
 
 from dropclip_ros.action import Grasp, Pick
-from dropclip_ros.errors import DropclipError, Status
-from dropclip_ros.geometry import Intrinsics
+from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.msg import GraspArray
-from dropclip_ros.nodes.common import (
+from dropclip_ros.ros.common import (
     COLOR_TOPIC,
     DEPTH_TOPIC,
     GRASP_ACTION,
@@ -35,9 +34,10 @@ from dropclip_ros.nodes.common import (
     PICK_ACTION,
     SENSOR_QOS,
 )
-from dropclip_ros.nodes.messages import color_image, image_to_numpy, intrinsics_of, nanoseconds, pose_matrix
-from dropclip_ros.nodes.tf import Frames
+from dropclip_ros.ros.messages import color_image, image_to_numpy, intrinsics_of, nanoseconds, pose_matrix
+from dropclip_ros.ros.tf import Frames
 from dropclip_ros.srv import Ground, MatchGrasps, ResetCell
+from dropclip_ros.vision.geometry import Intrinsics
 from training.trials.protocol import Plan
 from training.workcell.topics import LABELS_TOPIC, OVERVIEW_TOPIC, POSES_TOPIC, RESET_SERVICE, WORLD
 

@@ -24,11 +24,11 @@ from ros_gz_interfaces.srv import DeleteEntity, SpawnEntity
 from sensor_msgs.msg import Image
 from tf2_msgs.msg import TFMessage
 
-from dropclip_ros.errors import DropclipError, Status
-from dropclip_ros.nodes.common import CAMERA_QOS, SENSOR_QOS, SERVICE_QOS, Setting, Settings, answer_errors, run
-from dropclip_ros.nodes.messages import color_image, image_message, pose_message
+from dropclip_ros.base.errors import DropclipError, Status
+from dropclip_ros.ros.common import CAMERA_QOS, SENSOR_QOS, SERVICE_QOS, Setting, Settings, answer_errors, run
+from dropclip_ros.ros.messages import color_image, image_message, pose_message
 from dropclip_ros.srv import ResetCell
-from training.mvtod.errors import MvtodError
+from training.runs.errors import MvtodError
 from training.trials.gazebo_models import model_sdf, write_model
 from training.workcell.cell import Cell, CellConfig
 from training.workcell.topics import LABELS_TOPIC, POSES_TOPIC, RESET_SERVICE, WORLD

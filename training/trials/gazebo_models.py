@@ -10,8 +10,8 @@ import numpy as np
 import trimesh
 from PIL import Image
 
-from training.mvtod.catalogue import ObjectModel
-from training.mvtod.files import beside
+from training.objects.catalogue import ObjectModel
+from training.runs.files import beside
 
 SDF = "1.9"
 

@@ -9,8 +9,8 @@ from enum import Enum
 
 import numpy as np
 
-from dropclip_ros.errors import Status
-from dropclip_ros.geometry import Intrinsics, project
+from dropclip_ros.base.errors import Status
+from dropclip_ros.vision.geometry import Intrinsics, project
 
 LIFTED = 0.10  # m above where it stood: grasped
 TAKEN_ALONG = 0.05  # m: too much for an object that nobody asked for

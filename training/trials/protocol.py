@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.mvtod.catalogue import PROCEDURAL, SPLITS, UNSEEN_INSTANCE, Catalogue, ObjectSpec, open_catalogue
-from training.mvtod.errors import MvtodError
-from training.mvtod.phrases import FAMILIES
-from training.mvtod.queries import scene_queries
-from training.mvtod.scene import CLUTTER
+from training.objects.catalogue import PROCEDURAL, SPLITS, UNSEEN_INSTANCE, Catalogue, ObjectSpec, open_catalogue
+from training.objects.words.phrases import FAMILIES
+from training.runs.errors import MvtodError
+from training.scenes.description import CLUTTER
+from training.scenes.queries import scene_queries
 
 MIN_VISIBLE = 300  # pixels: an object that shows less is not asked for
 DISTRACTORS = 3  # at most so many objects of the target's category

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import binomtest
 
-from training.mvtod.errors import MvtodError
-from training.mvtod.files import beside
+from training.runs.errors import MvtodError
+from training.runs.files import beside
 from training.trials.grading import Reason
 from training.trials.results import SETUP, Result, read_results
 

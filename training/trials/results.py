@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import IO, get_type_hints
 
-from training.mvtod.errors import MvtodError
+from training.runs.errors import MvtodError
 from training.trials.grading import Reason
 
 SETUP = ("proposals", "grounding", "negatives", "matching", "split", "wording")  # what is compared in a report

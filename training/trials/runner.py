@@ -14,9 +14,8 @@ import numpy as np
 from builtin_interfaces.msg import Time
 from std_msgs.msg import Header
 
-from dropclip_ros.errors import DropclipError, Status
-from dropclip_ros.geometry import transform_points
-from dropclip_ros.nodes.common import (
+from dropclip_ros.base.errors import DropclipError, Status
+from dropclip_ros.ros.common import (
     DEPTH_TOPIC,
     GRASP_ACTION,
     GRASPS_TOPIC,
@@ -24,17 +23,18 @@ from dropclip_ros.nodes.common import (
     MATCH_SERVICE,
     PICK_ACTION,
 )
-from dropclip_ros.nodes.grasp_messages import grasp_array_message
-from dropclip_ros.nodes.messages import cloud_message, cloud_points, depth_image, nanoseconds, time_message
+from dropclip_ros.ros.grasp_messages import grasp_array_message
+from dropclip_ros.ros.messages import cloud_message, cloud_points, depth_image, nanoseconds, time_message
 from dropclip_ros.srv import Ground
-from training.mvtod.catalogue import open_catalogue
-from training.mvtod.errors import MvtodError
+from dropclip_ros.vision.geometry import transform_points
+from training.objects.catalogue import open_catalogue
+from training.runs.errors import MvtodError
 from training.trials.client import GROUNDING_NODE, TrialClient
-from training.trials.film import write_gif
 from training.trials.grading import LIFTED, Grounding, Reason, grade_grounding, grasped, lifted, visible, why
 from training.trials.protocol import Asked, Plan, Protocol, ask, plan
 from training.trials.results import Result, ResultFile
 from training.trials.truth import true_grasps, true_points
+from training.workcell.film import write_gif
 from training.workcell.topics import LABELS_TOPIC, RESET_SERVICE, WORLD
 
 ATTEMPTS = 10  # scenes laid for a trial, until its phrase can be asked

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from dropclip_ros.geometry import Intrinsics, backproject
-from dropclip_ros.grasps import GRIPPERS, Grasps
-from training.mvtod.catalogue import open_catalogue
-from training.mvtod.errors import MvtodError
-from training.mvtod.grasp_trials import TrialConfig
-from training.mvtod.scene import PlacedObject, rows
-from training.mvtod.scene_grasps import object_grasps, place_on
+from dropclip_ros.grasping.grasps import GRIPPERS, Grasps
+from dropclip_ros.vision.geometry import Intrinsics, backproject
+from training.objects.catalogue import open_catalogue
+from training.runs.errors import MvtodError
+from training.scenes.description import PlacedObject, rows
+from training.scenes.grasps.grasp_trials import TrialConfig
+from training.scenes.grasps.scene_grasps import object_grasps, place_on
 
 TRIED = TrialConfig()
 

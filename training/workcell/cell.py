@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The workcell: `Cell` puts objects on the table, looks at them, and moves the arm as it is told.
 
-World frame: z up, origin on the table's surface in its middle, as in `training.mvtod.scene`. The arm stands at one side
+World frame: z up, origin on the table's surface in its middle, as in `training.scenes.description`. The arm stands at
+one side
 and the camera looks from an elevated place beside it, so that a second arm can face the first one (A.7). Metres,
 radians, seconds. Not thread-safe: call it from one thread at a time, and render from one thread only (OpenGL).
 """
@@ -15,16 +16,16 @@ import mujoco
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from dropclip_ros.grippers import GRIPPERS, Gripper
-from training.mvtod.catalogue import PROCEDURAL, SPLITS, Catalogue, ObjectModel, ObjectSpec, open_catalogue
-from training.mvtod.clutter import add_hulls, look_at, make_scene
-from training.mvtod.errors import MvtodError
-from training.mvtod.generate import draw_objects
-from training.mvtod.grasp_trials import FINGERS
-from training.mvtod.render_mujoco import FAR, add_object, furnish, labels_of_geoms
-from training.mvtod.scene import Camera, SceneConfig, SceneDescription, rows
-from training.mvtod.scenes import View
-from training.mvtod.sensor import KINECT, SensorConfig, sense
+from dropclip_ros.grasping.grippers import GRIPPERS, Gripper
+from training.objects.catalogue import PROCEDURAL, SPLITS, Catalogue, ObjectModel, ObjectSpec, open_catalogue
+from training.runs.errors import MvtodError
+from training.scenes.clutter import add_hulls, look_at, make_scene
+from training.scenes.description import Camera, SceneConfig, SceneDescription, rows
+from training.scenes.generate import draw_objects
+from training.scenes.grasps.grasp_trials import FINGERS
+from training.scenes.render_mujoco import FAR, add_object, furnish, labels_of_geoms
+from training.scenes.scene import View
+from training.scenes.sensor import KINECT, SensorConfig, sense
 from training.workcell.robot import FINGER_SPEED, GRIP_REACH, HOME, JOINTS, add_robot
 
 CONTROL = 0.01  # s between commands to the servos

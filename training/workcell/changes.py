@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dropclip_ros.geometry import Intrinsics, backproject, transform_points
-from dropclip_ros.matching import seen_through
-from training.mvtod.scenes import View
+from dropclip_ros.grasping.matching import seen_through
+from dropclip_ros.vision.geometry import Intrinsics, backproject, transform_points
+from training.scenes.scene import View
 
 NEAR = 0.06  # m from a tip: what the fingers would go around
 ABOVE = 0.005  # m over the table

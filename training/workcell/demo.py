@@ -17,17 +17,17 @@ from typing import Literal
 import numpy as np
 import tyro
 
-from dropclip_ros.antipodal import sample_antipodal
-from dropclip_ros.errors import DropclipError
-from dropclip_ros.geometry import backproject, transform_points
-from dropclip_ros.grasps import Grasps
-from dropclip_ros.matching import MatchConfig, Surroundings, match_grasps
-from training.mvtod.errors import MvtodError
-from training.mvtod.scene import FIRST_OBJECT_ID
-from training.mvtod.scenes import View
-from training.trials.film import write_gif
+from dropclip_ros.base.errors import DropclipError
+from dropclip_ros.grasping.antipodal import sample_antipodal
+from dropclip_ros.grasping.grasps import Grasps
+from dropclip_ros.grasping.matching import MatchConfig, Surroundings, match_grasps
+from dropclip_ros.vision.geometry import backproject, transform_points
+from training.runs.errors import MvtodError
+from training.scenes.description import FIRST_OBJECT_ID
+from training.scenes.scene import View
 from training.workcell.cell import Cell
 from training.workcell.changes import intrinsics_of_view
+from training.workcell.film import write_gif
 from training.workcell.pick import candidates_of, pick
 
 RULES = MatchConfig(

@@ -31,10 +31,9 @@ from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
 
 from dropclip_ros.action import Pick
-from dropclip_ros.errors import DropclipError, Status
-from dropclip_ros.geometry import invert_pose
+from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.msg import StageTime
-from dropclip_ros.nodes.common import (
+from dropclip_ros.ros.common import (
     CAMERA_QOS,
     COLOR_TOPIC,
     DEPTH_TOPIC,
@@ -46,18 +45,19 @@ from dropclip_ros.nodes.common import (
     answer_errors,
     run,
 )
-from dropclip_ros.nodes.messages import (
+from dropclip_ros.ros.messages import (
     camera_info_message,
     image_message,
     nanoseconds,
     pose_matrix,
     transform_message,
 )
-from dropclip_ros.nodes.stages import finish
-from dropclip_ros.nodes.tf import Frames
+from dropclip_ros.ros.stages import finish
+from dropclip_ros.ros.tf import Frames
 from dropclip_ros.srv import ResetCell
-from training.mvtod.errors import MvtodError
-from training.mvtod.scenes import View
+from dropclip_ros.vision.geometry import invert_pose
+from training.runs.errors import MvtodError
+from training.scenes.scene import View
 from training.workcell.cell import Cell, CellConfig
 from training.workcell.changes import intrinsics_of_view
 from training.workcell.pick import Candidate, PickResult, pick

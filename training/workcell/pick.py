@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from dropclip_ros.errors import Status
-from dropclip_ros.grasps import Grasps
-from dropclip_ros.handoff import HandoffConfig, hand_off
-from training.mvtod.scenes import View
+from dropclip_ros.base.errors import Status
+from dropclip_ros.grasping.grasps import Grasps
+from dropclip_ros.grasping.handoff import HandoffConfig, hand_off
+from training.scenes.scene import View
 from training.workcell.cell import CONTROL, Cell
 from training.workcell.changes import changed
 from training.workcell.planning import Motion, NoPath, Planner, observed

@@ -15,10 +15,10 @@ import mujoco
 import numpy as np
 from ompl import base, geometric, util
 
-from dropclip_ros.geometry import backproject, transform_points
-from training.mvtod.grasp_trials import FINGERS
-from training.mvtod.render_mujoco import TABLE_THICKNESS
-from training.mvtod.scenes import View
+from dropclip_ros.vision.geometry import backproject, transform_points
+from training.scenes.grasps.grasp_trials import FINGERS
+from training.scenes.render_mujoco import TABLE_THICKNESS
+from training.scenes.scene import View
 from training.workcell.cell import CellConfig
 from training.workcell.changes import intrinsics_of_view
 from training.workcell.kinematics import inverse, nearest_turn, within_limits

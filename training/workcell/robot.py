@@ -12,8 +12,8 @@ import mujoco
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from dropclip_ros.grippers import Gripper
-from training.mvtod.grasp_trials import FINGERS, add_hand
+from dropclip_ros.grasping.grippers import Gripper
+from training.scenes.grasps.grasp_trials import FINGERS, add_hand
 
 JOINTS = ("shoulder_pan_joint", "shoulder_lift_joint", "elbow_joint", "wrist_1_joint", "wrist_2_joint", "wrist_3_joint")
 LINKS = ("shoulder_link", "upper_arm_link", "forearm_link", "wrist_1_link", "wrist_2_link", "wrist_3_link")

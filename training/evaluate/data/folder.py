@@ -19,12 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from dropclip_ros.geometry import DEPTH_UNITS, load_frame
+from dropclip_ros.vision.geometry import DEPTH_UNITS, load_frame
 from training.evaluate.data.scene import Recorded, folder_of, make_view, read_image, read_json
 from training.evaluate.questions import Question
-from training.mvtod.errors import MvtodError
-from training.mvtod.scene import FIRST_OBJECT_ID
-from training.mvtod.scenes import View
+from training.runs.errors import MvtodError
+from training.scenes.description import FIRST_OBJECT_ID
+from training.scenes.scene import View
 
 KINDS = {  # of file -> its folder, what its name ends with beside the others, and its suffixes
     "colour": ("rgb", "_color", (".png", ".jpg", ".jpeg")),

@@ -26,12 +26,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from dropclip_ros.geometry import Intrinsics, backproject, transform_points
+from dropclip_ros.vision.geometry import Intrinsics, backproject, transform_points
 from training.evaluate.data.scene import MOST_LABELS, Recorded, folder_of, make_view, read_image, read_json
 from training.evaluate.questions import Question
-from training.mvtod.errors import MvtodError
-from training.mvtod.scene import FIRST_OBJECT_ID, TABLE_ID
-from training.mvtod.scenes import View
+from training.runs.errors import MvtodError
+from training.scenes.description import FIRST_OBJECT_ID, TABLE_ID
+from training.scenes.scene import View
 
 SPLITS = ("figurines", "ramen", "teatime", "waldo_kitchen", "bouquet")  # the scenes; table 12 is of teatime
 OTHER = FIRST_OBJECT_ID  # the label of what no phrase is about

@@ -11,11 +11,11 @@ import numpy as np
 
 from training.evaluate.data.scene import seen_questions
 from training.evaluate.questions import MIN_VISIBLE, Question, areas_of, categories, questions
-from training.mvtod.catalogue import PROCEDURAL, ObjectSpec, open_catalogue
-from training.mvtod.errors import MvtodError
-from training.mvtod.jobs import RECIPE_FILE, read_recipe
-from training.mvtod.scenes import Scene
-from training.mvtod.shards import load_scenes
+from training.objects.catalogue import PROCEDURAL, ObjectSpec, open_catalogue
+from training.runs.errors import MvtodError
+from training.runs.jobs import RECIPE_FILE, read_recipe
+from training.scenes.scene import Scene
+from training.scenes.shards import load_scenes
 
 
 @dataclass(frozen=True)

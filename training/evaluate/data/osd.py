@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from dropclip_ros.geometry import Intrinsics
+from dropclip_ros.vision.geometry import Intrinsics
 from training.evaluate.data.scene import Recorded, folder_of, make_view, read_image, read_json
-from training.mvtod.errors import MvtodError
-from training.mvtod.scene import FIRST_OBJECT_ID
-from training.mvtod.scenes import View
+from training.runs.errors import MvtodError
+from training.scenes.description import FIRST_OBJECT_ID
+from training.scenes.scene import View
 
 SPLITS = ("learn", "test")  # how its scenes' names begin
 

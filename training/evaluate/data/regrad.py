@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dropclip_ros.geometry import Intrinsics
+from dropclip_ros.vision.geometry import Intrinsics
 from training.evaluate.data.scene import (
     MOST_LABELS,
     Recorded,
@@ -28,9 +28,9 @@ from training.evaluate.data.scene import (
     relabelled,
 )
 from training.evaluate.questions import Question
-from training.mvtod.errors import MvtodError
-from training.mvtod.scene import FIRST_OBJECT_ID, TABLE_ID
-from training.mvtod.scenes import View
+from training.runs.errors import MvtodError
+from training.scenes.description import FIRST_OBJECT_ID, TABLE_ID
+from training.scenes.scene import View
 
 IMAGES = ("RGBImages", "DepthImages", "SegmentationImages")
 CATEGORIES = (  # that the paper's authors ask for; the others are furniture made small

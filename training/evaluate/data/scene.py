@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is evaluated on: scenes of any data set behind one protocol, that of `training.mvtod.scenes.Scene` and more.
+"""What is evaluated on: scenes of any data set behind one protocol, that of `training.scenes.scene.Scene` and more.
 
 A world frame has z up and its origin on the table, metres. Masks are those of MV-TOD: 0 nothing, 1 the table, 2.. the
 objects; a data set's own numbers are mapped to these. Everything is read when it is asked for.
@@ -18,14 +18,14 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image
 
-from dropclip_ros.errors import DropclipError
-from dropclip_ros.geometry import Intrinsics, backproject, decode_depth, invert_pose
-from dropclip_ros.plane import at_most, ransac_plane
-from dropclip_ros.table import TableConfig, find_table, table_frame
+from dropclip_ros.base.errors import DropclipError
+from dropclip_ros.tabletop.plane import at_most, ransac_plane
+from dropclip_ros.tabletop.table import TableConfig, find_table, table_frame
+from dropclip_ros.vision.geometry import Intrinsics, backproject, decode_depth, invert_pose
 from training.evaluate.questions import MIN_VISIBLE, Question, areas_of, categories
-from training.mvtod.errors import MvtodError
-from training.mvtod.scene import FIRST_OBJECT_ID, TABLE_ID
-from training.mvtod.scenes import View
+from training.runs.errors import MvtodError
+from training.scenes.description import FIRST_OBJECT_ID, TABLE_ID
+from training.scenes.scene import View
 
 FAR = 3.0  # m; a table is looked for up to here
 MOST_LABELS = 256 - FIRST_OBJECT_ID  # of objects in a mask

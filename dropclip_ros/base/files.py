@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Model files: read without trusting them. Nothing here unpickles."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from dropclip_ros.base.errors import DropclipError, Status
+
+
+def sha256_of(path: Path) -> str:
+    """Hex digest of a file. MODEL_ERROR where it cannot be read."""
+    digest = hashlib.sha256()
+    try:
+        with open(path, "rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise DropclipError(Status.MODEL_ERROR, f"cannot read the model file {path}: {error.strerror}") from error
+    return digest.hexdigest()
+
+
+def check_sha256(path: Path, expected: str) -> None:
+    """MODEL_ERROR where the file is missing or its digest is another."""
+    found = sha256_of(path)
+    if found != expected:
+        raise DropclipError(
+            Status.MODEL_ERROR,
+            f"{path} has SHA-256 {found}, expected {expected}: it is damaged, cut short or another version; "
+            "fetch the model again",
+        )
+
+
+def load_tensors(path: Path) -> dict[str, Tensor]:
+    """Tensors of a safetensors file, on the CPU. MODEL_ERROR where it is missing, truncated or of another format.
+
+    The file is read, not mapped: a model that is replaced in place must not change, or kill, a running node.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        return load(Path(path).read_bytes())
+    except OSError as error:
+        raise DropclipError(Status.MODEL_ERROR, f"cannot read the model file {path}: {error.strerror}") from error
+    except SafetensorError as error:
+        raise DropclipError(
+            Status.MODEL_ERROR, f"{path} is no whole safetensors file ({error}); fetch the model again"
+        ) from error
+
+
+def mismatch(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str | None:
+    """The first difference between tensors by name and those expected, in names and shapes, or one with NaN or inf."""
+    for name, tensor in expected.items():
+        if name not in state:
+            return f"tensor {name} is missing"
+        if state[name].shape != tensor.shape:
+            return f"tensor {name} has shape {tuple(state[name].shape)}, expected {tuple(tensor.shape)}"
+        if state[name].is_floating_point() and not torch.isfinite(state[name]).all():
+            return f"tensor {name} holds NaN or inf"
+    surplus = sorted(set(state) - set(expected))
+    return f"tensor {surplus[0]} is not part of it" if surplus else None

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""HGGD's weights: the published layout {anchor, local, gamma, beta}, with the shapes under `config` where they differ.
+
+Read without trusting them: torch's restricted unpickler makes tensors and plain containers, nothing else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from dropclip_ros.base.errors import DropclipError, Status
+from dropclip_ros.base.files import mismatch
+from dropclip_ros.grasping.hggd.config import HggdConfig
+from dropclip_ros.grasping.hggd.networks import HggdNetworks
+
+PARTS = ("anchor", "local", "gamma", "beta")
+
+
+def save_networks(path: str | Path, networks: HggdNetworks) -> None:
+    """Write a checkpoint that `load_networks` reads, and the published programs where the config is the default."""
+    state = {name: tensor.detach().cpu() for name, tensor in networks.state_dict().items()}
+    parts = {
+        part: {name.removeprefix(f"{part}."): tensor for name, tensor in state.items() if name.startswith(f"{part}.")}
+        for part in ("anchor", "local")
+    }
+    path = Path(path)
+    part = path.with_name(path.name + ".part")
+    torch.save(
+        parts | {"gamma": state["gamma"], "beta": state["beta"], "config": dataclasses.asdict(networks.config)}, part
+    )
+    os.replace(part, path)
+
+
+def load_networks(path: str | Path, device: str | torch.device = "cpu") -> HggdNetworks:
+    """The networks of a checkpoint, fp32, eval mode, without gradients; what else is in the file is ignored.
+
+    MODEL_ERROR where it cannot be read, is no such checkpoint, or its tensors are not those of its config.
+    """
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise DropclipError(Status.MODEL_ERROR, f"cannot read the HGGD checkpoint {path}: {error.strerror}") from error
+    except Exception as error:  # pickle, zip, key and runtime errors, by what the file is
+        raise DropclipError(
+            Status.MODEL_ERROR,
+            f"{path} is no checkpoint of tensors alone, whole and made by "
+            "torch.save; nothing else is unpickled. Fetch it again",
+        ) from error
+    state, config = _parts(found, path)
+    with torch.device("meta"):  # a config may ask for more memory than there is: compare first
+        networks = HggdNetworks(config)
+    problem = mismatch(state, networks.state_dict())
+    if problem:
+        raise DropclipError(
+            Status.MODEL_ERROR,
+            f"{path} does not hold HGGD's networks: {problem}. A checkpoint of "
+            "other shapes than the published ones needs its `config`, as save_networks writes it",
+        )
+    networks.load_state_dict(state, assign=True)
+    return networks.to(device).eval().requires_grad_(False)
+
+
+def _parts(found: object, path: str | Path) -> tuple[dict[str, Tensor], HggdConfig]:
+    """One dictionary of a checkpoint's tensors, and its config. MODEL_ERROR where it has another structure."""
+    state = {}
+    for part in PARTS:
+        value = found.get(part) if isinstance(found, Mapping) else None
+        tensors = (
+            {f"{part}.{name}": tensor for name, tensor in value.items()}
+            if isinstance(value, Mapping)
+            else {part: value}
+        )
+        if not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
+            raise DropclipError(
+                Status.MODEL_ERROR,
+                f"{path} is no HGGD checkpoint: {part!r} is not there, or no tensors; expected {', '.join(PARTS)}",
+            )
+        state |= tensors
+    try:
+        config = HggdConfig(**found.get("config", {}))
+    except (TypeError, ValueError) as error:
+        raise DropclipError(Status.MODEL_ERROR, f"{path} has a config that is none of HGGD's: {error}") from error
+    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}, config

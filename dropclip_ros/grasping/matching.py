@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which grasp proposals belong to the grounded object: the rule of the paper's robot experiments (appendix A.7), and
+rules of ours that drop grasps which cannot work. Each can be switched; benchmarks/path/matching.py measures them."""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from dropclip_ros.base.errors import DropclipError, Status
+from dropclip_ros.grasping.antipodal import AntipodalConfig, sample_antipodal
+from dropclip_ros.grasping.grasps import Grasps, colliding, height_above, openings, points_between, thin_cloud
+from dropclip_ros.grasping.grippers import ROBOTIQ_2F_140, Gripper
+from dropclip_ros.vision.geometry import Intrinsics, project, transform_points
+
+VOXEL = 0.005  # m, of the clouds that rules look at
+STEP = 0.01  # m, between openings that are tried
+BELONGS = 0.01  # m; what is seen this close to the target's points is the target's too
+STANDING = 0.008  # m above the table; what is lower is not looked at when a target is sampled: it may be the table
+# For a target alone there is time to look closely, and need to take hold of what is flat.
+DENSE = AntipodalConfig(
+    reaches=(0.008, 0.012, 0.02, 0.045), min_reach=0.006, anchors=30, turns=16, pairs=150, min_score=0.2
+)
+
+# What each rule drops, in the order in which they are applied.
+RULES = {
+    "width": "wider than the gripper opens",
+    "approach": "beyond max_tilt from straight down",
+    "table": "with the gripper in the table",
+    "target": "without the target between the fingers",
+    "others": "with another object between the fingers",
+    "collision": "with the gripper in something seen",
+}
+
+
+@dataclass(frozen=True)
+class MatchConfig:
+    """A.7: the three grasps nearest to the target's centre, the target freed of outliers (25 neighbours, 2.0).
+
+    Not in the paper: `max_distance` (m) leaves out grasps whose tip is further than that from the centre. `rules`, of
+    RULES, drop grasps: `max_tilt` is of the approach from straight down (rad), `clearance` of the gripper above the
+    table (m), `min_held` of the target's 5 mm voxels between the fingers, `max_others` the share of others' among all
+    that are between them, `max_hits` the voxels that fingers and body may meet. `rank` is "distance" (A.7), or "score":
+    score exp(-distance / `distance_scale` (m)), highest first. `open_wider` (m) opens the hand by up to so much more
+    than proposed, as far as what is seen allows: one view hides how far back an object reaches. With `sample_target`,
+    where no proposal is left, antipodal grasps are sampled on the target itself: who proposes does not know where an
+    object ends that touches another.
+    """
+
+    top_k: int = 3
+    outlier_neighbors: int = 25
+    outlier_std: float = 2.0
+    max_distance: float | None = None
+    rules: tuple[str, ...] = ()
+    max_tilt: float = 1.2
+    clearance: float = 0.0
+    min_held: int = 5
+    max_others: float = 0.3
+    max_hits: int = 2
+    rank: str = "distance"
+    distance_scale: float = 0.05
+    open_wider: float = 0.0
+    sample_target: bool = False
+
+    def __post_init__(self):
+        for name in ("top_k", "outlier_neighbors", "min_held"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"MatchConfig.{name} is {getattr(self, name)}; expected 1 or more")
+        for name in ("outlier_std", "max_distance", "max_tilt", "distance_scale"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"MatchConfig.{name} is {value}; expected above 0")
+        if not 0 <= self.max_others <= 1:
+            raise ValueError(f"MatchConfig.max_others is {self.max_others}; expected a share from 0 to 1")
+        for name in ("max_hits", "open_wider"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"MatchConfig.{name} is {getattr(self, name)}; expected 0 or more")
+        if unknown := set(self.rules) - set(RULES):
+            raise ValueError(f"MatchConfig.rules has {', '.join(sorted(unknown))}; expected of {', '.join(RULES)}")
+        if self.rank not in ("distance", "score"):
+            raise ValueError(f"MatchConfig.rank is {self.rank!r}; expected distance or score")
+
+    @property
+    def needs_surroundings(self) -> bool:
+        """Whether a rule asks where the table and other objects are."""
+        asking = {"approach", "table", "others", "collision"} & set(self.rules)
+        return self.sample_target or self.open_wider > 0 or bool(asking)
+
+
+@dataclass(frozen=True, eq=False)
+class Surroundings:
+    """What a camera saw: points (n, 3) m of all that stands on the table, the target among it, the table's plane (4,),
+    unit normal up and offset, and where the camera is (3,) m; all in the grasps' frame."""
+
+    points: np.ndarray
+    table: np.ndarray
+    camera: np.ndarray = field(default_factory=lambda: np.zeros(3))
+
+    def transformed(self, transform: np.ndarray) -> "Surroundings":
+        """The same in frame a, by a rigid a_from_this (4, 4)."""
+        table = self.table @ np.linalg.inv(transform)
+        return Surroundings(transform_points(transform, self.points), table, transform_points(transform, self.camera))
+
+
+@dataclass(frozen=True, eq=False)
+class Match:
+    """indices (K,) into the proposals, best first, and the grasps (K) themselves; widths (K,) to open the hand to, m;
+    tip_distances (K,) m; target_centre (3,) in their frame; dropped: by rule, how many near the target it dropped;
+    sampled: '', or why no proposal was left: then indices are into what was sampled on the target."""
+
+    indices: np.ndarray
+    grasps: Grasps
+    widths: np.ndarray
+    tip_distances: np.ndarray
+    target_centre: np.ndarray
+    dropped: dict[str, int] = field(default_factory=dict)
+    sampled: str = ""
+
+
+def match_grasps(
+    grasps: Grasps,
+    target_points: np.ndarray,
+    config: MatchConfig = MatchConfig(),
+    gripper: Gripper = ROBOTIQ_2F_140,
+    surroundings: Surroundings | None = None,
+) -> Match:
+    """The `top_k` grasps whose fingertips are nearest to the centre of the target points (n, 3) (A.7), or the best by
+    score and distance, of those that the rules leave; with `sample_target`, where none is left, of those sampled on the
+    target.
+
+    All in one frame, in metres; the paper uses the world frame, but the choice changes nothing, for distances stay.
+    At equal distance the better score goes first. BAD_REQUEST if the target has no finite points; NO_GRASPS if there
+    are no proposals, none within `max_distance`, or none that the rules leave; TOO_WIDE if the gripper opens wide
+    enough for none. ValueError if a rule needs surroundings and there are none.
+    """
+    if config.needs_surroundings and surroundings is None:
+        raise ValueError(
+            "rules of approach, table, others or collision, open_wider and sample_target need surroundings"
+        )
+    target = np.asarray(target_points, dtype=np.float64).reshape(-1, 3)
+    target = target[np.isfinite(target).all(axis=1)]
+    if len(target) == 0:
+        raise DropclipError(
+            Status.BAD_REQUEST,
+            "the target has no points; grasps are matched to a grounded object's "
+            "points (n, 3) in metres. Ground a query first.",
+        )
+    try:
+        return _match(grasps, target, config, gripper, surroundings)
+    except DropclipError as none_left:
+        if not config.sample_target:
+            raise
+        sampled = _sample(target, gripper, surroundings)
+        anywhere = replace(config, max_distance=None)  # on the target, as all of them are
+        try:
+            return replace(_match(sampled, target, anywhere, gripper, surroundings), sampled=none_left.message)
+        except DropclipError:
+            raise none_left from None
+
+
+def _match(
+    grasps: Grasps, target: np.ndarray, config: MatchConfig, gripper: Gripper, surroundings: Surroundings | None
+) -> Match:
+    """`match_grasps` of finite target points. NO_GRASPS or TOO_WIDE where no grasp is left."""
+    if len(grasps) == 0:
+        raise DropclipError(
+            Status.NO_GRASPS,
+            "there are no grasp proposals to match; expected at least one. Every "
+            "object may be too wide or too flat for the gripper, or the proposals' source is silent.",
+        )
+    centre = target_centre(target, config)
+    with np.errstate(over="ignore"):  # what is that far away is not near, by infinity too
+        distances = np.linalg.norm(grasps.tips() - centre, axis=1)
+    kept = np.arange(len(grasps))
+    if config.max_distance is not None:
+        kept = kept[distances <= config.max_distance]
+        if len(kept) == 0:
+            raise DropclipError(
+                Status.NO_GRASPS,
+                f"none of {len(grasps)} grasp proposals is near the target: the "
+                f"nearest fingertip is {distances.min():.3f} m from its centre, "
+                f"max_distance is {config.max_distance} m. Are both in the same frame?",
+            )
+    near, dropped = len(kept), {}
+    for rule in (rule for rule in RULES if rule in config.rules):
+        passed = _passes(rule, grasps[kept], target, config, gripper, surroundings)
+        dropped[rule], kept = int((~passed).sum()), kept[passed]
+        if len(kept) == 0:
+            counts = ", ".join(f"{count} {RULES[rule]}" for rule, count in dropped.items() if count)
+            status = Status.TOO_WIDE if dropped.get("width") == near else Status.NO_GRASPS
+            raise DropclipError(
+                status, f"none of {near} grasp proposals near the target can be used with {gripper.name}: {counts}."
+            )
+    cost = distances if config.rank == "distance" else -grasps.score * np.exp(-distances / config.distance_scale)
+    indices = kept[np.lexsort((-grasps.score[kept], cost[kept]))][: config.top_k]
+    chosen = grasps[indices]
+    widths = chosen.width
+    if config.open_wider:
+        seen = surroundings.points[thin_cloud(surroundings.points, VOXEL)]
+        widths, _ = openings(
+            chosen, seen, gripper, config.open_wider, STEP, surroundings.table, config.clearance, config.max_hits
+        )
+    return Match(indices, chosen, widths, distances[indices], centre, dropped)
+
+
+def _sample(target: np.ndarray, gripper: Gripper, surroundings: Surroundings) -> Grasps:
+    """Antipodal grasps on the target (n, 3) alone; all else that is seen is in the way."""
+    camera, others = np.asarray(surroundings.camera), surroundings.points
+    if len(others):
+        others = others[cKDTree(target).query(others)[0] > BELONGS]
+    table = surroundings.table + np.append(np.zeros(3), surroundings.table[:3] @ camera)  # seen from the camera
+    target = target[target @ surroundings.table[:3] + surroundings.table[3] > STANDING]
+    found = sample_antipodal(target - camera, DENSE, gripper, others - camera, table, np.zeros(len(target), np.int64))
+    return replace(found, translation=found.translation + camera)
+
+
+def _passes(
+    rule: str,
+    grasps: Grasps,
+    target: np.ndarray,
+    config: MatchConfig,
+    gripper: Gripper,
+    surroundings: Surroundings | None,
+) -> np.ndarray:
+    """Which grasps (N,) a rule leaves."""
+    if rule == "width":
+        return grasps.width <= gripper.max_width
+    if rule == "approach":
+        return grasps.approach @ -surroundings.table[:3] >= np.cos(config.max_tilt)
+    if rule == "table":
+        return height_above(grasps, surroundings.table, gripper) >= config.clearance
+    if rule == "collision":
+        return ~colliding(grasps, surroundings.points, gripper, VOXEL, config.max_hits)
+    target = target[thin_cloud(target, VOXEL)]
+    held = points_between(grasps, target, gripper)
+    if rule == "target":
+        return held >= config.min_held
+    seen = surroundings.points[thin_cloud(surroundings.points, VOXEL)]
+    others = points_between(grasps, seen[cKDTree(target).query(seen)[0] > BELONGS], gripper)
+    return others <= config.max_others * (held + others)
+
+
+def target_centre(points: np.ndarray, config: MatchConfig = MatchConfig()) -> np.ndarray:
+    """Mean (3,) of the points (n, 3) left by open3d's statistical outlier removal; of all, if too few to judge."""
+    if len(points) > config.outlier_neighbors:
+        import open3d as o3d  # slow to import
+
+        cloud = o3d.geometry.PointCloud(o3d.utility.Vector3dVector(points))
+        kept = cloud.remove_statistical_outlier(config.outlier_neighbors, config.outlier_std)[1]
+        points = points[kept] if kept else points
+    return points.mean(axis=0)
+
+
+def seen_through(points: np.ndarray, depth: np.ndarray, intrinsics: Intrinsics, tolerance: float = 0.015) -> float:
+    """Share of the points (n, 3), m, in the frame of a camera, behind which its later depth image (H, W) m now sees.
+
+    High where what was there has moved. Points that the image does not show, has no depth for, or shows something in
+    front of, say nothing; 0 where all are such.
+    """
+    pixels, z = project(points, intrinsics)
+    inside = (z > 0) & (pixels >= -0.5).all(axis=1) & (pixels < np.array(depth.shape[::-1]) - 0.5).all(axis=1)
+    column, row = np.round(pixels[inside]).astype(np.int64).T
+    behind = depth[row, column] - z[inside]
+    through, there = np.count_nonzero(behind > tolerance), np.count_nonzero(np.abs(behind) <= tolerance)
+    return through / (through + there) if through + there else 0.0

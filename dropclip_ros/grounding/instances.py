@@ -1,0 +1,345 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Open-vocabulary inference on a feature cloud (section 3.4): referring, semantic and instance segmentation.
+
+Everything here works on plain arrays: features (M,C) of M voxels as unit rows, phrases as unit text embeddings. Voxels
+may lie on a GPU (see `arrays`); what instances are put together from is then computed there, but for the merging.
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.sparse import coo_matrix, identity
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
+from scipy.special import expit, logit
+
+from dropclip_ros.base.arrays import Array, cast, host, library, like, sums, zeros
+
+_ROWS = 4096  # voxels that a GPU compares with all others at once
+
+
+@dataclass(frozen=True)
+class ObjectConfig:
+    """How scored voxels become objects. Lengths in metres."""
+
+    gap: float = 0.009  # voxels further apart are not one object
+    min_voxels: int = 8  # of an object
+    fragment: int = 50  # voxels: a smaller piece belongs to what is near it
+    near: float = 0.02
+    patch: float = 0.02  # size of the patches that instances are put together from
+    concave: float = 1.8  # what parts neighbouring patches, 1 being enough: sine of the angle of a concave edge,
+    offset: float = 6.0  # metres from one's middle to the other's plane,
+    unlike: float = 2.5  # 1 - cosine of their features,
+    recoloured: float = 0.4  # distance of their colours, rgb in [0, 1],
+    apart: float = 12.0  # metres between where the encoder sees the middles of their objects;
+    aided: float = 0.5  # share of concave, offset and recoloured that counts where it sees them
+    rival: float = 0.5  # see `rival_threshold`
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.rival <= 1:
+            raise ValueError(f"rival {self.rival}: expected a share in [0, 1]")
+        for name in ("gap", "patch"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} {getattr(self, name)}: expected a length over 0 m")
+        for name in ("min_voxels", "fragment"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} {getattr(self, name)}: expected at least 1")
+        if self.near < 0:
+            raise ValueError(f"near {self.near}: expected a length of 0 m or more")
+        for name in ("concave", "offset", "unlike", "recoloured", "apart", "aided"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} {getattr(self, name)}: expected a weight of 0 or more")
+
+
+def similarities(features: torch.Tensor, text: torch.Tensor, mean_object: torch.Tensor | None = None) -> torch.Tensor:
+    """Cosine of each voxel (M,C) with each phrase (K,C), above that of the average object (C,) with it: (M,K).
+
+    Some phrases are near to everything; what tells is how much nearer than to any odd object.
+    """
+    cosine = features @ text.T
+    return cosine if mean_object is None else cosine - text @ mean_object
+
+
+def referring_scores(similarity: torch.Tensor, temperature: float, null_similarity: float) -> torch.Tensor:
+    """Probability that each voxel is meant: softmax of similarity over temperature (section 3.4), (M,) in [0, 1].
+
+    similarity (M,1+K): of the query and its K negatives. To the paper's classes comes a null class of constant
+    similarity: with it all scores of a scene may be low, so that an absent object is answered NOT_FOUND.
+    """
+    null = similarity.new_full((len(similarity), 1), null_similarity)
+    return torch.softmax(torch.cat([similarity, null], dim=1) / temperature, dim=1)[:, 0]
+
+
+def rival_threshold(scores: np.ndarray, threshold: float, rival: float) -> float:
+    """The threshold for objects beside the best one: `rival` of the way from `threshold` to the best, in log-odds.
+
+    A red car answers "the red mug" better than nothing does, but not beside a red mug. Where nothing reaches the
+    threshold it stays as it is.
+    """
+    best = min(float(scores.max(initial=0.0)), 1 - 1e-6)
+    if best <= threshold:
+        return threshold
+    return float(expit(logit(threshold) + rival * (logit(best) - logit(threshold))))
+
+
+def semantic_labels(similarity: torch.Tensor, null_similarity: float) -> torch.Tensor:
+    """Nearest of K classes for each voxel, (M,K) -> (M,) in 1..K; 0 where none is nearer than the null class."""
+    best, index = similarity.max(dim=1)
+    return torch.where(best > null_similarity, index + 1, 0)
+
+
+def _neighbours(centers: Array, gap: float) -> Array:
+    """Pairs (E,2) of voxels at most `gap` apart."""
+    if library(centers) is np:
+        return cKDTree(centers).query_pairs(gap, output_type="ndarray")
+    blocks = range(0, len(centers), _ROWS)
+    return torch.cat([(_distances(centers[i : i + _ROWS], centers[i:]) <= gap).triu(1).nonzero() + i for i in blocks])
+
+
+def _nearest(points: Array, others: Array) -> Array:
+    """Which of the others (K,C) is nearest to each of the points (M,C): (M,)."""
+    if library(points) is np:
+        return cKDTree(others).query(points)[1]
+    return torch.cat([_distances(block, others).argmin(dim=1) for block in points.split(_ROWS)])
+
+
+def _distances(points: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+    """Distance of each from each, (M,K), of differences: as a product it would not tell near voxels apart."""
+    return torch.cdist(points, others, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def _components(count: int, edges: np.ndarray) -> np.ndarray:
+    """Connected component of each of `count` nodes, (count,) int."""
+    graph = coo_matrix((np.ones(len(edges), np.int8), (edges[:, 0], edges[:, 1])), shape=(count, count))
+    return connected_components(graph, directed=False)[1]
+
+
+def group_voxels(centers: np.ndarray, scores: np.ndarray, threshold: float, config: ObjectConfig) -> list[np.ndarray]:
+    """Voxels scored over the threshold, as connected objects, best mean score first; each (n,) voxel indices."""
+    chosen = np.flatnonzero(scores > threshold)
+    if len(chosen) < config.min_voxels:
+        return []
+    part = _components(len(chosen), _neighbours(centers[chosen], config.gap))
+    groups = [chosen[part == p] for p in range(part.max() + 1)]
+    groups = [group for group in groups if len(group) >= config.min_voxels]
+    return sorted(groups, key=lambda group: -scores[group].mean())
+
+
+def _adjacency(count: int, edges: Array):
+    """Sparse matrix (count,count), float64, that sums what each voxel and its neighbours have."""
+    if library(edges) is np:
+        near = coo_matrix((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(count, count)).tocsr()
+        return near + near.T + identity(count, format="csr")
+    itself = torch.arange(count, device=edges.device).expand(2, -1)
+    index = torch.cat([edges.T, edges.T.flip(0), itself], dim=1)
+    ones = torch.ones(index.shape[1], dtype=torch.float64, device=edges.device)
+    return torch.sparse_coo_tensor(index, ones, (count, count), check_invariants=False).coalesce()
+
+
+def _normals(centers: Array, edges: Array, eye: np.ndarray) -> Array:
+    """Unit normals (M,3) of the surface at each voxel, towards the eye, from neighbours and theirs (1 to 2 cm)."""
+    near, xp = _adjacency(len(centers), edges), library(centers)
+    rows, columns = np.triu_indices(3)
+    local = cast(centers - centers.mean(0), "float64")
+    total = near @ (near @ xp.column_stack([xp.ones_like(local[:, 0]), local, local[:, rows] * local[:, columns]]))
+    mean, squares = total[:, 1:4] / total[:, :1], total[:, 4:] / total[:, :1]
+    covariance = zeros(local, (len(centers), 3, 3), "float64")
+    covariance[:, rows, columns] = covariance[:, columns, rows] = squares
+    covariance -= mean[:, :, None] * mean[:, None, :]
+    normals = _thinnest(covariance)
+    return normals * xp.where(((like(normals, eye) - centers) * normals).sum(axis=1) < 0, -1.0, 1.0)[:, None]
+
+
+def _thinnest(covariance: Array) -> Array:
+    """Unit direction (M,3) of least variance of each covariance (M,3,3); any where there are several.
+
+    In closed form, a third of the time of LAPACK, which takes the matrices one by one: the least root of the
+    characteristic polynomial, and the longest cross product of two rows of what it leaves.
+    """
+    xp, diagonal = library(covariance), like(covariance, np.eye(3))
+    scale = xp.clip((covariance * diagonal).sum(axis=(1, 2)), 1e-30, None) / 3
+    deviator = covariance / scale[:, None, None] - diagonal
+    spread = xp.sqrt((deviator**2).sum(axis=(1, 2)) / 6)
+    a, b, c = (deviator[:, row] for row in range(3))
+    half = ((a * xp.cross(b, c, axis=1)).sum(axis=1) / 2) / xp.clip(spread, 1e-12, None) ** 3
+    angle = xp.arccos(xp.clip(half, -1, 1)) / 3
+    least = 2 * spread * xp.cos(angle + 2 * np.pi / 3)
+    rows = deviator - least[:, None, None] * diagonal
+    across = xp.stack([xp.cross(rows[:, i], rows[:, j], axis=1) for i, j in ((0, 1), (1, 2), (2, 0))], axis=1)
+    lengths = _length(across)
+    longest = lengths.argmax(axis=1)
+    every = like(longest, np.arange(len(longest)))
+    found, length = across[every, longest], lengths[every, longest][:, None]
+    return xp.where(length > 1e-9, found / xp.clip(length, 1e-9, None), like(covariance, [0, 0, 1]))
+
+
+def _length(vectors: Array) -> Array:
+    """Of vectors (...,3)."""
+    return library(vectors).sqrt((vectors * vectors).sum(axis=-1))
+
+
+def _patches(centers: Array, normals: Array, colors: Array, size: float) -> Array:
+    """Patch of each voxel, (M,) in 0..K-1: cells of `size` metres, moved by two rounds of k-means to follow edges."""
+    xp = library(centers)
+    described = xp.column_stack([centers / size, normals, 2 * colors])
+    cells = cast(xp.floor(centers / size), "int64")
+    cells -= xp.amin(cells, axis=0)
+    x, y, z = cells.T
+    patch = xp.unique((x * (y.max() + 1) + y) * (z.max() + 1) + z, return_inverse=True)[1]
+    for _ in range(2):
+        patch = _nearest(described, _means(described, patch))
+        patch = xp.unique(patch, return_inverse=True)[1]
+    return patch
+
+
+def _means(values: Array, index: Array) -> Array:
+    """Mean row of values (M,C) of each index (M,) in 0..K-1: (K,C), float64."""
+    counts = library(index).bincount(index)
+    return sums(values, index, len(counts)) / counts[:, None]
+
+
+def _shared_borders(patch: Array, edges: Array) -> tuple[Array, Array]:
+    """Pairs of patches that touch, (E,2), and how many pairs of voxels touch there, (E,)."""
+    xp = library(patch)
+    a, b = patch[edges].T
+    low, high, count = xp.minimum(a, b), xp.maximum(a, b), patch.max() + 1
+    keys, lengths = xp.unique((low * count + high)[low < high], return_counts=True)
+    return xp.stack([keys // count, keys % count], axis=1), lengths
+
+
+def _border_strengths(
+    pairs: Array,
+    patch: Array,
+    centers: Array,
+    normals: Array,
+    colors: Array,
+    features: torch.Tensor,
+    middles: Array | None,
+    config: ObjectConfig,
+) -> Array:
+    """How much parts each of the pairs (E,2) of patches: 0 nothing, 1 enough."""
+    xp = library(centers)
+    a, b = pairs.T
+    means = _means(xp.column_stack([centers, normals, colors]), patch)
+    middle, normal, color = means[:, :3], means[:, 3:6], means[:, 6:]
+    normal = normal / xp.clip(_length(normal), 1e-9, None)[:, None]
+    apart = middle[b] - middle[a]
+    along = apart / xp.clip(_length(apart), 1e-9, None)[:, None]
+    concave = xp.clip(((normal[a] - normal[b]) * along).sum(axis=1), 0, None)
+    offset = xp.minimum(*(abs((normal[end] * apart).sum(axis=1)) for end in (a, b)))
+    feature = pool_features(features, patch + 1)
+    alike = (feature[a] * feature[b]).sum(dim=1)
+    unlike = 1 - (host(alike) if xp is np else alike)
+    recoloured = _length(color[a] - color[b])
+    shape = config.concave * concave + config.offset * offset + config.recoloured * recoloured
+    parting = config.unlike * unlike
+    if middles is None:
+        return parting + shape
+    of_object = _means(middles, patch)
+    return parting + config.aided * shape + config.apart * _length(of_object[a] - of_object[b])
+
+
+def _merge(count: int, pairs: np.ndarray, lengths: np.ndarray, borders: np.ndarray) -> np.ndarray:
+    """Region of each of `count` patches: the weakest border under 1 falls first.
+
+    Where regions meet along several borders (E,), the mean counts, weighted by their lengths: a leak does not matter.
+    """
+    merged = []  # what was taken, and by whom
+    beside: list[dict[int, tuple[float, float]]] = [{} for _ in range(count)]  # neighbour: length, sum along it
+    weakest = []
+    for (a, b), length, border in zip(pairs.tolist(), lengths.tolist(), borders.tolist(), strict=True):
+        beside[a][b] = beside[b][a] = (length, length * border)
+        weakest.append((border, a, b, length))
+    heapq.heapify(weakest)
+    while weakest:
+        border, a, b, length = heapq.heappop(weakest)
+        if border >= 1:
+            break
+        if beside[a].get(b, (0,))[0] != length:  # one of them has merged since
+            continue
+        if len(beside[a]) < len(beside[b]):
+            a, b = b, a
+        merged.append((b, a))
+        del beside[a][b], beside[b][a]
+        for c, (more, total) in beside[b].items():
+            length, strength = beside[a].get(c, (0, 0.0))
+            length, strength = length + more, strength + total
+            beside[a][c] = beside[c][a] = (length, strength)
+            del beside[c][b]
+            heapq.heappush(weakest, (strength / length, a, c, length))
+        beside[b] = {}
+    region = np.arange(count)
+    for taken, by in reversed(merged):
+        region[taken] = region[by]
+    return region
+
+
+def instance_labels(
+    centers: Array,
+    colors: Array,
+    features: torch.Tensor,
+    eye: np.ndarray,
+    config: ObjectConfig,
+    middles: Array | None = None,
+) -> np.ndarray:
+    """Instance of each voxel, (M,) in 1..N, largest first: patches without a border between them are one object.
+
+    centers (M,3) m and colors (M,3) in [0, 1] of the voxels, eye (3,): the camera, in the frame of the centres. Objects
+    are convex more often than not, so a concave edge is a border, and so is a step, another colour or another feature.
+    middles (M,3) m: where each voxel's object has its middle, from an encoder that says so.
+    Pieces under `fragment` voxels join the nearest large one where it is `near`; the others are objects of their own,
+    but 0, no object, under `min_voxels`.
+    """
+    if len(centers) == 0:
+        return np.zeros(0, np.int64)
+    edges = _neighbours(centers, config.gap)
+    normals = _normals(centers, edges, eye)
+    patch = _patches(centers, normals, colors, config.patch)
+    pairs, lengths = _shared_borders(patch, edges)
+    borders = _border_strengths(pairs, patch, centers, normals, colors, features, middles, config)
+    centers, patch, pairs, lengths, borders = (host(of) for of in (centers, patch, pairs, lengths, borders))
+    part = _merge(int(patch.max()) + 1, pairs, lengths, borders)[patch]
+    sizes = np.bincount(part)
+    large, small = np.flatnonzero(sizes[part] >= config.fragment), np.flatnonzero(sizes[part] < config.fragment)
+    if len(large) and len(small):
+        distance, nearest = cKDTree(centers[large]).query(centers[small])
+        near = distance <= config.near
+        part[small[near]] = part[large[nearest[near]]]
+    part = np.unique(part, return_inverse=True)[1]
+    sizes = np.bincount(part)
+    order = np.argsort(-sizes, kind="stable")
+    rank = np.empty(len(sizes), np.int64)
+    rank[order] = np.arange(1, len(sizes) + 1)
+    return np.where(sizes >= config.min_voxels, rank, 0)[part]
+
+
+def pool_features(features: torch.Tensor, labels: Array) -> torch.Tensor:
+    """Mean feature, unit, of each instance 1..N of `labels` (M,), 0 being none: (M,C) -> (N,C).
+
+    What a phrase means is an object, so objects are compared with it: the noise of single voxels averages out and
+    borders are those of the instances.
+    """
+    index, count = torch.as_tensor(labels, device=features.device), int(labels.max()) if len(labels) else 0
+    total = features.new_zeros(count + 1, features.shape[1]).index_add_(0, index, features)
+    return torch.nn.functional.normalize(total[1:], dim=1)
+
+
+def oriented_box(points: np.ndarray, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Upright box of points (n,3), m: pose 4x4 in their frame, size (3,); `frame` is points_from_table 4x4.
+
+    The box stands on the table (its z is the table's normal) and is turned about it along the points' principal axis.
+    """
+    local = (points - frame[:3, 3]) @ frame[:3, :3]
+    flat = local[:, :2] - local[:, :2].mean(0)
+    (x, y) = np.linalg.eigh(flat.T @ flat)[1][:, -1]
+    turn = np.array([[x, -y, 0], [y, x, 0], [0, 0, 1]])
+    turned = local @ turn
+    low, high = turned.min(0), turned.max(0)
+    pose = np.eye(4)
+    pose[:3, :3] = frame[:3, :3] @ turn
+    pose[:3, 3] = pose[:3, :3] @ ((low + high) / 2) + frame[:3, 3]
+    return pose, high - low

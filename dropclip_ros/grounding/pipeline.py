@@ -1,0 +1,380 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From an RGB-D frame and a phrase to the objects that are meant, without ROS.
+
+grounder = Grounder.from_pretrained()
+scene = grounder.encode(load_frame("a.png", "b.png", "mm", "k.json"))
+for found in grounder.ground(scene, "the red mug").objects:
+    print(found.score, found.centre)
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cache, wraps
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from threadpoolctl import ThreadpoolController
+
+from dropclip_ros.base.arrays import Array, cast, host, indices
+from dropclip_ros.base.devices import enough_memory, usable_device
+from dropclip_ros.base.errors import DropclipError, Status
+from dropclip_ros.grounding.instances import (
+    ObjectConfig,
+    group_voxels,
+    instance_labels,
+    oriented_box,
+    pool_features,
+    referring_scores,
+    rival_threshold,
+    semantic_labels,
+    similarities,
+)
+from dropclip_ros.networks.encoder import OFFSET_UNIT, Activations
+from dropclip_ros.networks.image import ImageTower
+from dropclip_ros.networks.model_folder import ADAPTER, IMAGE, ModelConfig, load_model
+from dropclip_ros.networks.text import TextEncoder, clean_phrase
+from dropclip_ros.tabletop.crop import crop_above
+from dropclip_ros.tabletop.table import Table, TableConfig, find_table
+from dropclip_ros.vision.geometry import Intrinsics, RgbdFrame, backproject, invert_pose, transform_points
+from dropclip_ros.vision.voxels import Voxels, voxelize
+
+MODEL_FOLDER = Path(__file__).parents[1] / "model"
+NEGATIVE_MODES = ("none", "canonical", "custom", "scene")
+MAX_NEGATIVES = 256
+MIN_POINTS = 20  # fewer points above the table are not a scene
+
+
+@dataclass
+class Scene:
+    """One encoded frame: N points above the table (camera frame, m) in M voxels with unit features (M,D).
+
+    These are given in the encoder's part of the text space: in the text space they are features @ basis.T, (M,C).
+    """
+
+    frame: RgbdFrame
+    table: Table
+    points: np.ndarray  # (N,3)
+    pixels: np.ndarray  # (N,) flat index into the image
+    colors: np.ndarray  # (N,3) uint8
+    voxels: Voxels  # centres in the table frame
+    features: torch.Tensor
+    basis: torch.Tensor  # (C,D), orthonormal columns
+    middles: np.ndarray | None  # (M,3) m, of each voxel's object, in the table frame, as the encoder sees it
+    instances: np.ndarray  # (M,) of each voxel, 1..K, 0 for specks
+    instance_features: torch.Tensor  # (K,C), unit unless the image has its say (`Grounder`)
+    timing_ms: dict[str, float]
+
+    def image(self, values: np.ndarray, fill: float = 0) -> np.ndarray:
+        """Per-point values (N,) as an image (H,W) of the same type; `fill` where there is no point."""
+        flat = np.full(self.frame.depth.size, fill, values.dtype)
+        flat[self.pixels] = values
+        return flat.reshape(self.frame.depth.shape)
+
+
+@dataclass
+class FoundObject:
+    """An object a phrase means: `points` (n,) index the scene's; centre (3,) m and box pose in the camera frame."""
+
+    score: float
+    points: np.ndarray
+    centre: np.ndarray
+    size: np.ndarray
+    box_pose: np.ndarray
+
+
+@dataclass
+class GroundResult:
+    """Answer to one query: OK or NOT_FOUND, the objects best first, and the score (N,) of every point."""
+
+    query: str
+    status: Status
+    message: str
+    objects: list[FoundObject]
+    scores: np.ndarray
+    threshold: float
+    timing_ms: dict[str, float] = field(default_factory=dict)
+
+
+@contextmanager
+def _timed(timing: dict[str, float], stage: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    timing[stage] = 1e3 * (time.perf_counter() - start)
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+def _without_blas_threads(method: Callable) -> Callable:
+    """One thread for NumPy's BLAS meanwhile: idle ones spin, which tripled the encoder's time on two cores."""
+
+    @wraps(method)
+    def limited(*args, **kwargs):
+        with _libraries().limit(limits=1, user_api="blas"):
+            return method(*args, **kwargs)
+
+    return limited
+
+
+def _empty_scene(what: str) -> DropclipError:
+    return DropclipError(Status.EMPTY_SCENE, f"{what}: is something on it, within the camera's view and range?")
+
+
+def _warm_frame() -> RgbdFrame:
+    """A box on a table, 60 cm below a camera that looks straight down."""
+    intrinsics = Intrinsics(300, 300, 159.5, 119.5, 320, 240)
+    depth = np.full((240, 320), 0.6, np.float32)
+    depth[80:160, 120:200] = 0.5
+    return RgbdFrame(np.full((240, 320, 3), 128, np.uint8), depth, intrinsics)
+
+
+class Grounder:
+    """The encoder, the text tower and the calibration of one model folder.
+
+    Frames are worked on where the encoder is: on a GPU depth and colours are uploaded, and what stands on the table
+    comes back with its voxels. That has not been run on a GPU yet, on torch's CPU tensors only.
+
+    image: the tower that looks at the crop of every instance, as well; None for the encoder alone, as in the paper's
+    tables. Cosines of both are averaged by `config.image.weight` (figure 20), which the mean of the features does.
+    """
+
+    def __init__(
+        self,
+        encoder: torch.nn.Module,
+        text: TextEncoder,
+        config: ModelConfig,
+        device: str = "cpu",
+        table: TableConfig | None = None,
+        objects: ObjectConfig | None = None,
+        image: ImageTower | None = None,
+    ) -> None:
+        if image is not None:  # mixed cosines have a calibration of their own
+            mixed = {"temperature": image.config.temperature, "null_similarity": image.config.null_similarity}
+            config = replace(config, **mixed)
+        self.encoder, self.text, self.config, self.device = encoder, text, config, torch.device(device)
+        self.uploads = self.device.type != "cpu"  # on the CPU NumPy is quicker than torch
+        self.thin_head, self.basis = encoder.thin_head()
+        self.image = image
+        self.table = table or TableConfig()
+        self.objects = objects or ObjectConfig()
+        self.scene_phrases: tuple[str, ...] = ()  # the negatives of mode "scene"
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        path: str | Path | None = None,
+        device: str = "auto",
+        table: TableConfig | None = None,
+        objects: ObjectConfig | None = None,
+        image: bool = False,
+    ) -> Grounder:
+        """Loads a model folder (the shipped one by default). Raises MODEL_ERROR where it is not whole and true.
+
+        image: whether its image tower, where it has one, looks at the frame too.
+        """
+        device, folder = usable_device(device), Path(path) if path else MODEL_FOLDER
+        with enough_memory(device):
+            encoder, config = load_model(folder, device)
+            text = TextEncoder(config.text, device, adapter=folder / ADAPTER)
+            tower = ImageTower(config.image, folder / IMAGE, device) if image and config.image else None
+        if text.channels != config.encoder.out_channels:
+            raise DropclipError(
+                Status.MODEL_ERROR,
+                f"{folder}: features have {config.encoder.out_channels} channels and phrases {text.channels}; encoder "
+                "and text model must be of one training. Fetch the model again",
+            )
+        return cls(encoder, text, config, device, table, objects, tower)
+
+    def warm_up(self) -> None:
+        """Runs each network once, so that the first frame and the first phrase take no longer than the later ones."""
+        frame = _warm_frame()
+        for _ in range(2):  # the second finds what the first has made
+            self.ground(self.encode(frame), "a thing")
+
+    @torch.inference_mode()
+    @_without_blas_threads
+    def encode(self, frame: RgbdFrame, up: np.ndarray | None = None, last: Table | None = None) -> Scene:
+        """Removes the table and encodes what stands on it; one encoding serves any number of queries.
+
+        up: (3,) direction against gravity in the camera frame where it is known; taken from `frame.camera_pose`
+        (a z-up world) otherwise. last: the table of an earlier frame of the same camera, which is only searched for
+        again where it is no longer there. Raises BAD_FRAME, NO_TABLE, EMPTY_SCENE or MODEL_ERROR.
+        """
+        timing: dict[str, float] = {}
+        if up is None and frame.camera_pose is not None:
+            up = frame.camera_pose[2, :3]
+        with _timed(timing, "backproject"), enough_memory(self.device):
+            points, pixels = backproject(self._uploaded(frame.depth), frame.intrinsics)
+        with _timed(timing, "table"), enough_memory(self.device):
+            table = find_table(points, self.table, up, last)
+            chosen = indices(crop_above(points, table, self.table))
+            points, pixels = points[chosen], pixels[chosen]  # each point contiguous from here on
+        return self.encode_points(frame, table, points, pixels, timing=timing)
+
+    def _uploaded(self, array: Array) -> Array:
+        """Where frames are worked on."""
+        if not self.uploads or isinstance(array, torch.Tensor):
+            return array
+        return torch.tensor(array, device=self.device)
+
+    @torch.inference_mode()
+    @_without_blas_threads
+    def encode_points(
+        self,
+        frame: RgbdFrame,
+        table: Table,
+        points: Array,
+        pixels: Array,
+        objects: np.ndarray | None = None,
+        timing: dict[str, float] | None = None,
+    ) -> Scene:
+        """The second half of `encode`: points (N,3) above the table, camera frame, and their flat pixels (N,).
+
+        objects (N,): which object each point shows, 0 for none, where that is known from elsewhere; the instances are
+        then these, cut at voxels. Raises EMPTY_SCENE or MODEL_ERROR.
+        """
+        timing = {} if timing is None else timing
+        if len(points) < MIN_POINTS:
+            raise _empty_scene(f"only {len(points)} points stand on the table, expected at least {MIN_POINTS}")
+        with _timed(timing, "voxels"), enough_memory(self.device):
+            points, pixels = self._uploaded(points), self._uploaded(pixels)
+            colors = self._uploaded(frame.rgb).reshape(-1, 3)[pixels]
+            local = cast(transform_points(invert_pose(table.frame), points), "float32")
+            voxels = voxelize(local, cast(colors, "float32") / 255, self.config.voxels)
+        with _timed(timing, "encoder"), enough_memory(self.device):
+            passed, features, middles = self._features(voxels)
+        with _timed(timing, "instances"), enough_memory(self.device):
+            if objects is None:
+                eye = invert_pose(table.frame)[:3, 3]
+                instances = instance_labels(voxels.centers, voxels.feats, features, eye, self.objects, middles)
+            # what answers are made of
+            points, pixels, colors, voxels = host(points), host(pixels), host(colors), voxels.host()
+            middles = None if middles is None else host(middles)
+            if objects is not None:
+                shown = np.zeros(len(voxels), np.int64)
+                shown[voxels.point_to_voxel] = objects
+                instances = np.unique(np.append(0, shown), return_inverse=True)[1][1:]
+            if not instances.any():
+                raise _empty_scene(f"only specks stand on the table, none of {self.objects.min_voxels} voxels")
+            pooled = self._instance_features(passed, features, instances)
+        if self.image is not None:
+            with _timed(timing, "image"), enough_memory(self.device):
+                labels = np.zeros(frame.depth.size, np.int64)
+                labels[pixels] = instances[voxels.point_to_voxel]
+                seen, weight = self.image.embed(frame.rgb, labels.reshape(frame.depth.shape)), self.image.config.weight
+                pooled = (1 - weight) * pooled + weight * seen
+        return Scene(
+            frame, table, points, pixels, colors, voxels, features, self.basis, middles, instances, pooled, timing
+        )
+
+    def _features(self, voxels: Voxels) -> tuple[Activations, torch.Tensor, Array | None]:
+        """What the encoder's pass left, unit features (M,D), and the middles (M,3) m of their objects where the encoder
+        has a head for it."""
+        coords, feats, centers = (
+            torch.as_tensor(of, device=self.device) for of in (voxels.coords, voxels.feats, voxels.centers)
+        )
+        passed = self.encoder.activations(coords, feats)
+        features, middles = F.normalize(self.thin_head(passed.decoded), dim=-1), None
+        if self.encoder.offset is not None:
+            middles = centers + OFFSET_UNIT * self.config.voxels.edge * self.encoder.offset(passed.decoded)
+            middles = middles if self.uploads else host(middles)
+        return passed, features, middles
+
+    def _instance_features(self, passed: Activations, features: torch.Tensor, instances: np.ndarray) -> torch.Tensor:
+        """Unit feature (K,C) of each instance 1..K: by the encoder's head for whole objects, else its voxels' mean."""
+        if self.encoder.objects is None:
+            return pool_features(features, instances) @ self.basis.T
+        owner = torch.as_tensor(instances, device=self.device) - 1
+        return self.encoder.of_objects(passed, owner, int(instances.max()))
+
+    def _negatives(self, query: str, negatives: Sequence[str], mode: str) -> list[str]:
+        """The phrases of a mode, cleaned, without the query itself (a negative equal to it would cancel it)."""
+        if mode not in NEGATIVE_MODES:
+            raise DropclipError(
+                Status.BAD_REQUEST, f"negatives mode {mode!r}: expected one of {', '.join(NEGATIVE_MODES)}"
+            )
+        phrases = {
+            "none": (),
+            "canonical": self.config.canonical_negatives,
+            "custom": negatives,
+            "scene": self.scene_phrases,
+        }[mode]
+        if len(phrases) > MAX_NEGATIVES:
+            raise DropclipError(Status.BAD_REQUEST, f"{len(phrases)} negatives: expected at most {MAX_NEGATIVES}")
+        cleaned = dict.fromkeys(clean_phrase(phrase, f"negative {i}") for i, phrase in enumerate(phrases, 1))
+        return [phrase for phrase in cleaned if phrase.casefold() != query.casefold()]
+
+    @torch.inference_mode()
+    def ground(
+        self,
+        scene: Scene,
+        query: str,
+        negatives: Sequence[str] = (),
+        mode: str | None = None,
+        threshold: float = 0.0,
+    ) -> GroundResult:
+        """Objects of the scene that `query` means (section 3.4), or NOT_FOUND.
+
+        mode: none, canonical, custom (the given negatives) or scene (`scene_phrases`); custom where negatives are
+        given and canonical otherwise. threshold in (0, 1), 0 for the model's own. Raises BAD_REQUEST.
+        """
+        timing = dict(scene.timing_ms)
+        if threshold != 0 and not 0 < threshold < 1:
+            raise DropclipError(
+                Status.BAD_REQUEST,
+                f"threshold {threshold}: expected a number in (0, 1), or 0 for the default",
+            )
+        threshold = threshold or self.config.threshold
+        query = clean_phrase(query, "query")
+        others = self._negatives(query, negatives, mode or ("custom" if negatives else "canonical"))
+        with _timed(timing, "text"), enough_memory(self.device):
+            text = self.text.encode([query, *others]).to(self.device)
+        with _timed(timing, "similarity"), enough_memory(self.device):
+            similarity = similarities(scene.instance_features, text, self.text.mean_object)
+            rho = referring_scores(similarity, self.config.temperature, self.config.null_similarity)
+            rho = np.append(0.0, rho.cpu().numpy())[scene.instances]
+        with _timed(timing, "objects"):
+            beside = rival_threshold(rho, threshold, self.objects.rival)
+            groups = group_voxels(scene.voxels.centers, rho, beside, self.objects)
+            objects = [self._found(scene, group, rho) for group in groups]
+        scores = rho[scene.voxels.point_to_voxel]
+        if objects:
+            message = f"{len(objects)} found"
+            status = Status.OK
+        else:
+            message = (
+                f"nothing on the table is {query!r}: the best point scores {rho.max():.2f}, "
+                f"the threshold is {threshold:.2f}"
+            )
+            status = Status.NOT_FOUND
+        return GroundResult(query, status, message, objects, scores, threshold, timing)
+
+    @staticmethod
+    def _found(scene: Scene, group: np.ndarray, rho: np.ndarray) -> FoundObject:
+        inside = np.zeros(len(scene.voxels.centers), bool)
+        inside[group] = True
+        index = np.flatnonzero(inside[scene.voxels.point_to_voxel])
+        points = scene.points[index]
+        pose, size = oriented_box(points, scene.table.frame)
+        return FoundObject(float(rho[group].mean()), index, points.mean(0), size, pose)
+
+    @torch.inference_mode()
+    def segment(self, scene: Scene, classes: Sequence[str]) -> np.ndarray:
+        """Semantic segmentation (section 3.4): class of each point, (N,) in 1..K, 0 where no class fits."""
+        text = self.text.encode([clean_phrase(name, "name of a class") for name in classes]).to(self.device)
+        similarity = similarities(scene.instance_features, text, self.text.mean_object)
+        labels = semantic_labels(similarity, self.config.null_similarity).cpu().numpy()
+        return np.append(0, labels)[self.instances(scene)]
+
+    @staticmethod
+    def instances(scene: Scene) -> np.ndarray:
+        """Instance of each point without any phrase (section 3.4, A.6.2), (N,) in 1..K, largest first, 0 for specks."""
+        return scene.instances[scene.voxels.point_to_voxel]

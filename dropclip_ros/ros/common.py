@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every node shares: topic names, QoS, parameters with descriptors, and running until a signal."""
+
+import math
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import wraps
+from importlib import import_module
+from pathlib import Path
+
+import rclpy
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
+from rclpy.callback_groups import CallbackGroup
+from rclpy.exceptions import NameValidationException, ParameterException
+from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
+from rclpy.impl.implementation_singleton import rclpy_implementation
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+
+from dropclip_ros.base.errors import DropclipError, Status
+
+RCLError = rclpy_implementation.RCLError
+
+THREADS = 28  # of a node's executor: more than the requests that may wait in it (`WaitingCallbackGroup`)
+
+# Relative names, as a RealSense driver in the namespace /camera publishes them; remap for other cameras.
+COLOR_TOPIC = "camera/color/image_raw"
+DEPTH_TOPIC = "camera/aligned_depth_to_color/image_raw"
+INFO_TOPIC = "camera/color/camera_info"
+GRASPS_TOPIC = "grasp_proposals"
+GROUND_SERVICE = "ground"
+MATCH_SERVICE = "match_grasps"
+GRASP_ACTION = "grasp"
+PICK_ACTION = "pick"
+TABLE_FRAME = "dropclip_table"
+
+# A camera's subscribers take what comes. Its publishers here deliver reliably, which serves both kinds of subscriber.
+SENSOR_QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
+CAMERA_QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
+# Requests that wait while one is served: of more than this, the oldest are never answered.
+SERVICE_QOS = QoSProfile(depth=200)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A parameter: its default (which fixes the type), unit and meaning, and what values it takes."""
+
+    name: str
+    default: bool | int | float | str | list[str] | list[float]
+    description: str
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+    read_only: bool = False
+
+    def descriptor(self) -> ParameterDescriptor:
+        found = ParameterDescriptor(
+            description=self.description,
+            read_only=self.read_only,
+            additional_constraints=f"one of {', '.join(self.choices)}" if self.choices else "",
+        )
+        if self.low is not None and isinstance(self.default, float):
+            found.floating_point_range = [FloatingPointRange(from_value=float(self.low), to_value=float(self.high))]
+        elif self.low is not None:
+            found.integer_range = [IntegerRange(from_value=int(self.low), to_value=int(self.high), step=1)]
+        return found
+
+    def complaint(self, value: object) -> str | None:
+        """Why a value of the right type and range cannot be taken."""
+        if isinstance(value, float) and not math.isfinite(value):
+            return f"{self.name} is {value}: expected a finite number"
+        if self.choices and value not in self.choices:
+            return f"{self.name} is {value!r}: expected one of {', '.join(self.choices)}"
+        return None
+
+
+class Settings:
+    """Declares a node's parameters, refuses bad values at start and while running, and reads the current ones.
+
+    `check` gets the values, by name, that would then hold and raises ValueError or DropclipError to refuse them.
+    """
+
+    def __init__(self, node: Node, settings: Sequence[Setting], check: Callable[[dict], object] | None = None):
+        self._node, self._cross_check = node, check
+        self._settings = {s.name: s for s in settings}
+        node.add_on_set_parameters_callback(self._check)
+        for s in settings:
+            node.declare_parameter(s.name, s.default, s.descriptor())
+
+    def _check(self, parameters: Sequence[Parameter]) -> SetParametersResult:
+        known = [(self._settings[p.name], p.value) for p in parameters if p.name in self._settings]
+        complaints = [c for c in (setting.complaint(value) for setting, value in known) if c]
+        if self._cross_check and not complaints:
+            values = {
+                name: self._node.get_parameter(name).value if self._node.has_parameter(name) else s.default
+                for name, s in self._settings.items()
+            } | {p.name: p.value for p in parameters}
+            try:
+                self._cross_check(values)
+            except (ValueError, DropclipError) as error:
+                complaints = [str(error)]
+        return SetParametersResult(successful=not complaints, reason="; ".join(complaints))
+
+    def __getitem__(self, name: str):
+        return self._node.get_parameter(name).value
+
+
+class WaitingCallbackGroup(CallbackGroup):
+    """Callbacks that wait for each other: up to `limit` at once, so that threads are left for what they wait for."""
+
+    def __init__(self, limit: int = THREADS - 4):
+        super().__init__()
+        self._limit, self._begun, self._lock = limit, 0, threading.Lock()
+
+    def can_execute(self, entity) -> bool:
+        return self._begun < self._limit
+
+    def beginning_execution(self, entity) -> bool:
+        with self._lock:
+            if not self.can_execute(entity):
+                return False
+            self._begun += 1
+            return True
+
+    def ending_execution(self, entity) -> None:
+        with self._lock:
+            self._begun -= 1
+
+
+def log_bug(node: Node) -> None:
+    """The traceback of the exception at hand, unless it came of a signal that took ROS away meanwhile."""
+    if node.context.ok():
+        node.get_logger().error(traceback.format_exc())
+
+
+def answer_errors(serve: Callable) -> Callable:
+    """Turns a method (self, request, response) that fills the response into a service callback that never raises."""
+
+    @wraps(serve)
+    def callback(self: Node, request, response):
+        try:
+            serve(self, request, response)
+            return response
+        except DropclipError as error:
+            status, message = error.status, error.message
+        except Exception as error:  # a bug: the node keeps serving, and says so
+            log_bug(self)
+            status, message = Status.MODEL_ERROR, f"internal error, please report it: {type(error).__name__}: {error}"
+        return type(response)(status=int(status), message=message)
+
+    return callback
+
+
+def run(make_node: Callable[[], Node], imports: Sequence[str] = ()) -> None:
+    """Serve a node until SIGINT or SIGTERM, then end the process: exit code 0, or 2 where it could not start.
+
+    imports: modules that take seconds, imported before any thread runs (SciPy fails beside a half-imported torch).
+    The process ends without joining its threads: one may be deep in the model, which nothing interrupts.
+    """
+    code, node, started = 0, None, False
+
+    def end_early(*_) -> None:
+        if not started:  # until rclpy takes over there is nothing to tidy up
+            os._exit(0)
+
+    def stopped() -> bool:  # then whatever failed did so because a signal took ROS away
+        return started and not rclpy.ok()
+
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, end_early)
+        for module in imports:
+            import_module(module)
+        rclpy.init()
+        started = True
+        node = make_node()
+        executor = MultiThreadedExecutor(num_threads=THREADS)
+        executor.add_node(node)
+        while rclpy.ok():
+            executor.spin_once(timeout_sec=0.5)  # bounded: a signal just before rclpy waits does not wake it
+    except ExternalShutdownException:
+        pass
+    except (DropclipError, NameValidationException, ParameterException, RCLError) as error:
+        if not stopped():
+            print(f"{Path(sys.argv[0]).name}: cannot start: {error}", file=sys.stderr)
+            code = 2
+    except Exception:
+        if not stopped():
+            traceback.print_exc()
+            code = 1
+    if node is not None:
+        node.destroy_node()
+    rclpy.try_shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Grasps of the core as messages, and back."""
+
+import numpy as np
+from geometry_msgs.msg import Pose, Quaternion
+from scipy.spatial.transform import Rotation
+from std_msgs.msg import Header
+
+from dropclip_ros.grasping.grasps import ROW_LENGTH, Grasps
+from dropclip_ros.grasping.handoff import Handoff
+from dropclip_ros.msg import Grasp, GraspArray, GraspCandidate
+from dropclip_ros.ros.messages import point_message, pose_message
+
+
+def grasp_array_message(header: Header, grasps: Grasps, tip_distances: np.ndarray | None = None) -> GraspArray:
+    """Grasps in the header's frame; tip_distances (N,) m to the target they were matched to."""
+    distances = np.full(len(grasps), -1.0) if tip_distances is None else tip_distances
+    quaternions = Rotation.from_matrix(grasps.rotation).as_quat() if len(grasps) else []
+    msg = GraspArray(header=header)
+    for i, (tip, quaternion) in enumerate(zip(grasps.tips(), quaternions, strict=True)):
+        x, y, z, w = (float(v) for v in quaternion)
+        turned = Quaternion(x=x, y=y, z=z, w=w)
+        msg.grasps.append(
+            Grasp(
+                pose=Pose(position=point_message(grasps.translation[i]), orientation=turned),
+                tip=Pose(position=point_message(tip), orientation=turned),
+                width=float(grasps.width[i]),
+                height=float(grasps.height[i]),
+                depth=float(grasps.depth[i]),
+                score=float(grasps.score[i]),
+                tip_distance=float(distances[i]),
+                object_id=int(grasps.object_id[i]),
+            )
+        )
+    return msg
+
+
+def candidate_messages(
+    header: Header, grasps: Grasps, tip_distances: np.ndarray, motion: Handoff
+) -> list[GraspCandidate]:
+    """The same grasps (N) with the motion around each, for a planner; in the header's frame."""
+    messages = grasp_array_message(header, grasps, tip_distances).grasps
+    return [
+        GraspCandidate(grasp=grasp, tool=pose_message(tool), pregrasp=pose_message(before), retreat=pose_message(after))
+        for grasp, tool, before, after in zip(messages, motion.tool, motion.pregrasp, motion.retreat, strict=True)
+    ]
+
+
+def grasps_from_message(msg: GraspArray) -> Grasps:
+    """The sound grasps of a message; those with numbers that are not finite or no unit quaternion are dropped."""
+    rows = np.zeros((len(msg.grasps), ROW_LENGTH))
+    for row, g in zip(rows, msg.grasps, strict=True):
+        p, q = g.pose.position, g.pose.orientation
+        row[:4] = g.score, g.width, g.height, g.depth
+        row[4:8] = q.x, q.y, q.z, q.w
+        row[13:] = p.x, p.y, p.z, g.object_id
+    sound = np.isfinite(rows).all(axis=1) & (np.abs(np.linalg.norm(rows[:, 4:8], axis=1) - 1.0) < 1e-2)
+    rows = rows[sound]
+    if len(rows):
+        rows[:, 4:13] = Rotation.from_quat(rows[:, 4:8]).as_matrix().reshape(-1, 9)
+    return Grasps.from_rows(rows, strict=False)

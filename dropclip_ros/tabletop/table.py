@@ -1,0 +1,302 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The table plane (paper A.7: RANSAC); `crop` has what stands on it.
+
+RANSAC only proposes planes. Which of them is the table is decided by what it carries, its edge by what was seen
+of it, and how close to it an object begins by the noise of the table's own points, so that objects keep their base.
+
+Points may lie on a GPU (see `arrays`): what concerns all of them or the sample that planes are searched in is computed
+there; hulls, connected things and the statistics of 20000 points of the table are the host's.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from dropclip_ros.base.arrays import Array, cast, host, library
+from dropclip_ros.base.errors import DropclipError, Status
+from dropclip_ros.tabletop.footprint import (
+    CELL,
+    FIT_POINTS,
+    every,
+    outline_of,
+    plane_axes,
+    plane_coordinates,
+    spread,
+    within,
+)
+from dropclip_ros.tabletop.plane import at_most, fit_plane, ransac_plane, settle, signed_distance
+
+_NOISE_BINS = 12
+_MIN_SIGMA = 0.0005  # m; a depth image counts in millimetres at best, however flat the table looks
+_STAYS = 0.8  # share of a known table's points that must still lie in it
+_NEW = 0.1  # share of all points that may newly lie in none of the known planes
+
+
+@dataclass(frozen=True)
+class TableConfig:
+    """How the table is found. Lengths in metres, angles in radians."""
+
+    distance: float = 0.01  # RANSAC inlier distance
+    iterations: int = 1000
+    seed: int = 0
+    sample: int = 4000  # points that RANSAC sees, drawn uniformly; the plane is then refined on all
+    max_planes: int = 4  # planes that are tried, largest first
+    min_points: int = 500  # inliers that a table needs at least
+    max_tilt: float = 0.35  # from level, when gravity is known
+    max_height: float = 0.5  # above the table, of what counts as standing on it
+    edge_margin: float = 0.03  # beyond the seen rim of the table, where things still count as on it
+    clearance: float = 2.5  # in sigmas of the table's noise: where an object begins
+    certainty: float = 5.0  # in sigmas: what surely is an object; objects grow down from here to `clearance`
+    outlier_neighbors: int = 25
+    outlier_std: float = 2.0  # 0 switches the outlier removal off
+
+    def __post_init__(self):
+        limits = {
+            "distance": (1e-4, 0.2),
+            "iterations": (1, 10**6),
+            "seed": (0, 2**31 - 1),
+            "sample": (100, 10**7),
+            "max_planes": (1, 20),
+            "min_points": (3, 10**7),
+            "max_tilt": (0.0, 1.57),
+            "max_height": (0.01, 10.0),
+            "edge_margin": (0.0, 1.0),
+            "clearance": (0.0, 20.0),
+            "certainty": (self.clearance, 50.0),
+            "outlier_neighbors": (1, 1000),
+            "outlier_std": (0.0, 20.0),
+        }
+        for name, (low, high) in limits.items():
+            value = getattr(self, name)
+            if not low <= value <= high:  # false for NaN too
+                raise ValueError(f"table: {name} is {value}; it must be within [{low}, {high}]")
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """A table plane in the camera frame, and how its points stray from it.
+
+    plane (4,): unit normal n towards the camera's side and offset d, so that n.p + d is the height of p in metres.
+    inliers bool (N,) of the points it was found in, on their device. bow (6,): the surface as the camera sees it, as
+    height over the coordinates x, y along the plane: 1, x, y, xx, xy, yy; depth cameras bend planes by some
+    millimetres. noise (2, bins): depths z and the standard deviation of the table's points about that surface, metres.
+    others (K, 4): the planes that were found beside it, walls perhaps. shares: of the points, in [0, 1], that lay in
+    it, and in any of the planes, when it was searched for.
+    """
+
+    plane: np.ndarray
+    inliers: Array
+    bow: np.ndarray
+    noise: np.ndarray
+    others: np.ndarray = field(default_factory=lambda: np.zeros((0, 4)))
+    shares: tuple[float, float] = (1.0, 1.0)
+
+    def height(self, points: Array) -> Array:
+        """Signed height (N,) of camera-frame points (N, 3) above the plane, metres."""
+        return signed_distance(points, self.plane)
+
+    def over_surface(self, x: Array, y: Array, height: Array) -> Array:
+        """Height (N,) above the table as the camera sees it, of points at x, y along the plane and above it, metres."""
+        one, a, b, aa, ab, bb = self.bow.tolist()  # `_parabola` without its table of terms
+        return height - (one + x * (a + aa * x + ab * y) + y * (b + bb * y))
+
+    @property
+    def frame(self) -> np.ndarray:
+        """camera_from_table (4, 4), see `table_frame`."""
+        return table_frame(self.plane)
+
+
+def table_frame(plane: np.ndarray) -> np.ndarray:
+    """camera_from_table (4, 4) of a plane (4,) in the camera frame, its normal towards the camera.
+
+    z is the normal, x the image's right along the plane, and the origin where the optical axis meets the plane (the
+    foot of the camera's perpendicular when it does not).
+    """
+    normal, offset = plane[:3], plane[3]
+    frame = np.eye(4)
+    frame[:3, :3] = plane_axes(normal)
+    frame[:3, 3] = (0.0, 0.0, -offset / normal[2]) if normal[2] < -1e-3 else -offset * normal
+    return frame
+
+
+def find_table(
+    points: Array, config: TableConfig = TableConfig(), up: np.ndarray | None = None, last: Table | None = None
+) -> Table:
+    """Find the table in camera-frame points (N, 3), metres; the quickest with each coordinate contiguous in memory.
+
+    `up` (3,) is the direction against gravity in the camera frame, when known: planes tilted from level by more
+    than `max_tilt` are then no table. Of the planes left, the table is the one that carries the most: its own
+    points and those standing on it, near ones counting more, so that the floor or a wall behind it loses. Without
+    gravity, planes that look like a table to an upright camera count more.
+
+    `last`: the table in an earlier frame of the same camera. Where its points still lie in it, and no more than before
+    lie in none of the planes known then, it is fitted anew and not searched for. Raises NO_TABLE.
+    """
+    up = None if up is None else _unit(up)
+    rng = np.random.default_rng(config.seed)
+    sample = cast(at_most(points, config.sample, rng), "float64")
+    min_points = max(config.min_points * len(sample) // max(len(points), 1), 3)
+    found = None if last is None else _still_there(sample, last, up, config, min_points)
+    if found is None:
+        planes = _search(sample, len(points), up, config, min_points, rng)
+        lies = _lie(sample, planes, config)
+        found = planes, (_share(lies[0]), _share(lies.any(axis=0)))
+    return _refine(points, sample, *found, config)
+
+
+def _lie(sample: Array, planes, config: TableConfig) -> Array:
+    """Which points (N, 3) lie in each of the planes: bool (K, N)."""
+    return library(sample).stack([abs(signed_distance(sample, plane)) < config.distance for plane in planes])
+
+
+def _count(mask: Array) -> int:
+    return int(library(mask).count_nonzero(mask))
+
+
+def _share(mask: Array) -> float:
+    return _count(mask) / max(len(mask), 1)
+
+
+def _search(sample, count: int, up, config: TableConfig, min_points: int, rng: np.random.Generator) -> np.ndarray:
+    """The planes (K, 4) of the sample, the table's first. `count`: of all points."""
+    best, best_score, tilts = None, 0.0, []
+    planes = list(_planes(sample, config, min_points, rng))
+    for plane in planes:
+        if up is not None and _tilt(plane, up) > config.max_tilt:
+            tilts.append(_tilt(plane, up))
+            continue
+        score = _carried(sample, plane, config) * (1.0 if up is not None else _looks_level(plane[:3]))
+        if score > best_score:
+            best, best_score = plane, score
+    if best is None:
+        raise DropclipError(Status.NO_TABLE, _why_none(count, tilts, config))
+    return np.array([best, *(plane for plane in planes if plane is not best)])
+
+
+def _still_there(
+    sample: Array, last: Table, up: np.ndarray | None, config: TableConfig, min_points: int
+) -> tuple[np.ndarray, tuple[float, float]] | None:
+    """The planes (K, 4) of an earlier frame where they are in this one, the table's first, and `Table.shares`."""
+    planes = [settle(plane, sample, config.distance, rounds=2) for plane in (last.plane, *last.others)]
+    lies = _lie(sample, planes, config)
+    counts = host(lies.sum(axis=1))
+    own, known = last.shares
+    if (
+        counts[0] < max(min_points, _STAYS * own * len(sample))
+        or _share(lies.any(axis=0)) < known - _NEW
+        or (up is not None and _tilt(planes[0], up) > config.max_tilt)
+    ):
+        return None
+    return np.array([plane for plane, of in zip(planes, counts, strict=True) if of >= min_points]), last.shares
+
+
+def _unit(up: np.ndarray) -> np.ndarray:
+    up = np.asarray(up, dtype=np.float64).reshape(-1)
+    length = np.linalg.norm(up)
+    if up.shape != (3,) or not np.isfinite(length) or length == 0:
+        raise DropclipError(
+            Status.BAD_REQUEST, f"the up direction is {up.tolist()}; expected 3 finite numbers, not all 0."
+        )
+    return up / length
+
+
+def _tilt(plane: np.ndarray, up: np.ndarray) -> float:
+    """Angle between the normal of a plane (4,) and up, radians."""
+    return float(np.arccos(np.clip(plane[:3] @ up, -1.0, 1.0)))
+
+
+def _planes(sample: Array, config: TableConfig, min_points: int, rng: np.random.Generator):
+    """Planes (4,) of the sample, largest first, facing the camera; each is looked for in what the former left."""
+    rest = sample
+    for _ in range(config.max_planes):
+        if len(rest) < min_points:
+            return
+        plane = ransac_plane(rest, config.distance, config.iterations, rng)
+        lies = abs(signed_distance(rest, plane)) < config.distance
+        if _count(lies) < min_points:
+            return
+        yield plane
+        rest = rest.T[:, ~lies].T  # each coordinate contiguous
+
+
+def _carried(sample: Array, plane: np.ndarray, config: TableConfig) -> float:
+    """How much of a table a plane is: half of what lies in it, all that stands on it, less what is close below it.
+
+    What stands on a box also stands on the table under it, so the table wins. Close below a table nothing is seen, but
+    below a plane that slants through the scene there is as much as above. A point weighs z^-4, for near things
+    matter most: a large floor behind a small table must lose.
+    """
+    local = plane_coordinates(sample, plane)
+    height, weight = local[2], sample[:, 2] ** -4.0
+    lies = abs(height) < config.distance
+    cell = 2 * CELL
+    outline = outline_of(local[:2, lies], cell)
+    # Well inside the outline: what lies before a wall or a box projects onto its lower rim.
+    inside = within(local, outline, -config.edge_margin - cell)
+    stands = inside & (height >= config.distance) & (height < config.max_height)
+    below = inside & (height <= -config.distance) & (height > -config.max_height)
+    return float((weight * (0.5 * lies + 1.0 * stands - 1.0 * below)).sum())
+
+
+def _looks_level(normal: np.ndarray) -> float:
+    """From 0.05 to 1: is this normal an up direction of an upright camera that looks ahead or down?
+
+    Those directions are (0, -cos t, -sin t), 0 <= t <= 90 degrees. Only a preference: some cameras hang otherwise.
+    """
+    cosine = np.hypot(min(normal[1], 0.0), normal[2]) if normal[2] < 0 else -normal[1]
+    return 0.05 + 0.95 * max(float(cosine), 0.0) ** 4
+
+
+def _why_none(count: int, tilts: list[float], config: TableConfig) -> str:
+    if tilts:
+        return (
+            f"no level plane: all {len(tilts)} planes found are tilted by {np.degrees(min(tilts)):.0f} degrees "
+            f"or more, allowed are {np.degrees(config.max_tilt):.0f}. Check the camera's pose, or raise max_tilt."
+        )
+    return (
+        f"no plane of {config.min_points} points or more among {count} points with valid depth. Point the camera "
+        "at a table, and check the depth unit and the depth limits."
+    )
+
+
+def _refine(
+    points: Array, sample: Array, planes: np.ndarray, shares: tuple[float, float], config: TableConfig
+) -> Table:
+    """Least squares on the inliers, in thinner and thinner slabs, which hold less of the objects' bases."""
+    plane, some = planes[0], cast(every(points, FIT_POINTS), "float64")
+    for cloud, share in ((sample, 1.0), (sample, 0.6), (some, 0.6)):
+        plane = fit_plane(cloud, abs(signed_distance(cloud, plane)) < share * config.distance)
+    inliers = abs(signed_distance(points, plane)) < config.distance
+    lying = host(points[spread(inliers, FIT_POINTS)]).astype(np.float64)
+    x, y, height = plane_coordinates(lying, plane)
+    terms = _parabola(x, y)
+    close, residual = np.ones(len(lying), dtype=bool), height
+    for _ in range(4):  # without the bases of objects, which are on one side only
+        used = terms * close
+        bow = np.linalg.lstsq(used @ terms.T, used @ height, rcond=1e-14)[0]
+        residual = height - bow @ terms
+        close = np.abs(residual) <= 2.5 * _deviation(residual)
+    along = np.maximum(plane[3] - height, 1e-6)  # 0 only where the plane goes through the camera
+    meant = lying[:, 2] * plane[3] / along  # where the rays meet the plane: free of the noise itself
+    return Table(plane, inliers, bow, _noise(meant[close], residual[close]), planes[1:], shares)
+
+
+def _noise(depth: np.ndarray, residual: np.ndarray) -> np.ndarray:
+    """Deviation of the table's points by depth, (2, bins): a depth camera's noise grows with distance."""
+    bins = np.array_split(np.argsort(depth), min(_NOISE_BINS, len(depth)))
+    return np.array([[_median(depth[b]) for b in bins], [_deviation(residual[b]) for b in bins]])
+
+
+def _deviation(residual: np.ndarray) -> float:
+    """Standard deviation by the median, metres; not less than a depth image can tell."""
+    return max(1.4826 * _median(np.abs(residual - _median(residual))), _MIN_SIGMA)
+
+
+def _median(values: np.ndarray) -> float:
+    """The upper median, in half the time of `np.median`, which looks for NaN as well."""
+    return float(np.partition(values, len(values) // 2)[len(values) // 2])
+
+
+def _parabola(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Terms (6, N) of `Table.bow`."""
+    return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y])

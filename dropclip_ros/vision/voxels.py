@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Points to voxels: what the sparse encoder eats (paper section 3.3; lengths as in the released model)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dropclip_ros.base.arrays import Array, cast, host, library, sums
+
+SNAP = 16  # voxels; the stride of MinkUNet14D's coarsest level, so the whole pyramid keeps its phase
+_BITS = 21  # per axis in a packed key: 10 km at 5 mm
+
+
+@dataclass(frozen=True)
+class VoxelConfig:
+    """`voxel_size` is in scaled units: metres times `world_scale`. The defaults give 5 mm."""
+
+    voxel_size: float = 0.05
+    world_scale: float = 10.0
+
+    def __post_init__(self):
+        for name in ("voxel_size", "world_scale"):
+            value = getattr(self, name)
+            if not (np.isfinite(value) and value > 0):
+                raise ValueError(f"{name} is {value}; it must be finite and above 0")
+
+    @property
+    def edge(self) -> float:
+        """Edge of a voxel in metres."""
+        return self.voxel_size / self.world_scale
+
+
+@dataclass(frozen=True, eq=False)
+class Voxels:
+    """Occupied voxels in lexicographic order of (x, y, z), and the way back to the points.
+
+    coords int32 (M, 3), all >= 0; feats float32 (M, 3) mean rgb in [0, 1]; centers float32 (M, 3) metres, the
+    middle of each voxel in the frame of the input; point_to_voxel int64 (N,), the row of every point's voxel. NumPy's,
+    or torch's where the points were.
+    """
+
+    coords: Array
+    feats: Array
+    centers: Array
+    point_to_voxel: Array
+
+    def __len__(self) -> int:
+        return len(self.coords)
+
+    def host(self) -> "Voxels":
+        """The same in NumPy; waits for a GPU."""
+        return Voxels(*(host(of) for of in (self.coords, self.feats, self.centers, self.point_to_voxel)))
+
+
+def voxelize(points: Array, colors: Array, config: VoxelConfig = VoxelConfig()) -> Voxels:
+    """Points (N, 3) metres with colors (N, 3) in [0, 1] to voxels.
+
+    Voxel walls lie at multiples of the edge in the input's frame, and coordinates count from a corner that is
+    a multiple of 16 voxels: a point that comes or goes at the rim does not change how the others are cut, at
+    any level of the network.
+    Raises ValueError on wrong shapes, non-finite points, or a cloud too large to index.
+    """
+    xp = library(points)
+    if xp is np:
+        points, colors = np.asarray(points), np.asarray(colors)
+    if points.ndim != 2 or points.shape[1] != 3 or colors.shape != points.shape:
+        raise ValueError(f"points {tuple(points.shape)} and colors {tuple(colors.shape)} must both be (N, 3)")
+    if len(points) == 0:
+        empty = cast(points, "float32")
+        return Voxels(cast(empty, "int32"), empty, empty, cast(empty[:, 0], "int64"))
+    if not xp.isfinite(points).all():
+        raise ValueError("points hold NaN or inf")
+    cells = cast(xp.floor(cast(points, "float64") / config.edge), "int64")
+    origin = xp.amin(cells, axis=0) // SNAP * SNAP
+    cells -= origin
+    largest = int(cells.max())
+    if largest >= 1 << _BITS:
+        raise ValueError(
+            f"the cloud spans {largest * config.edge:.0f} m; at most {(1 << _BITS) * config.edge:.0f} m can be indexed"
+        )
+    keys = (cells[:, 0] << 2 * _BITS) | (cells[:, 1] << _BITS) | cells[:, 2]
+    unique, point_to_voxel = xp.unique(keys, return_inverse=True)
+    mask = (1 << _BITS) - 1
+    coords = xp.stack([unique >> 2 * _BITS, unique >> _BITS & mask, unique & mask], axis=1)
+    counts = xp.bincount(point_to_voxel)
+    feats = sums(colors, point_to_voxel, len(unique)) / counts[:, None]
+    centers = (cast(coords + origin, "float64") + 0.5) * config.edge
+    return Voxels(
+        cast(coords, "int32"), cast(feats, "float32"), cast(centers, "float32"), cast(point_to_voxel, "int64")
+    )

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The main path on the recorded tabletop with the shipped model, from Python: good and bad input."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dropclip_ros.base.errors import DropclipError, Status
+from dropclip_ros.grounding.pipeline import Grounder
+from dropclip_ros.vision.bags import load_bag_frame
+from dropclip_ros.vision.geometry import invert_pose, is_rigid, transform_points
+
+BAG = Path(__file__).resolve().parents[2] / "demo" / "tabletop"
+
+
+@pytest.fixture(scope="module")
+def frame():
+    pytest.importorskip("rosbags", reason="rosbags is not installed (extra `ros`)")
+    return load_bag_frame(BAG)
+
+
+@pytest.fixture(scope="module")
+def grounder():
+    return Grounder.from_pretrained(device="cpu")
+
+
+@pytest.fixture(scope="module")
+def scene(grounder, frame):
+    return grounder.encode(frame)
+
+
+def color_of(scene, found):
+    return np.median(scene.colors[found.points].astype(float), axis=0)
+
+
+def test_the_red_mug_is_red_and_mug_sized(grounder, scene):
+    best = grounder.ground(scene, "the red mug").objects[0]
+    red, green, blue = color_of(scene, best)
+    assert red > 2 * green and red > 2 * blue
+    assert 0.05 < best.size.max() < 0.16
+    inside = transform_points(invert_pose(best.box_pose), scene.points[best.points])
+    assert is_rigid(best.box_pose) and (np.abs(inside) <= best.size / 2 + 1e-6).all()
+
+
+def test_yellow_banana(grounder, scene):
+    red, green, blue = color_of(scene, grounder.ground(scene, "the banana").objects[0])
+    assert red > 1.5 * blue and green > 1.5 * blue
+
+
+@pytest.mark.parametrize("query", ["a giraffe", "the sofa"])
+def test_absent_things_are_not_found(grounder, scene, query):
+    result = grounder.ground(scene, query)
+    assert result.status == Status.NOT_FOUND and result.objects == [] and query in result.message
+
+
+def test_asking_again_gives_the_same_and_costs_no_encoding(grounder, scene, frame):
+    again = grounder.encode(frame)
+    first, second = grounder.ground(scene, "the hammer"), grounder.ground(again, "the hammer")
+    np.testing.assert_array_equal(first.scores, second.scores)
+
+
+def test_a_pose_turns_up_and_does_not_move_answers(grounder, scene, frame):
+    """With a camera pose the table must be level; answers stay in the camera frame."""
+    pose = invert_pose(scene.table.frame)
+    posed = grounder.encode(replace(frame, camera_pose=pose))
+    np.testing.assert_allclose(posed.table.plane, scene.table.plane, atol=1e-3)
+    upside_down = pose.copy()
+    upside_down[1:3] *= -1
+    with pytest.raises(DropclipError) as error:
+        grounder.encode(replace(frame, camera_pose=upside_down))
+    assert error.value.status == Status.NO_TABLE
+
+
+def test_a_negative_like_the_query_does_not_cancel_it(grounder, scene):
+    alone = grounder.ground(scene, "the red mug", mode="none")
+    beside = grounder.ground(scene, "the red mug", negatives=["The Red Mug"])
+    np.testing.assert_allclose(alone.scores, beside.scores)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"query": ""},
+        {"query": "x" * 10_000},
+        {"query": "mug\x07"},
+        {"query": "mug", "threshold": 1.5},
+        {"query": "mug", "threshold": float("nan")},
+        {"query": "mug", "threshold": -0.1},
+        {"query": "mug", "negatives": ["thing"] * 1000},
+        {"query": "mug", "negatives": ["", "cup"]},
+        {"query": "mug", "mode": "every"},
+    ],
+)
+def test_bad_requests_are_named(grounder, scene, arguments):
+    with pytest.raises(DropclipError) as error:
+        grounder.ground(scene, **arguments)
+    assert error.value.status == Status.BAD_REQUEST and error.value.message
+
+
+def test_an_empty_table_is_an_empty_scene(grounder, make_tabletop):
+    with pytest.raises(DropclipError) as error:
+        grounder.encode(make_tabletop(boxes=(), spheres=()).frame)
+    assert error.value.status == Status.EMPTY_SCENE

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Launch files of the trials, loaded by the recording stand-in, and what serving `pick` does, with an arm made up."""
+
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+import ros_support  # noqa: F401  skips where ROS is missing
+from geometry_msgs.msg import Pose
+from test_ros_launch import SETTINGS, launch_calls  # noqa: F401  the fixture
+
+from dropclip_ros.base.errors import DropclipError, Status
+from dropclip_ros.msg import Grasp, GraspCandidate
+from dropclip_ros.ros.pick_sequence import NoPath, pick_first
+
+ROOT = Path(__file__).resolve().parents[2]
+FILES = ("trials.launch.py", "moveit.launch.py", "gazebo_trials.launch.py")
+
+
+def words(value) -> list[str]:
+    """Every string in a launch value, however deeply it is wrapped."""
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, dict):
+        return [word for pair in value.items() for item in pair for word in words(item)]
+    if isinstance(value, list | tuple):
+        return [word for item in value for word in words(item)]
+    return words(getattr(value, "args", ())) + words(getattr(value, "kwargs", {}))
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_launch_files_name_programs_parameters_and_files_that_there_are(launch_calls, file):  # noqa: F811
+    calls = launch_calls(ROOT / "launch" / file)
+    source = (ROOT / "launch" / file).read_text()
+    installed = re.search(r"foreach\(node ([^)]*)\)", (ROOT / "CMakeLists.txt").read_text()).group(1).split()
+    ours = [kwargs for name, _, kwargs in calls if name == "Node" and kwargs["package"] == "dropclip_ros"]
+    assert ours or "grasping.launch.py" in source
+    for node in ours:
+        assert node["executable"] in installed, node["executable"]
+        if node["executable"] in SETTINGS:
+            known = {setting.name for setting in SETTINGS[node["executable"]]}
+            told = {key for p in node["parameters"] if isinstance(p, dict) for key in p}
+            assert told <= known | {"use_sim_time"}, told - known
+    for module in re.findall(r'"-m", "([\w.]+)"', source):
+        assert (ROOT / (module.replace(".", "/") + ".py")).is_file()
+    for name in re.findall(r'"([\w.]+\.(?:yaml|sdf|xacro|launch\.py))"', source):
+        own = [path for path in ROOT.glob(f"*/**/{name}") if path.parts[-2] in ("launch", "config", "ur5e", "gazebo")]
+        assert own or name == "gz_sim.launch.py", name
+    declared = {args[0] for name, args, _ in calls if name == "DeclareLaunchArgument"}
+    used = set(re.findall(r'LaunchConfiguration\("(\w+)"\)', source))
+    assert used <= declared
+
+
+def test_the_workcell_is_told_of_parameters_that_it_has():
+    pytest.importorskip("mujoco", reason="mujoco is not installed (make setup)")
+    node = pytest.importorskip("training.workcell.node", reason="the workcell's packages are missing (make setup)")
+    source = (ROOT / "launch/trials.launch.py").read_text()
+    told = re.search(r"^WORKCELL = \((.*)\)", source, re.M).group(1)
+    assert set(re.findall(r'"(\w+)"', told)) <= {setting.name for setting in node.SETTINGS}
+    for setting in node.SETTINGS:
+        assert setting.description and setting.complaint(setting.default) is None
+
+
+def test_the_camera_of_the_gazebo_launch_is_that_of_the_world():
+    world = (ROOT / "config/gazebo/workcell.sdf").read_text()
+    launch = (ROOT / "launch/gazebo_trials.launch.py").read_text()
+    place = re.search(r"^CAMERA = \((.*?)\)", launch, re.M).group(1).replace('"', "").replace(",", "")
+    numbers = [float(word) for word in place.split()]
+    model = re.search(r'<model name="camera">.*?<pose>(.*?)</pose>', world, re.S).group(1)
+    assert [float(word) for word in model.split()] == numbers
+
+
+class MadeUpArm:
+    """Knows ways to poses with positive x alone; writes down what it is told."""
+
+    def __init__(self, holds: bool = True):
+        self.holds, self.done = holds, []
+
+    def reach(self, pose):
+        return self._way(pose)
+
+    def straight(self, after, pose, into):
+        assert after is not None and into
+        return self._way(pose)
+
+    def _way(self, pose):
+        if pose.position.x < 0:
+            raise NoPath(f"x is {pose.position.x}")
+        return pose.position.x
+
+    def execute(self, way):
+        self.done.append(way)
+
+    def open(self, opening):
+        self.done.append(f"open {opening:.2f}")
+
+    def close(self):
+        self.done.append("close")
+        return self.holds
+
+
+def candidate(pregrasp: float, tool: float, retreat: float, width: float = 0.05) -> GraspCandidate:
+    made = GraspCandidate(grasp=Grasp(width=width))
+    for name, x in (("pregrasp", pregrasp), ("tool", tool), ("retreat", retreat)):
+        pose = Pose()
+        pose.position.x = x
+        setattr(made, name, pose)
+    return made
+
+
+def test_the_first_candidate_whose_whole_way_is_free_is_executed():
+    arm, stages = MadeUpArm(), []
+    some = [candidate(-1, 2, 3), candidate(1, -2, 3), candidate(1, 2, -3), candidate(4, 5, 6), candidate(7, 8, 9)]
+    result = pick_first(arm, some, 0.14, stages.append, lambda: None)
+    assert (result.status, result.executed, len(result.reasons)) == (Status.OK, 3, 3)
+    assert arm.done == [4.0, "open 0.05", 5.0, "close", 6.0]
+    assert stages == ["plan", "reach", "open", "approach", "close", "lift"]
+
+
+@pytest.mark.parametrize(
+    "some, status",
+    [
+        ([candidate(-1, 2, 3), candidate(1, 2, -3)], Status.NO_PATH),
+        ([candidate(1, 2, 3, 0.2)], Status.TOO_WIDE),
+        ([candidate(1, 2, 3, 0.2), candidate(-1, 2, 3)], Status.NO_PATH),
+        ([], Status.NO_PATH),
+    ],
+    ids=["no path", "too wide", "both", "none"],
+)
+def test_nothing_moves_where_no_candidate_will_do(some, status):
+    arm = MadeUpArm()
+    with pytest.raises(DropclipError) as error:
+        pick_first(arm, some, 0.14, lambda _: None, lambda: None)
+    assert error.value.status == status and arm.done == []
+
+
+def test_a_gripper_that_closed_on_nothing_says_so():
+    result = pick_first(MadeUpArm(holds=False), [candidate(1, 2, 3)], 0.14, lambda _: None, lambda: None)
+    assert (result.status, result.executed) == (Status.SLIPPED, 0)
+
+
+def test_a_cancelled_goal_moves_nothing_further():
+    arm, asked = MadeUpArm(), []
+
+    def check():
+        asked.append(len(arm.done))
+        if arm.done:
+            raise DropclipError(Status.CANCELLED, "the client wants it")
+
+    with pytest.raises(DropclipError, match="CANCELLED"):
+        pick_first(arm, [candidate(1, 2, 3)], 0.14, lambda _: None, check)
+    assert arm.done == [1.0]
+
+
+def test_the_moveit_node_needs_what_is_not_here_and_nothing_else():
+    """All that it imports beside MoveIt's and the controllers' messages is there."""
+    source = (ROOT / "dropclip_ros/nodes/moveit_pick_node.py").read_text()
+    modules = set(re.findall(r"^from ([\w.]+) import", source, re.M)) | set(re.findall(r"^import (\w+)", source, re.M))
+    foreign = {"moveit_msgs", "control_msgs", "shape_msgs"}
+    for module in modules:
+        if module.split(".")[0] not in foreign:
+            importlib.import_module(module)

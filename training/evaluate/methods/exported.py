@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Predictions of systems that do not run here (LSeg, OpenSeg, Mask3D), read from a folder that they were exported to.
+
+    python -m training.evaluate.methods.exported FOLDER      # writes a small example of the layout
+
+A folder holds one system's predictions, in safetensors files. PLACE is the scene's name, below the name of its split
+for MV-TOD (`place_of`); "phrases" is a JSON list of texts in a file's metadata, one for each row of its tensor.
+
+    PLACE/view_05.safetensors    of view 5: features (C,h,w), floats in the space of text.safetensors,
+                                 or: scores (Q,h,w), floats, the higher the more alike, with phrases
+    text.safetensors             features (Q,C), floats, with phrases; only where views have features
+    PLACE/instances.safetensors  of table 5: points (P,3) float m in the scene's world frame, masks (K,P) bool or uint8
+                                 over them, scores (K,) float, the higher the surer
+
+Maps cover the whole image at any resolution. `Requests`, run in a method's place, writes what a system is to be given.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+import tyro
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from scipy.spatial import cKDTree
+from torch.nn.functional import normalize
+
+from dropclip_ros.draw import write_ply
+from training.evaluate.methods.methods2d import at_pixels, seen
+from training.evaluate.methods.proposals import Proposals
+from training.evaluate.protocol import ScoreCloud, WeightsAbsent
+from training.fusion.clouds import Cloud
+from training.runs.errors import MvtodError
+from training.runs.files import beside
+from training.scenes.scene import Scene
+
+TEXT, INSTANCES, PHRASES = "text.safetensors", "instances.safetensors", "phrases"
+NEAR = 0.01  # m; a point has the masks of the nearest exported point within
+
+
+def place_of(scene: Scene) -> Path:
+    """Where in a folder the files of a scene are: its name, below that of its split, where names would meet."""
+    split = getattr(getattr(scene, "source", None), "path", None)
+    return Path(Path(split).name if split else "", scene.name)
+
+
+@dataclass
+class ExportedMaps:
+    """LSeg, OpenSeg: maps of the cloud's one view, at the pixels of its points.
+
+    Raises WeightsAbsent, in one line, where the folder lacks the view or a phrase, or holds something else.
+    """
+
+    folder: Path
+
+    def __call__(self, scene: Scene, cloud: Cloud) -> ScoreCloud:
+        image, pixels = seen(scene, cloud)
+        path = self.folder / place_of(scene) / f"view_{cloud.views[0]:02d}.safetensors"
+        tensors, phrases = read_tensors(path)
+        if "features" in tensors:
+            features = checked(path, tensors, "features", (len(self.text[0].mT), None, None))
+            rows = normalize(at_pixels(features, pixels, image.size[::-1]), dim=1)
+            embeddings, phrases = self.text
+            scores, path = rows @ embeddings.T, self.folder / TEXT
+        else:
+            maps = checked(path, tensors, "scores", (len(phrases), None, None))
+            scores = at_pixels(maps, pixels, image.size[::-1])
+        number = {phrase: k for k, phrase in enumerate(phrases)}
+
+        def score(asked: Sequence[str]) -> torch.Tensor:
+            if lacking := sorted(set(asked) - number.keys()):
+                raise WeightsAbsent(
+                    f"{path} has {len(number)} phrases, but {len(lacking)} of those asked are not among them, as "
+                    f"{lacking[0]!r}; export them as well (`Requests` writes what is asked)"
+                )
+            return scores[:, [number[phrase] for phrase in asked]]
+
+        return ScoreCloud(np.arange(len(cloud)), score)
+
+    @cached_property
+    def text(self) -> tuple[torch.Tensor, list[str]]:
+        """Unit text features (Q,C) and their phrases."""
+        path = self.folder / TEXT
+        tensors, phrases = read_tensors(path)
+        return normalize(checked(path, tensors, "features", (len(phrases), None)), dim=1), phrases
+
+
+@dataclass
+class ExportedInstances:
+    """Mask3D: masks over points of the whole scene, brought to the cloud's points by the nearest neighbour within 1 cm.
+
+    Raises WeightsAbsent, in one line, where the folder lacks the scene, or holds something else.
+    """
+
+    folder: Path
+
+    def __call__(self, scene: Scene, cloud: Cloud) -> Proposals:
+        path = self.folder / place_of(scene) / INSTANCES
+        tensors, _ = read_tensors(path)
+        points = checked(path, tensors, "points", (None, 3)).numpy()
+        masks = checked(path, tensors, "masks", (None, len(points))).bool().numpy()
+        scores = checked(path, tensors, "scores", (len(masks),)).numpy()
+        masks = np.pad(masks, ((0, 0), (0, 1)))  # the last is of points without a neighbour
+        distance, nearest = cKDTree(points).query(cloud.points) if len(points) else (np.inf, 0)
+        nearest = np.where(distance <= NEAR, nearest, len(points)) * np.ones(len(cloud), np.int64)
+        return Proposals(masks[:, nearest], scores)
+
+    def instances(self, scene: Scene, cloud: Cloud) -> tuple[np.ndarray, np.ndarray]:
+        """`Proposals.disjoint` of the cloud."""
+        return self(scene, cloud).disjoint()
+
+
+@dataclass
+class Requests:
+    """A method that answers nothing and writes what a system is to be given, in the places of its export.
+
+    That is the image of a view (PLACE/view_05.png) or the cloud of all (PLACE/cloud.ply, world frame), and, in
+    phrases.json of the folder, all that was asked so far.
+    """
+
+    folder: Path
+
+    def __call__(self, scene: Scene, cloud: Cloud) -> ScoreCloud:
+        place = self.folder / place_of(scene)
+        if cloud.pixels is None:
+            place.mkdir(parents=True, exist_ok=True)
+            colors = np.rint(255 * cloud.colors).astype(np.uint8)
+            write_ply(place / "cloud.ply", cloud.points, colors, np.zeros(len(cloud), np.float32))
+        else:
+            with beside(place / f"view_{cloud.views[0]:02d}.png", replace=True) as part:
+                seen(scene, cloud)[0].save(part, format="png")
+
+        def score(phrases: Sequence[str]) -> torch.Tensor:
+            self._note(phrases)
+            return torch.zeros(len(cloud), len(phrases))
+
+        return ScoreCloud(np.arange(len(cloud)), score)
+
+    def _note(self, phrases: Sequence[str]) -> None:
+        path = self.folder / "phrases.json"
+        known = json.loads(path.read_text()) if path.exists() else []
+        if new := [phrase for phrase in dict.fromkeys(phrases) if phrase not in set(known)]:
+            with beside(path, replace=True) as part:
+                part.write_text(json.dumps(known + new, indent=1, ensure_ascii=False) + "\n")
+
+
+def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], list[str]]:
+    """Tensors and phrases of a file. Raises WeightsAbsent where it is not there or not whole."""
+    if not path.is_file():
+        raise WeightsAbsent(
+            f"{path} is not there; export it (python -m training.evaluate.methods.exported shows the layout)"
+        )
+    try:
+        with safe_open(path, "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
+            phrases = json.loads((file.metadata() or {}).get(PHRASES, "[]"))
+    except (OSError, ValueError, SafetensorError) as error:
+        raise WeightsAbsent(f"{path} is no whole safetensors file ({error}); export it again") from error
+    if not isinstance(phrases, list) or not all(isinstance(phrase, str) for phrase in phrases):
+        raise WeightsAbsent(f"{path}: expected {PHRASES} in its metadata to be a JSON list of texts; export it again")
+    return tensors, phrases
+
+
+def checked(path: Path, tensors: Mapping[str, torch.Tensor], name: str, shape: Sequence[int | None]) -> torch.Tensor:
+    """A tensor as float32 where it is there in that shape (None: any) and finite; else WeightsAbsent."""
+    expected = ", ".join("any" if side is None else str(side) for side in shape)
+    found = tensors.get(name)
+    if found is None:
+        what = f"has no {name} (it has {', '.join(sorted(tensors)) or 'nothing'})"
+    elif found.ndim != len(shape) or any(side not in (None, got) for side, got in zip(shape, found.shape, strict=True)):
+        what = f"has {name} of the shape {tuple(found.shape)}"
+    elif not found.isfinite().all():
+        what = f"has {name} that are not all finite"
+    else:
+        return found.float()
+    raise WeightsAbsent(f"{path} {what}; expected shape ({expected}), export it again")
+
+
+def write_example(folder: Path) -> Iterator[Path]:
+    """Writes a folder of each kind with random predictions for one scene, and yields its files."""
+    torch.manual_seed(0)
+    phrases = {PHRASES: json.dumps(["mug", "red mug", "something to drink from"])}
+    place = Path("unseen_instance", "scene_00000")
+    files = {
+        Path("lseg", TEXT): ({"features": torch.randn(3, 512)}, phrases),
+        "lseg" / place / "view_05.safetensors": ({"features": torch.randn(512, 60, 80).half()}, None),
+        "openseg" / place / "view_05.safetensors": ({"scores": torch.rand(3, 120, 160).half()}, phrases),
+        "mask3d" / place / INSTANCES: (
+            {"points": torch.rand(100, 3), "masks": torch.rand(4, 100) > 0.8, "scores": torch.rand(4)},
+            None,
+        ),
+    }
+    for name, (tensors, metadata) in files.items():
+        with beside(folder / name) as part:
+            save_file(tensors, part, metadata)
+        yield folder / name
+
+
+def main(folder: tyro.conf.Positional[Path]) -> None:
+    """Writes a small example of exported predictions.
+
+    folder: where to; files that are there already are not replaced.
+    """
+    for path in write_example(folder):
+        with safe_open(path, "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
+            shapes = ", ".join(f"{name} {tuple(tensor.shape)} {tensor.dtype}" for name, tensor in tensors.items())
+            print(f"{path}: {shapes}; {file.metadata() or 'no metadata'}")
+
+
+if __name__ == "__main__":
+    try:
+        tyro.cli(main)
+    except MvtodError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The words of a run: phrases of the scenes' catalogue, embedded once and kept beside the checkpoint."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from dropclip_ros.base.files import sha256_of
+from dropclip_ros.networks.text import TextEncoder
+from training.runs.files import beside
+
+PHRASES = "phrases.safetensors"
+
+
+class Vocabulary:
+    """Phrases with their embeddings; others go to the text encoder.
+
+    rows (P,C): unit rows of the phrases, in order.
+    """
+
+    def __init__(self, text: TextEncoder, phrases: Sequence[str], rows: Tensor) -> None:
+        self.text, self.rows = text, rows
+        self._known = {phrase: i for i, phrase in enumerate(phrases)}
+
+    def encode(self, phrases: Sequence[str]) -> Tensor:
+        """As `TextEncoder.encode`: unit rows (n,C)."""
+        if all(phrase in self._known for phrase in phrases):
+            return self.rows[[self._known[phrase] for phrase in phrases]]
+        return self.text.encode(phrases)
+
+
+def embedded(text: TextEncoder, phrases: Sequence[str], folder: Path, adapter: Path | None = None) -> Vocabulary:
+    """The phrases as `text` embeds them: thousands take minutes, so they are kept in `folder`, under a digest of the
+    text tower, its adapter and the phrases; what was kept of others is replaced. Of torchrun's processes the first one
+    writes. MvtodError where it cannot."""
+    made_of = [dataclasses.asdict(text.config), sha256_of(adapter) if adapter else None, list(phrases)]
+    digest, path = hashlib.sha256(json.dumps(made_of).encode()).hexdigest(), folder / PHRASES
+    rows = _kept(path, digest)
+    if rows is None:
+        rows = text.encode(phrases).cpu()
+        if int(os.environ.get("RANK", 0)) == 0:
+            with beside(path, replace=True) as part:
+                save_file({"rows": rows.contiguous()}, part, metadata={"digest": digest})
+    return Vocabulary(text, phrases, rows)
+
+
+def _kept(path: Path, digest: str) -> Tensor | None:
+    try:
+        with safe_open(path, "pt") as file:
+            same = (file.metadata() or {}).get("digest") == digest
+            return file.get_tensor("rows").to(torch.float32) if same else None
+    except (OSError, SafetensorError):  # none yet, or damaged: it is made again
+        return None

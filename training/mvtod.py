@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command `dropclip-mvtod`: collects, annotates objects; generates scenes, adds grasps, shows, counts, exports."""
+
+from __future__ import annotations
+
+import sys
+
+import tyro
+
+from training.annotation.annotate import annotate
+from training.objects.collect import collect
+from training.runs.errors import MvtodError
+from training.scenes.export.export import export
+from training.scenes.generate import generate
+from training.scenes.grasps.scene_grasps import grasps
+from training.scenes.inspect import inspect
+from training.scenes.stats import stats
+
+COMMANDS = {
+    "collect": collect,
+    "annotate": annotate,
+    "generate": generate,
+    "grasps": grasps,
+    "inspect": inspect,
+    "stats": stats,
+    "export": export,
+}
+
+
+def main() -> None:
+    try:
+        tyro.extras.subcommand_cli_from_dict(
+            COMMANDS, prog="dropclip-mvtod", description=__doc__, config=(tyro.conf.OmitArgPrefixes,)
+        )
+    except MvtodError as error:
+        print(f"dropclip-mvtod: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The objects of the generator: cheap specs with attributes and splits, and the models that physics and renderers need.
+
+catalogue = Catalogue.procedural()                     # or Catalogue.load("objects/catalogue.json")
+model = catalogue.build(catalogue.of_split(TRAIN)[0])  # mesh, texture, collision shapes, mass, phrases
+
+A catalogue of meshes is a folder with catalogue.json; `training.objects.collect` makes one of YCB, Google Scanned
+Objects, ShapeNet-Sem or a plain folder of meshes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections import Counter
+from dataclasses import asdict, dataclass, field, fields
+from functools import cache
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+
+from training.objects.words.phrases import FAMILIES, normal
+from training.objects.words.wording import describe_object
+from training.runs.errors import MvtodError
+from training.runs.files import beside
+
+TRAIN, UNSEEN_INSTANCE, UNSEEN_CATEGORY = SPLITS = ("train", "unseen_instance", "unseen_category")
+NAME = "catalogue.json"
+PATHS = {"mesh", "texture", "grasps"}
+
+
+PROCEDURAL = "procedural"  # names the catalogue that the project makes itself
+
+
+@dataclass(frozen=True)
+class ObjectSpec:
+    """An object before its mesh: everything that `Catalogue.build`, phrases and splits need.
+
+    name: unique in its catalogue; attributes: color, material, state, brand, flavour ... in plain words.
+    seed: of a procedural object. mesh: path relative to the catalogue's folder, None: procedural; texture: an image,
+    None: as the mesh file says; scale: metres per unit of the mesh; up: the mesh's direction that points up.
+    mass: kg, None: by material; grasps: ACRONYM file, relative path; prompts: phrases by family, None: made of the
+    attributes.
+    """
+
+    name: str
+    category: str
+    split: str
+    attributes: dict[str, str]
+    seed: int = 0
+    mesh: str | None = None
+    texture: str | None = None
+    scale: float = 1.0
+    up: tuple[float, float, float] = (0.0, 0.0, 1.0)
+    mass: float | None = None
+    grasps: str | None = None
+    prompts: dict[str, tuple[str, ...]] | None = None
+
+
+@dataclass(frozen=True)
+class ObjectModel:
+    """A textured object, upright (z up), origin in the middle of its bounding box.
+
+    vertices (V,3) float32 m; faces (F,3) int32 wound outward; uv (V,2) float32, OpenGL convention (v up: row 0 of the
+    texture is v = 1); texture (H,W,3) uint8; specular and shininess in [0, 1]; friction of sliding.
+    hull_parts: vertices (v,3) float32 m of convex parts for collision; together they cover the mesh.
+    mass kg; density kg/m3: of the parts, so that together they weigh `mass`.
+    model_from_file: rigid 4x4 from the mesh file's frame (in metres, after `scale`) to the model's: moves grasps.
+    """
+
+    name: str
+    category: str
+    split: str
+    attributes: dict[str, str]
+    vertices: np.ndarray
+    faces: np.ndarray
+    uv: np.ndarray
+    texture: np.ndarray
+    specular: float
+    shininess: float
+    mass: float
+    density: float
+    friction: float
+    hull_parts: list[np.ndarray]
+    phrases: dict[str, tuple[str, ...]]
+    heldout_phrases: dict[str, tuple[str, ...]]
+    model_from_file: np.ndarray = field(default_factory=lambda: np.eye(4))
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Specs of objects, and the folder that their paths are relative to (None: all are procedural)."""
+
+    specs: tuple[ObjectSpec, ...]
+    root: Path | None = None
+
+    @classmethod
+    def procedural(cls) -> Catalogue:
+        """The objects that the project makes itself."""
+        from training.objects.procedural.objects import catalogue  # it imports this module
+
+        return cls(tuple(catalogue()))
+
+    def of_split(self, split: str) -> tuple[ObjectSpec, ...]:
+        """Specs of one of SPLITS; raises MvtodError where there are none."""
+        if split not in SPLITS:
+            raise MvtodError(f"split {split!r}: expected one of {', '.join(SPLITS)}")
+        specs = tuple(spec for spec in self.specs if spec.split == split)
+        if not specs:
+            raise MvtodError(f"{self.root or 'the catalogue'}: no object of split {split}; choose another split")
+        return specs
+
+    def build(self, spec: ObjectSpec) -> ObjectModel:
+        """The mesh, texture, physics and phrases of a spec; the same bytes every time."""
+        if spec.mesh is not None:
+            from training.objects.meshes import build_mesh
+
+            return build_mesh(spec, self.root)
+        from training.objects.procedural.objects import build
+
+        return build(spec)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Catalogue:
+        """Reads and checks `path`, a catalogue.json or its folder; raises MvtodError that names file and object.
+
+        Meshes are looked for, not read: `build` does that.
+        """
+        path = Path(path)
+        file = path / NAME if path.is_dir() else path
+        try:
+            entries = json.loads(file.read_text(encoding="utf-8"))["objects"]
+        except FileNotFoundError as error:
+            raise MvtodError(f"{file}: no such catalogue; make one with `dropclip-mvtod collect`") from error
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise MvtodError(f'{file}: expected JSON with a list "objects": {error}') from error
+        if not isinstance(entries, list) or not entries:
+            raise MvtodError(f'{file}: "objects" is empty or no list; add objects to it')
+        specs = tuple(_read_spec(entry, k, file) for k, entry in enumerate(entries))
+        doubles = [name for name, count in Counter(spec.name for spec in specs).items() if count > 1]
+        if doubles:
+            raise MvtodError(f"{file}: several objects are called {doubles[0]}; names must be unique")
+        return cls(specs, file.parent)
+
+    def save(self, folder: str | Path) -> Path:
+        """Writes `folder`/catalogue.json, beside and renamed; returns it. Meshes stay where they are: inside `folder`
+        or beside it."""
+        folder = Path(folder)
+        entries = [{key: value for key, value in asdict(spec).items() if value is not None} for spec in self.specs]
+        for entry in entries:
+            for key in PATHS & set(entry):
+                whole = (self.root / entry[key]).resolve()
+                if not whole.is_relative_to(folder.resolve().parent):
+                    raise MvtodError(
+                        f"{folder}: expected a folder beside {self.root}, where the meshes are; choose that"
+                    )
+                entry[key] = os.path.relpath(whole, folder.resolve())
+        with beside(folder / NAME, replace=True) as part:
+            part.write_text(json.dumps({"objects": entries}, indent=1) + "\n", encoding="utf-8")
+        return folder / NAME
+
+
+def _read_spec(entry: object, index: int, file: Path) -> ObjectSpec:
+    """An entry of catalogue.json, checked."""
+    name = entry.get("name", f"number {index}") if isinstance(entry, dict) else f"number {index}"
+
+    def refuse(what: str) -> NoReturn:
+        raise MvtodError(f"{file}: object {name}: {what}")
+
+    known = {field.name for field in fields(ObjectSpec)}
+    if not isinstance(entry, dict):
+        refuse("expected an object with name, category, split ...")
+    if unknown := set(entry) - known:
+        refuse(f"unknown field {min(unknown)}; known are {', '.join(sorted(known))}")
+    for key in ("name", "category"):
+        if not isinstance(entry.get(key), str) or not entry[key].strip():
+            refuse(f"{key} is missing or empty; give it one")
+    if "/" in name or name.startswith("."):
+        refuse("a name may not contain / nor begin with a dot")
+    if entry.get("split") not in SPLITS:
+        refuse(f"split {entry.get('split')!r}: expected one of {', '.join(SPLITS)}")
+    attributes = entry.get("attributes", {})
+    if not isinstance(attributes, dict) or not all(isinstance(value, str) for value in attributes.values()):
+        refuse('attributes: expected words by name, such as {"color": "red"}')
+    for key in ("scale", "mass"):
+        value = entry.get(key, 1.0)
+        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < math.inf:
+            refuse(f"{key} {value!r}: expected a number above 0")
+    if not isinstance(entry.get("seed", 0), int):
+        refuse(f"seed {entry['seed']!r}: expected an integer")
+    up = entry.get("up", (0, 0, 1))
+    if not _are_numbers(up) or len(up) != 3 or not any(up):
+        refuse(f"up {up!r}: expected a direction of three numbers, such as [0, 1, 0]")
+    prompts = entry.get("prompts")
+    if prompts is not None:
+        if not isinstance(prompts, dict) or not set(prompts) <= set(FAMILIES):
+            refuse(f"prompts: expected lists by family ({', '.join(FAMILIES)})")
+        if not all(isinstance(p, list) and all(isinstance(phrase, str) for phrase in p) for p in prompts.values()):
+            refuse("prompts: expected lists of phrases")
+    for key in sorted(PATHS & set(entry)):
+        path = entry[key]
+        if not isinstance(path, str) or not path:
+            refuse(f"{key} {path!r}: expected a relative path")
+        whole = (file.parent / path).resolve()
+        if Path(path).is_absolute() or not whole.is_relative_to(file.parent.resolve().parent):
+            refuse(f"{key} {path}: expected a relative path inside or beside {file.parent}; copy the file there")
+        if not whole.is_file():
+            refuse(f"{key} {path}: no such file; put it there or leave the object out")
+    if entry.get("mesh") is None:
+        from training.objects.procedural.kinds import KINDS
+
+        if entry["category"] not in KINDS or "seed" not in entry:
+            refuse("has no mesh and is none of the procedural categories with a seed; name its mesh")
+    return ObjectSpec(
+        **{
+            **entry,
+            "attributes": attributes,
+            "up": tuple(map(float, up)),
+            "prompts": prompts and {family: tuple(phrases) for family, phrases in prompts.items()},
+        }
+    )
+
+
+def _are_numbers(values: object) -> bool:
+    return isinstance(values, list | tuple) and all(
+        isinstance(value, int | float) and math.isfinite(value) for value in values
+    )
+
+
+@cache
+def open_catalogue(name: str) -> Catalogue:
+    """The procedural catalogue, or that of a folder; read once by each process."""
+    return Catalogue.procedural() if name == PROCEDURAL else Catalogue.load(Path(name))
+
+
+def matches(spec: ObjectSpec, phrase: str) -> bool:
+    """Does the phrase truthfully describe the object? Knows every phrase of the vocabulary, training or held out."""
+    return normal(phrase) in describe_object(spec).accepted

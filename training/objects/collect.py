@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Makes a catalogue of a folder of meshes: YCB, Google Scanned Objects, ShapeNet-Sem, or anybody's own."""
+
+from __future__ import annotations
+
+import multiprocessing
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from training.objects.catalogue import TRAIN, UNSEEN_CATEGORY, UNSEEN_INSTANCE, Catalogue, ObjectSpec
+from training.objects.layouts import LAYOUTS, Entry, detect
+from training.objects.meshes import build_mesh, read_mesh, write_mesh
+from training.runs.errors import MvtodError
+
+
+def collect(
+    source: Path,
+    out: Path,
+    layout: str = "auto",
+    unit: float | None = None,
+    grasps: Path | None = None,
+    unseen_instances: float = 0.2,
+    unseen_categories: float = 0.15,
+    seed: int = 0,
+    workers: int = 1,
+    strict: bool = False,
+) -> Catalogue:
+    """Copies every whole object of `source` into the catalogue `out`, with collision shapes and a split.
+
+    What cannot be used is named and left out, or ends it all where `strict`. A second run after a kill goes on:
+    collision shapes that are there stay.
+
+    Args:
+        source: the folder of the data set.
+        out: the catalogue's folder.
+        layout: ycb, gso, shapenet, table (objects.csv), folder, or auto.
+        unit: metres per unit of the meshes, where the data set does not say so itself.
+        grasps: a folder of ACRONYM files (CATEGORY_ID_SCALE.h5); their scale becomes the object's.
+        unseen_instances: share of each category's objects kept from training.
+        unseen_categories: share of the categories kept from training.
+        seed: of the splits.
+        workers: processes.
+        strict: end at the first object that cannot be used.
+    """
+    source, out = Path(source), Path(out)
+    layout = detect(source) if layout == "auto" else layout
+    if layout not in LAYOUTS:
+        raise MvtodError(f"layout {layout}: expected auto, {', '.join(LAYOUTS)}")
+    if unit is not None and not unit > 0:
+        raise MvtodError(f"unit {unit}: expected metres per unit, above 0")
+    entries, problems = [], []
+    for found in LAYOUTS[layout](source):
+        (problems if isinstance(found, str) else entries).append(found)
+    if strict and problems:
+        raise MvtodError(problems[0])
+    by_key = _grasp_files(grasps)
+    if unit is not None:
+        entries = [replace(entry, scale=unit, longest=None) for entry in entries]
+    job = partial(_collect_one, out=out, grasps=by_key)
+    with multiprocessing.get_context("spawn").Pool(workers) if workers > 1 else _Here() as pool:
+        results = list(tqdm(pool.imap(job, entries), total=len(entries), desc=f"objects ({layout})", disable=None))
+    problems += [result for result in results if isinstance(result, str)]
+    specs = [result for result in results if isinstance(result, ObjectSpec)]
+    if strict and problems:
+        raise MvtodError(problems[0])
+    for problem in problems:
+        print(f"left out: {problem}")
+    if not specs:
+        raise MvtodError(f"{source}: no usable object in layout {layout} ({len(problems)} left out); see above")
+    catalogue = Catalogue(split(specs, unseen_instances, unseen_categories, seed), out)
+    catalogue.save(out)
+    print(f"{len(specs)} objects of {len({s.category for s in specs})} categories in {out}; {len(problems)} left out")
+    return catalogue
+
+
+class _Here:
+    """A pool of no processes."""
+
+    imap = staticmethod(map)
+
+    def __enter__(self) -> _Here:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def _collect_one(entry: Entry, out: Path, grasps: dict[str, tuple[Path, float]]) -> ObjectSpec | str:
+    """Copies an object, or says why not. Its folder is whole once it has its name: mesh, texture, grasps."""
+    folder = out / "objects" / entry.name
+    beside = folder.with_name(f".{entry.name}.part")
+    try:
+        mesh = read_mesh(entry.mesh, entry.texture)
+        grasp_file, scale = grasps.get(entry.key, (None, entry.scale))
+        if scale is None:
+            scale = entry.longest / max(float(np.ptp(mesh.vertices, axis=0).max()), 1e-12)
+        shutil.rmtree(beside, ignore_errors=True)
+        beside.mkdir(parents=True)
+        write_mesh(beside, mesh)
+        if grasp_file is not None:
+            shutil.copyfile(grasp_file, beside / "grasps.h5")
+        shutil.rmtree(folder, ignore_errors=True)
+        beside.rename(folder)
+        place = f"objects/{entry.name}"
+        spec = ObjectSpec(
+            entry.name,
+            entry.category,
+            TRAIN,
+            entry.attributes,
+            mesh=f"{place}/mesh.npz",
+            texture=f"{place}/texture.png",
+            scale=scale,
+            up=entry.up,
+            mass=entry.mass,
+            grasps=None if grasp_file is None else f"{place}/grasps.h5",
+        )
+        try:
+            build_mesh(spec, out)
+        except MvtodError as error:
+            shutil.rmtree(folder)
+            return str(error).replace(str(folder / "mesh.npz"), str(entry.mesh))
+        return spec
+    except MvtodError as error:
+        return str(error)
+    except OSError as error:
+        raise MvtodError(f"{folder}: cannot be written ({error.strerror}); choose another place") from error
+
+
+def _grasp_files(folder: Path | None) -> dict[str, tuple[Path, float]]:
+    """ACRONYM files by object: CATEGORY_ID_SCALE.h5; of several scales of an object the first."""
+    found: dict[str, tuple[Path, float]] = {}
+    if folder is None:
+        return found
+    if not folder.is_dir():
+        raise MvtodError(f"{folder}: no such folder; give the one that holds ACRONYM's .h5 files")
+    for path in sorted(folder.glob("*.h5")):
+        _, _, rest = path.stem.partition("_")
+        key, _, scale = rest.rpartition("_")
+        try:
+            found.setdefault(key, (path, float(scale)))
+        except ValueError as error:
+            raise MvtodError(f"{path}: expected a name like Mug_10f6e09036350e92b3f21f1137c3c347_0.0123.h5") from error
+    return found
+
+
+def split(
+    specs: Sequence[ObjectSpec], unseen_instances: float, unseen_categories: float, seed: int
+) -> tuple[ObjectSpec, ...]:
+    """The specs with splits by category and by instance; the same for the same names. A category of one object, and
+    one object at least of every other one, stays in training."""
+    for name, share in (("unseen_instances", unseen_instances), ("unseen_categories", unseen_categories)):
+        if not 0 <= share < 1:
+            raise MvtodError(f"{name} {share}: expected a share from 0 to below 1")
+    rng = np.random.default_rng(seed)
+    categories = sorted({spec.category for spec in specs})
+    unseen = set(rng.permutation(categories)[: round(unseen_categories * len(categories))].tolist())
+    splits = {}
+    for category in categories:
+        names = rng.permutation(sorted(spec.name for spec in specs if spec.category == category)).tolist()
+        apart = min(round(unseen_instances * len(names)), len(names) - 1)
+        for k, name in enumerate(names):
+            splits[name] = UNSEEN_CATEGORY if category in unseen else UNSEEN_INSTANCE if k < apart else TRAIN
+    return tuple(replace(spec, split=splits[spec.name]) for spec in specs)

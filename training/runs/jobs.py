@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Many jobs, on processes of this machine or on a Ray cluster, in a folder that holds results of one recipe.
+
+A job writes its result beside and renames it, so that a run that was killed goes on without half results: jobs whose
+results are there are not given again.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import json
+import multiprocessing
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeVar
+
+from training.runs.errors import MvtodError
+from training.runs.files import beside
+
+RECIPE_FILE = "recipe.json"
+Job, Result = TypeVar("Job"), TypeVar("Result")
+
+
+@contextmanager
+def owned(out: Path, recipe: Any, holds: str) -> Iterator[None]:
+    """The folder with this recipe (a dataclass) in it, for this process alone.
+
+    holds: what it holds, for errors. MvtodError where it holds those of another recipe, or is in use.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        lock = (out / ".lock").open("w")
+    except OSError as error:
+        raise MvtodError(f"{out} cannot be written: {error.strerror}; choose another folder") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise MvtodError(f"{out}: another such command is at work there; wait for it, or choose another") from None
+        file, wanted = out / RECIPE_FILE, json.loads(json.dumps(asdict(recipe)))
+        if file.exists():
+            found = read_recipe(out)
+            if other := sorted(key for key in wanted | found if wanted.get(key) != found.get(key)):
+                raise MvtodError(
+                    f"{out} holds {holds} of another recipe (differs in {', '.join(other)}); see "
+                    f"{file}, choose another folder, or the same options"
+                )
+        else:
+            with beside(file) as part:
+                part.write_text(json.dumps(wanted, indent=1))
+        yield
+
+
+def read_recipe(out: Path) -> dict:
+    """What recipe.json says. MvtodError where there is none, or it is damaged."""
+    file = out / RECIPE_FILE
+    try:
+        return dict(json.loads(file.read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise MvtodError(f"{file} cannot be read ({error}); choose another folder") from error
+
+
+@contextmanager
+def explained(out: Path, whole: Callable[[], str]) -> Iterator[None]:
+    """Says in one sentence (MvtodError) what stopped the work inside, and how to go on. whole: "3 of 5 scenes"."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise MvtodError(f"stopped: {whole()} are whole; the same command goes on") from None
+    except BrokenProcessPool:
+        raise MvtodError(
+            f"a worker was killed (out of memory?): {whole()} are whole; run the same command with fewer workers"
+        ) from None
+    except OSError as error:
+        what = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else str(error)
+        raise MvtodError(f"{out}: {what}: {whole()} are whole; mend it, then run the same command") from error
+
+
+def on_processes(workers: int, function: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterator[Result]:
+    """Results as they come; the processes are spawned, and die with this one."""
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), die_with, (os.getpid(),))
+    try:
+        for future in as_completed([pool.submit(function, job) for job in jobs]):
+            yield future.result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def die_with(parent: int) -> None:
+    """A worker whose parent is killed must not go on: another run may begin."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    if os.getppid() != parent:  # it was killed before
+        os._exit(1)
+
+
+def on_ray(
+    address: str,
+    function: Callable[[Job], Result],
+    jobs: Sequence[Job],
+    written: Callable[[Result], Sequence[Path]],
+    gpus: int = 0,
+) -> Iterator[Result]:
+    """The same jobs on a cluster ("local": one on this machine); Ray runs those of a lost machine again.
+
+    written: what a job has written, which must be seen from here; gpus: that a job has for itself.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        raise MvtodError("--ray needs Ray: pip install 'dropclip_ros[ray]'") from error
+    ray.init(address=None if address == "local" else address, log_to_driver=False, ignore_reinit_error=True)
+    remote: Callable = ray.remote(max_retries=5, num_gpus=gpus)(function)
+    waiting = [remote.remote(job) for job in jobs]
+    while waiting:
+        done, waiting = ray.wait(waiting)
+        try:
+            result = ray.get(done[0])
+        except ray.exceptions.RayTaskError as error:
+            raise error.as_instanceof_cause() from None
+        for path in written(result):
+            if not path.exists():
+                raise MvtodError(
+                    f"{path} was written but is not to be seen from {socket.gethostname()}: choose an OUT "
+                    "that all machines of the cluster share"
+                )
+        yield result

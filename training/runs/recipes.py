@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Configurations as YAML files."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from training.distill.config import DistillConfig
+from training.distill.errors import DistillError
+
+SMALL = Path(__file__).parents[1] / "distill" / "small.yaml"  # of a small model from nothing
+REAL = Path(__file__).parents[1] / "distill" / "real.yaml"  # of the weights for real frames, which go on from that one
+
+
+def read_config(path: Path, cls: type = DistillConfig) -> Any:
+    """The configuration in a YAML file of fields, a dataclass `cls`; what it does not name has its default.
+
+    Raises DistillError where the file is not one.
+    """
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        return _built(cls, data, "")
+    except OSError as error:
+        raise DistillError(f"cannot read {path}: {error.strerror}; give a YAML file of fields") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise DistillError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
+    except ValueError as error:
+        raise DistillError(f"{path}: {error}") from error
+
+
+def write_config(path: Path, config: DistillConfig) -> None:
+    """What `read_config` reads."""
+    data = dataclasses.asdict(config) | {"planes": list(config.planes)}
+    path.write_text(yaml.safe_dump(data, sort_keys=False), encoding="utf-8")
+
+
+def _built(cls: type, data: Any, where: str) -> Any:
+    """The dataclass of a mapping; ValueError where a key is unknown or a value is of another kind than the default."""
+    if not isinstance(data, dict):
+        raise ValueError(f"{where or 'the file'}: expected fields with values, got {type(data).__name__}")
+    defaults, given = cls(), {}
+    for name, value in data.items():
+        if name not in {f.name for f in dataclasses.fields(cls)}:
+            raise ValueError(f"unknown field {where}{name}; --help lists them")
+        default = getattr(defaults, name)
+        if dataclasses.is_dataclass(default):
+            value = _built(type(default), value, f"{where}{name}.")
+        elif isinstance(default, tuple) and isinstance(value, list):
+            value = tuple(value)
+        elif type(default) is float and type(value) in (int, str):
+            value = _number(value, f"{where}{name}")  # YAML takes 1e-3 for a text
+        if type(value) is not type(default):
+            raise ValueError(f"{where}{name} {value!r}: expected {type(default).__name__}")
+        given[name] = value
+    return cls(**given)
+
+
+def _number(value: int | str, name: str) -> float:
+    try:
+        return float(value)
+    except ValueError as error:
+        raise ValueError(f"{name} {value!r}: expected a number") from error

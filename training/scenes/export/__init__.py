@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Scenes in formats of others: COCO, BOP, rosbag2."""
