@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Encoder on the CPU: against its peers and the floor, what a query may skip, widths, and bf16's agreement.
 
-    python -m benchmarks.encoder.encoder.encoder peers [--voxels 5000 20000] [--runs 5] [--network shipped|paper]
+    python -m benchmarks.encoder.encoder peers [--voxels 5000 20000] [--runs 5] [--network shipped|paper]
     [--no-training]
-    python -m benchmarks.encoder.encoder.encoder skipped | widths | bf16
+    python -m benchmarks.encoder.encoder skipped | widths | bf16
 
 All that is compared runs by turns in one process, on the same voxels (a synthetic tabletop) and weights; a peer that
 cannot be imported is named as absent. With OMP_NUM_THREADS=1 the thread's own time is counted, so that other jobs on

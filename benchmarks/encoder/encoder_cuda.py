@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Encoder on a CUDA device: forward and training step from 5 k to 500 k voxels, against its peers and the roofline.
 
-    python -m benchmarks.encoder.encoder.encoder_cuda [--voxels 5000 50000] [--runs 20] [--dtypes float16 float32]
+    python -m benchmarks.encoder.encoder_cuda [--voxels 5000 50000] [--runs 20] [--dtypes float16 float32]
 
 Every backend that can be had runs by turns in one process on the same voxels and weights: our Triton kernels, plain
 torch, spconv, MinkowskiEngine (fp32 only); one that cannot is named as absent. Each is first compared with plain torch
