@@ -12,7 +12,8 @@ import numpy as np
 import open3d as o3d
 import trimesh
 
-from training.objects.catalogue import Catalogue, ObjectModel, ObjectSpec
+from training.objects.catalogue import Catalogue
+from training.objects.spec import ObjectModel, ObjectSpec
 from training.scenes.description import (
     FIRST_OBJECT_ID,
     TABLE_ID,

@@ -26,6 +26,7 @@ from dropclip_ros.networks.model_folder import ModelConfig
 from dropclip_ros.networks.text import TextConfig, TextEncoder
 from training.distill import DistillConfig, Source, distill, read_config
 from training.distill.export import export, start_encoder
+from training.distill.recipes import REAL, SMALL
 from training.evaluate.served.calibrate import calibrate
 from training.fusion.crops import collect_crops, joined
 from training.fusion.fuse import fuse_objects
@@ -35,10 +36,10 @@ from training.fusion.run import Recipe as FeatureRecipe
 from training.fusion.run import digest, extract, load_view_features
 from training.fusion.targets import load_fused, save_fused
 from training.fusion.weights import ScenePrompts
-from training.objects.catalogue import PROCEDURAL, Catalogue, ObjectSpec
+from training.objects.catalogue import PROCEDURAL, Catalogue
 from training.objects.procedural.objects import catalogue
+from training.objects.spec import ObjectSpec
 from training.objects.words.language import prompts, training_vocabulary
-from training.runs.recipes import REAL, SMALL
 from training.scenes.sensor import SENSORS
 from training.scenes.shards import load_scenes
 

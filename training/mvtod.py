@@ -9,7 +9,7 @@ import tyro
 
 from training.annotation.annotate import annotate
 from training.objects.collect import collect
-from training.runs.errors import MvtodError
+from training.runs.errors import InputError
 from training.scenes.export.export import export
 from training.scenes.generate import generate
 from training.scenes.grasps.scene_grasps import grasps
@@ -32,7 +32,7 @@ def main() -> None:
         tyro.extras.subcommand_cli_from_dict(
             COMMANDS, prog="dropclip-mvtod", description=__doc__, config=(tyro.conf.OmitArgPrefixes,)
         )
-    except MvtodError as error:
+    except InputError as error:
         print(f"dropclip-mvtod: {error}", file=sys.stderr)
         sys.exit(2)
 

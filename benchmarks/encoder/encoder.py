@@ -41,8 +41,9 @@ from dropclip_ros.grounding.pipeline import MODEL_FOLDER, Grounder
 from dropclip_ros.networks.encoder import EncoderConfig, MinkUNet14D
 from dropclip_ros.networks.model_folder import load_config, load_model, quickest
 from dropclip_ros.sparse import native
-from dropclip_ros.sparse.cpu import SparseGrid, kernel_size
+from dropclip_ros.sparse.cpu import SparseGrid
 from dropclip_ros.sparse.minkowski import MinkowskiGrid
+from dropclip_ros.sparse.protocol import kernel_size
 from dropclip_ros.vision.bags import load_bag_frame
 
 WIDTHS = {  # those of docs/decisions.md

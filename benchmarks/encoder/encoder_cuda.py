@@ -29,8 +29,9 @@ import tyro
 from torch import Tensor
 
 from dropclip_ros.networks.encoder import EncoderConfig, MinkUNet14D
-from dropclip_ros.sparse.cpu import Grid, SparseGrid, kernel_size
+from dropclip_ros.sparse.cpu import SparseGrid
 from dropclip_ros.sparse.minkowski import MinkowskiGrid
+from dropclip_ros.sparse.protocol import Grid, kernel_size
 
 GridType = Callable[[Tensor], Grid]
 SIZES = (5_000, 20_000, 50_000, 120_000, 500_000)

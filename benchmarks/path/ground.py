@@ -35,7 +35,7 @@ from dropclip_ros.base.errors import Status
 from dropclip_ros.grounding.pipeline import Grounder, Scene
 from dropclip_ros.networks.encoder import BasicBlock, SparseConv
 from dropclip_ros.networks.image import to_images
-from dropclip_ros.sparse.cpu import kernel_size
+from dropclip_ros.sparse.protocol import kernel_size
 from dropclip_ros.vision.bags import load_bag_frame
 from dropclip_ros.vision.geometry import RgbdFrame
 

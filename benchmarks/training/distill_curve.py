@@ -28,9 +28,9 @@ from training.distill import DistillConfig, distill, read_config
 from training.distill.ablate import Bench, changed
 from training.distill.data import table_points
 from training.distill.judge import Judge, show
+from training.distill.recipes import SMALL
 from training.fusion.clouds import view_cloud
 from training.runs.files import beside
-from training.runs.recipes import SMALL
 
 NETWORKS = {  # what is other than in small.yaml; the second name is the group that a line is drawn through
     ("5 mm, a quarter", "width"): {"stem": 24, "planes": (24, 32, 48, 64, 96, 64, 48, 48)},

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import tyro
 
-from training.runs.recipes import SMALL
+from training.distill.recipes import SMALL
 
 COLUMNS = ("samples_per_s", "wait_share", "voxels_per_step", "peak_mb", "peak_mb_per_10k_voxels")
 

@@ -24,7 +24,8 @@ import tyro
 from scipy.spatial import ConvexHull
 from tqdm import tqdm
 
-from training.objects.catalogue import PROCEDURAL, SPLITS, open_catalogue
+from training.objects.catalogue import PROCEDURAL, open_catalogue
+from training.objects.spec import SPLITS
 from training.scenes import render_mujoco
 from training.scenes.clutter import make_scene
 from training.scenes.description import SceneConfig

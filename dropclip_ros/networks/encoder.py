@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize, one_hot, relu_
 
-from dropclip_ros.sparse.cpu import Grid, make_grid
+from dropclip_ros.sparse import make_grid
+from dropclip_ros.sparse.protocol import Grid
 
 PLANES = 8  # four blocks on the way down, four on the way up
 OFFSET_UNIT = 16

@@ -1,61 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sparse convolution on voxel grids: the border between the encoder and whatever computes it.
-
-The encoder asks only this of a *grid*: ``permute`` (the caller's rows to the grid's), ``convolve``, and ``restore``
-(back again; ``locate`` where only some rows are asked for). `SparseGrid` does it in plain torch on CPU and CUDA, fp32
-on CPU by the compiled kernels of `native` where the build made them; `MinkowskiGrid` hands it to MinkowskiEngine where
-that is installed, and serves as the reference.
-
-Conventions are MinkowskiEngine's, so that kernels can be exchanged: offsets are numbered x fastest
-(``kx + K ky + K^2 kz``), odd kernels are centred, even ones run over {0, 1}, and level ``l + 1`` holds
-``floor(c / 2)`` of the coordinates of level ``l``, on the absolute grid: shifting the input by anything but a
-multiple of 16 voxels changes the features.
-"""
+"""Sparse convolution in plain torch, on CPU and CUDA; fp32 on CPU by the compiled kernels of `native` where the build
+made them."""
 
 from __future__ import annotations
 
 import functools
-import os
 import threading
-from importlib.util import find_spec
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import embedding_bag, relu_
+from torch.nn.functional import embedding_bag
 
 from dropclip_ros.sparse import native
+from dropclip_ros.sparse.protocol import check_range, finish, kernel_size, with_batch
 
-LIMIT = 1 << 15  # coordinates lie in (-LIMIT, LIMIT), batch indices in [0, LIMIT / 2): the cells of a box fit int64
 MARGIN = 2  # empty cells between the lines of a box, so that neighbours never wrap around: kernels up to size 5
 CELLS = 1 << 20, 512  # a box of at most so many cells, and so many more a voxel, is a dense table
 TILE = native.TILE  # output rows convolved together on CPU: keeps what is added up in cache
 WIDE = 1 << 16  # inputs times outputs: of wider kernels BLAS finds the gradient faster than the compiled kernels do
 CUDA_TILE = 1 << 15  # on CUDA few large launches are better
-
-
-class Grid(Protocol):
-    """What the encoder needs of a set of voxels; level 0 is the input, each further level is half as fine."""
-
-    def __len__(self) -> int: ...
-
-    def permute(self, features: Tensor) -> Tensor: ...
-
-    def restore(self, features: Tensor) -> Tensor: ...
-
-    def locate(self, rows: Tensor) -> Tensor: ...
-
-    def convolve(
-        self,
-        features: Tensor,
-        kernel: Tensor,
-        bias: Tensor | None,
-        level: int,
-        to_level: int,
-        residual: Tensor | None = None,
-        relu: bool = False,
-        rows: Tensor | None = None,
-    ) -> Tensor: ...
 
 
 class Box:
@@ -201,11 +165,6 @@ def _buffer(name: str, rows: int, columns: int, like: Tensor) -> Tensor:
             kept = torch.empty(rows * columns, dtype=like.dtype, device=like.device)
         vars(_buffers)[name, like.dtype, like.device] = kept
     return kept[: rows * columns].view(rows, columns)
-
-
-def finish(out: Tensor, residual: Tensor | None, relu: bool) -> Tensor:
-    out = out if residual is None else out + residual
-    return relu_(out) if relu else out
 
 
 def _convolve(
@@ -365,59 +324,3 @@ class SparseGrid:
         rows, at, value = (len(self._levels[level + 1]), parent, fine) if down else (len(fine), fine, parent.int())
         table = fine.new_full((8 * rows,), -1).index_copy_(0, child * rows + at, value)
         return KernelMap.of_table(table.view(8, rows))
-
-
-def make_grid(coords: Tensor) -> Grid:
-    """The grid that the encoder makes of voxels, (N, 3) or (N, 4) as for `SparseGrid`.
-
-    `TritonGrid` on a CUDA device where Triton is installed, else `SparseGrid`; DROPCLIP_GRID=torch, triton or spconv in
-    the environment asks for one of them. ValueError as `SparseGrid`, RuntimeError where the grid cannot run here.
-    """
-    wanted = os.environ.get("DROPCLIP_GRID") or ("triton" if coords.is_cuda and find_spec("triton") else "torch")
-    try:
-        if wanted == "torch":
-            return SparseGrid(coords)
-        if wanted == "triton":
-            from dropclip_ros.sparse.triton import TritonGrid
-
-            return TritonGrid(coords)
-        if wanted == "spconv":
-            from dropclip_ros.sparse.spconv import SpconvGrid
-
-            return SpconvGrid(coords)
-    except ValueError:
-        raise
-    except Exception as error:  # a compiler that is missing, a device that is too old: whatever it raises
-        raise RuntimeError(
-            f"sparse convolution with {wanted} does not run on {coords.device} ({error}); DROPCLIP_GRID=torch in the "
-            "environment does without it"
-        ) from error
-    raise ValueError(f"DROPCLIP_GRID must be torch, triton or spconv; got {wanted!r}")
-
-
-def kernel_size(volume: int) -> int:
-    """Edge of a cubic kernel of so many offsets. ValueError where it is none."""
-    size = round(volume ** (1 / 3))
-    if size**3 != volume:
-        raise ValueError(f"a kernel must have size^3 offsets; got {volume}")
-    return size
-
-
-def with_batch(coords: Tensor) -> Tensor:
-    """Integer coordinates (N, 3) or (N, 4) as int64 (N, 4) (b, x, y, z). ValueError for anything else."""
-    if coords.ndim != 2 or coords.shape[1] not in (3, 4) or len(coords) == 0 or coords.is_floating_point():
-        raise ValueError(
-            "voxel coordinates must be a non-empty integer array (N, 3) x, y, z or (N, 4) b, x, y, z; "
-            f"got {tuple(coords.shape)} {coords.dtype}"
-        )
-    coords = coords.long()
-    return coords if coords.shape[1] == 4 else torch.nn.functional.pad(coords, (1, 0))
-
-
-def check_range(low: list[int], high: list[int]) -> None:
-    """ValueError unless the least and the largest b, x, y, z of a grid's voxels can be numbered."""
-    if min(low[1:]) <= -LIMIT or max(high[1:]) >= LIMIT or low[0] < 0 or high[0] >= LIMIT // 2:
-        raise ValueError(
-            f"voxel coordinates must lie within +-{LIMIT - 1}, batch indices in [0, {LIMIT // 2 - 1}]; got "
-            f"[{min(low[1:])}, {max(high[1:])}] and [{low[0]}, {high[0]}]"
-        )

@@ -6,7 +6,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dropclip_ros.sparse.cpu import finish, kernel_size, with_batch
+from dropclip_ros.sparse.protocol import finish, kernel_size, with_batch
 
 
 class MinkowskiGrid:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dropclip_ros.sparse.cpu import check_range, finish, kernel_size, with_batch
+from dropclip_ros.sparse.protocol import check_range, finish, kernel_size, with_batch
 
 ALIGNMENT = 16  # voxels: the coarsest level halves four times
 IMPLICIT_OFFSETS = 32  # spconv's limit for its implicit GEMM; larger kernels gather and scatter

@@ -14,7 +14,7 @@ import triton
 from torch import Tensor
 from torch.nn.functional import pad
 
-from dropclip_ros.sparse.cpu import LIMIT, check_range, kernel_size, with_batch
+from dropclip_ros.sparse.protocol import LIMIT, check_range, kernel_size, with_batch
 from dropclip_ros.sparse.triton_kernels import (
     INTERPRETED,
     convolve_kernel,

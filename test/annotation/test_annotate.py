@@ -27,9 +27,10 @@ from training.annotation import annotate as annotation
 from training.annotation import vlm
 from training.annotation.annotate import ASKS, FAILED, STRIKES, Annotation, InvalidAnswerError, annotate, parse
 from training.annotation.turntable import digest, pictures
-from training.objects.catalogue import TRAIN, Catalogue, ObjectModel, ObjectSpec, matches
+from training.objects.catalogue import Catalogue, matches
+from training.objects.spec import TRAIN, ObjectModel, ObjectSpec
 from training.objects.words.phrases import FAMILIES
-from training.runs.errors import MvtodError
+from training.runs.errors import InputError
 
 KEY = "sk-test/0123456789-SECRET"
 SAID = {
@@ -314,7 +315,7 @@ def test_a_request_that_is_refused_fails_its_object_alone(run, endpoint, objects
 )
 def test_what_only_the_user_can_mend_stops_at_once(run, endpoint, step, told):
     endpoint.script = [step] * 20
-    with pytest.raises(MvtodError, match=told) as caught:
+    with pytest.raises(InputError, match=told) as caught:
         run()
     assert len(endpoint.requests) == 1
     assert KEY not in str(caught.value) and "SECRET" not in str(caught.value)
@@ -322,13 +323,13 @@ def test_what_only_the_user_can_mend_stops_at_once(run, endpoint, step, told):
 
 def test_without_a_key_none_is_sent_and_a_refusal_says_which_to_set(run, endpoint):
     endpoint.script = [status(401)]
-    with pytest.raises(MvtodError, match=r"wants a key; set \$MY_KEY"):
+    with pytest.raises(InputError, match=r"wants a key; set \$MY_KEY"):
         run(key=None)
     assert endpoint.keys == [None]
 
 
 def test_nobody_there(run, tmp_path):
-    with pytest.raises(MvtodError, match=r"none of 3 objects was annotated.*[Rr]efused.*\(3 tries\)"):
+    with pytest.raises(InputError, match=r"none of 3 objects was annotated.*[Rr]efused.*\(3 tries\)"):
         run(url="http://127.0.0.1:9/v1")
     assert len(json.loads((tmp_path / "out" / FAILED).read_text())) == 3
 
@@ -336,7 +337,7 @@ def test_nobody_there(run, tmp_path):
 def test_an_endpoint_that_is_gone_ends_the_run_and_what_was_kept_stays(run, endpoint, objects):
     many = Catalogue(tuple(replace(s, seed=seed, name=f"mug_{seed}") for seed in range(9) for s in objects.specs[:1]))
     endpoint.script = [GOOD] + [status(500)] * 99
-    with pytest.raises(MvtodError, match=f"{STRIKES} objects in a row got no answer; run again"):
+    with pytest.raises(InputError, match=f"{STRIKES} objects in a row got no answer; run again"):
         run(many, retries=0)
     assert len(endpoint.requests) <= 1 + STRIKES + 2  # what was under way
     endpoint.script = []
@@ -374,7 +375,7 @@ def test_meshes_are_annotated_where_they_lie(run, endpoint, tmp_path):
 
 def test_a_folder_that_cannot_hold_the_result_is_refused_before_anything_is_asked(run, endpoint):
     spec = ObjectSpec("thing", "mug", TRAIN, {}, mesh="box.obj")
-    with pytest.raises(MvtodError, match="where the meshes are"):
+    with pytest.raises(InputError, match="where the meshes are"):
         run(Catalogue((spec,), Path("/nowhere")))
     assert not endpoint.requests
 
@@ -388,7 +389,7 @@ def test_requests_under_way_are_bounded(run, endpoint, objects):
 
 @pytest.mark.parametrize("key", ["sk two words", "sk-\nX-Other: header", "ключ"])
 def test_a_key_that_is_none_is_refused_unseen(run, endpoint, key):
-    with pytest.raises(MvtodError, match=r"\$MY_KEY") as caught:
+    with pytest.raises(InputError, match=r"\$MY_KEY") as caught:
         run(key=key)
     assert key not in str(caught.value) and not endpoint.requests
 
@@ -397,7 +398,7 @@ def test_a_key_that_is_none_is_refused_unseen(run, endpoint, key):
     "url", ["localhost:8000/v1", "ftp://x/v1", "http://", "http://me:pass@x/v1", "http://a b/v1", ""]
 )
 def test_urls_are_checked(run, url):
-    with pytest.raises(MvtodError, match="http") as caught:
+    with pytest.raises(InputError, match="http") as caught:
         run(url=url)
     assert "pass@" not in str(caught.value)
 

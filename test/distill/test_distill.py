@@ -14,14 +14,15 @@ from distill_support import LABELS, STILL, source, tiny
 from mvtod_support import write_scenes
 
 from dropclip_ros.networks.encoder import OFFSET_UNIT, MinkUNet14D
-from training.distill import DistillConfig, DistillError, Source, distill, read_config
+from training.distill import DistillConfig, Source, distill, read_config
 from training.distill.config import learning_rate
 from training.distill.data import Batches, sample_number, table_points, voxel_labels
 from training.distill.losses import Student, contrastive, triplet
+from training.distill.recipes import SMALL
 from training.distill.validate import evaluation
 from training.fusion.clouds import view_cloud
-from training.runs.errors import MvtodError
-from training.runs.recipes import SMALL, write_config
+from training.runs.errors import InputError
+from training.runs.recipes import write_config
 from training.scenes.sensor import KINECT
 from training.scenes.shards import load_scenes
 
@@ -74,7 +75,7 @@ def test_a_configuration_survives_its_file_and_says_what_is_wrong(tmp_path):
         ("[1", "is no YAML"),
     ):
         path.write_text(text)
-        with pytest.raises(DistillError, match=said) as error:
+        with pytest.raises(InputError, match=said) as error:
             read_config(path)
         assert "\n" not in str(error.value)
 
@@ -155,7 +156,7 @@ def test_two_processes_share_the_samples_of_one(tmp_path):
     data = source(tmp_path)
     whole, parts = Batches(data, tiny(), 0)[3], [Batches(data, tiny(), 0, rank, 2)[3] for rank in range(2)]
     assert torch.equal(whole.feats, torch.cat([part.feats for part in parts]))
-    with pytest.raises(DistillError, match="expected a multiple of 3"):
+    with pytest.raises(InputError, match="expected a multiple of 3"):
         Batches(data, tiny(), 0, 0, 3)
 
 
@@ -169,7 +170,7 @@ def test_a_sample_leaves_out_what_cannot_be_read_and_sees_as_the_sensor_does(tmp
         def view(self, v, sensor=None):
             seen.append(sensor)
             if len(seen) == 1:
-                raise MvtodError("view_00.depth.png cannot be read")
+                raise InputError("view_00.depth.png cannot be read")
             return data.scenes[0].view(v)
 
     config = tiny(augment=dataclasses.replace(STILL, sensor="kinect"))

@@ -12,11 +12,11 @@ from mvtod_support import write_scenes
 
 import training.runs.checkpoint
 from dropclip_ros.base.files import load_tensors
-from training.distill import DistillError, Source, distill
+from training.distill import Source, distill
 from training.distill.data import sample_number
 from training.fusion.targets import load_fused
 from training.runs.checkpoint import CheckpointError
-from training.runs.errors import MvtodError
+from training.runs.errors import InputError
 from training.scenes.shards import load_scenes, pack
 
 
@@ -43,7 +43,7 @@ class Poisoned(list):
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_batch_and_checkpoint(tmp_path):
     data = source(tmp_path)
-    with pytest.raises(DistillError, match=r"step [1-5]: cosine nan.*not finite; the batch is in") as error:
+    with pytest.raises(InputError, match=r"step [1-5]: cosine nan.*not finite; the batch is in") as error:
         distill(dataclasses.replace(data, targets=Poisoned(data.targets)), tiny(), tmp_path / "out")
     assert "\n" not in str(error.value)
     step = int(str(error.value)[5])
@@ -64,7 +64,7 @@ def test_a_full_disk_stops_the_run_and_the_last_checkpoint_survives(tmp_path, mo
         write(descriptor)
 
     monkeypatch.setattr(training.runs.checkpoint.os, "fsync", fsync)
-    with pytest.raises(MvtodError, match=r"checkpoint.pt cannot be written: the disk is full; make room"):
+    with pytest.raises(InputError, match=r"checkpoint.pt cannot be written: the disk is full; make room"):
         distill(data, tiny(), tmp_path / "out")
     assert torch.load(tmp_path / "out" / "checkpoint.pt", weights_only=True)["step"] == 2
     assert not list((tmp_path / "out").glob("*.part"))
@@ -93,13 +93,13 @@ def test_another_configuration_or_a_damaged_checkpoint_is_refused(tmp_path):
 def test_targets_of_another_width_or_other_scenes_are_refused(tmp_path):
     scenes, fused = write_data(tmp_path)
     data = Source(load_scenes(scenes), targets(3, width=7))
-    with pytest.raises(DistillError, match="have 7 channels, the network 4; set feat_dim to 7"):
+    with pytest.raises(InputError, match="have 7 channels, the network 4; set feat_dim to 7"):
         distill(data, tiny())
     write_scenes(tmp_path / "more", 4)
-    with pytest.raises(DistillError, match="lacks 1 of the scenes, scene_00003"):
+    with pytest.raises(InputError, match="lacks 1 of the scenes, scene_00003"):
         load_fused(fused, load_scenes(tmp_path / "more"))
     fused.write_bytes(b"nothing")
-    with pytest.raises(DistillError, match="holds no fused features"):
+    with pytest.raises(InputError, match="holds no fused features"):
         load_fused(fused, data.scenes)
 
 
@@ -129,7 +129,7 @@ def test_scenes_that_cannot_be_read_at_all_end_the_run_in_one_line(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for workers in (0, 1):
-            with pytest.raises(DistillError, match="20 scenes in turn could not be read") as error:
+            with pytest.raises(InputError, match="20 scenes in turn could not be read") as error:
                 distill(data, tiny(use_cls_head=False, workers=workers))
             assert "\n" not in str(error.value)
 

@@ -13,7 +13,7 @@ from distill_support import source, tiny
 from dropclip_ros.base.files import load_tensors
 from dropclip_ros.networks.encoder import EncoderConfig, MinkUNet14D
 from dropclip_ros.networks.model_folder import ModelConfig, load_model
-from training.distill import DistillConfig, DistillError, distill
+from training.distill import DistillConfig, InputError, distill
 from training.distill import minkowski as minkowski_command
 from training.distill.export import export, start_encoder
 from training.distill.minkowski import read_minkowski, write_minkowski
@@ -101,13 +101,13 @@ def test_what_is_not_plain_tensors_is_refused_with_the_way_out(tmp_path, encoder
         ({k: v for k, v in state.items() if k != "block4.0.conv2.kernel"}, "no layout of MinkUNet14D"),
     ):
         torch.save(content, path)
-        with pytest.raises(DistillError, match=said) as error:
+        with pytest.raises(InputError, match=said) as error:
             read_minkowski(path)
         assert "\n" not in str(error.value)
     path.write_bytes(path.read_bytes()[:500])
-    with pytest.raises(DistillError, match="no whole torch checkpoint"):
+    with pytest.raises(InputError, match="no whole torch checkpoint"):
         read_minkowski(path)
-    with pytest.raises(DistillError, match="cannot read"):
+    with pytest.raises(InputError, match="cannot read"):
         read_minkowski(tmp_path / "none.pth")
 
 
@@ -115,7 +115,7 @@ def test_the_way_out_works(tmp_path, encoder):
     """The command that the refusal names, run where the class is at hand."""
     path = tmp_path / "c.pth"
     torch.save({"state_dict": encoder.state_dict(), "config": Custom()}, path)
-    with pytest.raises(DistillError) as error:
+    with pytest.raises(InputError) as error:
         read_minkowski(path)
     command = str(error.value).split('python -c "')[1].rstrip('"')
     code = f"import {__name__}; {command}"
@@ -160,7 +160,7 @@ def test_training_starts_from_either_kind_of_checkpoint(tmp_path):
             if not name.startswith(("offset", "objects")):
                 torch.testing.assert_close(trained[name], parameter.data, atol=1e-4, rtol=1e-3)  # fp16 on disk
     distill(data, tiny(offset_weight=0.0, steps=1, partial_steps=1), start_from=start)  # which has one head more
-    with pytest.raises(DistillError, match=r"channels in and out \(3, 4\): expected those of .*\(3, 6\)"):
+    with pytest.raises(InputError, match=r"channels in and out \(3, 4\): expected those of .*\(3, 6\)"):
         distill(data, config, start_from=MinkUNet14D(EncoderConfig(3, 6, 4, config.planes)))
 
 

@@ -14,7 +14,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from distill_support import Killing, source, targets, tiny, write_data
 
-from training.distill import DistillError, Source, distill
+from training.distill import InputError, Source, distill
 from training.distill.cli import main
 from training.distill.processes import SyncedBatchNorm
 from training.runs.recipes import write_config
@@ -150,5 +150,5 @@ def test_profile_and_tensorboard_leave_their_files(tmp_path):
 def test_tensorboard_that_is_missing_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     monkeypatch.delitem(sys.modules, "torch.utils.tensorboard", raising=False)
-    with pytest.raises(DistillError, match="tensorboard is not installed; pip install"):
+    with pytest.raises(InputError, match="tensorboard is not installed; pip install"):
         distill(source(tmp_path), tiny(), tmp_path / "out", tensorboard=True)

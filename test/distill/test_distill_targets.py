@@ -12,14 +12,14 @@ from mvtod_support import CATALOGUE
 from safetensors.torch import save_file
 
 from dropclip_ros.networks.text import TextConfig
-from training.distill import DistillError, cli
+from training.distill import cli
 from training.distill.cli import main
 from training.fusion import targets
 from training.fusion.phrase_features import embedded
 from training.fusion.run import ViewFeatures, features_path, save_view_features
 from training.fusion.targets import fuse_views, tower_of_features
 from training.fusion.weights import Queries
-from training.runs.errors import MvtodError
+from training.runs.errors import InputError
 from training.runs.recipes import write_config
 from training.scenes.shards import load_scenes
 
@@ -64,27 +64,27 @@ def test_targets_are_fused_from_views_by_informativeness(tmp_path):
 def test_a_folder_that_holds_other_features_is_refused(tmp_path, capsys):
     folder, _ = write_data(tmp_path)
     scenes, views = load_scenes(folder), tmp_path / "views"
-    with pytest.raises(MvtodError, match=r"recipe.json cannot be read"):
+    with pytest.raises(InputError, match=r"recipe.json cannot be read"):
         tower_of_features(tmp_path)
     write_views(views, scenes, [LABELS[0], LABELS[1], 77])
-    with pytest.raises(DistillError, match="has features of an object 77"):
+    with pytest.raises(InputError, match="has features of an object 77"):
         fuse_views(views, scenes, Prompts())
     assert tower_of_features(views).model == "vit"
     with pytest.raises(SystemExit):
         main(["--scenes", str(folder), "--fused", str(views), "--out", str(tmp_path / "out")])
     assert "give --text-adapter" in capsys.readouterr().err
     (views / "recipe.json").write_text("{}")
-    with pytest.raises(DistillError, match="none of dropclip-fuse"):
+    with pytest.raises(InputError, match="none of dropclip-fuse"):
         tower_of_features(views)
     features_path(views, scenes[0].name).unlink()
-    with pytest.raises(MvtodError, match="run dropclip-fuse"):
+    with pytest.raises(InputError, match="run dropclip-fuse"):
         fuse_views(views, scenes, Prompts())
 
     def unknown(scene):
         raise KeyError("giraffe_01")
 
     write_views(tmp_path / "more", scenes)
-    with pytest.raises(DistillError, match="'giraffe_01', which its catalogue lacks"):
+    with pytest.raises(InputError, match="'giraffe_01', which its catalogue lacks"):
         fuse_views(tmp_path / "more", scenes, SimpleNamespace(of=unknown))
 
 

@@ -29,7 +29,7 @@ from training.evaluate.data.ocid_vlg import XTION, without_verb
 from training.evaluate.data.regrad import CAMERA, POSES, TABLE_TOP
 from training.evaluate.metrics import localised
 from training.fusion.clouds import full_cloud, view_cloud
-from training.runs.errors import MvtodError
+from training.runs.errors import InputError
 from training.scenes.scene import View
 
 SHAPE = (240, 320)
@@ -196,7 +196,7 @@ def test_what_is_missing_or_broken_is_said_in_one_sentence(name, views, tmp_path
     layout = LAYOUTS[name]
 
     def complaint(root: Path) -> str:
-        with pytest.raises((MvtodError, DropclipError)) as caught:
+        with pytest.raises((InputError, DropclipError)) as caught:
             scene = layout.load(root)[0]
             scene.view(0)
         return str(caught.value)
@@ -220,7 +220,7 @@ def test_what_is_missing_or_broken_is_said_in_one_sentence(name, views, tmp_path
 def test_an_image_of_another_size_is_refused(views, tmp_path):
     write_osd(tmp_path, views[0])
     save(tmp_path / "learn0_label.png", views[0].mask[:, :-4])
-    with pytest.raises(MvtodError, match=r"learn0: colour .* one size"):
+    with pytest.raises(InputError, match=r"learn0: colour .* one size"):
         load_osd(tmp_path)[0].view(0)
 
 
@@ -239,7 +239,7 @@ def test_ocid_vlg_asks_one_name_of_each_scene(views, tmp_path):
         ("Kleenex tissues", "name"),
         ("tin", "name"),
     ]
-    with pytest.raises(MvtodError, match="expected one of train, val, test"):
+    with pytest.raises(InputError, match="expected one of train, val, test"):
         load_ocid_vlg(tmp_path, split="validation")
 
 
@@ -335,7 +335,7 @@ def test_lerf_phrases_that_overlap_keep_their_places(views, tmp_path):
 def test_lerf_without_depth_says_what_to_put_where(views, tmp_path):
     write_lerf_ovs(tmp_path, views[0])
     (tmp_path / "label/teatime/frame_00002_depth.npy").unlink()
-    with pytest.raises(MvtodError, match=r"no depth, and frame_00002_depth.npy \(m\) .* render it"):
+    with pytest.raises(InputError, match=r"no depth, and frame_00002_depth.npy \(m\) .* render it"):
         load_lerf(tmp_path)[0].view(0)
 
 
@@ -399,7 +399,7 @@ def test_mvtod_asks_in_the_words_of_its_catalogue_or_those_stored(tmp_path):
     assert any(q.labels == [RED, TIN] for q in asked if q.family == "attribute")
     assert all(q.labels == [RED, BLUE, TIN] for q in asked if q.family == "class")
     assert not any(q.labels for q in asked if q.family in ("absent", "other"))
-    with pytest.raises(MvtodError, match="no scenes there"):
+    with pytest.raises(InputError, match="no scenes there"):
         load_mvtod(tmp_path / "catalogue2")
 
 

@@ -10,7 +10,7 @@ import pytest
 from training.evaluate import ovs3d
 from training.evaluate.ovs3d import FUSED, STUDENT, VARIANTS, Case, Stopwatch, best, of_pixels, scored, shrunk_labels
 from training.ovs3d.config import Ovs3dConfig
-from training.ovs3d.errors import Ovs3dError
+from training.runs.errors import InputError
 
 
 def test_scores_are_what_counting_says():
@@ -48,7 +48,7 @@ def test_a_stage_is_timed_once(tmp_path):
 
 
 def test_an_evaluation_needs_views_that_were_held_out(tmp_path):
-    with pytest.raises(Ovs3dError, match="hold_out 0"):
+    with pytest.raises(InputError, match="hold_out 0"):
         ovs3d.evaluate(None, Ovs3dConfig(hold_out=0), tmp_path, None)
 
 

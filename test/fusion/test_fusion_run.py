@@ -16,7 +16,7 @@ from training.fusion import run
 from training.fusion.crops import shown_objects
 from training.fusion.features import ObjectFeatures, VisualPrompt
 from training.fusion.run import Recipe, digest, embed_scenes, extract, features_path, load_view_features, view_order
-from training.runs.errors import MvtodError
+from training.runs.errors import InputError
 from training.scenes.shards import load_scenes, pack
 
 TOWER = ImageConfig(size=16, patch_size=8, width=16, layers=1, heads=2, channels=8)
@@ -82,7 +82,7 @@ def test_stopped_and_resumed_it_leaves_what_an_undisturbed_run_does(scenes, reci
 
     out = tmp_path / "out"
     monkeypatch.setattr(run, "save_view_features", stop_at_the_second)
-    with pytest.raises(MvtodError, match="stopped: 1 of 3 scenes are whole; the same command goes on"):
+    with pytest.raises(InputError, match="stopped: 1 of 3 scenes are whole; the same command goes on"):
         extract(scenes, out, recipe, weights)
     monkeypatch.undo()
     written = done[0].stat().st_mtime_ns
@@ -113,7 +113,7 @@ def test_a_folder_holds_features_of_one_recipe(scenes, recipe, weights, tmp_path
     extract(scenes[:1], tmp_path, recipe, weights)
     before = contents(tmp_path)
     other = Recipe(**{**vars(recipe), **change})
-    with pytest.raises(MvtodError, match=rf"features of another recipe \(differs in {named}\)"):
+    with pytest.raises(InputError, match=rf"features of another recipe \(differs in {named}\)"):
         extract(scenes, tmp_path, other, weights)
     assert contents(tmp_path) == before
 
@@ -136,10 +136,10 @@ def test_a_scene_that_shows_nothing_has_no_features(scenes, weights, tmp_path):
 
 
 def test_features_that_are_not_there_or_damaged_are_named(tmp_path):
-    with pytest.raises(MvtodError, match=r"scene_00007\.safetensors: no features of that scene"):
+    with pytest.raises(InputError, match=r"scene_00007\.safetensors: no features of that scene"):
         load_view_features(tmp_path, "scene_00007")
     features_path(tmp_path, "scene_00007").write_bytes(b"\0" * 64)
-    with pytest.raises(MvtodError, match="remove the file and run it again"):
+    with pytest.raises(InputError, match="remove the file and run it again"):
         load_view_features(tmp_path, "scene_00007")
 
 
@@ -159,6 +159,6 @@ def test_the_command_reads_shards_and_ends_with_one_line_where_it_cannot(scenes,
 
 
 def test_a_count_below_one_is_refused(scenes, recipe, weights, tmp_path):
-    with pytest.raises(MvtodError, match="readers 0: expected at least 1"):
+    with pytest.raises(InputError, match="readers 0: expected at least 1"):
         extract(scenes, tmp_path, recipe, weights, readers=0)
     assert not np.any([path.exists() for path in tmp_path.glob("*")])

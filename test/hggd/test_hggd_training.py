@@ -32,7 +32,8 @@ from training.hggd.judge import VERDICTS, Judge
 from training.hggd.losses import focal
 from training.hggd.targets import Labels, labels_of, local_labels, maps_of, spread_anchors
 from training.hggd.train import given_centers, train, untrained
-from training.objects.catalogue import Catalogue, ObjectSpec
+from training.objects.catalogue import Catalogue
+from training.objects.spec import ObjectSpec
 from training.runs.checkpoint import CheckpointError
 from training.scenes.description import PlacedObject, rows
 from training.scenes.grasps.grasp_trials import TrialConfig, sample_grasps

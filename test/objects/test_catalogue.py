@@ -13,14 +13,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.spatial import ConvexHull
 
-from training.objects.catalogue import SPLITS, TRAIN, Catalogue, ObjectSpec
+from training.objects.catalogue import Catalogue
 from training.objects.decompose import fit, outside, sample_surface, winding
 from training.objects.materials import HEAVIEST, LIGHTEST, mass_of, material_of
 from training.objects.meshes import model_frame
 from training.objects.procedural.collision import convex_pieces
 from training.objects.procedural.kinds import KINDS
 from training.objects.procedural.shapes import box, torus
-from training.runs.errors import MvtodError
+from training.objects.spec import SPLITS, TRAIN, ObjectSpec
+from training.runs.errors import InputError
 
 PROCEDURAL = Catalogue.procedural()
 
@@ -68,7 +69,7 @@ def test_saved_beside_its_meshes_a_catalogue_finds_them(folder):
     beside = folder.parent / f"{folder.name}_annotated"
     Catalogue.load(folder).save(beside)
     assert Catalogue.load(beside).build(Catalogue.load(beside).specs[0]).mass == 0.3
-    with pytest.raises(MvtodError, match="beside"):
+    with pytest.raises(InputError, match="beside"):
         Catalogue.load(folder).save(folder.parent / "a/b/c")
 
 
@@ -92,7 +93,7 @@ def test_saved_beside_its_meshes_a_catalogue_finds_them(folder):
 )
 def test_a_wrong_entry_is_named(folder, changes, named):
     file = spoil(folder, **changes)
-    with pytest.raises(MvtodError, match=named) as error:
+    with pytest.raises(InputError, match=named) as error:
         Catalogue.load(folder)
     assert str(file) in str(error.value) and str(changes.get("name", "my box")) in str(error.value)
 
@@ -100,18 +101,18 @@ def test_a_wrong_entry_is_named(folder, changes, named):
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"objects": []}', '{"objects": [3]}'])
 def test_a_broken_catalogue_is_named(tmp_path, content):
     (tmp_path / "catalogue.json").write_text(content)
-    with pytest.raises(MvtodError, match=r"catalogue\.json"):
+    with pytest.raises(InputError, match=r"catalogue\.json"):
         Catalogue.load(tmp_path)
 
 
 def test_two_objects_of_one_name_are_refused(folder):
     spoil(folder, name=PROCEDURAL.specs[0].name)
-    with pytest.raises(MvtodError, match="unique"):
+    with pytest.raises(InputError, match="unique"):
         Catalogue.load(folder)
 
 
 def test_an_empty_split_is_named(folder):
-    with pytest.raises(MvtodError, match="no object of split unseen_category"):
+    with pytest.raises(InputError, match="no object of split unseen_category"):
         Catalogue.load(folder).of_split(SPLITS[2])
 
 

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from training.objects.catalogue import Catalogue, ObjectSpec
+from training.objects.catalogue import Catalogue
 from training.objects.collect import collect, split
 from training.objects.layouts import detect, plain, read_table
 from training.objects.meshes import read_mesh
 from training.objects.procedural.shapes import Part, box, cylinder
-from training.runs.errors import MvtodError
+from training.objects.spec import ObjectSpec
+from training.runs.errors import InputError
 
 REAL = Path(__file__).parents[3] / "shared/data/meshes"
 BRICK, CAN = box(0.06, 0.04, 0.2), cylinder(0.03, 0.0, 0.1, n=12)
@@ -208,15 +209,15 @@ def test_a_broken_object_is_named_and_left_out(tmp_path, capsys, spoil, said):
     report = capsys.readouterr().out
     assert f"left out: {source / 'bad'}" in report and said in report
     assert not list((tmp_path / "out/objects").glob("*bad*"))
-    with pytest.raises(MvtodError, match="bad"):
+    with pytest.raises(InputError, match="bad"):
         collect(source, tmp_path / "strict", strict=True, **SHARES)
 
 
 def test_nothing_usable_and_no_folder_are_refused(tmp_path):
     (tmp_path / "data").mkdir()
-    with pytest.raises(MvtodError, match="no usable object"):
+    with pytest.raises(InputError, match="no usable object"):
         collect(tmp_path / "data", tmp_path / "out")
-    with pytest.raises(MvtodError, match="no such folder"):
+    with pytest.raises(InputError, match="no such folder"):
         collect(tmp_path / "nowhere", tmp_path / "out")
 
 
@@ -239,7 +240,7 @@ def test_splits_by_category_and_instance():
     for category in {spec.category for spec in done} - unseen:
         counts = [spec.split for spec in done if spec.category == category]
         assert counts.count("unseen_instance") == (1 if len(counts) > 1 else 0)
-    with pytest.raises(MvtodError, match="unseen_categories"):
+    with pytest.raises(InputError, match="unseen_categories"):
         split(specs, 0.2, 1.0, 0)
 
 

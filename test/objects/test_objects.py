@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from scipy.spatial import ConvexHull
 
-from training.objects.catalogue import TRAIN, ObjectSpec, matches
+from training.objects.catalogue import matches
 from training.objects.procedural.objects import HELDOUT_CATEGORIES, KINDS, build, catalogue
+from training.objects.spec import TRAIN, ObjectSpec
 from training.objects.words import phrases
 
 SPECS = catalogue(seed=0)

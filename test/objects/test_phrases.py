@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.objects.catalogue import TRAIN, Catalogue, ObjectSpec, matches
+from training.objects.catalogue import Catalogue, matches
+from training.objects.spec import TRAIN, ObjectSpec
 from training.objects.words.phrases import FAMILIES, normal
 from training.objects.words.wording import describe_object
 from training.scenes.queries import scene_queries

@@ -11,7 +11,6 @@ import torch
 from dropclip_ros.grounding.static_scene import StaticScene
 from dropclip_ros.networks.image import ImageConfig
 from dropclip_ros.vision.geometry import Intrinsics
-from training.ovs3d.errors import Ovs3dError
 from training.ovs3d.export import export_cloud
 from training.ovs3d.field import Field
 from training.ovs3d.guidance import Guidance
@@ -21,6 +20,7 @@ from training.ovs3d.render import composite, march
 from training.ovs3d.semantic import Segmentation, SemanticBranch, load_segmentation
 from training.ovs3d.semantic_config import SemanticConfig
 from training.ovs3d.views import PosedViews
+from training.runs.errors import InputError
 
 SMALL = SemanticConfig(
     resolution=12,
@@ -149,7 +149,7 @@ def test_the_given_field_stays_and_a_killed_run_goes_on_exactly(scene, tmp_path)
     torch.testing.assert_close(again.features(PROBES), whole.features(PROBES))
     assert again.phrases == ["red", "blue"]
     (tmp_path / "segmentation.pt").write_bytes(b"PK")
-    with pytest.raises(Ovs3dError, match="damaged"):
+    with pytest.raises(InputError, match="damaged"):
         load_segmentation(tmp_path / "segmentation.pt", made)
     assert not torch.equal(whole.field.colour_grid.planes[0], field.colour_grid.planes[0])  # colour was learnt on
 

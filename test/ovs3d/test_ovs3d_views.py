@@ -13,9 +13,9 @@ from PIL import Image
 
 from training.ovs3d.bounds import check_overlap, find_bounds, projected
 from training.ovs3d.config import Ovs3dConfig
-from training.ovs3d.errors import Ovs3dError
 from training.ovs3d.layouts import load_views
 from training.ovs3d.views import gather
+from training.runs.errors import InputError
 
 WRITERS = {"llff": write_llff, "nerfstudio": write_nerfstudio, "colmap": write_colmap}
 
@@ -109,48 +109,48 @@ def test_bad_views_are_told_in_one_sentence(tmp_path):
     poses = around(4)
     images = [picture(camera(), pose)[0] for pose in poses]
     good = [view(k, image, pose) for k, (image, pose) in enumerate(zip(images, poses, strict=True))]
-    with pytest.raises(Ovs3dError, match="1 view: a field needs at least 3"):
+    with pytest.raises(InputError, match="1 view: a field needs at least 3"):
         gather(good[:1], 0)
-    with pytest.raises(Ovs3dError, match="from one place"):
+    with pytest.raises(InputError, match="from one place"):
         gather([view(k, image, poses[0]) for k, image in enumerate(images)], 0)
-    with pytest.raises(Ovs3dError, match="images are the same"):
+    with pytest.raises(InputError, match="images are the same"):
         gather([view(k, images[0], pose) for k, pose in enumerate(poses)], 0)
-    with pytest.raises(Ovs3dError, match=r"b\.png is 32x24, a\.png 40x30"):
+    with pytest.raises(InputError, match=r"b\.png is 32x24, a\.png 40x30"):
         gather([*good, view(4, picture(camera(32, 24), poses[0])[0], poses[0], "b.png")], 0)
-    with pytest.raises(Ovs3dError, match="no finite rotation"):
+    with pytest.raises(InputError, match="no finite rotation"):
         gather([*good, view(4, images[0], 2 * poses[0])], 0)
 
 
 def test_views_that_do_not_overlap_are_told():
     outward = [pose @ np.diag([1, -1, -1, 1.0]) for pose in around(6)]
-    with pytest.raises(Ovs3dError, match="4 of 6 views see nothing that another one looks at"):
+    with pytest.raises(InputError, match="4 of 6 views see nothing that another one looks at"):
         check_overlap(world(poses=outward, depth=False))
 
 
 def test_files_that_cannot_be_read_are_told(tmp_path):
-    with pytest.raises(Ovs3dError, match="no scene there"):
+    with pytest.raises(InputError, match="no scene there"):
         load_views(tmp_path)
     views = world(4, depth=False)
     write_nerfstudio(tmp_path / "a", views)
     (tmp_path / "a/images/2.png").write_bytes(b"nothing")
-    with pytest.raises(Ovs3dError, match=r"2\.png cannot be read"):
+    with pytest.raises(InputError, match=r"2\.png cannot be read"):
         load_views(tmp_path / "a")
     (tmp_path / "a/transforms.json").write_text('{"frames": [{"file_path": "images/0.png"}]}')
-    with pytest.raises(Ovs3dError, match="expected nerfstudio's fl_x"):
+    with pytest.raises(InputError, match="expected nerfstudio's fl_x"):
         load_views(tmp_path / "a")
     write_llff(tmp_path / "b", views)
     (tmp_path / "b/images/3.png").unlink()
-    with pytest.raises(Ovs3dError, match=r"4 poses and .* 3 images"):
+    with pytest.raises(InputError, match=r"4 poses and .* 3 images"):
         load_views(tmp_path / "b")
     np.save(tmp_path / "b/poses_bounds.npy", np.array([{"a": 1}], dtype=object))
-    with pytest.raises(Ovs3dError, match=r"poses_bounds\.npy cannot be read"):
+    with pytest.raises(InputError, match=r"poses_bounds\.npy cannot be read"):
         load_views(tmp_path / "b")
     write_colmap(tmp_path / "c", views)
     (tmp_path / "c/sparse/0/cameras.txt").write_text("7 FISHEYE 40 30 36 20 15 0.1 0 0 0\n")
-    with pytest.raises(Ovs3dError, match="camera model FISHEYE is not known"):
+    with pytest.raises(InputError, match="camera model FISHEYE is not known"):
         load_views(tmp_path / "c")
     (tmp_path / "c/sparse/0/images.txt").rename(tmp_path / "c/sparse/0/images.bin")
-    with pytest.raises(Ovs3dError, match="model_converter"):
+    with pytest.raises(InputError, match="model_converter"):
         load_views(tmp_path / "c")
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 pytest.importorskip("mujoco", reason="mujoco is not installed (make setup)")
 
 from dropclip_ros.vision.bags import load_bag_frame
-from training.runs.errors import MvtodError
+from training.runs.errors import InputError
 from training.scenes.export import export as module
 from training.scenes.export.export import export
 from training.scenes.sensor import KINECT
@@ -168,7 +168,7 @@ def test_shards_go_out_as_folders_do(scenes, tmp_path):
 def test_a_folder_that_is_there_is_left_as_it_is(scenes, tmp_path, to, boxes):
     (tmp_path / "out").mkdir()
     (tmp_path / "out/mine").write_text("mine")
-    with pytest.raises(MvtodError, match=r"out exists; remove it, or choose another"):
+    with pytest.raises(InputError, match=r"out exists; remove it, or choose another"):
         export(scenes, tmp_path / "out", to)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine"]
 
@@ -177,7 +177,7 @@ def test_a_folder_that_is_there_is_left_as_it_is(scenes, tmp_path, to, boxes):
 def test_a_broken_image_ends_an_export_or_is_left_out(tmp_path, to, boxes):
     root = write_scenes(tmp_path / "scenes", 1, 3)
     (root / "scene_00000/view_01.mask.png").write_bytes(b"broken")
-    with pytest.raises(MvtodError, match=r"view_01\.mask\.png cannot be read"):
+    with pytest.raises(InputError, match=r"view_01\.mask\.png cannot be read"):
         export(root, tmp_path / "out", to)
     assert [path.name for path in tmp_path.iterdir()] == ["scenes"]
     with pytest.warns(UserWarning, match=r"left out: .*view_01\.mask\.png"):
@@ -193,12 +193,12 @@ def test_a_full_disk_leaves_nothing(scenes, tmp_path, to, boxes, monkeypatch):
 
     monkeypatch.setattr(Path, "write_bytes", full)
     monkeypatch.setattr("rosbags.rosbag2.Writer.write", full)
-    with pytest.raises(MvtodError, match="out cannot be written: the disk is full"):
+    with pytest.raises(InputError, match="out cannot be written: the disk is full"):
         export(scenes, tmp_path / "out", to)
     assert not list(tmp_path.iterdir())
 
 
 def test_objects_of_another_catalogue_are_named(scenes, tmp_path):
-    with pytest.raises(MvtodError, match="blue_box, red_box, tin not in the catalogue"):
+    with pytest.raises(InputError, match="blue_box, red_box, tin not in the catalogue"):
         export(scenes, tmp_path / "out", "bop")
     assert not list(tmp_path.iterdir())

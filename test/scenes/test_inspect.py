@@ -10,7 +10,7 @@ import pytest
 from mvtod_support import describe, write_scene, write_scenes
 from PIL import Image
 
-from training.runs.errors import MvtodError
+from training.runs.errors import InputError
 from training.scenes.inspect import CELL, inspect
 from training.scenes.shards import pack
 
@@ -51,15 +51,15 @@ def test_a_broken_view_is_left_out_and_named(tmp_path):
 
 def test_what_cannot_be_shown_is_said(tmp_path):
     root = write_scenes(tmp_path / "scenes", 1, 1)
-    with pytest.raises(MvtodError, match=r"no scene_00007 there; expected one of scene_00000"):
+    with pytest.raises(InputError, match=r"no scene_00007 there; expected one of scene_00000"):
         inspect(root, tmp_path / "out", "scene_00007")
     write_scene(tmp_path / "bare/scene_00000", replace(describe(np.random.default_rng(0)), cameras=()))
-    with pytest.raises(MvtodError, match="scene_00000 has no views to show"):
+    with pytest.raises(InputError, match="scene_00000 has no views to show"):
         inspect(tmp_path / "bare", tmp_path / "out")
-    with pytest.raises(MvtodError, match="views 0: expected at least 1"):
+    with pytest.raises(InputError, match="views 0: expected at least 1"):
         inspect(root, tmp_path / "out", views=0)
     (tmp_path / "file").write_text("")
-    with pytest.raises(MvtodError, match=r"file/out/scene_00000\.png cannot be written"):
+    with pytest.raises(InputError, match=r"file/out/scene_00000\.png cannot be written"):
         inspect(root, tmp_path / "file/out")
 
 

@@ -13,7 +13,8 @@ pytest.importorskip("mujoco", reason="mujoco is not installed (make setup)")
 
 import open3d as o3d
 
-from training.objects.catalogue import TRAIN, Catalogue
+from training.objects.catalogue import Catalogue
+from training.objects.spec import TRAIN
 from training.scenes.clutter import DROPPED, draw_cameras, look_at, make_scene, settle, spawn
 from training.scenes.description import (
     CLUTTER,

@@ -18,7 +18,7 @@ import pytest
 pytest.importorskip("mujoco", reason="mujoco is not installed (make setup)")
 
 from training.objects.catalogue import Catalogue
-from training.runs.errors import MvtodError
+from training.runs.errors import InputError
 from training.runs.jobs import owned
 from training.scenes import generate as module
 from training.scenes.description import SceneConfig
@@ -136,19 +136,19 @@ def test_scenes_can_be_counted_without_rendering_them(tmp_path):
 
 def test_another_recipe_in_the_same_folder_is_refused(whole):
     before = contents(whole)
-    with pytest.raises(MvtodError, match=r"another recipe \(differs in seed\)"):
+    with pytest.raises(InputError, match=r"another recipe \(differs in seed\)"):
         generate(whole, 6, seed=1, workers=1, config=SMALL)
     assert contents(whole) == before
 
 
 def test_two_at_once_are_refused(whole):
-    with owned(whole, Recipe(config=SMALL), "scenes"), pytest.raises(MvtodError, match="another such command is at"):
+    with owned(whole, Recipe(config=SMALL), "scenes"), pytest.raises(InputError, match="another such command is at"):
         generate(whole, 5, workers=1, config=SMALL)
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(MvtodError, match=r"file/out cannot be written: Not a directory"):
+    with pytest.raises(InputError, match=r"file/out cannot be written: Not a directory"):
         generate(tmp_path / "file/out", 1, config=SMALL)
 
 
@@ -159,7 +159,7 @@ def test_a_full_disk_leaves_whole_scenes_only(off_screen, tmp_path, monkeypatch)
     monkeypatch.setattr(module, "on_processes", lambda _, function, jobs: map(function, jobs))
     generate(tmp_path, 1, workers=1, config=SMALL)
     monkeypatch.setattr(module, "write_view", full)
-    with pytest.raises(MvtodError, match="the disk is full: 1 of 2 scenes are whole"):
+    with pytest.raises(InputError, match="the disk is full: 1 of 2 scenes are whole"):
         generate(tmp_path, 2, workers=1, config=SMALL)
     assert sorted(path.name for path in tmp_path.glob("scene*")) == ["scene_00000"]
 
@@ -170,7 +170,7 @@ def test_an_object_that_cannot_be_built_is_left_out_and_named(tmp_path, monkeypa
     def fail_once(self, spec):
         if not broken:
             broken.append(spec.name)
-            raise MvtodError(f"{spec.name}: no volume")
+            raise InputError(f"{spec.name}: no volume")
         return build(self, spec)
 
     monkeypatch.setattr(Catalogue, "build", fail_once)

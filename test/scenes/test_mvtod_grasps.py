@@ -18,8 +18,9 @@ from scipy.spatial.transform import Rotation
 pytest.importorskip("mujoco", reason="mujoco is not installed (make setup)")
 
 from dropclip_ros.grasping.grasps import FRANKA_HAND, GRIPPERS, ROBOTIQ_2F_140, Grasps
-from training.objects.catalogue import Catalogue, ObjectModel, ObjectSpec
-from training.runs.errors import MvtodError
+from training.objects.catalogue import Catalogue
+from training.objects.spec import ObjectModel, ObjectSpec
+from training.runs.errors import InputError
 from training.scenes.description import SceneConfig, rows
 from training.scenes.generate import Recipe, generate_scene
 from training.scenes.grasps.acronym import QUALITIES, TIP, TRANSFORMS, read_grasps, scaled, write_grasps
@@ -147,7 +148,7 @@ def with_nan(transforms, held):
 )
 def test_broken_transforms_are_named(tmp_path, change, words):
     write_broken(tmp_path / "b.h5", change)
-    with pytest.raises(MvtodError, match=words):
+    with pytest.raises(InputError, match=words):
         read_grasps(tmp_path / "b.h5")
 
 
@@ -159,7 +160,7 @@ def test_other_files_are_named(tmp_path, data):
     else:
         with h5py.File(path, "w") as file:
             file["meshes"] = np.zeros(3)
-    with pytest.raises(MvtodError, match=r"x.h5 is no file of ACRONYM"):
+    with pytest.raises(InputError, match=r"x.h5 is no file of ACRONYM"):
         read_grasps(path)
 
 
@@ -191,7 +192,7 @@ def test_what_cannot_be_grasped():
     wide = solid(trimesh.creation.box((0.3, 0.3, 0.3)))
     assert len(try_grasps(wide, ROBOTIQ_2F_140, FEW)) == 0
     point = solid(trimesh.Trimesh(np.zeros((3, 3)), [[0, 1, 2]], process=False))
-    with pytest.raises(MvtodError, match="thing: the mesh has no surface to grasp"):
+    with pytest.raises(InputError, match="thing: the mesh has no surface to grasp"):
         sample_grasps(point, ROBOTIQ_2F_140, FEW)
     with pytest.raises(ValueError, match="force"):
         TrialConfig(force=0.0)
@@ -291,12 +292,12 @@ def test_the_command_adds_grasps_to_scenes_and_resumes(tmp_path, capsys):
         assert set(grasps.object_id) <= set(found.objects)
     files = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "cache").iterdir()}
     (tmp_path / "scenes/scene_00001/grasps.h5").unlink()
-    with pytest.raises(MvtodError, match="run `dropclip-mvtod grasps`"):
+    with pytest.raises(InputError, match="run `dropclip-mvtod grasps`"):
         load_grasps(scenes[1])
     add_grasps(tmp_path / "scenes", cache=tmp_path / "cache", workers=1, trial=FEW)
     assert files == {path.name: path.stat().st_mtime_ns for path in (tmp_path / "cache").iterdir()}
     assert load_grasps(scenes[1]) and "1 scenes" in capsys.readouterr().out
-    with pytest.raises(MvtodError, match="holds grasps of robotiq_2f_140; remove such files"):
+    with pytest.raises(InputError, match="holds grasps of robotiq_2f_140; remove such files"):
         add_grasps(tmp_path / "scenes", gripper="franka_hand", cache=tmp_path / "cache", workers=1, trial=FEW)
 
 
@@ -309,5 +310,5 @@ def test_the_command_adds_grasps_to_scenes_and_resumes(tmp_path, capsys):
     ],
 )
 def test_bad_arguments_are_named(tmp_path, options, words):
-    with pytest.raises(MvtodError, match=words):
+    with pytest.raises(InputError, match=words):
         add_grasps(**({"scenes": tmp_path} | options))

@@ -10,8 +10,9 @@ import pytest
 
 pytest.importorskip("mujoco", reason="mujoco is not installed (make setup)")
 
-from training.objects.catalogue import TRAIN, Catalogue
-from training.runs.errors import MvtodError
+from training.objects.catalogue import Catalogue
+from training.objects.spec import TRAIN
+from training.runs.errors import InputError
 from training.scenes.clutter import make_scene
 from training.scenes.description import SceneConfig
 from training.scenes.render_blender import BlenderConfig, render
@@ -68,7 +69,7 @@ def test_colours_are_alike(pairs):
 
 def test_without_bpy_the_message_says_what_to_install(monkeypatch, scene):
     monkeypatch.setitem(sys.modules, "bpy", None)
-    with pytest.raises(MvtodError, match=r"pip install 'dropclip_ros\[blender\]'"):
+    with pytest.raises(InputError, match=r"pip install 'dropclip_ros\[blender\]'"):
         next(render(*scene))
 
 

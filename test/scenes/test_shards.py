@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.runs.errors import MvtodError
+from training.runs.errors import InputError
 from training.scenes.description import FIRST_OBJECT_ID
 from training.scenes.scene import Scene, View, run_lengths, write_view
 from training.scenes.sensor import KINECT
@@ -131,7 +131,7 @@ def test_packing_resumes_and_gives_the_same_bytes(scenes, shards):
     (shards / "shard_00000.tar").write_bytes(damaged)
     pack(scenes, shards, per_shard=2)
     assert files_of(shards) == before
-    with pytest.raises(MvtodError, match=r"shard_00000.tar holds other scenes"):
+    with pytest.raises(InputError, match=r"shard_00000.tar holds other scenes"):
         pack(scenes, shards, per_shard=1)
 
 
@@ -158,7 +158,7 @@ def test_a_shard_cut_short_is_named_and_loses_only_what_was_cut(scenes, tmp_path
     path.write_bytes(data[: int(keep * len(data))])
     if not with_index:
         path.with_suffix(".json").unlink()
-    with pytest.raises(MvtodError, match=r"shard_00000.tar: it is cut short, \d scenes before that are whole"):
+    with pytest.raises(InputError, match=r"shard_00000.tar: it is cut short, \d scenes before that are whole"):
         load_scenes(tmp_path / "one")
     with pytest.warns(UserWarning, match=r"shard_00000.tar: it is cut short"):
         left, folders = load_scenes(tmp_path / "one", skip_broken=True), load_scenes(scenes)
@@ -183,14 +183,14 @@ def test_a_full_disk_while_packing_leaves_whole_shards(scenes, shards, monkeypat
         real(self, member, data)
 
     monkeypatch.setattr(tarfile.TarFile, "addfile", full)
-    with pytest.raises(MvtodError, match=r"shard_00001.tar cannot be written: the disk is full"):
+    with pytest.raises(InputError, match=r"shard_00001.tar cannot be written: the disk is full"):
         pack(scenes, shards, per_shard=2)
     assert files_of(shards) == before
 
 
 def test_a_scene_that_lacks_an_image_is_not_packed(scenes, tmp_path):
     (scenes / "scene_00002/view_00.mask.png").unlink()
-    with pytest.raises(MvtodError, match=r"scene_00002/view_00.mask.png is missing"):
+    with pytest.raises(InputError, match=r"scene_00002/view_00.mask.png is missing"):
         pack(scenes, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     with pytest.warns(UserWarning, match=r"scene_00002/view_00.mask.png is missing"):
@@ -200,7 +200,7 @@ def test_a_scene_that_lacks_an_image_is_not_packed(scenes, tmp_path):
 
 def test_what_is_no_shard_is_named_then_refused_or_left_out(shards):
     (shards / "shard_00009.tar").write_bytes(b"these are no scenes" * 100)
-    with pytest.raises(MvtodError, match=r"shard_00009.tar is not a tar file"):
+    with pytest.raises(InputError, match=r"shard_00009.tar is not a tar file"):
         load_scenes(shards)
     with pytest.warns(UserWarning, match=r"left out: .*shard_00009.tar"):
         assert len(load_scenes(shards, skip_broken=True)) == 5
@@ -211,12 +211,12 @@ def test_broken_tables_and_images_are_named(scenes):
     (scenes / "scene_00002/view_01.depth.png").write_bytes(b"\x89PNG broken")
     (scenes / "scene_00003/view_00.rgb.jpg").unlink()
     found = load_scenes(scenes)
-    with pytest.raises(MvtodError, match=r"scene_00001/scene.json cannot be read"):
+    with pytest.raises(InputError, match=r"scene_00001/scene.json cannot be read"):
         found[1].objects  # noqa: B018
     with pytest.warns(UserWarning, match="scene_00001/scene.json"):
         assert [scene.name[-1] for scene in load_scenes(scenes, skip_broken=True)] == ["0", "2", "3", "4"]
     for scene, v, file in ((found[2], 1, "view_01.depth.png"), (found[3], 0, "view_00.rgb.jpg")):
-        with pytest.raises(MvtodError, match=f"{scene.name}/{file} cannot be read"):
+        with pytest.raises(InputError, match=f"{scene.name}/{file} cannot be read"):
             scene.view(v)
     assert found[2].view(0).mask.any()
     with pytest.warns(UserWarning, match=r"left out: .*view_01.depth.png"):
@@ -239,14 +239,14 @@ def test_foreign_tables_are_refused(scenes, change, words):
     coco = json.loads(file.read_text())
     change(coco)
     file.write_text(json.dumps(coco))
-    with pytest.raises(MvtodError, match=words):
+    with pytest.raises(InputError, match=words):
         load_scenes(scenes)[0].view(0)
 
 
 def test_half_scenes_and_no_scenes(tmp_path):
     (tmp_path / "scene_00000.part").mkdir()
     (tmp_path / "scene_00000.part/scene.json").write_text("{}")
-    with pytest.raises(MvtodError, match="no scenes there; make some with"):
+    with pytest.raises(InputError, match="no scenes there; make some with"):
         load_scenes(tmp_path)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from training.runs import files
-from training.runs.errors import MvtodError
+from training.runs.errors import InputError
 from training.scenes.stats import stats
 
 
@@ -84,7 +84,7 @@ def test_a_folder_of_scenes_is_one_set(sets, tmp_path):
 
 def test_foreign_tables_are_named_and_left_out_where_asked(sets, tmp_path):
     (sets / "train/scene_00001/scene.json").write_text('{"hello": 1}')
-    with pytest.raises(MvtodError, match=r"scene_00001/scene\.json"):
+    with pytest.raises(InputError, match=r"scene_00001/scene\.json"):
         stats(sets, tmp_path / "stats")
     with pytest.warns(UserWarning, match=r"scene_00001/scene\.json"):
         stats(sets, tmp_path / "stats", skip_broken=True)
@@ -92,7 +92,7 @@ def test_foreign_tables_are_named_and_left_out_where_asked(sets, tmp_path):
 
 
 def test_no_scenes_and_a_full_disk_are_said_in_a_sentence(sets, tmp_path, monkeypatch):
-    with pytest.raises(MvtodError, match=r"nowhere.*neither scenes"):
+    with pytest.raises(InputError, match=r"nowhere.*neither scenes"):
         stats(tmp_path / "nowhere", tmp_path / "stats")
     stats(sets, tmp_path / "stats")
     before = (tmp_path / "stats/stats.md").read_bytes()
@@ -101,7 +101,7 @@ def test_no_scenes_and_a_full_disk_are_said_in_a_sentence(sets, tmp_path, monkey
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(files.Path, "replace", full)
-    with pytest.raises(MvtodError, match="the disk is full"):
+    with pytest.raises(InputError, match="the disk is full"):
         stats(sets, tmp_path / "stats")
     assert (tmp_path / "stats/stats.md").read_bytes() == before
     assert not list((tmp_path / "stats").glob("*.part"))

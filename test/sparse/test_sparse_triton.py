@@ -16,7 +16,8 @@ from torch.nn.functional import cosine_similarity
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from dropclip_ros.networks.encoder import EncoderConfig, MinkUNet14D
-from dropclip_ros.sparse.cpu import SparseGrid, make_grid
+from dropclip_ros.sparse import make_grid
+from dropclip_ros.sparse.cpu import SparseGrid
 
 pytest.importorskip("dropclip_ros.sparse.triton", reason="no Triton 3.6 or newer", exc_type=ImportError)
 

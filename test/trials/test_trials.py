@@ -15,7 +15,7 @@ from dropclip_ros.base.errors import Status
 from dropclip_ros.grasping.grasps import height_above
 from dropclip_ros.vision.geometry import Intrinsics, backproject
 from training.objects.catalogue import Catalogue, matches
-from training.runs.errors import MvtodError
+from training.runs.errors import InputError
 from training.scenes.grasps.grasp_trials import TrialConfig
 from training.trials import truth
 from training.trials.grading import Reason, grade_grounding, grasped, lifted, why
@@ -83,7 +83,7 @@ WRONG = (
 
 @pytest.mark.parametrize("wrong", WRONG, ids=str)
 def test_a_wrong_protocol_is_one_sentence(wrong):
-    with pytest.raises(MvtodError, match="expected"):
+    with pytest.raises(InputError, match="expected"):
         Protocol(**wrong)
 
 
@@ -186,7 +186,7 @@ def test_trials_that_are_there_are_not_run_again(tmp_path):
 def test_a_foreign_file_is_refused(tmp_path, content):
     path = tmp_path / "other.csv"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(MvtodError, match="name another file"):
+    with pytest.raises(InputError, match="name another file"):
         read_results(path)
 
 
@@ -201,7 +201,7 @@ def test_a_broken_row_is_named(tmp_path, name, value):
         writer = csv.DictWriter(out, rows[0])
         writer.writeheader()
         writer.writerow(rows[0] | {name: value})
-    with pytest.raises(MvtodError, match=name):
+    with pytest.raises(InputError, match=name):
         read_results(path)
 
 
@@ -246,7 +246,7 @@ def test_a_report_counts_by_clutter_and_family(tmp_path):
 
 def test_a_report_of_nothing_is_refused(tmp_path):
     ResultFile(tmp_path / "trials.csv").close()
-    with pytest.raises(MvtodError, match="no trials"):
+    with pytest.raises(InputError, match="no trials"):
         write_report([tmp_path / "trials.csv"], tmp_path / "report")
 
 

@@ -13,7 +13,7 @@ pytest.importorskip("ur_analytic_ik", reason="ur_analytic_ik is not installed (e
 
 from dropclip_ros.base.errors import Status
 from dropclip_ros.grasping.grasps import Grasps
-from training.runs.errors import MvtodError
+from training.runs.errors import InputError
 from training.scenes.description import FIRST_OBJECT_ID, TABLE_ID, SceneConfig
 from training.workcell.cell import Cell, CellConfig
 from training.workcell.pick import LIFTED, Candidate, candidates_of, pick
@@ -78,7 +78,7 @@ def test_faulty_requests_say_what_was_expected(cell):
         ({"objects": ["unicorn_1"]}, "catalogue"),
         ({"min_objects": 9, "max_objects": 3}, "min_objects"),
     ):
-        with pytest.raises(MvtodError, match=words):
+        with pytest.raises(InputError, match=words):
             cell.reset(0, **how)
 
 

@@ -25,9 +25,10 @@ from tqdm import tqdm
 
 from training.annotation.turntable import digest, pictures
 from training.annotation.vlm import Chat, NoAnswerError
-from training.objects.catalogue import NAME, PROCEDURAL, Catalogue, ObjectSpec, open_catalogue
+from training.objects.catalogue import NAME, PROCEDURAL, Catalogue, open_catalogue
+from training.objects.spec import ObjectSpec
 from training.objects.words import wording
-from training.runs.errors import MvtodError
+from training.runs.errors import InputError
 from training.runs.files import beside
 
 ASKS = 3  # times that a model may answer until its answer is an annotation
@@ -139,11 +140,11 @@ def annotate_objects(
 ) -> Report:
     """Writes the catalogue with annotations to `out`; objects that failed stay as they were.
 
-    Raises MvtodError where the endpoint refuses all requests, or STRIKES objects in a row got no answer, or none of
+    Raises InputError where the endpoint refuses all requests, or STRIKES objects in a row got no answer, or none of
     the objects could be annotated; answers that came before are kept.
     """
     if concurrency < 1 or (limit is not None and limit < 1):
-        raise MvtodError(f"concurrency {concurrency}, limit {limit}: expected numbers above 0")
+        raise InputError(f"concurrency {concurrency}, limit {limit}: expected numbers above 0")
     if not (out / NAME).is_file():
         objects.save(out)  # fails now where it would fail after all was paid for
     report = Report()
@@ -153,7 +154,7 @@ def annotate_objects(
     with beside(out / FAILED, replace=True) as path:
         path.write_text(json.dumps(report.failed, indent=1))
     if report.failed and not report.annotated + report.cached:
-        raise MvtodError(f"none of {len(report.failed)} objects was annotated: {next(iter(report.failed.values()))}")
+        raise InputError(f"none of {len(report.failed)} objects was annotated: {next(iter(report.failed.values()))}")
     replace(objects, specs=tuple(specs.values())).save(out)
     return report
 
@@ -181,7 +182,7 @@ def _answers(
                 report.failed[name] = str(error)
                 strikes = strikes + 1 if isinstance(error, NoAnswerError) else 0
                 if strikes == STRIKES:
-                    raise MvtodError(
+                    raise InputError(
                         f"{strikes} objects in a row got no answer; run again to go on: {error}"
                     ) from error
                 continue
@@ -236,7 +237,7 @@ def _read(path: Path) -> Annotation | None:
         return None
 
 
-class InvalidAnswerError(MvtodError):
+class InvalidAnswerError(InputError):
     """The model answered, but not what it was asked for."""
 
 

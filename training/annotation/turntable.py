@@ -12,7 +12,7 @@ from io import BytesIO
 import numpy as np
 from PIL import Image
 
-from training.objects.catalogue import ObjectModel
+from training.objects.spec import ObjectModel
 from training.scenes.clutter import look_at
 from training.scenes.description import FIRST_OBJECT_ID, Camera, Light, PlacedObject, SceneDescription, Surface, rows
 from training.scenes.render_mujoco import render

@@ -15,18 +15,18 @@ from types import TracebackType
 
 import httpx2
 
-from training.runs.errors import MvtodError
+from training.runs.errors import InputError
 
 BACKOFF = 1.0  # s before the first retry, doubled for each further one
 LONGEST_WAIT = 600.0  # s
 BUSY = (408, 409, 425, 429)  # and all of 5xx: the same request may pass later
 
 
-class RefusedError(MvtodError):
+class RefusedError(InputError):
     """No request will pass until the user mends something: key, address, credit."""
 
 
-class NoAnswerError(MvtodError):
+class NoAnswerError(InputError):
     """This request got no answer; another one may."""
 
 

@@ -3,8 +3,8 @@
 
 from training.distill.config import DistillConfig
 from training.distill.data import Source
-from training.distill.errors import DistillError
+from training.distill.recipes import read_config
 from training.distill.train import distill
-from training.runs.recipes import read_config
+from training.runs.errors import InputError
 
-__all__ = ["DistillConfig", "DistillError", "Source", "distill", "read_config"]
+__all__ = ["DistillConfig", "InputError", "Source", "distill", "read_config"]

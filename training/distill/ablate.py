@@ -27,13 +27,13 @@ from training.distill.config import DistillConfig
 from training.distill.data import Source
 from training.distill.export import start_encoder
 from training.distill.judge import KINDS, Judge, show
+from training.distill.recipes import SMALL, read_config
 from training.distill.train import distill
 from training.evaluate.data.mvtod import load_mvtod
 from training.fusion.phrase_features import Vocabulary, embedded
 from training.fusion.targets import catalogue_of, targets_of
 from training.objects.words.language import training_vocabulary
 from training.runs.files import beside
-from training.runs.recipes import SMALL, read_config
 from training.scenes.shards import load_scenes
 
 Changes = Mapping[str, Any]  # of a recipe's fields; those of augment as "augment.NAME"

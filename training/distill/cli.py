@@ -28,17 +28,16 @@ from dropclip_ros.networks.model_folder import ModelConfig
 from dropclip_ros.networks.text import TextConfig, TextEncoder
 from training.distill.config import DistillConfig
 from training.distill.data import Source
-from training.distill.errors import DistillError
 from training.distill.export import export, start_encoder
 from training.distill.processes import leave
+from training.distill.recipes import read_config
 from training.distill.train import Validate, distill
 from training.distill.validate import cosine_validation, evaluation, together
 from training.fusion.phrase_features import Vocabulary, embedded
 from training.fusion.targets import catalogue_of, targets_of, tower_of_features
 from training.objects.words.language import training_vocabulary
 from training.runs.checkpoint import CheckpointError
-from training.runs.errors import MvtodError
-from training.runs.recipes import read_config
+from training.runs.errors import InputError
 from training.scenes.shards import load_scenes
 
 
@@ -72,7 +71,7 @@ class Options:
 
 
 def run(options: Options) -> None:
-    """Trains and exports. Raises DistillError, CheckpointError, MvtodError or DropclipError."""
+    """Trains and exports. Raises InputError, CheckpointError or DropclipError."""
     config = options.recipe
     scenes = load_scenes(options.scenes, skip_broken=True)
     words = _words(options)
@@ -100,7 +99,7 @@ def _words(options: Options) -> Vocabulary | None:
         if tower.model != "vit":
             config = TextConfig(tower.model, tower.pretrained, tower.sha256)
         elif options.text_adapter is None:
-            raise DistillError(
+            raise InputError(
                 f"{options.fused} holds features of a tower of our own: expected the adapter that maps "
                 "text to them; give --text-adapter"
             )
@@ -122,7 +121,7 @@ def _validation(options: Options, words: Vocabulary | None) -> Validate:
     if words:
         validations.append(evaluation(scenes, words.text, options.recipe))
     if not validations:
-        raise DistillError("--validation needs --validation-fused, --text-adapter or both, to compare with")
+        raise InputError("--validation needs --validation-fused, --text-adapter or both, to compare with")
     return together(validations)
 
 
@@ -139,7 +138,7 @@ def _summary(out: Path) -> dict[str, float]:
 
 
 def _options(args: Sequence[str]) -> Options:
-    """Of the fields of --config, changed by the command line. DistillError where a value makes no sense."""
+    """Of the fields of --config, changed by the command line. InputError where a value makes no sense."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--config", type=Path)
     file = parser.parse_known_args(args)[0].config
@@ -148,14 +147,14 @@ def _options(args: Sequence[str]) -> Options:
     try:
         return tyro.cli(Options, prog="dropclip-distill", description=__doc__, args=args, default=default)
     except ValueError as error:  # of the configurations' own checks
-        raise DistillError(str(error)) from error
+        raise InputError(str(error)) from error
 
 
 def main(args: Sequence[str] | None = None) -> None:
     args = list(sys.argv[1:] if args is None else args)
     try:
         run(_options(args))
-    except (DistillError, CheckpointError, MvtodError, DropclipError) as error:
+    except (InputError, CheckpointError, DropclipError) as error:
         if int(os.environ.get("RANK", 0)) == 0:
             print(f"dropclip-distill: {error}", file=sys.stderr)
         sys.exit(2)

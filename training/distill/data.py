@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
@@ -25,22 +25,15 @@ from dropclip_ros.vision.geometry import invert_pose, transform_points
 from dropclip_ros.vision.voxels import voxelize
 from training.distill.augment import chromatic, keep_above_base, keep_thinned, remains, spatial
 from training.distill.config import DistillConfig
-from training.distill.errors import DistillError
 from training.fusion.clouds import Cloud, full_cloud, view_cloud
-from training.runs.errors import MvtodError
+from training.fusion.targets import Targets
+from training.runs.errors import InputError
 from training.runs.files import beside
 from training.scenes.scene import Scene
 from training.scenes.sensor import SENSORS
 
 FEWEST_POINTS = 200  # of a cloud that is worth learning from
 TRIES = 20  # other draws where a scene cannot be read or shows nothing
-
-
-class Targets(Protocol):
-    """What a scene's objects are to be mapped to: mask labels and, in the same order, unit rows (K,C)."""
-
-    labels: list[int]
-    features: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,15 +50,15 @@ class Source:
     categories: tuple[str, ...] = ()
 
     def check(self, config: DistillConfig) -> None:
-        """DistillError where the targets are not what the network puts out."""
+        """InputError where the targets are not what the network puts out."""
         if not self.scenes:
-            raise DistillError("no scenes to train on; expected at least one")
+            raise InputError("no scenes to train on; expected at least one")
         if len(self.scenes) != len(self.targets):
-            raise DistillError(f"{len(self.scenes)} scenes but targets of {len(self.targets)}; fuse them again")
+            raise InputError(f"{len(self.scenes)} scenes but targets of {len(self.targets)}; fuse them again")
         for scene, target in zip(self.scenes, self.targets, strict=True):
             width = target.features.shape[-1]
             if width != config.feat_dim:
-                raise DistillError(
+                raise InputError(
                     f"the targets of {scene.name} have {width} channels, the network {config.feat_dim}; "
                     f"set feat_dim to {width}, or fuse the features of another image tower"
                 )
@@ -138,7 +131,7 @@ def whole_cloud(scene: Scene, folder: Path | None) -> Cloud:
             with beside(part) as file, file.open("wb") as out:
                 np.savez(out, points=cloud.points, colors=colors, labels=labels)
             part.replace(path)
-        except MvtodError as error:
+        except InputError as error:
             warnings.warn(f"{scene.name}: its cloud is not kept: {error}", stacklevel=2)
     return _cloud(cloud.points, colors, labels)  # as it will be read, so that a run does not depend on what was kept
 
@@ -161,7 +154,7 @@ def random_cloud(
                 sensor = replace(sensor, seed=int(rng.integers(2**31)))
             view = scene.view(v, sensor)
             cloud, pose = view_cloud(view, v), view.world_from_camera
-    except MvtodError as error:
+    except InputError as error:
         warnings.warn(f"left out: {error}", stacklevel=2)
         return None
     return replace(cloud, points=table_points(cloud, pose))
@@ -192,7 +185,7 @@ def training_sample(
 
 
 def sample_number(source: Source, config: DistillConfig, number: int, full: bool) -> Sample:
-    """Sample `number` of the run: every scene once in each pass, in an order drawn anew. DistillError where none can be
+    """Sample `number` of the run: every scene once in each pass, in an order drawn anew. InputError where none can be
     read."""
     count = len(source.scenes)
     order = np.random.default_rng([config.seed, number // count]).permutation(count)
@@ -204,7 +197,7 @@ def sample_number(source: Source, config: DistillConfig, number: int, full: bool
         if sample:
             return sample._replace(classes=_classes(source, s)) if source.categories else sample
         s = int(rng.integers(count))
-    raise DistillError(f"{TRIES} scenes in turn could not be read or show no known object; check the data set")
+    raise InputError(f"{TRIES} scenes in turn could not be read or show no known object; check the data set")
 
 
 def _classes(source: Source, s: int) -> np.ndarray:
@@ -244,19 +237,19 @@ class Batches(Dataset):
 
     def __init__(self, source: Source, config: DistillConfig, full_steps: int, rank: int = 0, world: int = 1) -> None:
         if config.batch_size % world:
-            raise DistillError(
+            raise InputError(
                 f"batch_size {config.batch_size} is that of all {world} processes: expected a multiple of {world}"
             )
         self.source, self.config, self.full_steps, self.rank, self.world = source, config, full_steps, rank, world
 
-    def __getitem__(self, step: int) -> Batch | DistillError:
+    def __getitem__(self, step: int) -> Batch | InputError:
         """The batch of a step; an error is returned, since workers that raise one bury it in a traceback."""
         first = step * self.config.batch_size
         numbers = range(first + self.rank, first + self.config.batch_size, self.world)
         full = step < self.full_steps
         try:
             return collate([sample_number(self.source, self.config, number, full) for number in numbers], self.config)
-        except DistillError as error:
+        except InputError as error:
             return error
 
     def loader(self, start: int, stop: int, device: torch.device) -> DataLoader:

@@ -22,8 +22,7 @@ from torch import Tensor
 from dropclip_ros.base.errors import DropclipError
 from dropclip_ros.networks.encoder import PLANES, EncoderConfig, MinkUNet14D
 from dropclip_ros.networks.model_folder import load_model
-from training.distill.errors import DistillError
-from training.runs.errors import MvtodError
+from training.runs.errors import InputError
 from training.runs.files import beside
 
 FIRST = "conv0p1s1.kernel"  # every MinkUNet has it
@@ -33,12 +32,12 @@ DEEPEST = 4  # dicts in dicts that are searched
 def read_minkowski(path: Path) -> MinkUNet14D:
     """The encoder of a torch checkpoint (or a safetensors file), fp32, in eval mode; its shape is read off the tensors.
 
-    DistillError where the file holds anything but plain tensors and containers (it is not unpickled), none or several
+    InputError where the file holds anything but plain tensors and containers (it is not unpickled), none or several
     such networks, or tensors that are no MinkUNet14D.
     """
     found = list(_networks(_load(path), DEEPEST))
     if len(found) != 1:
-        raise DistillError(
+        raise InputError(
             f"{path} holds {len(found)} networks with a tensor {FIRST}, expected 1; save the state dict of one of them"
         )
     state = {name: _as_kept(tensor) for name, tensor in found[0].items()}
@@ -46,15 +45,15 @@ def read_minkowski(path: Path) -> MinkUNet14D:
     encoder = MinkUNet14D(config)
     for name, tensor in encoder.state_dict().items():
         if name not in state and not name.endswith("num_batches_tracked"):
-            raise DistillError(f"{path}: tensor {name} is missing; expected MinkowskiEngine's MinkUNet14D")
+            raise InputError(f"{path}: tensor {name} is missing; expected MinkowskiEngine's MinkUNet14D")
         if name in state and state[name].shape != tensor.shape:
-            raise DistillError(
+            raise InputError(
                 f"{path}: tensor {name} has shape {tuple(state[name].shape)}, expected {tuple(tensor.shape)} of a "
                 f"MinkUNet14D with planes {config.planes}; other networks are not read"
             )
     surplus = sorted(set(state) - set(encoder.state_dict()))
     if surplus:
-        raise DistillError(f"{path}: tensor {surplus[0]} is no part of a MinkUNet14D; other networks are not read")
+        raise InputError(f"{path}: tensor {surplus[0]} is no part of a MinkUNet14D; other networks are not read")
     encoder.load_state_dict(state, strict=False)
     return encoder.eval()
 
@@ -76,9 +75,9 @@ def _load(path: Path) -> Any:
             return load_file(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
-        raise DistillError(f"cannot read {path}: {error.strerror or error}; give a checkpoint") from error
+        raise InputError(f"cannot read {path}: {error.strerror or error}; give a checkpoint") from error
     except Exception as error:  # unpickling, zip and runtime errors
-        raise DistillError(f"{path} is not read: {_reason(path, error)}") from error
+        raise InputError(f"{path} is not read: {_reason(path, error)}") from error
 
 
 def _reason(path: Path, error: Exception) -> str:
@@ -123,7 +122,7 @@ def _shape_of(state: Mapping[str, Tensor], path: Path) -> EncoderConfig:
         out, hidden = state["final.kernel"].shape[-1], len(state.get("objects.0.weight", ()))
         return EncoderConfig(channels, out, stem, planes, "offset.weight" in state, hidden)
     except (KeyError, IndexError, ValueError) as error:
-        raise DistillError(f"{path}: no layout of MinkUNet14D ({error}); other networks are not read") from error
+        raise InputError(f"{path}: no layout of MinkUNet14D ({error}); other networks are not read") from error
 
 
 def main() -> None:
@@ -138,8 +137,8 @@ def main() -> None:
                 write_minkowski(Path(target), load_model(source, fuse=False)[0])
                 print(target)
             case _:
-                raise DistillError("expected: read CHECKPOINT FILE.safetensors, or write MODEL_FOLDER CHECKPOINT")
-    except (DistillError, MvtodError, DropclipError) as error:
+                raise InputError("expected: read CHECKPOINT FILE.safetensors, or write MODEL_FOLDER CHECKPOINT")
+    except (InputError, DropclipError) as error:
         print(f"training.distill.minkowski: {error}", file=sys.stderr)
         sys.exit(2)
 

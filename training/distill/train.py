@@ -19,11 +19,11 @@ from tqdm import tqdm
 from dropclip_ros.networks.encoder import MinkUNet14D
 from training.distill.config import DistillConfig, learning_rate
 from training.distill.data import Batch, Batches, Source
-from training.distill.errors import DistillError
 from training.distill.losses import Student
 from training.distill.processes import join, summed, synchronise, world
 from training.distill.widen import widen
 from training.runs.checkpoint import load_checkpoint, save_checkpoint
+from training.runs.errors import InputError
 from training.runs.files import beside
 from training.runs.log import Log, Meter, profiler
 
@@ -49,14 +49,14 @@ def distill(
     start_from: a trained encoder, as wide or narrower, to begin with. validate: called with the encoder in eval mode in
     the first process, each `validate_every` steps and at the end; its numbers go to the log.
     Under torchrun every process takes its share of each batch, which walks as one process with the whole batch does.
-    Raises DistillError for what the user can mend, CheckpointError where the checkpoint is of another run.
+    Raises InputError for what the user can mend, CheckpointError where the checkpoint is of another run.
     """
     rank, processes, device = join()
     source.check(config)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
     if config.phrase_weight and text is None:
-        raise DistillError("phrase_weight is above 0 and there are no phrases; give a text adapter, or set it to 0")
+        raise InputError("phrase_weight is above 0 and there are no phrases; give a text adapter, or set it to 0")
     if config.use_cls_head and not source.categories:
         source = dataclasses.replace(source, categories=categories(source))
     stages = config.stage_steps(len(source.scenes))
@@ -66,7 +66,7 @@ def distill(
         try:
             widen(encoder, start_from)
         except ValueError as error:
-            raise DistillError(f"the encoder to start from does not fit: {error}") from error
+            raise InputError(f"the encoder to start from does not fit: {error}") from error
     student = Student(encoder, config, text, len(source.categories)).to(device)
     if processes > 1 and config.sync_bn:
         synchronise(encoder)
@@ -76,7 +76,7 @@ def distill(
     checkpoint = None if out is None else out / "checkpoint.pt"
     start = load_checkpoint(checkpoint, fingerprint(config, source), **state)
     if summed(torch.tensor(float(start), device=device)) != start * processes:
-        raise DistillError(f"not all processes see {checkpoint}; --out must be on a disk that all machines share")
+        raise InputError(f"not all processes see {checkpoint}; --out must be on a disk that all machines share")
     network = DistributedDataParallel(student, broadcast_buffers=False) if processes > 1 else student
     first = rank == 0
     log = Log(out if first else None, start, tensorboard)
@@ -149,17 +149,15 @@ def _student(network: nn.Module) -> Student:
     return network.module if isinstance(network, DistributedDataParallel) else network
 
 
-def stopped(
-    batch: Batch, losses: dict[str, float], norm: float, step: int, rank: int, out: Path | None
-) -> DistillError:
+def stopped(batch: Batch, losses: dict[str, float], norm: float, step: int, rank: int, out: Path | None) -> InputError:
     """The error of a step whose loss or gradient is not finite; the batch is kept in `out`."""
     what = ", ".join(f"{name} {loss:.4g}" for name, loss in losses.items()) + f", gradient {norm:.4g}"
     if out is None:
-        return DistillError(f"step {step}: {what}: not finite; lower the learning rate, or look at the data")
+        return InputError(f"step {step}: {what}: not finite; lower the learning rate, or look at the data")
     path = out / f"batch_{step}_{rank}.safetensors"
     with beside(path, replace=True) as part:
         save_file({name: tensor.contiguous() for name, tensor in batch._asdict().items()}, part)
-    return DistillError(
+    return InputError(
         f"step {step}: {what}: not finite; the batch is in {path}, the checkpoint is of before; "
         "lower the learning rate, or look at the batch"
     )

@@ -17,10 +17,9 @@ from training.evaluate.bench import Bench
 from training.evaluate.ovs3d import evaluate
 from training.evaluate.report import Table
 from training.ovs3d.config import SMALL, read_config
-from training.ovs3d.errors import Ovs3dError
 from training.ovs3d.segment import load_towers
 from training.runs.checkpoint import CheckpointError
-from training.runs.errors import MvtodError
+from training.runs.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -158,7 +157,7 @@ def main() -> None:
         tyro.extras.subcommand_cli_from_dict(
             COMMANDS, prog="dropclip-eval", description=__doc__, config=(tyro.conf.OmitArgPrefixes,)
         )
-    except (MvtodError, DropclipError, Ovs3dError, CheckpointError) as error:
+    except (InputError, DropclipError, CheckpointError) as error:
         print(f"dropclip-eval: {error}", file=sys.stderr)
         sys.exit(2)
 

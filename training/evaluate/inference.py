@@ -18,7 +18,8 @@ from training.evaluate.protocol import FeatureCloud, Prediction
 from training.evaluate.questions import Question, areas_of
 from training.fusion.clouds import Cloud
 from training.fusion.weights import ScenePrompts
-from training.objects.catalogue import ObjectSpec, matches
+from training.objects.catalogue import matches
+from training.objects.spec import ObjectSpec
 from training.objects.words.phrases import CANONICAL_NEGATIVES
 from training.scenes.scene import Scene
 

@@ -31,7 +31,6 @@ from training.evaluate.report import Table
 from training.fusion.clouds import Cloud, view_cloud
 from training.fusion.fuse import PointFusion, Weighting
 from training.ovs3d.config import Ovs3dConfig
-from training.ovs3d.errors import Ovs3dError
 from training.ovs3d.fit import mean_psnr, reconstruct
 from training.ovs3d.guidance import STAND_IN
 from training.ovs3d.layouts import of_scene
@@ -39,6 +38,7 @@ from training.ovs3d.learn import RayPool, learn_semantics
 from training.ovs3d.segment import Towers, class_map, guide
 from training.ovs3d.semantic import Segmentation
 from training.ovs3d.views import PosedViews
+from training.runs.errors import InputError
 from training.runs.files import beside
 from training.scenes.description import TABLE_ID
 
@@ -246,11 +246,11 @@ def evaluate(
 ) -> Table:
     """Runs what OUT/ovs3d.jsonl does not hold yet, scene by scene, and makes the table of all that it holds.
 
-    variants: of 3D-OVS. Fields, patches and what the whole method learnt are kept in OUT/ovs3d/SCENE. Ovs3dError where
+    variants: of 3D-OVS. Fields, patches and what the whole method learnt are kept in OUT/ovs3d/SCENE. InputError where
     no view is held out.
     """
     if not config.hold_out:
-        raise Ovs3dError("hold_out 0: expected 2 or above, as methods are judged on held-out views")
+        raise InputError("hold_out 0: expected 2 or above, as methods are judged on held-out views")
     path, rows = out / "ovs3d.jsonl", []
     out.mkdir(parents=True, exist_ok=True)
     for scene in bench.test:

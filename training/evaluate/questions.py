@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.objects.catalogue import ObjectSpec, matches
+from training.objects.catalogue import matches
+from training.objects.spec import ObjectSpec
 from training.objects.words.phrases import ABSENT_PHRASES, FAMILIES
 from training.objects.words.wording import describe_object
 from training.scenes.scene import Scene

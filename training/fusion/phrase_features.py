@@ -42,7 +42,7 @@ class Vocabulary:
 def embedded(text: TextEncoder, phrases: Sequence[str], folder: Path, adapter: Path | None = None) -> Vocabulary:
     """The phrases as `text` embeds them: thousands take minutes, so they are kept in `folder`, under a digest of the
     text tower, its adapter and the phrases; what was kept of others is replaced. Of torchrun's processes the first one
-    writes. MvtodError where it cannot."""
+    writes. InputError where it cannot."""
     made_of = [dataclasses.asdict(text.config), sha256_of(adapter) if adapter else None, list(phrases)]
     digest, path = hashlib.sha256(json.dumps(made_of).encode()).hexdigest(), folder / PHRASES
     rows = _kept(path, digest)

@@ -33,7 +33,7 @@ from dropclip_ros.networks.model_folder import IMAGE, load_config
 from training.fusion.crops import MIN_PIXELS, shown_objects
 from training.fusion.features import ObjectFeatures
 from training.fusion.prompts2d import VisualPrompt
-from training.runs.errors import MvtodError
+from training.runs.errors import InputError
 from training.runs.files import beside
 from training.runs.jobs import explained, on_processes, on_ray, owned
 from training.scenes.scene import Scene
@@ -97,13 +97,13 @@ def save_view_features(path: Path, seen: ViewFeatures) -> None:
 
 
 def load_view_features(folder: Path, scene: Scene | str) -> ViewFeatures:
-    """What `dropclip-fuse` wrote for a scene. MvtodError where it did not, or the file is damaged."""
+    """What `dropclip-fuse` wrote for a scene. InputError where it did not, or the file is damaged."""
     path = features_path(folder, scene if isinstance(scene, str) else scene.name)
     try:
         with safe_open(path, "pt") as file:
             return ViewFeatures(**{name: file.get_tensor(name) for name in ("features", "views", "labels", "pixels")})
     except (OSError, SafetensorError) as error:
-        raise MvtodError(
+        raise InputError(
             f"{path}: no features of that scene ({error}); run dropclip-fuse, or remove the file and run it again"
         ) from error
 
@@ -231,13 +231,13 @@ def extract(
 ) -> None:
     """Writes the features of scenes into the folder `out`; those that are there are kept. Arguments as in `fuse`.
 
-    Raises MvtodError, and DropclipError where the tower cannot be had.
+    Raises InputError, and DropclipError where the tower cannot be had.
     """
     counts = {"batch": batch, "workers": workers, "readers": readers, "views": recipe.views}
     if small := [f"{name} {count}" for name, count in counts.items() if count is not None and count < 1]:
-        raise MvtodError(f"{', '.join(small)}: expected at least 1")
+        raise InputError(f"{', '.join(small)}: expected at least 1")
     if doubled := len(scenes) - len({scene.name for scene in scenes}):
-        raise MvtodError(f"{doubled} scenes have the name of another; give each a folder of its own")
+        raise InputError(f"{doubled} scenes have the name of another; give each a folder of its own")
 
     def whole() -> str:
         return f"{sum(features_path(out, scene.name).exists() for scene in scenes)} of {len(scenes)} scenes"
@@ -331,7 +331,7 @@ def fuse(
 def main() -> None:
     try:
         tyro.cli(fuse, prog="dropclip-fuse", description=__doc__)
-    except (MvtodError, DropclipError, ValueError) as error:
+    except (InputError, DropclipError, ValueError) as error:
         print(f"dropclip-fuse: {error}", file=sys.stderr)
         sys.exit(2)
 

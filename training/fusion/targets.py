@@ -7,22 +7,29 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from dropclip_ros.networks.image import ImageConfig
-from training.distill.data import Targets
-from training.distill.errors import DistillError
 from training.fusion.fuse import fuse_objects
 from training.fusion.phrase_features import Vocabulary
 from training.fusion.run import load_view_features
 from training.fusion.weights import ScenePrompts
 from training.objects.catalogue import PROCEDURAL, Catalogue, open_catalogue
+from training.runs.errors import InputError
 from training.runs.files import beside
 from training.runs.jobs import RECIPE_FILE, read_recipe
 from training.scenes.scene import Scene
+
+
+class Targets(Protocol):
+    """What a scene's objects are to be mapped to: mask labels and, in the same order, unit rows (K,C)."""
+
+    labels: list[int]
+    features: torch.Tensor
 
 
 @dataclass
@@ -42,52 +49,52 @@ def save_fused(path: Path, scenes: Sequence[Scene], fused: Sequence[Targets]) ->
 
 
 def load_fused(path: Path, scenes: Sequence[Scene]) -> list[ObjectTargets]:
-    """What `save_fused` wrote, for `scenes`. DistillError where it cannot be read or lacks one of them."""
+    """What `save_fused` wrote, for `scenes`. InputError where it cannot be read or lacks one of them."""
     try:
         with safe_open(path, "pt") as file:
             labels = json.loads((file.metadata() or {})["labels"])
             there = set(file.keys())
             missing = [scene.name for scene in scenes if scene.name not in there or scene.name not in labels]
             if missing:
-                raise DistillError(
+                raise InputError(
                     f"{path} lacks {len(missing)} of the scenes, {missing[0]} first; fuse the features of all of them"
                 )
             return [ObjectTargets(labels[scene.name], file.get_tensor(scene.name).float()) for scene in scenes]
     except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
-        raise DistillError(f"{path} holds no fused features ({error}); fuse them again") from error
+        raise InputError(f"{path} holds no fused features ({error}); fuse them again") from error
 
 
 def catalogue_of(scenes: Path) -> Catalogue:
-    """The catalogue that a folder of scenes was made of, the procedural one where it does not say. MvtodError where it
+    """The catalogue that a folder of scenes was made of, the procedural one where it does not say. InputError where it
     is not here."""
     recipe = read_recipe(scenes) if (scenes / RECIPE_FILE).exists() else {}
     return open_catalogue(recipe.get("catalogue", PROCEDURAL))
 
 
 def tower_of_features(folder: Path) -> ImageConfig:
-    """The image tower whose features `dropclip-fuse` wrote into a folder. MvtodError, DistillError where none did."""
+    """The image tower whose features `dropclip-fuse` wrote into a folder. InputError where none did."""
     recipe = read_recipe(folder)
     try:
         return ImageConfig(**recipe["tower"])
     except (KeyError, TypeError, ValueError) as error:
-        raise DistillError(f"{folder / RECIPE_FILE} is none of dropclip-fuse ({error}); run dropclip-fuse") from error
+        raise InputError(f"{folder / RECIPE_FILE} is none of dropclip-fuse ({error}); run dropclip-fuse") from error
 
 
 def fuse_views(folder: Path, scenes: Sequence[Scene], prompts: ScenePrompts) -> list[ObjectTargets]:
     """Equation 5 for `scenes`, of the features of their views in a folder of `dropclip-fuse`, in its recipe's weighting
-    (informativeness alone). MvtodError where one lacks, DistillError where they are of other scenes."""
+    (informativeness alone). InputError where one lacks or they are of other scenes."""
     found = []
     for scene in scenes:
         seen = load_view_features(folder, scene)
         if strange := sorted(set(seen.labels.tolist()) - set(scene.objects)):
-            raise DistillError(
+            raise InputError(
                 f"{folder} has features of an object {strange[0]} that {scene.name} does not have: they "
                 "are of other scenes; run dropclip-fuse on these"
             )
         try:
             fused = fuse_objects(seen.features.float(), seen.labels, prompts.of(scene))
         except KeyError as error:
-            raise DistillError(
+            raise InputError(
                 f"{scene.name} shows {error}, which its catalogue lacks; give the catalogue it was made "
                 "of, or fused features"
             ) from error
@@ -100,5 +107,5 @@ def targets_of(fused: Path, folder: Path, scenes: Sequence[Scene], words: Vocabu
     if not fused.is_dir():
         return load_fused(fused, scenes)
     if words is None:
-        raise DistillError(f"{fused} is a folder: expected a file, as --fused is; or give a folder there too")
+        raise InputError(f"{fused} is a folder: expected a file, as --fused is; or give a folder there too")
     return fuse_views(fused, scenes, ScenePrompts(catalogue_of(folder).specs, words))

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 
 from dropclip_ros.networks.text import TextEncoder
-from training.objects.catalogue import ObjectSpec
+from training.objects.spec import ObjectSpec
 from training.objects.words.language import object_prompts
 from training.scenes.scene import Scene
 

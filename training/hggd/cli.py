@@ -12,13 +12,12 @@ from typing import Annotated
 
 import tyro
 
-from training.distill.errors import DistillError
 from training.hggd.config import HggdTraining
 from training.hggd.data import Frames, with_grasps
 from training.hggd.export import export
 from training.hggd.train import train
 from training.runs.checkpoint import CheckpointError
-from training.runs.errors import MvtodError
+from training.runs.errors import InputError
 from training.runs.recipes import read_config
 from training.scenes.shards import load_scenes
 
@@ -61,7 +60,7 @@ def main(args: Sequence[str] | None = None) -> None:
         recipe = read_config(file, HggdTraining) if file else HggdTraining()
         default = Options(tyro.MISSING, tyro.MISSING, recipe=recipe)
         run(tyro.cli(Options, prog="python -m training.hggd", description=__doc__, args=args, default=default))
-    except (DistillError, CheckpointError, MvtodError, ValueError) as error:
+    except (InputError, CheckpointError, ValueError) as error:
         print(f"training.hggd: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:

@@ -18,7 +18,7 @@ from dropclip_ros.vision.geometry import Intrinsics, invert_pose
 from training.evaluate.served.pipeline import view_frame
 from training.hggd.config import HggdTraining
 from training.hggd.targets import Labels, labels_of, spread_anchors
-from training.runs.errors import MvtodError
+from training.runs.errors import InputError
 from training.runs.files import beside
 from training.scenes.grasps.scene_grasps import load_grasps
 from training.scenes.scene import Scene
@@ -40,7 +40,7 @@ class Frames:
         return [(s, v) for s, scene in enumerate(self.scenes) for v in range(min(limit, len(scene)))]
 
     def frame(self, s: int, v: int) -> tuple[View, Labels]:
-        """A view as the networks get it, and the grasps that it shows. Raises MvtodError."""
+        """A view as the networks get it, and the grasps that it shows. Raises InputError."""
         scene = self.scenes[s]
         view, world_from_camera = self._view(scene, v)
         found, collides, _ = load_grasps(scene)
@@ -73,17 +73,17 @@ class Frames:
 
 
 def with_grasps(scenes: list[Scene]) -> list[Scene]:
-    """Those that `dropclip-mvtod grasps` has been at. Raises MvtodError where there are none."""
+    """Those that `dropclip-mvtod grasps` has been at. Raises InputError where there are none."""
     found = [scene for scene in scenes if _has_grasps(scene)]
     if not found:
-        raise MvtodError(f"{scenes[0].source}: no scene has grasps; run `dropclip-mvtod grasps`")
+        raise InputError(f"{scenes[0].source}: no scene has grasps; run `dropclip-mvtod grasps`")
     return found
 
 
 def _has_grasps(scene: Scene) -> bool:
     try:
         load_grasps(scene)
-    except MvtodError:
+    except InputError:
         return False
     return True
 

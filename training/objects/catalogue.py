@@ -14,79 +14,22 @@ import json
 import math
 import os
 from collections import Counter
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from functools import cache
 from pathlib import Path
 from typing import NoReturn
 
-import numpy as np
-
+from training.objects.spec import SPLITS, ObjectModel, ObjectSpec
 from training.objects.words.phrases import FAMILIES, normal
 from training.objects.words.wording import describe_object
-from training.runs.errors import MvtodError
+from training.runs.errors import InputError
 from training.runs.files import beside
 
-TRAIN, UNSEEN_INSTANCE, UNSEEN_CATEGORY = SPLITS = ("train", "unseen_instance", "unseen_category")
 NAME = "catalogue.json"
 PATHS = {"mesh", "texture", "grasps"}
 
 
 PROCEDURAL = "procedural"  # names the catalogue that the project makes itself
-
-
-@dataclass(frozen=True)
-class ObjectSpec:
-    """An object before its mesh: everything that `Catalogue.build`, phrases and splits need.
-
-    name: unique in its catalogue; attributes: color, material, state, brand, flavour ... in plain words.
-    seed: of a procedural object. mesh: path relative to the catalogue's folder, None: procedural; texture: an image,
-    None: as the mesh file says; scale: metres per unit of the mesh; up: the mesh's direction that points up.
-    mass: kg, None: by material; grasps: ACRONYM file, relative path; prompts: phrases by family, None: made of the
-    attributes.
-    """
-
-    name: str
-    category: str
-    split: str
-    attributes: dict[str, str]
-    seed: int = 0
-    mesh: str | None = None
-    texture: str | None = None
-    scale: float = 1.0
-    up: tuple[float, float, float] = (0.0, 0.0, 1.0)
-    mass: float | None = None
-    grasps: str | None = None
-    prompts: dict[str, tuple[str, ...]] | None = None
-
-
-@dataclass(frozen=True)
-class ObjectModel:
-    """A textured object, upright (z up), origin in the middle of its bounding box.
-
-    vertices (V,3) float32 m; faces (F,3) int32 wound outward; uv (V,2) float32, OpenGL convention (v up: row 0 of the
-    texture is v = 1); texture (H,W,3) uint8; specular and shininess in [0, 1]; friction of sliding.
-    hull_parts: vertices (v,3) float32 m of convex parts for collision; together they cover the mesh.
-    mass kg; density kg/m3: of the parts, so that together they weigh `mass`.
-    model_from_file: rigid 4x4 from the mesh file's frame (in metres, after `scale`) to the model's: moves grasps.
-    """
-
-    name: str
-    category: str
-    split: str
-    attributes: dict[str, str]
-    vertices: np.ndarray
-    faces: np.ndarray
-    uv: np.ndarray
-    texture: np.ndarray
-    specular: float
-    shininess: float
-    mass: float
-    density: float
-    friction: float
-    hull_parts: list[np.ndarray]
-    phrases: dict[str, tuple[str, ...]]
-    heldout_phrases: dict[str, tuple[str, ...]]
-    model_from_file: np.ndarray = field(default_factory=lambda: np.eye(4))
 
 
 @dataclass(frozen=True)
@@ -104,12 +47,12 @@ class Catalogue:
         return cls(tuple(catalogue()))
 
     def of_split(self, split: str) -> tuple[ObjectSpec, ...]:
-        """Specs of one of SPLITS; raises MvtodError where there are none."""
+        """Specs of one of SPLITS; raises InputError where there are none."""
         if split not in SPLITS:
-            raise MvtodError(f"split {split!r}: expected one of {', '.join(SPLITS)}")
+            raise InputError(f"split {split!r}: expected one of {', '.join(SPLITS)}")
         specs = tuple(spec for spec in self.specs if spec.split == split)
         if not specs:
-            raise MvtodError(f"{self.root or 'the catalogue'}: no object of split {split}; choose another split")
+            raise InputError(f"{self.root or 'the catalogue'}: no object of split {split}; choose another split")
         return specs
 
     def build(self, spec: ObjectSpec) -> ObjectModel:
@@ -124,7 +67,7 @@ class Catalogue:
 
     @classmethod
     def load(cls, path: str | Path) -> Catalogue:
-        """Reads and checks `path`, a catalogue.json or its folder; raises MvtodError that names file and object.
+        """Reads and checks `path`, a catalogue.json or its folder; raises InputError that names file and object.
 
         Meshes are looked for, not read: `build` does that.
         """
@@ -133,15 +76,15 @@ class Catalogue:
         try:
             entries = json.loads(file.read_text(encoding="utf-8"))["objects"]
         except FileNotFoundError as error:
-            raise MvtodError(f"{file}: no such catalogue; make one with `dropclip-mvtod collect`") from error
+            raise InputError(f"{file}: no such catalogue; make one with `dropclip-mvtod collect`") from error
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise MvtodError(f'{file}: expected JSON with a list "objects": {error}') from error
+            raise InputError(f'{file}: expected JSON with a list "objects": {error}') from error
         if not isinstance(entries, list) or not entries:
-            raise MvtodError(f'{file}: "objects" is empty or no list; add objects to it')
+            raise InputError(f'{file}: "objects" is empty or no list; add objects to it')
         specs = tuple(_read_spec(entry, k, file) for k, entry in enumerate(entries))
         doubles = [name for name, count in Counter(spec.name for spec in specs).items() if count > 1]
         if doubles:
-            raise MvtodError(f"{file}: several objects are called {doubles[0]}; names must be unique")
+            raise InputError(f"{file}: several objects are called {doubles[0]}; names must be unique")
         return cls(specs, file.parent)
 
     def save(self, folder: str | Path) -> Path:
@@ -153,7 +96,7 @@ class Catalogue:
             for key in PATHS & set(entry):
                 whole = (self.root / entry[key]).resolve()
                 if not whole.is_relative_to(folder.resolve().parent):
-                    raise MvtodError(
+                    raise InputError(
                         f"{folder}: expected a folder beside {self.root}, where the meshes are; choose that"
                     )
                 entry[key] = os.path.relpath(whole, folder.resolve())
@@ -167,7 +110,7 @@ def _read_spec(entry: object, index: int, file: Path) -> ObjectSpec:
     name = entry.get("name", f"number {index}") if isinstance(entry, dict) else f"number {index}"
 
     def refuse(what: str) -> NoReturn:
-        raise MvtodError(f"{file}: object {name}: {what}")
+        raise InputError(f"{file}: object {name}: {what}")
 
     known = {field.name for field in fields(ObjectSpec)}
     if not isinstance(entry, dict):

@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from training.objects.catalogue import TRAIN, UNSEEN_CATEGORY, UNSEEN_INSTANCE, Catalogue, ObjectSpec
+from training.objects.catalogue import Catalogue
 from training.objects.layouts import LAYOUTS, Entry, detect
 from training.objects.meshes import build_mesh, read_mesh, write_mesh
-from training.runs.errors import MvtodError
+from training.objects.spec import TRAIN, UNSEEN_CATEGORY, UNSEEN_INSTANCE, ObjectSpec
+from training.runs.errors import InputError
 
 
 def collect(
@@ -51,14 +52,14 @@ def collect(
     source, out = Path(source), Path(out)
     layout = detect(source) if layout == "auto" else layout
     if layout not in LAYOUTS:
-        raise MvtodError(f"layout {layout}: expected auto, {', '.join(LAYOUTS)}")
+        raise InputError(f"layout {layout}: expected auto, {', '.join(LAYOUTS)}")
     if unit is not None and not unit > 0:
-        raise MvtodError(f"unit {unit}: expected metres per unit, above 0")
+        raise InputError(f"unit {unit}: expected metres per unit, above 0")
     entries, problems = [], []
     for found in LAYOUTS[layout](source):
         (problems if isinstance(found, str) else entries).append(found)
     if strict and problems:
-        raise MvtodError(problems[0])
+        raise InputError(problems[0])
     by_key = _grasp_files(grasps)
     if unit is not None:
         entries = [replace(entry, scale=unit, longest=None) for entry in entries]
@@ -68,11 +69,11 @@ def collect(
     problems += [result for result in results if isinstance(result, str)]
     specs = [result for result in results if isinstance(result, ObjectSpec)]
     if strict and problems:
-        raise MvtodError(problems[0])
+        raise InputError(problems[0])
     for problem in problems:
         print(f"left out: {problem}")
     if not specs:
-        raise MvtodError(f"{source}: no usable object in layout {layout} ({len(problems)} left out); see above")
+        raise InputError(f"{source}: no usable object in layout {layout} ({len(problems)} left out); see above")
     catalogue = Catalogue(split(specs, unseen_instances, unseen_categories, seed), out)
     catalogue.save(out)
     print(f"{len(specs)} objects of {len({s.category for s in specs})} categories in {out}; {len(problems)} left out")
@@ -122,14 +123,14 @@ def _collect_one(entry: Entry, out: Path, grasps: dict[str, tuple[Path, float]])
         )
         try:
             build_mesh(spec, out)
-        except MvtodError as error:
+        except InputError as error:
             shutil.rmtree(folder)
             return str(error).replace(str(folder / "mesh.npz"), str(entry.mesh))
         return spec
-    except MvtodError as error:
+    except InputError as error:
         return str(error)
     except OSError as error:
-        raise MvtodError(f"{folder}: cannot be written ({error.strerror}); choose another place") from error
+        raise InputError(f"{folder}: cannot be written ({error.strerror}); choose another place") from error
 
 
 def _grasp_files(folder: Path | None) -> dict[str, tuple[Path, float]]:
@@ -138,14 +139,14 @@ def _grasp_files(folder: Path | None) -> dict[str, tuple[Path, float]]:
     if folder is None:
         return found
     if not folder.is_dir():
-        raise MvtodError(f"{folder}: no such folder; give the one that holds ACRONYM's .h5 files")
+        raise InputError(f"{folder}: no such folder; give the one that holds ACRONYM's .h5 files")
     for path in sorted(folder.glob("*.h5")):
         _, _, rest = path.stem.partition("_")
         key, _, scale = rest.rpartition("_")
         try:
             found.setdefault(key, (path, float(scale)))
         except ValueError as error:
-            raise MvtodError(f"{path}: expected a name like Mug_10f6e09036350e92b3f21f1137c3c347_0.0123.h5") from error
+            raise InputError(f"{path}: expected a name like Mug_10f6e09036350e92b3f21f1137c3c347_0.0123.h5") from error
     return found
 
 
@@ -156,7 +157,7 @@ def split(
     one object at least of every other one, stays in training."""
     for name, share in (("unseen_instances", unseen_instances), ("unseen_categories", unseen_categories)):
         if not 0 <= share < 1:
-            raise MvtodError(f"{name} {share}: expected a share from 0 to below 1")
+            raise InputError(f"{name} {share}: expected a share from 0 to below 1")
     rng = np.random.default_rng(seed)
     categories = sorted({spec.category for spec in specs})
     unseen = set(rng.permutation(categories)[: round(unseen_categories * len(categories))].tolist())

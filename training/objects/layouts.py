@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from training.runs.errors import MvtodError
+from training.runs.errors import InputError
 
 MESHES = (".obj", ".glb", ".gltf", ".ply", ".stl", ".npz")
 YCB_SCANS = ("google_16k", "google_64k", "google_512k", "poisson", "tsdf")
@@ -161,7 +161,7 @@ LAYOUTS: dict[str, Callable[[Path], Iterator[Entry | str]]] = {
 def detect(source: Path) -> str:
     """Which of LAYOUTS a folder has."""
     if not source.is_dir():
-        raise MvtodError(f"{source}: no such folder; give the folder that holds the meshes")
+        raise InputError(f"{source}: no such folder; give the folder that holds the meshes")
     if (source / "metadata.csv").is_file() and (source / "models").is_dir():
         return "shapenet"
     if (source / "objects.csv").is_file():
@@ -187,7 +187,7 @@ def _table(path: Path) -> list[dict[str, str]]:
         with path.open(encoding="utf-8", newline="") as file:
             return list(csv.DictReader(file, escapechar="\\"))
     except (OSError, ValueError, csv.Error) as error:
-        raise MvtodError(f"{path}: cannot be read as a table ({error}); download it again") from error
+        raise InputError(f"{path}: cannot be read as a table ({error}); download it again") from error
 
 
 def _numbers(said: str | None) -> list[float]:

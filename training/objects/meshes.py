@@ -2,7 +2,7 @@
 """Meshes from files: read, checked, and made into models with collision shapes and weight.
 
 Readable: whatever trimesh reads (OBJ with MTL, GLB, PLY, STL) and npz with v (V,3), uv (V,2) and f (F,3) beside a
-texture. Every fault is a MvtodError that names the file.
+texture. Every fault is a InputError that names the file.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import numpy as np
 from PIL import Image
 from scipy.spatial import ConvexHull, QhullError
 
-from training.objects.catalogue import ObjectModel, ObjectSpec
 from training.objects.decompose import METHOD, decompose
 from training.objects.materials import mass_of, material_of
+from training.objects.spec import ObjectModel, ObjectSpec
 from training.objects.words.wording import describe_object
-from training.runs.errors import MvtodError
+from training.runs.errors import InputError
 
 SUFFIXES = (".npz", ".obj", ".glb", ".gltf", ".ply", ".stl")
 SMALLEST, LARGEST = 0.004, 1.5  # m: the longest side of a thing for a table
@@ -41,25 +41,25 @@ class Mesh(NamedTuple):
 def read_mesh(path: Path, texture: Path | None = None) -> Mesh:
     """A mesh and its texture: `texture` where given, else what the mesh file says, else plain gray.
 
-    Raises MvtodError: unreadable, without faces, with coordinates that are not numbers, or a missing texture.
+    Raises InputError: unreadable, without faces, with coordinates that are not numbers, or a missing texture.
     """
     if not path.is_file():
-        raise MvtodError(f"{path}: no such mesh; correct the catalogue or leave the object out")
+        raise InputError(f"{path}: no such mesh; correct the catalogue or leave the object out")
     if path.suffix.lower() not in SUFFIXES:
-        raise MvtodError(f"{path}: expected a mesh file ({', '.join(SUFFIXES)})")
+        raise InputError(f"{path}: expected a mesh file ({', '.join(SUFFIXES)})")
     image = None if texture is None else read_texture(texture)
     try:
         mesh = _read_npz(path, image) if path.suffix.lower() == ".npz" else _read_trimesh(path, image)
-    except MvtodError:
+    except InputError:
         raise
     except Exception as error:  # the readers raise whatever they meet in a broken file
-        raise MvtodError(f"{path}: cannot be read as a mesh ({type(error).__name__}: {error})") from error
+        raise InputError(f"{path}: cannot be read as a mesh ({type(error).__name__}: {error})") from error
     if not len(mesh.faces) or not len(mesh.vertices):
-        raise MvtodError(f"{path}: has no faces; a point cloud or an empty file?")
+        raise InputError(f"{path}: has no faces; a point cloud or an empty file?")
     if not np.isfinite(mesh.vertices).all() or not np.isfinite(mesh.uv).all():
-        raise MvtodError(f"{path}: has coordinates that are not finite numbers; mend the mesh")
+        raise InputError(f"{path}: has coordinates that are not finite numbers; mend the mesh")
     if mesh.faces.min() < 0 or mesh.faces.max() >= len(mesh.vertices):
-        raise MvtodError(f"{path}: a face names a vertex that does not exist; mend the mesh")
+        raise InputError(f"{path}: a face names a vertex that does not exist; mend the mesh")
     return mesh
 
 
@@ -69,9 +69,9 @@ def read_texture(path: Path) -> np.ndarray:
         with Image.open(path) as image:
             return _pixels(image)
     except FileNotFoundError as error:
-        raise MvtodError(f"{path}: no such texture; put the image there or leave the object out") from error
+        raise InputError(f"{path}: no such texture; put the image there or leave the object out") from error
     except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise MvtodError(f"{path}: cannot be read as an image; put a PNG or JPEG there") from error
+        raise InputError(f"{path}: cannot be read as an image; put a PNG or JPEG there") from error
 
 
 def write_mesh(folder: Path, mesh: Mesh) -> None:
@@ -91,9 +91,9 @@ def _read_npz(path: Path, image: np.ndarray | None) -> Mesh:
         with np.load(path, allow_pickle=False) as arrays:
             v, f, uv = arrays["v"], arrays["f"], arrays.get("uv", np.zeros((len(arrays["v"]), 2)))
     except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise MvtodError(f"{path}: expected an npz with arrays v (V,3), f (F,3) and uv (V,2): {error}") from error
+        raise InputError(f"{path}: expected an npz with arrays v (V,3), f (F,3) and uv (V,2): {error}") from error
     if v.ndim != 2 or v.shape[1] != 3 or f.ndim != 2 or f.shape[1] != 3 or uv.shape != (len(v), 2):
-        raise MvtodError(f"{path}: v {v.shape}, f {f.shape}, uv {uv.shape}: expected (V,3), (F,3), (V,2)")
+        raise InputError(f"{path}: v {v.shape}, f {f.shape}, uv {uv.shape}: expected (V,3), (F,3), (V,2)")
     return Mesh(v.astype(np.float32), f.astype(np.int32), uv.astype(np.float32), _or_gray(image))
 
 
@@ -109,7 +109,7 @@ def _read_trimesh(path: Path, image: np.ndarray | None) -> Mesh:
         mesh = trimesh.load_scene(path, process=False, skip_materials=image is not None).to_mesh()
         missing = None if image is not None else _missing_texture(path)
         if missing is not None:
-            raise MvtodError(f"{path}: its texture {missing} is missing; put the image there or leave the object out")
+            raise InputError(f"{path}: its texture {missing} is missing; put the image there or leave the object out")
         visual = mesh.visual if mesh.visual.kind == "texture" else mesh.visual.to_texture()
     uv = getattr(visual, "uv", None)
     if image is None:
@@ -158,7 +158,7 @@ def model_frame(vertices: np.ndarray, spec: ObjectSpec) -> np.ndarray:
 def build_mesh(spec: ObjectSpec, root: Path) -> ObjectModel:
     """The model of a spec that names a mesh. Collision shapes are made once and kept in `root`/hulls.
 
-    Raises MvtodError, besides what `read_mesh` raises, where the mesh is flat or its size fits no table.
+    Raises InputError, besides what `read_mesh` raises, where the mesh is flat or its size fits no table.
     """
     path = root / spec.mesh
     mesh = read_mesh(path, None if spec.texture is None else root / spec.texture)
@@ -166,7 +166,7 @@ def build_mesh(spec: ObjectSpec, root: Path) -> ObjectModel:
     size = float(np.ptp(metres, axis=0).max())
     if not SMALLEST <= size <= LARGEST:
         unit = " in millimetres? set scale 0.001" if 1000 * SMALLEST <= size <= 1000 * LARGEST else " set its scale"
-        raise MvtodError(
+        raise InputError(
             f"{path}: {spec.name} is {size:.4g} m long, expected {SMALLEST} to {LARGEST} m;{unit} in the catalogue"
         )
     pose = model_frame(metres, spec)
@@ -176,7 +176,7 @@ def build_mesh(spec: ObjectSpec, root: Path) -> ObjectModel:
     except QhullError:
         solid = False
     if not solid:
-        raise MvtodError(f"{path}: {spec.name} encloses no volume; a single flat face? leave it out")
+        raise InputError(f"{path}: {spec.name} encloses no volume; a single flat face? leave it out")
     hulls = cached_parts(vertices, mesh.faces, root / "hulls" / f"{spec.name}.npz")
     volume = sum(ConvexHull(hull).volume for hull in hulls)
     mass = mass_of(spec.category, spec.attributes, volume) if spec.mass is None else spec.mass

@@ -11,9 +11,9 @@ from scipy.ndimage import minimum_filter
 from torch import Tensor
 
 from dropclip_ros.vision.geometry import invert_pose, project, transform_points
-from training.ovs3d.errors import Ovs3dError
 from training.ovs3d.field import Field
 from training.ovs3d.views import PosedViews
+from training.runs.errors import InputError
 
 MARGIN = 1.1  # of the box around what was found in it
 SPREAD = (1.0, 99.0)  # percentiles of the points that the box holds
@@ -56,7 +56,7 @@ def find_range(views: PosedViews) -> tuple[float, float]:
 
 
 def check_overlap(views: PosedViews) -> None:
-    """Raises Ovs3dError where no view looks at what another one sees; warns of single ones that do not."""
+    """Raises InputError where no view looks at what another one sees; warns of single ones that do not."""
     near, far = find_range(views)
     _, distance = _focus(views)
     width, height = views.size
@@ -73,7 +73,7 @@ def check_overlap(views: PosedViews) -> None:
             points = (origins[:, None] + steps[:, None] * directions[:, None]).reshape(-1, 3)
         alone[v] = not any(_shows(views, other, points) for other in range(len(views)) if other != v)
     if alone.sum() > len(views) / 2:
-        raise Ovs3dError(
+        raise InputError(
             f"{alone.sum()} of {len(views)} views see nothing that another one looks at; depth shows only "
             "where views overlap: check the poses, or take more views"
         )

@@ -25,8 +25,7 @@ import torch
 import tyro
 
 from dropclip_ros.base.errors import DropclipError
-from training.ovs3d.config import PAPER, SMALL, Ovs3dConfig, read_config, write_config
-from training.ovs3d.errors import Ovs3dError
+from training.ovs3d.config import PAPER, SMALL, Ovs3dConfig, read_config
 from training.ovs3d.export import export_cloud
 from training.ovs3d.field import Field
 from training.ovs3d.fit import empty_field, reconstruct
@@ -38,8 +37,9 @@ from training.ovs3d.segment import guide, load_towers
 from training.ovs3d.semantic import Segmentation, load_segmentation
 from training.ovs3d.views import PosedViews
 from training.runs.checkpoint import CheckpointError, load_checkpoint
-from training.runs.errors import MvtodError
+from training.runs.errors import InputError
 from training.runs.files import beside
+from training.runs.recipes import write_config
 
 RECIPES = {"small": SMALL, "paper": PAPER}
 
@@ -125,7 +125,7 @@ def run_render(options: Render) -> None:
     folder = options.out / "pictures"
     if options.turntable:
         if options.frames < 2:
-            raise Ovs3dError(f"frames {options.frames}: expected at least 2")
+            raise InputError(f"frames {options.frames}: expected at least 2")
         write_turntable(folder / "turntable.gif", made, found, views, options.frames)
     elif options.place is not None:
         posed = seen_from(views, [from_place(made, views, options.place)])
@@ -133,7 +133,7 @@ def run_render(options: Render) -> None:
     else:
         for v in options.views or np.flatnonzero(views.held_out).tolist() or [0]:
             if not 0 <= v < len(views):
-                raise Ovs3dError(f"view {v}: there are {len(views)}, numbered from 0")
+                raise InputError(f"view {v}: there are {len(views)}, numbered from 0")
             write_pictures(folder, f"view_{v:02d}", made, found, views, v)
     print(f"pictures: {folder}")
 
@@ -142,7 +142,7 @@ def run_export(options: Export) -> None:
     device = _device(options.device)
     _, found, views, about = _fitted(options.out, device)
     if found is None:
-        raise Ovs3dError(f"{options.out} has colours only; fit it with --classes, then export it")
+        raise InputError(f"{options.out} has colours only; fit it with --classes, then export it")
     model = Path(about["model"]) if about["model"] else None
     towers = load_towers(model, about["tower"], about["pretrained"], str(device))
     export_cloud(found, views, options.out / "cloud", towers)
@@ -155,13 +155,13 @@ def _fitted(out: Path, device: torch.device) -> tuple[Field, Segmentation | None
         about = json.loads((out / "fit.json").read_text())
         scene = Path(about["scene"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise Ovs3dError(
+        raise InputError(
             f"{out} holds no fit that was finished ({error}); make one with `dropclip-ovs3d fit --out {out}`"
         ) from error
     config = read_config(out / "config.yaml")
     made = empty_field(config)
     if load_checkpoint(out / "field.pt", field=made) < config.steps:
-        raise Ovs3dError(
+        raise InputError(
             f"{out / 'field.pt'} is missing, or not of {config.steps} steps; give the command of fit again"
         )
     made = made.to(device).eval()
@@ -172,7 +172,7 @@ def _fitted(out: Path, device: torch.device) -> tuple[Field, Segmentation | None
 
 def _device(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
-        raise Ovs3dError("there is no CUDA device; use --device cpu")
+        raise InputError("there is no CUDA device; use --device cpu")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
@@ -189,7 +189,7 @@ RUN = {Fit: run_fit, Render: run_render, Export: run_export}
 
 
 def _options(args: Sequence[str]) -> Fit | Render | Export:
-    """Of the fields of --config, changed by the command line. Ovs3dError where a value makes no sense."""
+    """Of the fields of --config, changed by the command line. InputError where a value makes no sense."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--config", default="small")
     name = parser.parse_known_args(args)[0].config
@@ -203,14 +203,14 @@ def _options(args: Sequence[str]) -> Fit | Render | Export:
     try:
         return tyro.cli(commands, prog="dropclip-ovs3d", description=__doc__, args=args)
     except ValueError as error:  # of the configurations' own checks
-        raise Ovs3dError(str(error)) from error
+        raise InputError(str(error)) from error
 
 
 def main(args: Sequence[str] | None = None) -> None:
     try:
         options = _options(list(sys.argv[1:] if args is None else args))
         RUN[type(options)](options)
-    except (Ovs3dError, MvtodError, CheckpointError) as error:
+    except (InputError, CheckpointError) as error:
         print(f"dropclip-ovs3d: {error}", file=sys.stderr)
         sys.exit(2)
     except DropclipError as error:

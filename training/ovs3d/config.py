@@ -4,17 +4,11 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml
-
-from training.distill.errors import DistillError
-from training.ovs3d.errors import Ovs3dError
 from training.ovs3d.semantic_config import SemanticConfig
-from training.runs.files import beside
 from training.runs.recipes import read_config as read_fields
 
 SMALL = Path(__file__).with_name("small.yaml")  # a scene in minutes on a CPU
@@ -138,15 +132,5 @@ class Ovs3dConfig:
 
 
 def read_config(path: Path) -> Ovs3dConfig:
-    """A YAML file of fields; what it does not name has its default. Raises Ovs3dError where it is not one."""
-    try:
-        return read_fields(path, Ovs3dConfig)
-    except DistillError as error:
-        raise Ovs3dError(str(error)) from error
-
-
-def write_config(path: Path, config: Ovs3dConfig) -> None:
-    """What `read_config` reads."""
-    plain = json.loads(json.dumps(dataclasses.asdict(config)))  # tuples as lists
-    with beside(path, replace=True) as part:
-        part.write_text(yaml.safe_dump(plain, sort_keys=False), encoding="utf-8")
+    """A YAML file of fields; what it does not name has its default. Raises InputError where it is not one."""
+    return read_fields(path, Ovs3dConfig)

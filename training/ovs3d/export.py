@@ -10,11 +10,11 @@ import torch
 
 from dropclip_ros.draw import write_ply
 from dropclip_ros.grounding.static_scene import PROBE, StaticScene
-from training.ovs3d.errors import Ovs3dError
 from training.ovs3d.render import composite, march
 from training.ovs3d.segment import SEEN, Towers
 from training.ovs3d.semantic import CHUNK, Segmentation
 from training.ovs3d.views import PosedViews
+from training.runs.errors import InputError
 
 VOXEL = 0.004  # m between points
 STRIDE = 2  # of pixels whose rays are looked along
@@ -43,7 +43,7 @@ def surface_points(found: Segmentation, views: PosedViews, voxel: float = VOXEL)
     low, high = field.bounds.cpu().numpy()
     inside = ((points >= low) & (points <= high)).all(1)
     if not inside.any():
-        raise Ovs3dError("no view sees anything inside the field's box; reconstruct it for longer, or name bounds")
+        raise InputError("no view sees anything inside the field's box; reconstruct it for longer, or name bounds")
     points, colors = points[inside], colors[inside]
     cells, index, counts = np.unique(np.floor(points / voxel), axis=0, return_inverse=True, return_counts=True)
     sums = np.zeros((len(cells), 6))

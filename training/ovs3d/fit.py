@@ -16,11 +16,11 @@ from tqdm import tqdm
 
 from training.ovs3d.bounds import bounds_tensor, carve, check_overlap, find_range
 from training.ovs3d.config import Ovs3dConfig
-from training.ovs3d.errors import Ovs3dError
 from training.ovs3d.field import Field
 from training.ovs3d.render import Samples, candidates, composite, march, render_colour
 from training.ovs3d.views import PosedViews
 from training.runs.checkpoint import load_checkpoint, save_checkpoint
+from training.runs.errors import InputError
 from training.runs.log import Log
 
 # A fit may go on with others: they change nothing, or the views themselves tell.
@@ -77,7 +77,7 @@ def reconstruct(
 ) -> Field:
     """Fits a field to the views that are not held out.
 
-    out: a folder for field.pt (it goes on from there) and losses.jsonl. Raises Ovs3dError where views do not overlap or
+    out: a folder for field.pt (it goes on from there) and losses.jsonl. Raises InputError where views do not overlap or
     a loss is not finite, CheckpointError where the checkpoint is of another fit. Warns where held-out views come out
     so badly that poses must be wrong.
     """
@@ -106,7 +106,7 @@ def reconstruct(
             count = affordable(field, rays, config)
         losses = one_step(field, optimizer, rays, count, config, step)
         if not math.isfinite(sum(losses.values())):
-            raise Ovs3dError(f"step {step}: the losses {losses} are not finite; lower grid_lr, or look at the views")
+            raise InputError(f"step {step}: the losses {losses} are not finite; lower grid_lr, or look at the views")
         last = step + 1 == config.steps
         if step % config.log_every == 0 or last:
             log.write(step, losses | {"rays": count, "seconds": round(time.perf_counter() - began, 2)})

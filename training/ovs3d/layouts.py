@@ -17,8 +17,8 @@ from scipy.spatial.transform import Rotation
 
 from dropclip_ros.base.errors import DropclipError
 from dropclip_ros.vision.geometry import Intrinsics, invert_pose
-from training.ovs3d.errors import Ovs3dError
 from training.ovs3d.views import PosedViews, gather, shrunk, shrunk_depth
+from training.runs.errors import InputError
 from training.scenes.scene import SCENE_FILE, Folder, Scene
 from training.scenes.shards import load_scenes
 
@@ -50,7 +50,7 @@ def load_views(path: Path, width: int = 0, every: int = 1, hold_out: int = 8) ->
 
     path: a folder of dropclip-mvtod (scene.json; one packed in a shard beside counts as there), with poses_bounds.npy
     (LLFF), transforms.json (nerfstudio), or cameras.txt and images.txt (COLMAP; or in sparse/0 below it).
-    Raises Ovs3dError or MvtodError, where it is none of these or cannot be read.
+    Raises InputError where it is none of these or cannot be read.
     """
     if (path / SCENE_FILE).exists():
         return of_scene(Scene(Folder(path.parent), path.name), width, every, hold_out)
@@ -64,7 +64,7 @@ def load_views(path: Path, width: int = 0, every: int = 1, hold_out: int = 8) ->
             images, points = of_colmap(folder, path)
             return _read(images, width, every, hold_out, points=points)
         if (folder / "images.bin").exists():
-            raise Ovs3dError(
+            raise InputError(
                 f"{folder} holds COLMAP's binary files; write text beside them: colmap model_converter "
                 f"--input_path {folder} --output_path {folder} --output_type TXT"
             )
@@ -72,7 +72,7 @@ def load_views(path: Path, width: int = 0, every: int = 1, hold_out: int = 8) ->
         for scene in load_scenes(path.parent, skip_broken=True):
             if scene.name == path.name:
                 return of_scene(scene, width, every, hold_out)
-    raise Ovs3dError(
+    raise InputError(
         f"{path}: no scene there; expected a folder with scene.json, transforms.json, poses_bounds.npy or "
         "COLMAP's cameras.txt and images.txt"
     )
@@ -98,13 +98,13 @@ def of_llff(folder: Path) -> tuple[list[Posed], tuple[float, float]]:
     try:
         rows = np.load(file, allow_pickle=False).astype(float)
     except (OSError, ValueError, EOFError) as error:
-        raise Ovs3dError(f"{file} cannot be read ({error}); expected an array of 17 numbers an image") from error
+        raise InputError(f"{file} cannot be read ({error}); expected an array of 17 numbers an image") from error
     if rows.ndim != 2 or rows.shape[1] != 17 or not np.isfinite(rows).all():
-        raise Ovs3dError(f"{file} has the shape {rows.shape}; expected 17 finite numbers an image, as LLFF writes them")
+        raise InputError(f"{file} has the shape {rows.shape}; expected 17 finite numbers an image, as LLFF writes them")
     choices = [folder / "images", *sorted(folder.glob("images_*"))]
     files = next((found for each in choices if (found := _pictures(each))), [])
     if len(files) != len(rows):
-        raise Ovs3dError(f"{file} has {len(rows)} poses and {choices[0]} {len(files)} images; expected one of each")
+        raise InputError(f"{file} has {len(rows)} poses and {choices[0]} {len(files)} images; expected one of each")
     posed = []
     for picture, row in zip(files, rows, strict=True):
         down, right, back, place, (height, width, focal) = row[:15].reshape(3, 5).T
@@ -123,9 +123,9 @@ def of_nerfstudio(folder: Path) -> list[Posed]:
         frames = sorted(table["frames"], key=lambda frame: frame["file_path"])
         return [_nerfstudio_frame(folder, table | frame) for frame in frames]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        if isinstance(error, Ovs3dError):
+        if isinstance(error, InputError):
             raise
-        raise Ovs3dError(
+        raise InputError(
             f"{file}: expected nerfstudio's fl_x, fl_y, cx, cy, w, h and frames with file_path and "
             f"transform_matrix ({error!r})"
         ) from error
@@ -138,7 +138,7 @@ def _nerfstudio_frame(folder: Path, frame: dict[str, Any]) -> Posed:
     model = frame.get("camera_model", "OPENCV")
     lens = [float(frame.get(name, 0)) for name in ("k1", "k2", "p1", "p2", "k3")]
     if model not in ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "PERSPECTIVE") or frame.get("k4"):
-        raise Ovs3dError(
+        raise InputError(
             f"{picture.name}: the camera model {model} is not known; undistort the images, with colmap "
             "image_undistorter for one"
         )
@@ -169,16 +169,16 @@ def of_colmap(model: Path, root: Path) -> tuple[list[Posed], np.ndarray | None]:
         lines = _lines(model / "points3D.txt") if (model / "points3D.txt").exists() else []
         points = np.array([line.split()[1:4] for line in lines if line], float).reshape(-1, 3)
     except (OSError, ValueError, KeyError, IndexError) as error:
-        if isinstance(error, Ovs3dError):
+        if isinstance(error, InputError):
             raise
-        raise Ovs3dError(f"{model}: expected COLMAP's cameras.txt and images.txt as text ({error!r})") from error
+        raise InputError(f"{model}: expected COLMAP's cameras.txt and images.txt as text ({error!r})") from error
     return posed, points if len(points) >= 100 else None
 
 
 def _colmap_camera(picture: Path, row: list[str]) -> Intrinsics:
     model, width, height, *parameters = row
     if model not in DISTORTIONS:
-        raise Ovs3dError(
+        raise InputError(
             f"{picture.name}: COLMAP's camera model {model} is not known (known: {', '.join(DISTORTIONS)}"
             "); undistort the images with colmap image_undistorter"
         )
@@ -199,7 +199,7 @@ def _lines(file: Path) -> list[str]:
 def _camera(
     picture: Path, fx: float, fy: float, cx: float, cy: float, width: float, height: float, distortion: Any = ()
 ) -> Intrinsics:
-    """A camera whose pixels have their middles at halves. Raises Ovs3dError where it is none."""
+    """A camera whose pixels have their middles at halves. Raises InputError where it is none."""
     try:
         return Intrinsics(
             float(fx),
@@ -211,7 +211,7 @@ def _camera(
             tuple(float(value) for value in distortion),
         )
     except DropclipError as error:
-        raise Ovs3dError(f"{picture.name}: {error.message}") from error
+        raise InputError(f"{picture.name}: {error.message}") from error
 
 
 def _pictures(folder: Path) -> list[Path]:
@@ -231,7 +231,7 @@ def _read(posed: list[Posed], width: int, every: int, hold_out: int, **more: Any
             camera = each.camera.scaled_to(image.shape[1], image.shape[0])
             views.append(_view(each.file.name, image, camera, each.world_from_camera, depth, width))
         except DropclipError as error:
-            raise Ovs3dError(f"{each.file}: {error.message}") from error
+            raise InputError(f"{each.file}: {error.message}") from error
     return gather(views, hold_out, **more)
 
 
@@ -251,4 +251,4 @@ def _opened(file: Path, mode: str | None = None) -> Image.Image:
         with Image.open(file) as image:
             return image.convert(mode) if mode else image.copy()
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise Ovs3dError(f"{file} cannot be read ({error}); the file of poses names it") from error
+        raise InputError(f"{file} cannot be read ({error}); the file of poses names it") from error

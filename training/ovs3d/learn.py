@@ -13,7 +13,6 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity, mse_loss, normalize
 from tqdm import tqdm
 
-from training.ovs3d.errors import Ovs3dError
 from training.ovs3d.field import Field
 from training.ovs3d.guidance import Guidance
 from training.ovs3d.losses import fda_loss, rda_loss
@@ -23,6 +22,7 @@ from training.ovs3d.semantic import CHUNK, Segmentation, SemanticBranch, save_se
 from training.ovs3d.semantic_config import SemanticConfig
 from training.ovs3d.views import PosedViews
 from training.runs.checkpoint import load_checkpoint, save_checkpoint
+from training.runs.errors import InputError
 from training.runs.log import Log
 
 SOLID = 0.5  # opacity from which a ray meets something that features can be learnt for
@@ -83,7 +83,7 @@ def learn_semantics(
 
     guidance: of the fitted views, in their order. out: a folder for semantic.pt (it goes on from there), losses.jsonl
     and, at last, segmentation.pt. pool: the field's rays, where they are at hand. The field that is given stays as it
-    is: the one of the result has its density, and colours that were learnt on. Raises Ovs3dError where a loss is not
+    is: the one of the result has its density, and colours that were learnt on. Raises InputError where a loss is not
     finite, CheckpointError where the checkpoint is of another fit.
     """
     torch.manual_seed(config.seed)
@@ -110,7 +110,7 @@ def learn_semantics(
         total = sum(losses.values())
         values = {name: float(loss.detach()) for name, loss in losses.items()}
         if not math.isfinite(sum(values.values())):
-            raise Ovs3dError(f"step {step}: the losses {values} are not finite; lower semantic.grid_lr")
+            raise InputError(f"step {step}: the losses {values} are not finite; lower semantic.grid_lr")
         for group in optimizer.param_groups:
             group["lr"] = group["first"] * config.final_lr ** (step / config.steps)
         optimizer.zero_grad(set_to_none=True)
@@ -172,7 +172,7 @@ def losses_of(
             add("fda+", config.fda_positive, alike)
             add("fda-", config.fda_negative, unlike)
     if "feature" not in losses:
-        raise Ovs3dError("no ray of a step meets anything: the field is empty; reconstruct it anew, or for longer")
+        raise InputError("no ray of a step meets anything: the field is empty; reconstruct it anew, or for longer")
     return {name: torch.stack(parts).sum() for name, parts in losses.items()}
 
 

@@ -18,12 +18,12 @@ from scipy.spatial.transform import Rotation
 
 from dropclip_ros.draw import draw_segments
 from dropclip_ros.vision.geometry import Intrinsics
-from training.ovs3d.errors import Ovs3dError
 from training.ovs3d.field import Field
 from training.ovs3d.fit import render_rays
 from training.ovs3d.segment import class_map
 from training.ovs3d.semantic import Segmentation
 from training.ovs3d.views import PosedViews
+from training.runs.errors import InputError
 from training.runs.files import beside
 
 UPRIGHT = 0.9  # cosine from which a world's axis is taken for up
@@ -89,7 +89,7 @@ def from_place(field: Field, views: PosedViews, place: Sequence[float]) -> np.nd
     """The pose (4,4) of a camera at `place` (3,), m, that looks at the middle of the field's box."""
     ahead = field.bounds.mean(0).cpu().numpy() - place
     if np.linalg.norm(ahead) < 1e-6:
-        raise Ovs3dError(f"place {tuple(place)} is the middle of the scene, at which it is to look; choose another one")
+        raise InputError(f"place {tuple(place)} is the middle of the scene, at which it is to look; choose another one")
     ahead /= np.linalg.norm(ahead)
     up = _upright(views)[:, 2]
     right = np.cross(ahead, up)

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from training.ovs3d.errors import Ovs3dError
 from training.ovs3d.field import Field, VectorMatrix
 from training.ovs3d.relevancy import class_distribution
 from training.ovs3d.render import Samples, composite, march
 from training.ovs3d.semantic_config import SemanticConfig
+from training.runs.errors import InputError
 from training.runs.files import beside
 
 CHUNK = 8192  # rays or points at a time
@@ -117,7 +117,7 @@ def save_segmentation(path: Path, found: Segmentation, config: SemanticConfig) -
 
 
 def load_segmentation(path: Path, field: Field) -> Segmentation:
-    """The segmentation that was made of `field`, which takes on its colours. Raises Ovs3dError where it is not one."""
+    """The segmentation that was made of `field`, which takes on its colours. Raises InputError where it is not one."""
     try:
         state = torch.load(path, weights_only=True, map_location="cpu")
         given = {name: tuple(value) if isinstance(value, list) else value for name, value in state["config"].items()}
@@ -131,4 +131,4 @@ def load_segmentation(path: Path, field: Field) -> Segmentation:
         )
     except Exception as error:  # zip, pickle, key and runtime errors, by what is damaged
         what = error.strerror if isinstance(error, OSError) else "it is damaged, or of another field"
-        raise Ovs3dError(f"{path} cannot be read ({what}); run fit with --classes again") from error
+        raise InputError(f"{path} cannot be read ({what}); run fit with --classes again") from error

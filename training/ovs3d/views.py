@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from dropclip_ros.vision.geometry import Intrinsics, backproject, is_rigid
-from training.ovs3d.errors import Ovs3dError
+from training.runs.errors import InputError
 
 FEWEST = 3  # views, of which one may be held out
 
@@ -83,36 +83,36 @@ def gather(
 ) -> PosedViews:
     """Of views (name, image, intrinsics, pose, depth); every `hold_out`-th is held out, none with 0.
 
-    Raises Ovs3dError where there are too few, where sizes differ, or where poses are not rigid or all the same.
+    Raises InputError where there are too few, where sizes differ, or where poses are not rigid or all the same.
     """
     if len(views) < FEWEST:
-        raise Ovs3dError(
+        raise InputError(
             f"{len(views)} view{'s' * (len(views) != 1)}: a field needs at least {FEWEST}, from different "
             "places; give more images with their poses"
         )
     names, images, intrinsics, poses, depths = zip(*views, strict=True)
     for name, image, camera, pose in zip(names, images, intrinsics, poses, strict=True):
         if image.shape != images[0].shape:
-            raise Ovs3dError(
+            raise InputError(
                 f"{name} is {image.shape[1]}x{image.shape[0]}, {names[0]} {images[0].shape[1]}x"
                 f"{images[0].shape[0]}; expected images of one size: resize or leave out"
             )
         if (camera.width, camera.height) != (image.shape[1], image.shape[0]):
-            raise Ovs3dError(
+            raise InputError(
                 f"{name} is {image.shape[1]}x{image.shape[0]} and its camera {camera.width}x"
                 f"{camera.height}; give the intrinsics of the images as they are"
             )
         if not is_rigid(pose, 1e-3):
-            raise Ovs3dError(f"the pose of {name} is no finite rotation and translation; check the file of poses")
+            raise InputError(f"the pose of {name} is no finite rotation and translation; check the file of poses")
     poses = np.stack(poses).astype(np.float64)
     spread = float(np.ptp(poses[:, :3, 3], axis=0).max())
     if spread < 1e-6:
-        raise Ovs3dError(
+        raise InputError(
             f"all {len(views)} views are from one place; depth shows only from different ones: move the camera"
         )
     images = np.stack(images)
     if (images == images[0]).all():
-        raise Ovs3dError(f"all {len(views)} images are the same, though their poses differ; check how they were saved")
+        raise InputError(f"all {len(views)} images are the same, though their poses differ; check how they were saved")
     held_out = np.zeros(len(views), bool)
     if hold_out:
         held_out[hold_out // 2 :: hold_out] = True

@@ -21,7 +21,7 @@ class CheckpointError(ValueError):
 def save_checkpoint(path: Path, step: int, config: Mapping[str, Any] | None = None, **parts: Any) -> None:
     """State dicts of `parts` (modules, optimizers, schedules) after `step` steps; written beside, then renamed.
 
-    config: plain values by name, to refuse going on with others. Raises MvtodError where it cannot be written, the disk
+    config: plain values by name, to refuse going on with others. Raises InputError where it cannot be written, the disk
     is full for one: the checkpoint before it is still there.
     """
     buffer = io.BytesIO()  # torch's own writer turns a full disk into an error of another kind

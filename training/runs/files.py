@@ -9,17 +9,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from training.runs.errors import MvtodError
+from training.runs.errors import InputError
 
 
 @contextmanager
 def beside(path: Path, replace: bool = False) -> Iterator[Path]:
     """A path to write a file or a folder to; it becomes `path` when the block ends, and is removed where it fails.
 
-    Raises MvtodError where `path` exists and is not to be replaced, and where the disk is full or cannot be written.
+    Raises InputError where `path` exists and is not to be replaced, and where the disk is full or cannot be written.
     """
     if path.exists() and not replace:
-        raise MvtodError(f"{path} exists; remove it, or choose another place to write to")
+        raise InputError(f"{path} exists; remove it, or choose another place to write to")
     part = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -31,7 +31,7 @@ def beside(path: Path, replace: bool = False) -> Iterator[Path]:
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         what = "the disk is full; make room" if full else f"{error.strerror or error}; choose another place"
-        raise MvtodError(f"{path} cannot be written: {what}, then run the same command again") from error
+        raise InputError(f"{path} cannot be written: {what}, then run the same command again") from error
     finally:
         _remove(part)
 

@@ -23,7 +23,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
-from training.runs.errors import MvtodError
+from training.runs.errors import InputError
 from training.runs.files import beside
 
 RECIPE_FILE = "recipe.json"
@@ -34,23 +34,23 @@ Job, Result = TypeVar("Job"), TypeVar("Result")
 def owned(out: Path, recipe: Any, holds: str) -> Iterator[None]:
     """The folder with this recipe (a dataclass) in it, for this process alone.
 
-    holds: what it holds, for errors. MvtodError where it holds those of another recipe, or is in use.
+    holds: what it holds, for errors. InputError where it holds those of another recipe, or is in use.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
         lock = (out / ".lock").open("w")
     except OSError as error:
-        raise MvtodError(f"{out} cannot be written: {error.strerror}; choose another folder") from error
+        raise InputError(f"{out} cannot be written: {error.strerror}; choose another folder") from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise MvtodError(f"{out}: another such command is at work there; wait for it, or choose another") from None
+            raise InputError(f"{out}: another such command is at work there; wait for it, or choose another") from None
         file, wanted = out / RECIPE_FILE, json.loads(json.dumps(asdict(recipe)))
         if file.exists():
             found = read_recipe(out)
             if other := sorted(key for key in wanted | found if wanted.get(key) != found.get(key)):
-                raise MvtodError(
+                raise InputError(
                     f"{out} holds {holds} of another recipe (differs in {', '.join(other)}); see "
                     f"{file}, choose another folder, or the same options"
                 )
@@ -61,28 +61,28 @@ def owned(out: Path, recipe: Any, holds: str) -> Iterator[None]:
 
 
 def read_recipe(out: Path) -> dict:
-    """What recipe.json says. MvtodError where there is none, or it is damaged."""
+    """What recipe.json says. InputError where there is none, or it is damaged."""
     file = out / RECIPE_FILE
     try:
         return dict(json.loads(file.read_text()))
     except (OSError, ValueError, TypeError) as error:
-        raise MvtodError(f"{file} cannot be read ({error}); choose another folder") from error
+        raise InputError(f"{file} cannot be read ({error}); choose another folder") from error
 
 
 @contextmanager
 def explained(out: Path, whole: Callable[[], str]) -> Iterator[None]:
-    """Says in one sentence (MvtodError) what stopped the work inside, and how to go on. whole: "3 of 5 scenes"."""
+    """Says in one sentence (InputError) what stopped the work inside, and how to go on. whole: "3 of 5 scenes"."""
     try:
         yield
     except KeyboardInterrupt:
-        raise MvtodError(f"stopped: {whole()} are whole; the same command goes on") from None
+        raise InputError(f"stopped: {whole()} are whole; the same command goes on") from None
     except BrokenProcessPool:
-        raise MvtodError(
+        raise InputError(
             f"a worker was killed (out of memory?): {whole()} are whole; run the same command with fewer workers"
         ) from None
     except OSError as error:
         what = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else str(error)
-        raise MvtodError(f"{out}: {what}: {whole()} are whole; mend it, then run the same command") from error
+        raise InputError(f"{out}: {what}: {whole()} are whole; mend it, then run the same command") from error
 
 
 def on_processes(workers: int, function: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterator[Result]:
@@ -117,7 +117,7 @@ def on_ray(
     try:
         import ray
     except ImportError as error:
-        raise MvtodError("--ray needs Ray: pip install 'dropclip_ros[ray]'") from error
+        raise InputError("--ray needs Ray: pip install 'dropclip_ros[ray]'") from error
     ray.init(address=None if address == "local" else address, log_to_driver=False, ignore_reinit_error=True)
     remote: Callable = ray.remote(max_retries=5, num_gpus=gpus)(function)
     waiting = [remote.remote(job) for job in jobs]
@@ -129,7 +129,7 @@ def on_ray(
             raise error.as_instanceof_cause() from None
         for path in written(result):
             if not path.exists():
-                raise MvtodError(
+                raise InputError(
                     f"{path} was written but is not to be seen from {socket.gethostname()}: choose an OUT "
                     "that all machines of the cluster share"
                 )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from training.distill.errors import DistillError
+from training.runs.errors import InputError
 
 
 class Log:
@@ -34,7 +34,7 @@ class Log:
             try:
                 from torch.utils.tensorboard import SummaryWriter
             except ImportError as error:
-                raise DistillError("tensorboard is not installed; pip install 'dropclip_ros[tensorboard]'") from error
+                raise InputError("tensorboard is not installed; pip install 'dropclip_ros[tensorboard]'") from error
             self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=start)
 
     def write(self, step: int, values: dict[str, float]) -> None:
@@ -62,7 +62,7 @@ class Meter:
         """The next batch; what it takes is waiting. The first one, for which the workers start, does not count."""
         before = time.perf_counter()
         batch = next(batches)
-        if isinstance(batch, DistillError):
+        if isinstance(batch, InputError):
             raise batch
         now = time.perf_counter()
         if self.steps:

@@ -1,41 +1,42 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Configurations as YAML files."""
+"""Dataclasses of settings as YAML files."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
-from training.distill.config import DistillConfig
-from training.distill.errors import DistillError
+from training.runs.errors import InputError
+from training.runs.files import beside
 
-SMALL = Path(__file__).parents[1] / "distill" / "small.yaml"  # of a small model from nothing
-REAL = Path(__file__).parents[1] / "distill" / "real.yaml"  # of the weights for real frames, which go on from that one
+Config = TypeVar("Config")
 
 
-def read_config(path: Path, cls: type = DistillConfig) -> Any:
+def read_config(path: Path, cls: type[Config]) -> Config:
     """The configuration in a YAML file of fields, a dataclass `cls`; what it does not name has its default.
 
-    Raises DistillError where the file is not one.
+    Raises InputError where the file is not one.
     """
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
         return _built(cls, data, "")
     except OSError as error:
-        raise DistillError(f"cannot read {path}: {error.strerror}; give a YAML file of fields") from error
+        raise InputError(f"cannot read {path}: {error.strerror}; give a YAML file of fields") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DistillError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
+        raise InputError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
     except ValueError as error:
-        raise DistillError(f"{path}: {error}") from error
+        raise InputError(f"{path}: {error}") from error
 
 
-def write_config(path: Path, config: DistillConfig) -> None:
+def write_config(path: Path, config: Any) -> None:
     """What `read_config` reads."""
-    data = dataclasses.asdict(config) | {"planes": list(config.planes)}
-    path.write_text(yaml.safe_dump(data, sort_keys=False), encoding="utf-8")
+    plain = json.loads(json.dumps(dataclasses.asdict(config)))  # tuples as lists
+    with beside(path, replace=True) as part:
+        part.write_text(yaml.safe_dump(plain, sort_keys=False), encoding="utf-8")
 
 
 def _built(cls: type, data: Any, where: str) -> Any:

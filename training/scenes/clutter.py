@@ -10,7 +10,7 @@ import mujoco
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from training.objects.catalogue import ObjectModel
+from training.objects.spec import ObjectModel
 from training.scenes.description import (
     CLUTTER,
     FIRST_OBJECT_ID,

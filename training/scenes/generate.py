@@ -21,8 +21,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from training.objects.catalogue import PROCEDURAL, SPLITS, Catalogue, ObjectModel, ObjectSpec, open_catalogue
-from training.runs.errors import MvtodError
+from training.objects.catalogue import PROCEDURAL, Catalogue, open_catalogue
+from training.objects.spec import SPLITS, ObjectModel, ObjectSpec
+from training.runs.errors import InputError
 from training.runs.jobs import explained, on_processes, on_ray, owned
 from training.scenes.clutter import make_scene
 from training.scenes.description import SceneConfig, SceneDescription
@@ -49,9 +50,9 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if self.split not in SPLITS:
-            raise MvtodError(f"split {self.split!r}: expected one of {', '.join(SPLITS)}")
+            raise InputError(f"split {self.split!r}: expected one of {', '.join(SPLITS)}")
         if self.renderer not in RENDERERS:
-            raise MvtodError(f"renderer {self.renderer!r}: expected one of {', '.join(RENDERERS)}")
+            raise InputError(f"renderer {self.renderer!r}: expected one of {', '.join(RENDERERS)}")
 
 
 @dataclass
@@ -65,7 +66,7 @@ class Outcome:
 
 
 def generate_scene(folder: Path, recipe: Recipe, index: int) -> Outcome:
-    """Writes scene `index` of a recipe as `folder`, whole or not at all. Raises MvtodError, or OSError of the disk."""
+    """Writes scene `index` of a recipe as `folder`, whole or not at all. Raises InputError, or OSError of the disk."""
     if folder.exists():  # Ray does again what was done on a machine that it lost
         return Outcome(folder, {}, {}, {})
     seconds: dict[str, float] = {}
@@ -113,10 +114,10 @@ def _build(catalogue: Catalogue, specs: list[ObjectSpec]) -> tuple[dict[str, Obj
     for spec in specs:
         try:
             models[spec.name] = catalogue.build(spec)
-        except MvtodError as error:
+        except InputError as error:
             broken[spec.name] = str(error)
     if not models:
-        raise MvtodError(f"none of {len(specs)} objects could be built: {next(iter(broken.values()))}")
+        raise InputError(f"none of {len(specs)} objects could be built: {next(iter(broken.values()))}")
     return models, broken
 
 
@@ -207,7 +208,7 @@ def generate(
     recipe = Recipe(split, seed, catalogue, renderer, config)
     open_catalogue(catalogue).of_split(split)
     if workers < 1 or scenes < 1:
-        raise MvtodError(f"scenes {scenes}, workers {workers}: expected at least 1")
+        raise InputError(f"scenes {scenes}, workers {workers}: expected at least 1")
     with owned(out, recipe, "scenes"), explained(out, lambda: f"{_whole(out)} of {scenes} scenes"):
         jobs = [(out / f"scene_{i:05d}", recipe, i) for i in range(scenes)]
         jobs = [job for job in jobs if not job[0].exists()]

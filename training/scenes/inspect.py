@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from dropclip_ros.vision.geometry import invert_pose
-from training.runs.errors import MvtodError
+from training.runs.errors import InputError
 from training.runs.files import beside
 from training.scenes.description import FIRST_OBJECT_ID, TABLE_ID
 from training.scenes.scene import SCENE_FILE, Folder, Scene, View
@@ -48,10 +48,10 @@ def inspect(
         rerun: record all views as OUT/NAME.rrd as well, and open it where there is a screen (needs rerun-sdk).
     """
     if views < 1:
-        raise MvtodError(f"views {views}: expected at least 1")
+        raise InputError(f"views {views}: expected at least 1")
     chosen = find_scene(scenes, scene)
     if not len(chosen):
-        raise MvtodError(f"{chosen.name} has no views to show; generate it with a renderer (`stats` needs none)")
+        raise InputError(f"{chosen.name} has no views to show; generate it with a renderer (`stats` needs none)")
     rows = sorted({*np.linspace(0, len(chosen) - 1, min(views, len(chosen))).astype(int).tolist()})
     seen = readable_views(chosen, rows, sensor)
     sheet = contact_sheet(chosen, seen)
@@ -63,20 +63,20 @@ def inspect(
 
 
 def find_scene(scenes: Path, name: str = "") -> Scene:
-    """Scene `name` below `scenes`, or the first there, or the one whose folder `scenes` is. Raises MvtodError."""
+    """Scene `name` below `scenes`, or the first there, or the one whose folder `scenes` is. Raises InputError."""
     if (scenes / SCENE_FILE).is_file():
         return Scene(Folder(scenes.absolute().parent), scenes.absolute().name)
     found = {scene.name: scene for scene in load_scenes(scenes)}
     if name and name not in found:
-        raise MvtodError(f"{scenes}: no {name} there; expected one of {min(found)} to {max(found)}")
+        raise InputError(f"{scenes}: no {name} there; expected one of {min(found)} to {max(found)}")
     return found[name] if name else next(iter(found.values()))
 
 
 def readable_views(scene: Scene, numbers: Iterable[int], sensor: str = "none") -> dict[int, View]:
-    """Views by number; a broken one is left out, with a warning. Raises MvtodError where all are broken."""
+    """Views by number; a broken one is left out, with a warning. Raises InputError where all are broken."""
     views = dict(scene.views(numbers, SENSORS[sensor]))
     if not views:
-        raise MvtodError(f"{scene.source}: no view of {scene.name} can be read; generate the scene again")
+        raise InputError(f"{scene.source}: no view of {scene.name} can be read; generate the scene again")
     return views
 
 
@@ -209,7 +209,7 @@ def record(scene: Scene, views: dict[int, View], path: Path) -> None:
     try:
         import rerun
     except ImportError as error:
-        raise MvtodError("--rerun needs Rerun: pip install 'dropclip_ros[rerun]'") from error
+        raise InputError("--rerun needs Rerun: pip install 'dropclip_ros[rerun]'") from error
     names = {TABLE_ID: "table"} | {label: entry["name"] for label, entry in scene.objects.items()}
     with beside(path, replace=True) as part, rerun.RecordingStream("dropclip-mvtod", recording_id=scene.name) as stream:
         stream.save(part)

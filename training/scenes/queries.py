@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from training.objects.catalogue import ObjectSpec
+from training.objects.spec import ObjectSpec
 from training.objects.words.phrases import FAMILIES, normal
 from training.objects.words.wording import describe_object
 

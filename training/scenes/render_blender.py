@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from training.objects.catalogue import ObjectModel
 from training.objects.procedural.surfaces import random_surface
-from training.runs.errors import MvtodError
+from training.objects.spec import ObjectModel
+from training.runs.errors import InputError
 from training.scenes.description import SPOT, TABLE_ID, Camera, SceneDescription, Surface
 from training.scenes.render_mujoco import FAR, FLIP, NEAR, TABLE_THICKNESS
 from training.scenes.scene import View
@@ -50,7 +50,7 @@ def render(
     try:
         import bpy
     except ImportError as error:
-        raise MvtodError("the renderer blender needs bpy: pip install 'dropclip_ros[blender]' (Python 3.11)") from error
+        raise InputError("the renderer blender needs bpy: pip install 'dropclip_ros[blender]' (Python 3.11)") from error
     config = config or BlenderConfig()
     bpy.ops.wm.read_factory_settings(use_empty=True)
     scene = bpy.context.scene

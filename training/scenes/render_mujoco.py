@@ -9,8 +9,8 @@ import mujoco
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from training.objects.catalogue import ObjectModel
 from training.objects.procedural.surfaces import random_surface
+from training.objects.spec import ObjectModel
 from training.scenes.description import SPOT, TABLE_ID, Camera, PlacedObject, SceneDescription, Surface
 from training.scenes.scene import View
 

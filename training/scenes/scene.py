@@ -22,7 +22,7 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
-from training.runs.errors import MvtodError
+from training.runs.errors import InputError
 from training.scenes.description import FIRST_OBJECT_ID, SceneDescription
 from training.scenes.sensor import SensorConfig, sense
 
@@ -123,9 +123,9 @@ def _read_tables(source: Source, name: str) -> dict:
     try:
         tables = json.loads(source.read(file))
     except (OSError, KeyError, ValueError) as error:
-        raise MvtodError(f"{source}: {file} cannot be read ({error}); generate the scene again") from error
+        raise InputError(f"{source}: {file} cannot be read ({error}); generate the scene again") from error
     if complaint := _complaint(tables):
-        raise MvtodError(f"{source}: {file} is not the tables of a scene ({complaint}); generate the scene again")
+        raise InputError(f"{source}: {file} is not the tables of a scene ({complaint}); generate the scene again")
     return tables
 
 
@@ -157,7 +157,7 @@ class Scene:
 
     @property
     def coco(self) -> dict:
-        """The tables of scene.json. Raises MvtodError where they are not to be read."""
+        """The tables of scene.json. Raises InputError where they are not to be read."""
         return _read_tables(self.source, self.name)
 
     @property
@@ -175,14 +175,14 @@ class Scene:
         return len(self.coco["images"])
 
     def read(self, name: str) -> bytes:
-        """A file of the scene's folder. Raises MvtodError where there is none."""
+        """A file of the scene's folder. Raises InputError where there is none."""
         try:
             return self.source.read(f"{self.name}/{name}")
         except (OSError, KeyError) as error:
             raise self._broken(f"{name} cannot be read ({error})") from error
 
     def view(self, v: int, sensor: SensorConfig | None = None, depth: bool = True) -> View:
-        """Decodes view `v`; its depth as `sensor` would give it, the same each time. Raises MvtodError.
+        """Decodes view `v`; its depth as `sensor` would give it, the same each time. Raises InputError.
 
         depth: False leaves it all zeros, for who looks at colours only: it takes as long as the two other images.
         """
@@ -213,7 +213,7 @@ class Scene:
         for v in range(len(self)) if numbers is None else numbers:
             try:
                 view = self.view(v, sensor, depth)
-            except MvtodError as error:
+            except InputError as error:
                 warnings.warn(f"left out: {error}", stacklevel=2)
             else:
                 yield v, view
@@ -234,5 +234,5 @@ class Scene:
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise self._broken(f"{name} cannot be read ({error})") from error
 
-    def _broken(self, what: str) -> MvtodError:
-        return MvtodError(f"{self.source}: {self.name}/{what}; generate the scene again")
+    def _broken(self, what: str) -> InputError:
+        return InputError(f"{self.source}: {self.name}/{what}; generate the scene again")

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from training.runs.errors import MvtodError
+from training.runs.errors import InputError
 from training.runs.files import beside
 from training.scenes.scene import FILES, SCENE_FILE, Folder, Scene
 
@@ -36,7 +36,7 @@ class Shard:
 
     @classmethod
     def open(cls, path: Path) -> Shard:
-        """Raises MvtodError where it is no tar."""
+        """Raises InputError where it is no tar."""
         shard = cls(path, path.stat().st_mtime_ns)
         _members(shard)
         return shard
@@ -89,7 +89,7 @@ def _members(shard: Shard) -> _Members:
                     places[member.name] = member.offset_data, member.size
     except tarfile.TarError as error:
         if not places:
-            raise MvtodError(f"{shard.path} is not a tar file ({error}); fetch or pack it again") from error
+            raise InputError(f"{shard.path} is not a tar file ({error}); fetch or pack it again") from error
     with shard.path.open("rb") as file:
         file.seek(max(0, size - 1024))
         return _Members(places, any(file.read()))  # a tar ends with two blocks of zeros
@@ -103,7 +103,7 @@ def index_of(shard: Path) -> Path:
 def load_scenes(root: Path, skip_broken: bool = False) -> list[Scene]:
     """All whole scenes below `root`, folders and those of shards, in order of name.
 
-    A shard that is no tar, or that lost its end, raises MvtodError. With skip_broken it is named in a warning, and what
+    A shard that is no tar, or that lost its end, raises InputError. With skip_broken it is named in a warning, and what
     is whole of it is read; so it is with scenes whose tables cannot be read (without it, they raise when asked).
     """
     source, complaints = Folder(root), []
@@ -118,24 +118,24 @@ def load_scenes(root: Path, skip_broken: bool = False) -> list[Scene]:
                     "fetch or pack it again"
                 )
             scenes |= {scene.name: scene for scene in found if scene.name not in scenes}
-        except MvtodError as error:
+        except InputError as error:
             complaints.append(str(error))
     if complaints and not skip_broken:
-        raise MvtodError(complaints[0])
+        raise InputError(complaints[0])
     whole = sorted(scenes.values(), key=lambda scene: scene.name)
     if skip_broken:
         whole = [scene for scene in whole if not _complaint(scene, complaints)]
     for complaint in complaints:
         warnings.warn(f"left out: {complaint}", stacklevel=2)
     if not whole:
-        raise MvtodError(f"{root}: no scenes there; make some with `dropclip-mvtod generate --out {root}`")
+        raise InputError(f"{root}: no scenes there; make some with `dropclip-mvtod generate --out {root}`")
     return whole
 
 
 def _complaint(scene: Scene, complaints: list[str]) -> bool:
     try:
         scene.coco  # noqa: B018 (it reads)
-    except MvtodError as error:
+    except InputError as error:
         complaints.append(str(error))
         return True
     return False
@@ -145,18 +145,18 @@ def pack(scenes: Path, out: Path, per_shard: int = 20, skip_broken: bool = False
     """Packs scenes, with all files in their folders, into shards; each is read back before it counts as written.
 
     Shards that are there, whole and with the same scenes are kept, so that it goes on where it was stopped, and a last
-    shard grows. Raises MvtodError where a shard holds other scenes, or a scene lacks files that its tables name; with
+    shard grows. Raises InputError where a shard holds other scenes, or a scene lacks files that its tables name; with
     skip_broken, such a scene is left out, with a warning.
     """
     if per_shard < 1:
-        raise MvtodError(f"per_shard {per_shard}: expected at least 1")
+        raise InputError(f"per_shard {per_shard}: expected at least 1")
     whole = []
     for scene in load_scenes(scenes, skip_broken):
         named = {image[key] for image in scene.coco["images"] for key in FILES}
         if missing := named - set(scene.source.files(scene.name)):
             complaint = f"{scene.source}: {scene.name}/{min(missing)} is missing; generate the scene again"
             if not skip_broken:
-                raise MvtodError(complaint)
+                raise InputError(complaint)
             warnings.warn(f"left out: {complaint}", stacklevel=2)
         else:
             whole.append(scene)
@@ -172,13 +172,13 @@ def pack(scenes: Path, out: Path, per_shard: int = 20, skip_broken: bool = False
 
 
 def _holds(path: Path, names: list[str]) -> bool:
-    """Is it the shard of these scenes, whole? Raises MvtodError where it is one of others."""
+    """Is it the shard of these scenes, whole? Raises InputError where it is one of others."""
     try:
         found = [scene.name for scene in Shard.open(path).scenes()]
-    except MvtodError:
+    except InputError:
         return False  # damaged
     if found != names[: len(found)]:
-        raise MvtodError(f"{path} holds other scenes ({', '.join(found[:3])} ...); choose another folder")
+        raise InputError(f"{path} holds other scenes ({', '.join(found[:3])} ...); choose another folder")
     try:
         return found == names and json.loads(index_of(path).read_bytes())["sha256"] == _sha256(path)
     except (OSError, ValueError, KeyError):
@@ -198,7 +198,7 @@ def _write_shard(path: Path, scenes: list[Scene]) -> dict:
         for name, (offset, size) in places.items():
             file.seek(offset)
             if zlib.crc32(file.read(size)) != sums[name]:
-                raise MvtodError(f"{path}: {name} reads back as something else than was written; check the disk")
+                raise InputError(f"{path}: {name} reads back as something else than was written; check the disk")
     return {"bytes": path.stat().st_size, "sha256": _sha256(path), "members": places}
 
 

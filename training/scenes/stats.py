@@ -14,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from training.objects.words.phrases import FAMILIES
-from training.runs.errors import MvtodError
+from training.runs.errors import InputError
 from training.runs.files import beside
 from training.scenes.scene import Scene
 from training.scenes.shards import load_scenes
@@ -49,7 +49,7 @@ class Counts:
     fractions: list[float] = field(default_factory=list)
 
     def add(self, scene: Scene) -> None:
-        """Counts one scene; it may be without views. Raises MvtodError where its tables cannot be read."""
+        """Counts one scene; it may be without views. Raises InputError where its tables cannot be read."""
         coco = scene.coco
         self.scenes += 1
         self.views += len(coco["images"])
@@ -130,14 +130,14 @@ def stats(scenes: Path, out: Path, skip_broken: bool = False) -> None:
 
 
 def scene_sets(root: Path) -> list[Path]:
-    """`root` where scenes or shards lie in it, else those folders in it where they do. Raises MvtodError: none."""
+    """`root` where scenes or shards lie in it, else those folders in it where they do. Raises InputError: none."""
 
     def holds(folder: Path) -> bool:
         return any(folder.glob("scene_?????/")) or any(folder.glob("*.tar"))
 
     found = [root] if holds(root) else [folder for folder in sorted(root.glob("*/")) if holds(folder)]
     if not found:
-        raise MvtodError(f"{root}: neither scenes there nor in its folders; name a folder that `generate` wrote")
+        raise InputError(f"{root}: neither scenes there nor in its folders; name a folder that `generate` wrote")
     return found
 
 

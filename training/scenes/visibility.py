@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import open3d as o3d
 
-from training.objects.catalogue import ObjectModel
+from training.objects.spec import ObjectModel
 from training.scenes.description import SceneDescription
 from training.scenes.scene import View
 

@@ -13,9 +13,10 @@ from typing import Literal
 import tyro
 
 from dropclip_ros.base.errors import DropclipError
-from training.objects.catalogue import PROCEDURAL, UNSEEN_INSTANCE
+from training.objects.catalogue import PROCEDURAL
+from training.objects.spec import UNSEEN_INSTANCE
 from training.objects.words.phrases import FAMILIES
-from training.runs.errors import MvtodError
+from training.runs.errors import InputError
 from training.scenes.description import CLUTTER
 from training.trials.protocol import Protocol
 from training.trials.report import write_report
@@ -113,7 +114,7 @@ def run(options: Options) -> None:
     from training.trials.runner import Runner, Setup
 
     if options.trials < 1:
-        raise MvtodError(f"trials {options.trials}: expected at least 1")
+        raise InputError(f"trials {options.trials}: expected at least 1")
     setup = Setup(
         options.protocol,
         options.proposals,
@@ -172,7 +173,7 @@ def main() -> None:
             description=__doc__,
             config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
         )
-    except (MvtodError, DropclipError) as error:
+    except (InputError, DropclipError) as error:
         print(f"dropclip-trials: {error}", file=sys.stderr)
         code = 2
     except ModuleNotFoundError as error:

@@ -28,7 +28,7 @@ from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.ros.common import CAMERA_QOS, SENSOR_QOS, SERVICE_QOS, Setting, Settings, answer_errors, run
 from dropclip_ros.ros.messages import color_image, image_message, pose_message
 from dropclip_ros.srv import ResetCell
-from training.runs.errors import MvtodError
+from training.runs.errors import InputError
 from training.trials.gazebo_models import model_sdf, write_model
 from training.workcell.cell import Cell, CellConfig
 from training.workcell.topics import LABELS_TOPIC, POSES_TOPIC, RESET_SERVICE, WORLD
@@ -89,7 +89,7 @@ class GazeboCell(Node):
                 request.max_objects,
                 list(request.objects),
             )
-        except MvtodError as error:
+        except InputError as error:
             raise DropclipError(Status.BAD_REQUEST, str(error)) from error
         for label, (name, pose) in enumerate(self._cell.poses().items(), 1):
             model = self._cell.models[name]

@@ -10,7 +10,7 @@ import numpy as np
 import trimesh
 from PIL import Image
 
-from training.objects.catalogue import ObjectModel
+from training.objects.spec import ObjectModel
 from training.runs.files import beside
 
 SDF = "1.9"

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.objects.catalogue import PROCEDURAL, SPLITS, UNSEEN_INSTANCE, Catalogue, ObjectSpec, open_catalogue
+from training.objects.catalogue import PROCEDURAL, Catalogue, open_catalogue
+from training.objects.spec import SPLITS, UNSEEN_INSTANCE, ObjectSpec
 from training.objects.words.phrases import FAMILIES
-from training.runs.errors import MvtodError
+from training.runs.errors import InputError
 from training.scenes.description import CLUTTER
 from training.scenes.queries import scene_queries
 
@@ -43,17 +44,17 @@ class Protocol:
     def __post_init__(self) -> None:
         for name, known in (("clutter", CLUTTER), ("families", FAMILIES)):
             if not getattr(self, name) or not set(getattr(self, name)) <= set(known):
-                raise MvtodError(f"{name} {' '.join(getattr(self, name))!r}: expected some of {', '.join(known)}")
+                raise InputError(f"{name} {' '.join(getattr(self, name))!r}: expected some of {', '.join(known)}")
         for name, known in (("split", SPLITS), ("wording", ("training", "heldout"))):
             if getattr(self, name) not in known:
-                raise MvtodError(f"{name} {getattr(self, name)!r}: expected one of {', '.join(known)}")
+                raise InputError(f"{name} {getattr(self, name)!r}: expected one of {', '.join(known)}")
         if not 2 <= self.min_objects <= self.max_objects <= 255:
-            raise MvtodError(
+            raise InputError(
                 f"min_objects {self.min_objects}, max_objects {self.max_objects}: expected 2 <= min_objects <= "
                 "max_objects <= 255"
             )
         if not 0 <= self.seed < 2**32:
-            raise MvtodError(f"seed {self.seed}: expected 0 to {2**32 - 1}")
+            raise InputError(f"seed {self.seed}: expected 0 to {2**32 - 1}")
 
     def family(self, number: int) -> str:
         """Families take turns, so that all are asked about equally often."""
@@ -84,7 +85,7 @@ class Asked:
 def plan(protocol: Protocol, clutter: str, number: int, attempt: int = 0) -> Plan:
     """Trial `number` of a clutter level; another `attempt` where nothing could be asked about the last one.
 
-    Raises MvtodError where the split's objects allow no phrase of the family.
+    Raises InputError where the split's objects allow no phrase of the family.
     """
     rng = np.random.default_rng([protocol.seed, CLUTTER.index(clutter), number, attempt])
     family = protocol.family(number)
@@ -96,7 +97,7 @@ def plan(protocol: Protocol, clutter: str, number: int, attempt: int = 0) -> Pla
         if _phrases(category, family, {spec.name: spec for spec in specs}, protocol.wording):
             seed = int(rng.integers(2**32))
             return Plan(clutter, number, family, category, tuple(spec.name for spec in specs), seed)
-    raise MvtodError(
+    raise InputError(
         f"no phrase of the family {family} singles out an object of split {protocol.split} ({DRAWS} draws); leave the "
         "family out or choose another catalogue"
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import binomtest
 
-from training.runs.errors import MvtodError
+from training.runs.errors import InputError
 from training.runs.files import beside
 from training.trials.grading import Reason
 from training.trials.results import SETUP, Result, read_results
@@ -163,10 +163,10 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def write_report(files: Sequence[Path], out: Path, say: Callable[[str], None] = print) -> None:
-    """Reads CSV files of trials, writes `out`.md and `out`.json. Raises MvtodError where there is nothing to read."""
+    """Reads CSV files of trials, writes `out`.md and `out`.json. Raises InputError where there is nothing to read."""
     results = [result for file in files for result in read_results(file)]
     if not results:
-        raise MvtodError(f"{', '.join(map(str, files))}: no trials; run some first with `dropclip-trials run`")
+        raise InputError(f"{', '.join(map(str, files))}: no trials; run some first with `dropclip-trials run`")
     text = markdown(results)
     for suffix, content in ((".md", text), (".json", json.dumps(as_json(results), indent=1) + "\n")):
         with beside(out.with_suffix(suffix), replace=True) as part:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import IO, get_type_hints
 
-from training.runs.errors import MvtodError
+from training.runs.errors import InputError
 from training.trials.grading import Reason
 
 SETUP = ("proposals", "grounding", "negatives", "matching", "split", "wording")  # what is compared in a report
@@ -72,21 +72,21 @@ _COLUMNS = [field.name for field in fields(Result)]
 def read_results(path: Path) -> list[Result]:
     """Trials of a file, without those that a later row repeats, and without a last row that was cut short.
 
-    Raises MvtodError where the file is none of ours.
+    Raises InputError where the file is none of ours.
     """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeError) as error:
-        raise MvtodError(f"{path} cannot be read as a table of trials ({error}); name another file") from error
+        raise InputError(f"{path} cannot be read as a table of trials ({error}); name another file") from error
     rows = csv.DictReader(text[: text.rfind("\n") + 1].splitlines())
     if rows.fieldnames != _COLUMNS:
-        raise MvtodError(f"{path}: its columns are not those of trials; name another file")
+        raise InputError(f"{path}: its columns are not those of trials; name another file")
     found = {}
     for row in rows:
         try:
             result = Result(**{name: _parse(name, text) for name, text in row.items()})
         except ValueError as error:
-            raise MvtodError(f"{path}: a row has {error}; remove the row, and its trial is run again") from error
+            raise InputError(f"{path}: a row has {error}; remove the row, and its trial is run again") from error
         found[result.key] = result
     return list(found.values())
 

@@ -28,7 +28,7 @@ from dropclip_ros.ros.messages import cloud_message, cloud_points, depth_image, 
 from dropclip_ros.srv import Ground
 from dropclip_ros.vision.geometry import transform_points
 from training.objects.catalogue import open_catalogue
-from training.runs.errors import MvtodError
+from training.runs.errors import InputError
 from training.trials.client import GROUNDING_NODE, TrialClient
 from training.trials.grading import LIFTED, Grounding, Reason, grade_grounding, grasped, lifted, visible, why
 from training.trials.protocol import Asked, Plan, Protocol, ask, plan
@@ -72,11 +72,11 @@ class Setup:
             ("matching", ("node", "paper")),
         ):
             if getattr(self, name) not in known:
-                raise MvtodError(f"{name} {getattr(self, name)!r}: expected one of {', '.join(known)}")
+                raise InputError(f"{name} {getattr(self, name)!r}: expected one of {', '.join(known)}")
         if not 0 <= self.threshold < 1:
-            raise MvtodError(f"threshold {self.threshold}: expected a score in [0, 1)")
+            raise InputError(f"threshold {self.threshold}: expected a score in [0, 1)")
         if not 1 <= self.top_k <= 255 or self.hold < 0:
-            raise MvtodError(f"top_k {self.top_k}, hold {self.hold}: expected 1 to 255, and no less than 0 s")
+            raise InputError(f"top_k {self.top_k}, hold {self.hold}: expected 1 to 255, and no less than 0 s")
 
     @property
     def servers(self) -> tuple[str, ...]:

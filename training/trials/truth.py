@@ -11,7 +11,7 @@ import numpy as np
 from dropclip_ros.grasping.grasps import GRIPPERS, Grasps
 from dropclip_ros.vision.geometry import Intrinsics, backproject
 from training.objects.catalogue import open_catalogue
-from training.runs.errors import MvtodError
+from training.runs.errors import InputError
 from training.scenes.description import PlacedObject, rows
 from training.scenes.grasps.grasp_trials import TrialConfig
 from training.scenes.grasps.scene_grasps import object_grasps, place_on
@@ -41,7 +41,7 @@ def true_grasps(
     for name in sorted(wanted):
         try:
             files[name] = object_grasps(catalogue, specs[name], gripper, cache, TRIED)
-        except MvtodError:
+        except InputError:
             continue  # nothing of it can be grasped
     grasps, collides = place_on(placed, 0.0, files, known, GRIPPERS[gripper], TRIED.wanted)
     return grasps[~collides]

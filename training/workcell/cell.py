@@ -17,8 +17,9 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from dropclip_ros.grasping.grippers import GRIPPERS, Gripper
-from training.objects.catalogue import PROCEDURAL, SPLITS, Catalogue, ObjectModel, ObjectSpec, open_catalogue
-from training.runs.errors import MvtodError
+from training.objects.catalogue import PROCEDURAL, Catalogue, open_catalogue
+from training.objects.spec import SPLITS, ObjectModel, ObjectSpec
+from training.runs.errors import InputError
 from training.scenes.clutter import add_hulls, look_at, make_scene
 from training.scenes.description import Camera, SceneConfig, SceneDescription, rows
 from training.scenes.generate import draw_objects
@@ -112,11 +113,11 @@ class Cell:
 
         The same seed gives the same cell. min_objects, max_objects: 0 for the config's own; objects: names of the
         catalogue, of any split, instead of a draw. What falls off or does not rest is left out; scenes are drawn anew
-        until enough stand, at most ATTEMPTS times. Raises MvtodError for an unknown clutter, split or name.
+        until enough stand, at most ATTEMPTS times. Raises InputError for an unknown clutter, split or name.
         """
         catalogue = open_catalogue(self.config.catalogue)
         if split not in SPLITS:
-            raise MvtodError(f"split {split!r}: expected one of {', '.join(SPLITS)}")
+            raise InputError(f"split {split!r}: expected one of {', '.join(SPLITS)}")
         try:
             scene = replace(
                 self.config.scene,
@@ -125,7 +126,7 @@ class Cell:
                 max_objects=max_objects or max(min_objects, self.config.scene.max_objects),
             )
         except ValueError as error:
-            raise MvtodError(str(error)) from error
+            raise InputError(str(error)) from error
         rng = np.random.default_rng([seed, SPLITS.index(split)])
         chosen = _named(catalogue, objects) if objects else None
         best: SceneDescription | None = None
@@ -271,5 +272,5 @@ def _named(catalogue: Catalogue, names: Sequence[str]) -> list[ObjectSpec]:
     by_name = {spec.name: spec for spec in catalogue.specs}
     for name in names:
         if name not in by_name:
-            raise MvtodError(f"object {name!r}: not in the catalogue; {len(by_name)} names are, such as {min(by_name)}")
+            raise InputError(f"object {name!r}: not in the catalogue; {len(by_name)} names are, such as {min(by_name)}")
     return [by_name[name] for name in dict.fromkeys(names)]

@@ -22,7 +22,7 @@ from dropclip_ros.grasping.antipodal import sample_antipodal
 from dropclip_ros.grasping.grasps import Grasps
 from dropclip_ros.grasping.matching import MatchConfig, Surroundings, match_grasps
 from dropclip_ros.vision.geometry import backproject, transform_points
-from training.runs.errors import MvtodError
+from training.runs.errors import InputError
 from training.scenes.description import FIRST_OBJECT_ID
 from training.scenes.scene import View
 from training.workcell.cell import Cell
@@ -88,7 +88,7 @@ def main(
     try:
         names = cell.reset(seed, clutter, split)
         if target and target not in names:
-            raise MvtodError(f"target {target!r}: on the table are {', '.join(names)}")
+            raise InputError(f"target {target!r}: on the table are {', '.join(names)}")
         view = cell.capture()
         seen = np.bincount(view.mask.ravel(), minlength=len(names) + FIRST_OBJECT_ID)[FIRST_OBJECT_ID:]
         print(f"{len(names)} objects: {', '.join(names)}")
@@ -108,7 +108,7 @@ def main(
         for number, reason in enumerate(result.reasons):
             print(f"not executed: grasp {number}: {reason}")
         print("seconds: " + ", ".join(f"{stage} {spent:.2f}" for stage, spent in result.timing.items()) + f"; {out}")
-    except MvtodError as error:
+    except InputError as error:
         sys.exit(str(error))
     finally:
         cell.close()

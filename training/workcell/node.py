@@ -56,7 +56,7 @@ from dropclip_ros.ros.stages import finish
 from dropclip_ros.ros.tf import Frames
 from dropclip_ros.srv import ResetCell
 from dropclip_ros.vision.geometry import invert_pose
-from training.runs.errors import MvtodError
+from training.runs.errors import InputError
 from training.scenes.scene import View
 from training.workcell.cell import Cell, CellConfig
 from training.workcell.changes import intrinsics_of_view
@@ -239,7 +239,7 @@ class WorkcellNode(Node):
         self._told = self._filmed = -np.inf
         try:
             return list(self.cell.reset(seed, clutter=clutter, split=split, **how))
-        except MvtodError as error:
+        except InputError as error:
             raise DropclipError(Status.BAD_REQUEST, str(error)) from error
         finally:
             self._rest()

@@ -22,7 +22,7 @@ import numpy as np
 from dropclip_ros.vision.geometry import DEPTH_UNITS, load_frame
 from training.evaluate.data.scene import Recorded, folder_of, make_view, read_image, read_json
 from training.evaluate.questions import Question
-from training.runs.errors import MvtodError
+from training.runs.errors import InputError
 from training.scenes.description import FIRST_OBJECT_ID
 from training.scenes.scene import View
 
@@ -38,16 +38,16 @@ KINDS = {  # of file -> its folder, what its name ends with beside the others, a
 def load_folder(folder: str | Path, split: str | None = None, unit: str = "mm") -> list[Recorded]:
     """The scenes of a folder, or of folder/`split`. unit: of depth images (mm, 0.1mm; .npy is in metres).
 
-    Masks are looked at here, to know which labels there are. Raises MvtodError, DropclipError.
+    Masks are looked at here, to know which labels there are. Raises InputError, DropclipError.
     """
     root = folder_of(Path(folder) / split if split else Path(folder), "an RGB-D folder", "k.json")
     if unit not in DEPTH_UNITS:
-        raise MvtodError(f"depth unit {unit!r}; expected one of {', '.join(DEPTH_UNITS)}")
+        raise InputError(f"depth unit {unit!r}; expected one of {', '.join(DEPTH_UNITS)}")
     names = sorted(path.stem for path in (root / "mask").glob("*.png")) or sorted(
         path.stem.removesuffix("_label") for path in root.glob("*_label.png")
     )
     if not names:
-        raise MvtodError(f"{root}: no mask/NAME.png and no NAME_label.png; evaluation needs the true masks")
+        raise InputError(f"{root}: no mask/NAME.png and no NAME_label.png; evaluation needs the true masks")
     named = {label: _entry(entry) for label, entry in _by_label(root / "objects.json").items()}
     frames = [partial(_view, root, name, unit) for name in names]
     everywhere = _questions(root / "queries.json")
@@ -56,7 +56,7 @@ def load_folder(folder: str | Path, split: str | None = None, unit: str = "mm") 
     posed = [_file(root, "pose", name) is not None for name in names]
     if any(posed):
         if not all(posed):
-            raise MvtodError(f"{root}: {names[posed.index(False)]} has no pose and others have; give all of them one")
+            raise InputError(f"{root}: {names[posed.index(False)]} has no pose and others have; give all of them one")
         return [Recorded(root.name, _objects(np.unique(np.concatenate(seen)), named), frames, asked)]
     return [
         Recorded(name, _objects(labels, named), (frame,), (of,))
@@ -76,7 +76,7 @@ def _needed(root: Path, kind: str, name: str) -> Path:
     path = _file(root, kind, name)
     if path is None:
         folder, ending, suffixes = KINDS[kind]
-        raise MvtodError(
+        raise InputError(
             f"{root}: no {folder}/{name}{suffixes[0]} and no {name}{ending}{suffixes[0]} ({kind} of {name})"
         )
     return path
@@ -93,7 +93,7 @@ def _view(root: Path, name: str, unit: str) -> View:
 def _labels(path: Path) -> np.ndarray:
     mask = read_image(path)
     if mask.ndim != 2 or mask.max(initial=0) > 255:
-        raise MvtodError(
+        raise InputError(
             f"{path}: {mask.shape} with labels up to {mask.max()}; expected one channel of labels up to 255"
         )
     return np.unique(mask[mask >= FIRST_OBJECT_ID])
@@ -116,7 +116,7 @@ def _by_label(file: Path) -> dict[int, Any]:
     try:
         return {int(label): entry for label, entry in read_json(file).items()}
     except (AttributeError, ValueError) as error:
-        raise MvtodError(f'{file}: expected {{label: {{"name", "category"}}}} ({error})') from error
+        raise InputError(f'{file}: expected {{label: {{"name", "category"}}}} ({error})') from error
 
 
 def _questions(file: Path) -> list[Question]:
@@ -131,6 +131,6 @@ def _questions(file: Path) -> list[Question]:
             for phrase, labels in of.items()
         ]
     except (AttributeError, TypeError, ValueError) as error:
-        raise MvtodError(
+        raise InputError(
             f"{file}: expected {{phrase: [labels]}} or {{family: {{phrase: [labels]}}}} ({error})"
         ) from error

@@ -29,7 +29,7 @@ from PIL import Image, ImageDraw
 from dropclip_ros.vision.geometry import Intrinsics, backproject, transform_points
 from training.evaluate.data.scene import MOST_LABELS, Recorded, folder_of, make_view, read_image, read_json
 from training.evaluate.questions import Question
-from training.runs.errors import MvtodError
+from training.runs.errors import InputError
 from training.scenes.description import FIRST_OBJECT_ID, TABLE_ID
 from training.scenes.scene import View
 
@@ -56,7 +56,7 @@ class Region:
 
 
 def load_lerf(folder: str | Path, split: str = "teatime") -> list[Recorded]:
-    """The labelled images of a scene, in either layout. Raises MvtodError.
+    """The labelled images of a scene, in either layout. Raises InputError.
 
     Phrases overlap (a bear, its nose), labels do not: each different set of phrases in the image is a label, and a
     question's labels are all whose set has its phrase. What no phrase is about is the table (`ON_TABLE`) or one more
@@ -68,11 +68,11 @@ def load_lerf(folder: str | Path, split: str = "teatime") -> list[Recorded]:
         cameras = _keyframes(boxes / "keyframes.json")
         files = sorted(boxes.glob("*_rgb.json"), key=lambda file: (len(file.name), file.name))
         if not 0 < len(files) <= len(cameras):
-            raise MvtodError(f"{boxes}: {len(files)} files *_rgb.json for {len(cameras)} keyframes; expected one each")
+            raise InputError(f"{boxes}: {len(files)} files *_rgb.json for {len(cameras)} keyframes; expected one each")
         return [_scene(split, file, *_boxed(file), camera) for file, camera in zip(files, cameras, strict=False)]
     files = sorted(polygons.glob("frame_*.json"))
     if not files:
-        raise MvtodError(
+        raise InputError(
             f"{root}: neither {split}/keyframes.json nor label/{split}/frame_*.json; name the folder that "
             f"holds one of them (scenes: {', '.join(SPLITS)})"
         )
@@ -92,7 +92,7 @@ def _scene(split: str, file: Path, regions: Sequence[Region], size: tuple[int, i
     places = np.where(covered.any(axis=0), places + OTHER + 1, OTHER)
     labels, first = np.unique(places, return_index=True)
     if labels.max() > 255:
-        raise MvtodError(f"{file}: phrases overlap in {len(labels)} ways; at most {MOST_LABELS} can be told apart")
+        raise InputError(f"{file}: phrases overlap in {len(labels)} ways; at most {MOST_LABELS} can be told apart")
     objects = {}
     for label, here in zip(labels.tolist(), covered.reshape(len(phrases), -1)[:, first].T, strict=True):
         name = ", ".join(np.array(phrases)[here]) if here.any() else "other"
@@ -122,7 +122,7 @@ def _view(file: Path, camera, places: np.ndarray) -> View:
     intrinsics = camera(rgb.shape[1], rgb.shape[0])
     view = make_view(rgb, depth, np.zeros(rgb.shape[:2], np.uint8), intrinsics, what=str(file))
     if places.shape != rgb.shape[:2]:
-        raise MvtodError(f"{file}: its labels are of an image of {places.shape}, the image is {rgb.shape[:2]}")
+        raise InputError(f"{file}: its labels are of an image of {places.shape}, the image is {rgb.shape[:2]}")
     points, pixels = backproject(view.depth, intrinsics, far=math.inf)
     mask = places.astype(np.uint8).ravel()
     low = transform_points(view.world_from_camera, points)[:, 2] < ON_TABLE
@@ -135,7 +135,7 @@ def _image_of(file: Path) -> Path:
     for suffix in IMAGES:
         if (image := file.with_suffix(suffix)).exists():
             return image
-    raise MvtodError(f"{file} has no image beside it ({', '.join(IMAGES)}); is the data set whole?")
+    raise InputError(f"{file} has no image beside it ({', '.join(IMAGES)}); is the data set whole?")
 
 
 def _depth_of(file: Path) -> np.ndarray:
@@ -144,10 +144,10 @@ def _depth_of(file: Path) -> np.ndarray:
         if path.exists():
             return np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise MvtodError(f"{path} cannot be read ({error}); expected depth (H,W) float32 in metres") from error
+        raise InputError(f"{path} cannot be read ({error}); expected depth (H,W) float32 in metres") from error
     if (image := path.with_suffix(".png")).exists():
         return read_image(image)
-    raise MvtodError(
+    raise InputError(
         f"{file.stem}: LERF has no depth, and {path.name} (m) or {image.name} (mm) is not beside it; "
         "render it from the scene's NeRF or Gaussians"
     )
@@ -164,7 +164,7 @@ def _boxed(file: Path) -> tuple[list[Region], tuple[int, int]]:
             regions.append(Region(str(shape["label"]), ((x0, y0), (x1, y0), (x1, y1), (x0, y1)), (x0, y0, x1, y1)))
         return regions, (int(table["imageWidth"]), int(table["imageHeight"]))
     except (KeyError, TypeError, ValueError) as error:
-        raise MvtodError(
+        raise InputError(
             f"{file}: expected labelme's shapes (label, points), imageWidth and imageHeight ({error!r})"
         ) from error
 
@@ -181,7 +181,7 @@ def _outlined(file: Path) -> tuple[list[Region], tuple[int, int]]:
             regions.append(Region(str(entry["category"]), tuple(map(tuple, polygon.tolist())), box))
         return regions, (int(table["info"]["width"]), int(table["info"]["height"]))
     except (KeyError, TypeError, ValueError) as error:
-        raise MvtodError(
+        raise InputError(
             f"{file}: expected info (width, height) and objects (category, bbox, segmentation) ({error!r})"
         ) from error
 
@@ -193,7 +193,7 @@ def _keyframes(file: Path) -> list:
         fields = [dict(json.loads(frame["properties"])) for frame in table["keyframes"]]
         angles = [math.radians(float(next(iter(of.values())))) for of in fields]
     except (KeyError, TypeError, ValueError, StopIteration) as error:
-        raise MvtodError(
+        raise InputError(
             f"{file}: expected keyframes with properties [[name, field of view], ...] ({error!r})"
         ) from error
     return [partial(_pinhole, angle) for angle in angles]
@@ -215,5 +215,5 @@ def _camera(*folders: Path) -> Intrinsics:
                     *(float(table[key]) for key in ("fl_x", "fl_y", "cx", "cy")), int(table["w"]), int(table["h"])
                 )
             except (KeyError, TypeError, ValueError) as error:
-                raise MvtodError(f"{file}: expected nerfstudio's fl_x, fl_y, cx, cy, w, h ({error!r})") from error
-    raise MvtodError(f"{folders[0]}: the camera is not known; put k.json or nerfstudio's transforms.json there")
+                raise InputError(f"{file}: expected nerfstudio's fl_x, fl_y, cx, cy, w, h ({error!r})") from error
+    raise InputError(f"{folders[0]}: the camera is not known; put k.json or nerfstudio's transforms.json there")

@@ -11,8 +11,9 @@ import numpy as np
 
 from training.evaluate.data.scene import seen_questions
 from training.evaluate.questions import MIN_VISIBLE, Question, areas_of, categories, questions
-from training.objects.catalogue import PROCEDURAL, ObjectSpec, open_catalogue
-from training.runs.errors import MvtodError
+from training.objects.catalogue import PROCEDURAL, open_catalogue
+from training.objects.spec import ObjectSpec
+from training.runs.errors import InputError
 from training.runs.jobs import RECIPE_FILE, read_recipe
 from training.scenes.scene import Scene
 from training.scenes.shards import load_scenes
@@ -60,7 +61,7 @@ def load_mvtod(
     """The scenes of a folder or its shards, or of folder/`split`; their catalogue is the recipe's.
 
     Scenes without a recipe are of the procedural catalogue; where the recipe's catalogue is not on this machine, the
-    queries stored in scene.json are asked. Raises MvtodError.
+    queries stored in scene.json are asked. Raises InputError.
     """
     root = Path(folder) / split if split else Path(folder)
     scenes = load_scenes(root)
@@ -69,6 +70,6 @@ def load_mvtod(
         catalogue = read_recipe(root).get("catalogue", PROCEDURAL)
     try:
         open_catalogue(catalogue)
-    except MvtodError:
+    except InputError:
         catalogue = None
     return [MvtodScene(scene.source, scene.name, catalogue, which, seed) for scene in scenes]

@@ -25,7 +25,7 @@ import numpy as np
 from dropclip_ros.vision.geometry import Intrinsics
 from training.evaluate.data.scene import MOST_LABELS, Recorded, folder_of, make_view, read_image, read_json
 from training.evaluate.questions import Question, areas_of
-from training.runs.errors import MvtodError
+from training.runs.errors import InputError
 from training.scenes.description import FIRST_OBJECT_ID
 from training.scenes.scene import View
 
@@ -58,7 +58,7 @@ def load_ocid_vlg(
     """
     for value, known, what in ((split, SPLITS, "split"), (version, VERSIONS, "version")):
         if value not in known:
-            raise MvtodError(f"OCID-VLG: {what} {value!r}; expected one of {', '.join(known)}")
+            raise InputError(f"OCID-VLG: {what} {value!r}; expected one of {', '.join(known)}")
     file = Path("refer") / version / f"{split}_expressions.json"
     root = folder_of(Path(folder), "OCID-VLG", str(file))
     camera = Intrinsics.from_json(root / "k.json") if (root / "k.json").exists() else None
@@ -69,12 +69,12 @@ def _by_image(file: Path) -> dict[str, list[dict[str, Any]]]:
     table = read_json(file)
     rows = table.get("data") if isinstance(table, dict) else None
     if not isinstance(rows, list) or any(not isinstance(row, dict) or not {*KEYS} <= row.keys() for row in rows):
-        raise MvtodError(f'{file}: expected {{"data": [...]}}, rows with {", ".join(KEYS)}; is it OCID-VLG\'s?')
+        raise InputError(f'{file}: expected {{"data": [...]}}, rows with {", ".join(KEYS)}; is it OCID-VLG\'s?')
     found: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         name = str(row["image_filename"])
         if name.count(",") != 1 or ".." in name or name.startswith("/") or not str(row["answer"]).isdigit():
-            raise MvtodError(
+            raise InputError(
                 f'{file}: image_filename {name!r}, answer {row["answer"]!r}; expected "SEQUENCE,NAME.png" and a number'
             )
         found.setdefault(str(row["image_filename"]), []).append(row)
@@ -131,7 +131,7 @@ def _instances(folder: Path, image: str) -> np.ndarray:
     path = folder / "seg_mask_instances_combi" / image
     values = read_image(path)
     if values.ndim != 2 or values.max(initial=0) > MOST_LABELS:
-        raise MvtodError(f"{path}: {values.shape} with values up to {values.max()}; expected one channel of instances")
+        raise InputError(f"{path}: {values.shape} with values up to {values.max()}; expected one channel of instances")
     return values
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from dropclip_ros.vision.geometry import Intrinsics
 from training.evaluate.data.scene import Recorded, folder_of, make_view, read_image, read_json
-from training.runs.errors import MvtodError
+from training.runs.errors import InputError
 from training.scenes.description import FIRST_OBJECT_ID
 from training.scenes.scene import View
 
@@ -31,13 +31,13 @@ def load_osd(folder: str | Path, split: str | None = None) -> list[Recorded]:
         camera = Intrinsics(k[0, 0], k[1, 1], k[0, 2], k[1, 2], index["width"], index["height"])
         rows = [(str(row["id"]), int(row["n_objects"])) for row in index["scenes"]]
     except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise MvtodError(
+        raise InputError(
             f"{root / 'index.json'}: expected K, width, height and scenes with id, n_objects ({error})"
         ) from error
     if split is not None:
         rows = [row for row in rows if row[0].startswith(split)]
     if not rows:
-        raise MvtodError(f"{root}: no scene of split {split!r}; expected one of {', '.join(SPLITS)}")
+        raise InputError(f"{root}: no scene of split {split!r}; expected one of {', '.join(SPLITS)}")
     return [
         Recorded(
             name,

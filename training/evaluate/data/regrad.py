@@ -28,7 +28,7 @@ from training.evaluate.data.scene import (
     relabelled,
 )
 from training.evaluate.questions import Question
-from training.runs.errors import MvtodError
+from training.runs.errors import InputError
 from training.scenes.description import FIRST_OBJECT_ID, TABLE_ID
 from training.scenes.scene import View
 
@@ -77,17 +77,17 @@ def load_regrad(
     root = folder_of(Path(folder) / split, f"REGRAD's {split}", IMAGES[0])
     files = [root / name for name in ("objects.json", "objects_16k.json") if (root / name).exists()]
     if not files:
-        raise MvtodError(f"{root} has no objects.json, which REGRAD version 2 has; version 1 is not read")
+        raise InputError(f"{root} has no objects.json, which REGRAD version 2 has; version 1 is not read")
     table = read_json(files[0])
     try:
         objects = {name: _objects(views) for name, views in sorted(table.items())}
     except (AttributeError, KeyError, TypeError, ValueError, StopIteration) as error:
-        raise MvtodError(
+        raise InputError(
             f"{files[0]}: expected scene -> view -> objects with obj_id and model_name ({error!r})"
         ) from error
     asked = {name: asks for name, of in objects.items() if (asks := _questions(of))}
     if not asked:
-        raise MvtodError(f"{files[0]}: no scene holds any of {', '.join(CATEGORIES)}; choose another split")
+        raise InputError(f"{files[0]}: no scene holds any of {', '.join(CATEGORIES)}; choose another split")
     names = list(asked)
     if scenes is not None and scenes < len(names):
         names = sorted(np.random.default_rng(seed).choice(names, scenes, replace=False).tolist())

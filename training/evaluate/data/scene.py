@@ -23,7 +23,7 @@ from dropclip_ros.tabletop.plane import at_most, ransac_plane
 from dropclip_ros.tabletop.table import TableConfig, find_table, table_frame
 from dropclip_ros.vision.geometry import Intrinsics, backproject, decode_depth, invert_pose
 from training.evaluate.questions import MIN_VISIBLE, Question, areas_of, categories
-from training.runs.errors import MvtodError
+from training.runs.errors import InputError
 from training.scenes.description import FIRST_OBJECT_ID, TABLE_ID
 from training.scenes.scene import View
 
@@ -32,7 +32,7 @@ MOST_LABELS = 256 - FIRST_OBJECT_ID  # of objects in a mask
 
 
 class EvalScene(Protocol):
-    """A scene with its questions. Whatever cannot be read raises MvtodError or DropclipError, in one sentence."""
+    """A scene with its questions. Whatever cannot be read raises InputError or DropclipError, in one sentence."""
 
     name: str
 
@@ -84,7 +84,7 @@ class Recorded:
         for v in range(len(self)) if numbers is None else numbers:
             try:
                 view = self.view(v)
-            except (MvtodError, DropclipError) as error:
+            except (InputError, DropclipError) as error:
                 warnings.warn(f"left out: {error}", stacklevel=2)
             else:
                 yield v, view
@@ -114,29 +114,29 @@ def seen_questions(asked: Iterable[Question], mask: np.ndarray, least: int = MIN
 
 
 def read_json(path: Path) -> Any:
-    """Raises MvtodError where there is none, or it is broken."""
+    """Raises InputError where there is none, or it is broken."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise MvtodError(f"{path} cannot be read ({error}); is the data set whole?") from error
+        raise InputError(f"{path} cannot be read ({error}); is the data set whole?") from error
 
 
 def read_image(path: Path, mode: str | None = None) -> np.ndarray:
-    """Raises MvtodError where there is none, or it is broken."""
+    """Raises InputError where there is none, or it is broken."""
     try:
         with Image.open(path) as image:
             return np.array(image.convert(mode) if mode else image)
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise MvtodError(f"{path} cannot be read ({error}); is the data set whole?") from error
+        raise InputError(f"{path} cannot be read ({error}); is the data set whole?") from error
 
 
 def folder_of(root: Path, what: str, needs: str = "") -> Path:
     """`root` (or `needs` in it), where it is there. what: the data set's name, for the error."""
     folder = Path(root)
     if not folder.is_dir():
-        raise MvtodError(f"{folder}: no such folder; unpack {what} there, or name the folder where it is")
+        raise InputError(f"{folder}: no such folder; unpack {what} there, or name the folder where it is")
     if needs and not (folder / needs).exists():
-        raise MvtodError(f"{folder} has no {needs}, which {what} has; name the folder that holds it")
+        raise InputError(f"{folder} has no {needs}, which {what} has; name the folder that holds it")
     return folder
 
 
@@ -153,7 +153,7 @@ def make_view(
     world_from_camera: 4x4, z up; None: stood on the table (`upright`). what: for the error about sizes.
     """
     if not rgb.shape[:2] == depth.shape[:2] == mask.shape[:2] or mask.ndim != 2:
-        raise MvtodError(f"{what}: colour is {rgb.shape}, depth {depth.shape}, mask {mask.shape}; expected one size")
+        raise InputError(f"{what}: colour is {rgb.shape}, depth {depth.shape}, mask {mask.shape}; expected one size")
     metres = decode_depth(depth, "m" if depth.dtype.kind == "f" else "mm")
     camera = intrinsics.scaled_to(rgb.shape[1], rgb.shape[0])
     pose = upright(metres, mask, camera) if world_from_camera is None else world_from_camera

@@ -37,7 +37,7 @@ from training.evaluate.methods.methods2d import at_pixels, seen
 from training.evaluate.methods.proposals import Proposals
 from training.evaluate.protocol import ScoreCloud, WeightsAbsent
 from training.fusion.clouds import Cloud
-from training.runs.errors import MvtodError
+from training.runs.errors import InputError
 from training.runs.files import beside
 from training.scenes.scene import Scene
 
@@ -218,6 +218,6 @@ def main(folder: tyro.conf.Positional[Path]) -> None:
 if __name__ == "__main__":
     try:
         tyro.cli(main)
-    except MvtodError as error:
+    except InputError as error:
         print(error, file=sys.stderr)
         sys.exit(2)

@@ -23,8 +23,8 @@ from dropclip_ros.networks.model_folder import ModelConfig
 from dropclip_ros.networks.text import TextEncoder
 from training.evaluate.questions import areas_of, questions
 from training.evaluate.served.pipeline import Method, drawn_views, single_view
-from training.objects.catalogue import ObjectSpec
 from training.objects.procedural.objects import catalogue
+from training.objects.spec import ObjectSpec
 from training.objects.words.phrases import ABSENT_PHRASES
 from training.scenes.scene import Scene
 from training.scenes.sensor import SensorConfig

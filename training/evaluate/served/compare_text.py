@@ -27,8 +27,9 @@ from dropclip_ros.networks.image import load_vit
 from dropclip_ros.networks.text import TextConfig, TextEncoder
 from training.fusion.crops import Crops, collect_crops
 from training.fusion.image_tower import FrozenText, TowerConfig, embed_crops, train_tower
-from training.objects.catalogue import ObjectSpec, matches
+from training.objects.catalogue import matches
 from training.objects.procedural.objects import catalogue
+from training.objects.spec import ObjectSpec
 from training.objects.words.language import Embed, prompts, training_vocabulary
 from training.objects.words.phrases import ABSENT_PHRASES, FAMILIES, describe
 from training.scenes.shards import load_scenes

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from training.objects.catalogue import TRAIN, UNSEEN_CATEGORY, UNSEEN_INSTANCE, ObjectModel, ObjectSpec
 from training.objects.materials import mass_of, material_of
 from training.objects.procedural.collision import convex_parts
 from training.objects.procedural.kinds import ANY, HELDOUT_CATEGORIES, KINDS, NATURAL, Kind
 from training.objects.procedural.shapes import centre, join
 from training.objects.procedural.textures import Canvas
+from training.objects.spec import TRAIN, UNSEEN_CATEGORY, UNSEEN_INSTANCE, ObjectModel, ObjectSpec
 from training.objects.words.phrases import describe
 
 

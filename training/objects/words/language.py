@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from training.objects.catalogue import ObjectSpec
+from training.objects.spec import ObjectSpec
 from training.objects.words.phrases import ABSENT_PHRASES, CANONICAL_NEGATIVES, FAMILIES, normal
 from training.objects.words.wording import describe_object
 

@@ -18,7 +18,7 @@ from training.objects.words import vocabulary as words
 from training.objects.words.phrases import FAMILIES, Description, fill, normal
 
 if TYPE_CHECKING:
-    from training.objects.catalogue import ObjectSpec
+    from training.objects.spec import ObjectSpec
 
 NOUN = (
     "{color} {noun}",

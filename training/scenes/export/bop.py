@@ -17,8 +17,9 @@ from scipy.spatial.distance import pdist
 from tqdm import tqdm
 
 from dropclip_ros.vision.geometry import invert_pose
-from training.objects.catalogue import TRAIN, Catalogue, ObjectModel
-from training.runs.errors import MvtodError
+from training.objects.catalogue import Catalogue
+from training.objects.spec import TRAIN, ObjectModel
+from training.runs.errors import InputError
 from training.scenes.scene import Scene, View
 from training.scenes.visibility import Visibility
 
@@ -31,7 +32,7 @@ def write_bop(
 ) -> None:
     """models/, camera.json, and train/ or test/ (by the objects' split) with a folder for each scene.
 
-    views: of a scene, with their numbers. Raises MvtodError where an object of a scene is not in the catalogue.
+    views: of a scene, with their numbers. Raises InputError where an object of a scene is not in the catalogue.
     """
     specs = {spec.name: spec for spec in catalogue.specs}
     numbers: dict[Model, int] = {}
@@ -39,10 +40,10 @@ def write_bop(
     (out / "models").mkdir()
     for index, scene in enumerate(tqdm(scenes, desc="scenes", unit="scene")):
         if scene.description is None:
-            raise MvtodError(f"{scene.source}: {scene.name} has no description of its objects; generate it anew")
+            raise InputError(f"{scene.source}: {scene.name} has no description of its objects; generate it anew")
         placed = scene.description.objects
         if missing := {one.name for one in placed} - specs.keys():
-            raise MvtodError(f"{scene.name}: {', '.join(sorted(missing))} not in the catalogue; name the right one")
+            raise InputError(f"{scene.name}: {', '.join(sorted(missing))} not in the catalogue; name the right one")
         models = {one.name: catalogue.build(specs[one.name]) for one in placed}
         for one in placed:
             if (one.name, one.scale) not in numbers:

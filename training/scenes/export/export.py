@@ -11,7 +11,7 @@ from typing import Literal
 from tqdm import tqdm
 
 from training.objects.catalogue import PROCEDURAL, open_catalogue
-from training.runs.errors import MvtodError
+from training.runs.errors import InputError
 from training.runs.files import beside
 from training.scenes.export.bop import write_bop
 from training.scenes.scene import Scene, View
@@ -44,7 +44,7 @@ def export(
         skip_broken: leave out what cannot be read, with a warning, instead of ending.
     """
     if not 0 < rate < float("inf"):
-        raise MvtodError(f"rate {rate}: expected frames a second, more than 0")
+        raise InputError(f"rate {rate}: expected frames a second, more than 0")
     if to == "webdataset":
         pack(scenes, out, per_shard, skip_broken)
         return
@@ -57,7 +57,7 @@ def export(
 
     found = [scene for scene in load_scenes(scenes, skip_broken) if len(scene)]
     if not found:
-        raise MvtodError(f"{scenes}: no scene there has views; generate them with a renderer")
+        raise InputError(f"{scenes}: no scene there has views; generate them with a renderer")
     with beside(out) as part:
         part.mkdir()
         if to == "coco":

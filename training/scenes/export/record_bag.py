@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from training.objects.catalogue import UNSEEN_INSTANCE, ObjectSpec
 from training.objects.procedural.objects import build, catalogue
-from training.runs.errors import MvtodError
+from training.objects.spec import UNSEEN_INSTANCE, ObjectSpec
+from training.runs.errors import InputError
 from training.scenes.clutter import look_at, make_scene
 from training.scenes.description import SceneConfig, rows
 from training.scenes.export.bag import write_bag
@@ -35,7 +35,7 @@ def demo_view(seed: int) -> View:
     config = SceneConfig(area=(0.24, 0.16), clutter="scattered", scale=(1.0, 1.0), brightness=(1.0, 1.0), views=1)
     scene, dropped = make_scene(models, config, np.random.default_rng(seed))
     if sum(dropped.values()):
-        raise MvtodError(f"seed {seed}: {dropped}: expected all objects to stay on the table; take another seed")
+        raise InputError(f"seed {seed}: {dropped}: expected all objects to stay on the table; take another seed")
     pose = look_at((0, 0, 0.03), 0.85, -np.pi / 2, np.radians(48))
     scene = replace(scene, cameras=(replace(scene.cameras[0], world_from_camera=rows(pose)),))
     return next(render(scene, {model.name: model for model in models}))

@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 
 from dropclip_ros.grasping.grasps import FRANKA_HAND, ROTATION_TOLERANCE, Grasps
-from training.runs.errors import MvtodError
+from training.runs.errors import InputError
 from training.runs.files import beside
 
 TIP = 0.11217  # m, from the origin of ACRONYM's frame to the fingertips
@@ -26,7 +26,7 @@ def read_grasps(path: Path, scale: float | None = None) -> Grasps:
     """All grasps of an ACRONYM file, in the frame of its mesh (m); score 1 where the trial held, else 0.
 
     scale: of the mesh, metres a unit, where it has another size than in the file. Width: as the file says, else all of
-    a Panda hand's. Raises MvtodError where it is no such file, or has broken transforms.
+    a Panda hand's. Raises InputError where it is no such file, or has broken transforms.
     """
     try:
         with h5py.File(path, "r") as file:
@@ -34,9 +34,9 @@ def read_grasps(path: Path, scale: float | None = None) -> Grasps:
             factor = scale / float(file[SCALE][()]) if scale is not None else 1.0
             widths = np.array(file[WIDTHS], float) if WIDTHS in file else np.full(len(held), FRANKA_HAND.max_width)
     except (OSError, KeyError, TypeError, ValueError) as error:
-        raise MvtodError(f"{path} is no file of ACRONYM ({error}); expected HDF5 with {TRANSFORMS}") from error
+        raise InputError(f"{path} is no file of ACRONYM ({error}); expected HDF5 with {TRANSFORMS}") from error
     if transforms.shape != (len(held), 4, 4) or widths.shape != held.shape:
-        raise MvtodError(
+        raise InputError(
             f"{path}: {TRANSFORMS} has shape {transforms.shape}, {QUALITIES} {held.shape}; expected (N, 4, 4) and (N,)"
         )
     rotation = transforms[:, :3, :3]
@@ -44,7 +44,7 @@ def read_grasps(path: Path, scale: float | None = None) -> Grasps:
     gram = np.swapaxes(rotation, 1, 2) @ rotation
     rigid = finite & (np.abs(gram - np.eye(3)).max(axis=(1, 2)) < ROTATION_TOLERANCE) & (np.linalg.det(rotation) > 0)
     if not rigid.all():
-        raise MvtodError(
+        raise InputError(
             f"{path}: grasp {int(np.argmin(rigid))} (of {len(rigid)}, {int((~rigid).sum())} such) is no "
             "rigid transform; fetch the file again"
         )

@@ -16,8 +16,8 @@ import open3d as o3d
 from scipy.spatial.transform import Rotation
 
 from dropclip_ros.grasping.grasps import Grasps, Gripper, colliding, height_above, thin_cloud
-from training.objects.catalogue import ObjectModel
-from training.runs.errors import MvtodError
+from training.objects.spec import ObjectModel
+from training.runs.errors import InputError
 
 FINGERS = ("left", "right")
 LEAN = 0.5  # rad, deviation of the approach from the steepest
@@ -72,14 +72,14 @@ def sample_grasps(model: ObjectModel, gripper: Gripper, config: TrialConfig, tab
 
     A point, a point where a ray within its friction cone leaves the object (a wall of it, or all of it, as it comes),
     and any turn about their line. table: plane (4,) that it stands on, unit normal up, in the model's frame: then the
-    hand comes from above and does not reach into it. Raises MvtodError where the mesh has no area.
+    hand comes from above and does not reach into it. Raises InputError where the mesh has no area.
     """
     rng = np.random.default_rng(config.seed)
     corners = model.vertices[model.faces].astype(float)
     cross = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     area = np.linalg.norm(cross, axis=1) / 2
     if not area.sum() > 0:
-        raise MvtodError(f"{model.name}: the mesh has no surface to grasp; mend the mesh")
+        raise InputError(f"{model.name}: the mesh has no surface to grasp; mend the mesh")
     face = rng.choice(len(area), config.samples, p=area / area.sum())
     u, v = np.sort(rng.uniform(size=(2, config.samples)), axis=0)
     weights = np.stack([u, v - u, 1 - v], axis=1)

@@ -18,8 +18,9 @@ import trimesh
 from tqdm import tqdm
 
 from dropclip_ros.grasping.grasps import GRIPPERS, Grasps, Gripper, height_above, thin_cloud
-from training.objects.catalogue import PROCEDURAL, Catalogue, ObjectModel, ObjectSpec, open_catalogue
-from training.runs.errors import MvtodError
+from training.objects.catalogue import PROCEDURAL, Catalogue, open_catalogue
+from training.objects.spec import ObjectModel, ObjectSpec
+from training.runs.errors import InputError
 from training.runs.files import beside
 from training.runs.jobs import die_with
 from training.scenes.description import PlacedObject
@@ -65,21 +66,21 @@ def grasps(
         trial: how candidates are sampled and tried.
     """
     if gripper not in GRIPPERS:
-        raise MvtodError(f"gripper {gripper!r}: expected one of {', '.join(GRIPPERS)}")
+        raise InputError(f"gripper {gripper!r}: expected one of {', '.join(GRIPPERS)}")
     if per_object < 1 or workers < 1:
-        raise MvtodError(f"per_object {per_object}, workers {workers}: expected at least 1")
+        raise InputError(f"per_object {per_object}, workers {workers}: expected at least 1")
     found = [scene for scene in load_scenes(scenes) if isinstance(scene.source, Folder)]
     todo = [scene for scene in found if not _file(scene).exists()]
     if len(todo) < len(found):
         done = next(scene for scene in found if scene not in todo)
         if (other := load_grasps(done)[2]) != gripper:
-            raise MvtodError(f"{_file(done)} holds grasps of {other}; remove such files, or ask for that gripper")
+            raise InputError(f"{_file(done)} holds grasps of {other}; remove such files, or ask for that gripper")
     if old := [scene.name for scene in todo if scene.description is None]:
-        raise MvtodError(f"{scenes}: {old[0]} has no description of its objects; generate it anew")
+        raise InputError(f"{scenes}: {old[0]} has no description of its objects; generate it anew")
     specs = {spec.name: spec for spec in open_catalogue(catalogue).specs}
     names = sorted({one.name for scene in todo for one in scene.description.objects})
     if missing := set(names) - specs.keys():
-        raise MvtodError(f"{', '.join(sorted(missing)[:3])}: not in catalogue {catalogue}; name the scenes' own")
+        raise InputError(f"{', '.join(sorted(missing)[:3])}: not in catalogue {catalogue}; name the scenes' own")
     files, broken = {}, {}
     names = [] if in_place else names
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), die_with, (os.getpid(),)) as pool:
@@ -87,7 +88,7 @@ def grasps(
         for done in tqdm(as_completed(tries), total=len(tries), desc="objects tried", unit="object"):
             try:
                 files[tries[done]] = done.result()
-            except MvtodError as error:
+            except InputError as error:
                 broken[tries[done]] = error
     counts = np.zeros(3, int)
     for scene in tqdm(todo, desc="scenes", unit="scene"):
@@ -106,7 +107,7 @@ def grasps(
 def object_grasps(name: str, spec: ObjectSpec, gripper: str, cache: Path, trial: TrialConfig) -> Path:
     """The file of an object's grasps: the catalogue's own, or one in the cache, made where it is not there.
 
-    Raises MvtodError where the file is broken or the object cannot be grasped.
+    Raises InputError where the file is broken or the object cannot be grasped.
     """
     catalogue = open_catalogue(name)
     if spec.grasps is not None:
@@ -239,12 +240,12 @@ def _write(path: Path, found: Grasps, collides: np.ndarray, gripper: str) -> Non
 def load_grasps(scene: Scene) -> tuple[Grasps, np.ndarray, str]:
     """What `grasps` wrote for a scene: grasps in the world's frame, which collide (N,) bool, and the gripper's name.
 
-    Raises MvtodError where there are none.
+    Raises InputError where there are none.
     """
     try:
         with h5py.File(io.BytesIO(scene.source.read(f"{scene.name}/{GRASPS_FILE}"))) as file:
             return Grasps.from_rows(np.array(file["grasps"])), np.array(file["collides"]), file.attrs["gripper"]
     except (OSError, KeyError) as error:
-        raise MvtodError(
+        raise InputError(
             f"{scene.source}: {scene.name}/{GRASPS_FILE} cannot be read ({error}); run `dropclip-mvtod grasps`"
         ) from error

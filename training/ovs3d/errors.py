@@ -1,6 +1,0 @@
-# SPDX-License-Identifier: Apache-2.0
-"""What a user of the scene-specific segmentation can mend."""
-
-
-class Ovs3dError(ValueError):
-    """One sentence: what was wrong, what was expected, what to do. The command line prints it and ends with code 2."""
