@@ -452,7 +452,7 @@ def test_a_killed_process_loses_only_what_was_under_way(run, endpoint, tmp_path,
     endpoint.script = [GOOD, lambda handler: time.sleep(60)]
     process = subprocess.Popen(
         [sys.executable, "-c", CHILD, endpoint.url, str(tmp_path / "out")],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, Path(__file__).parents[1:3]))},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, Path(__file__).parents[:3]))},
         stderr=subprocess.PIPE,
         text=True,
     )

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 import trimesh
+from grasp_support import BOX, FROM_ABOVE, one_grasp, pose, solid
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
-from test_mvtod_grasps import BOX, FROM_ABOVE, one_grasp, pose, solid
 
 from dropclip_ros.grasping.grasps import ROBOTIQ_2F_140, Grasps, height_above
 from dropclip_ros.grasping.hggd.checkpoint import load_networks

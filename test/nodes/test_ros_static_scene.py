@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 from ros_support import ros  # noqa: F401
-from test_static_scene import BLUE, RED, grounder, static  # noqa: F401
+from static_support import BLUE, RED, grounder, static  # noqa: F401
 
 from dropclip_ros.nodes.grounding_node import GroundingNode
 from dropclip_ros.ros.common import GROUND_SERVICE, TABLE_FRAME

@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 import pytest
 import trimesh
+from grasp_support import BOX, FROM_ABOVE, one_grasp, pose, solid
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
@@ -30,46 +31,6 @@ from training.scenes.grasps.scene_grasps import load_grasps, place
 from training.scenes.shards import load_scenes
 
 FEW = TrialConfig(samples=400, wanted=6)
-
-
-def solid(mesh: trimesh.Trimesh) -> ObjectModel:
-    vertices = np.asarray(mesh.vertices, np.float32)
-    return ObjectModel(
-        name="thing",
-        category="box",
-        split="train",
-        attributes={},
-        vertices=vertices,
-        faces=np.asarray(mesh.faces, np.int32),
-        uv=np.zeros((len(vertices), 2), np.float32),
-        texture=np.zeros((2, 2, 3), np.uint8),
-        specular=0.1,
-        shininess=0.1,
-        mass=0.2,
-        density=700.0,
-        friction=0.6,
-        hull_parts=[vertices],
-        phrases={},
-        heldout_phrases={},
-    )
-
-
-BOX = solid(trimesh.creation.box((0.04, 0.06, 0.12)))
-
-
-def one_grasp(rotation: np.ndarray, tip=(0.0, 0, 0), width=0.06, gripper=ROBOTIQ_2F_140) -> Grasps:
-    depth = 0.02
-    centre = np.array(tip) - depth * rotation[:, 0]
-    return Grasps([1.0], [width], [gripper.finger_width], [depth], rotation[None], centre[None], [-1])
-
-
-FROM_ABOVE = np.column_stack([(0, 0, -1), (1, 0, 0), (0, -1, 0)]).astype(float)  # closes along x
-
-
-def pose(rotation: Rotation, translation) -> np.ndarray:
-    matrix = np.eye(4)
-    matrix[:3, :3], matrix[:3, 3] = rotation.as_matrix(), translation
-    return matrix
 
 
 def test_acronyms_frame_has_z_to_the_front_and_closes_along_x(tmp_path):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import ros_support  # noqa: F401  skips where ROS is missing
 from geometry_msgs.msg import Pose
-from test_ros_launch import SETTINGS, launch_calls  # noqa: F401  the fixture
+from launch_support import SETTINGS, launch_calls  # noqa: F401  the fixture
 
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.msg import Grasp, GraspCandidate
