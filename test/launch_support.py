@@ -77,3 +77,11 @@ def launch_calls(request, monkeypatch):
         return calls
 
     return load
+
+
+def recording(kind, name, calls):
+    def make(*args, **kwargs):
+        calls.append((name, args, kwargs))
+        return kind(*args, **kwargs)
+
+    return make

@@ -44,7 +44,7 @@ SMALL = HggdConfig(
 
 
 @pytest.fixture
-def proposed(ros):  # noqa: F811
+def proposed(ros):
     got = []
     subscription = ros.node.create_subscription(GraspArray, GRASPS_TOPIC, got.append, 10)
     yield got
@@ -75,7 +75,7 @@ def some_rows(count: int = 3) -> np.ndarray:
 # --- HGGD ---------------------------------------------------------------------------------------------------
 
 
-def test_what_hggd_detects_is_proposed_in_the_cameras_frame(ros, proposed, weights, make_tabletop, monkeypatch):  # noqa: F811
+def test_what_hggd_detects_is_proposed_in_the_cameras_frame(ros, proposed, weights, make_tabletop, monkeypatch):
     frame, asked = make_tabletop(size=(64, 48)).frame, []
 
     def detect(self, rgb, depth, intrinsics, detection, gripper, table):
@@ -115,7 +115,7 @@ def test_what_hggd_detects_is_proposed_in_the_cameras_frame(ros, proposed, weigh
         assert gripper.name == "franka_hand"
 
 
-def test_hggd_serves_a_camera_from_end_to_end(ros, proposed, weights, make_tabletop):  # noqa: F811
+def test_hggd_serves_a_camera_from_end_to_end(ros, proposed, weights, make_tabletop):
     """Random weights: what is proposed means nothing; that it is proposed, for each camera that comes, does."""
     node = ros.start(HggdNode, weights=weights, device="cpu", reliable=True, max_frame_age=300.0)
     camera = FakeCamera(ros.node)
@@ -152,7 +152,7 @@ def test_hggd_does_not_start_without_weights():
         ("min_score", 2.0, "min_score"),
     ],
 )
-def test_hggd_does_not_start_with_what_cannot_be(ros, weights, parameter, value, complaint):  # noqa: F811
+def test_hggd_does_not_start_with_what_cannot_be(ros, weights, parameter, value, complaint):
     with pytest.raises((DropclipError, ParameterException), match=complaint):
         ros.start(HggdNode, **{"weights": weights, parameter: value})
 
@@ -167,7 +167,7 @@ def test_parameters_become_the_detectors_limits():
 # --- rows ---------------------------------------------------------------------------------------------------
 
 
-def test_the_newest_file_of_a_folder_is_proposed(ros, proposed, tmp_path):  # noqa: F811
+def test_the_newest_file_of_a_folder_is_proposed(ros, proposed, tmp_path):
     rows = some_rows()
     np.save(tmp_path / "a.npy", rows[:1])
     node = ros.start(GraspRowsNode, folder=str(tmp_path), rate=50.0, restamp=False, frame_id="camera")
@@ -181,7 +181,7 @@ def test_the_newest_file_of_a_folder_is_proposed(ros, proposed, tmp_path):  # no
     assert nanoseconds(proposed[1].header.stamp) == (tmp_path / "b.txt").stat().st_mtime_ns
 
 
-def test_rows_of_a_still_scene_are_proposed_over_and_over(ros, proposed, tmp_path):  # noqa: F811
+def test_rows_of_a_still_scene_are_proposed_over_and_over(ros, proposed, tmp_path):
     node = ros.start(GraspRowsNode, folder=str(tmp_path), rate=50.0)
     np.save(tmp_path / "a.npy", some_rows())  # after the node, which has said that there are none
     wait_until(lambda: len(proposed) > 2)
@@ -190,7 +190,7 @@ def test_rows_of_a_still_scene_are_proposed_over_and_over(ros, proposed, tmp_pat
     assert len(set(stamps)) == len(stamps)
 
 
-def test_rows_come_by_topic_and_broken_ones_are_refused(ros, proposed):  # noqa: F811
+def test_rows_come_by_topic_and_broken_ones_are_refused(ros, proposed):
     node = ros.start(GraspRowsNode)
     publisher = ros.node.create_publisher(Float32MultiArray, TOPIC, 10)
     wait_until(lambda: publisher.get_subscription_count() > 0)

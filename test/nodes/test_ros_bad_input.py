@@ -84,7 +84,7 @@ class Setup:
 
 
 @pytest.fixture(scope="module")
-def setup(ros, model_folder, make_tabletop):  # noqa: F811
+def setup(ros, model_folder, make_tabletop):
     camera = FakeCamera(ros.node)
     node = ros.start(
         GroundingNode,
@@ -374,7 +374,7 @@ NONSENSE = {
 
 
 @pytest.mark.parametrize("name", NONSENSE)
-def test_nonsense_parameters(ros, setup, name):  # noqa: F811
+def test_nonsense_parameters(ros, setup, name):
     """Refused while the node runs, and at its start, which `run` ends with one line and exit code 2."""
     client = ros.node.create_client(SetParameters, "grounding_node/set_parameters")
     for value in NONSENSE[name]:
@@ -432,7 +432,7 @@ MODELS = {
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_models_that_cannot_be_used(ros, setup, model_folder, tmp_path, name):  # noqa: F811
+def test_models_that_cannot_be_used(ros, setup, model_folder, tmp_path, name):
     """The node serves and says so; put right, it answers without being started again."""
     spoil, words = MODELS[name]
     folder = tmp_path / "model"
@@ -496,7 +496,7 @@ import time; time.sleep(60)
 """
 
 
-def test_clients_that_leave_before_the_answer(ros, setup, monkeypatch):  # noqa: F811
+def test_clients_that_leave_before_the_answer(ros, setup, monkeypatch):
     """One goes in good order, one is killed; then two ask at once."""
     setup.still_serves()
     asked, may_answer = threading.Event(), threading.Event()
@@ -535,7 +535,7 @@ CENTRE = np.array([0.1, 0.0, 0.8])
 
 
 @pytest.fixture(scope="module")
-def match(ros):  # noqa: F811
+def match(ros):
     """Publishes proposals and asks for those near a target at CENTRE in the camera frame."""
     ros.start(GraspMatcherNode, tf_timeout=0.1, proposals_timeout=0.1, max_stamp_difference=60.0, **AS_IN_A7)
     client = ros.node.create_client(MatchGrasps, MATCH_SERVICE)
@@ -593,7 +593,7 @@ def test_a_bad_proposal_among_good_ones_is_left_out(match):
 # --- cameras made of files ----------------------------------------------------------------------------------
 
 
-def test_a_bag_that_is_damaged_in_the_middle_is_told(ros, tmp_path, capfd):  # noqa: F811
+def test_a_bag_that_is_damaged_in_the_middle_is_told(ros, tmp_path, capfd):
     shutil.copytree(BAG, tmp_path / "bag")
     with sqlite3.connect(next((tmp_path / "bag").glob("*.db3"))) as database:
         database.execute("UPDATE messages SET data = x'0001' WHERE id = (SELECT MAX(id) FROM messages)")
@@ -603,7 +603,7 @@ def test_a_bag_that_is_damaged_in_the_middle_is_told(ros, tmp_path, capfd):  # n
     ros.stop(player)
 
 
-def test_a_folder_of_images_needs_intrinsics(ros, tmp_path, make_tabletop):  # noqa: F811
+def test_a_folder_of_images_needs_intrinsics(ros, tmp_path, make_tabletop):
     PillowImage.fromarray(make_tabletop(size=(64, 48)).frame.rgb).save(tmp_path / "a_color.png")
     shutil.copy(tmp_path / "a_color.png", tmp_path / "a_depth.png")
     with pytest.raises(DropclipError, match="parameter intrinsics is not set"):

@@ -60,7 +60,7 @@ class FakeGround(Node):
 class Setup:
     """A camera over two boxes and a ball, proposals for them, the matcher, and a client of its action."""
 
-    def __init__(self, ros, tabletop):  # noqa: F811
+    def __init__(self, ros, tabletop):
         self.ros, self.frame = ros, tabletop.frame
         points, pixels = backproject(self.frame.depth, self.frame.intrinsics)
         labels = tabletop.labels.reshape(-1)[pixels]
@@ -116,7 +116,7 @@ class Setup:
 
 
 @pytest.fixture(scope="module")
-def setup(ros, make_tabletop):  # noqa: F811
+def setup(ros, make_tabletop):
     return Setup(ros, make_tabletop())
 
 

@@ -32,7 +32,7 @@ ANYTHING = 0.01  # a threshold that everything passes with random weights
 
 
 @pytest.fixture(scope="module")
-def setup(ros, model_folder):  # noqa: F811
+def setup(ros, model_folder):
     camera = FakeCamera(ros.node)
     ros.start(
         GroundingNode,
@@ -109,7 +109,7 @@ def test_a_frame_is_encoded_once(scene):
     assert "encoder" not in again and {"text", "similarity", "objects", "messages"} <= set(again) <= first | {"text"}
 
 
-def test_an_encoded_frame_answers_for_newer_ones_as_long_as_it_is_told(ros, setup, tabletop):  # noqa: F811
+def test_an_encoded_frame_answers_for_newer_ones_as_long_as_it_is_told(ros, setup, tabletop):
     camera, ask = setup
     client = ros.node.create_client(SetParameters, "grounding_node/set_parameters")
 
@@ -175,7 +175,7 @@ def test_a_negative_that_equals_the_query_is_left_out(scene):
     assert ask("mug", negatives_mode=Ground.Request.NEGATIVES_SCENE).status == R.OK
 
 
-def test_pictures_for_people(ros, setup, scene):  # noqa: F811
+def test_pictures_for_people(ros, setup, scene):
     header, ask = scene
     got = {}
     topics = {"similarity": PointCloud2, "mask": Image, "markers": MarkerArray}
@@ -208,7 +208,7 @@ def test_the_frame_encoded_last_can_be_asked_about_for_as_long_as_it_is(setup, t
     assert ask(stamp=header.stamp).status == R.STALE_FRAME
 
 
-def test_a_phrase_becomes_grasps(ros, setup, tabletop):  # noqa: F811
+def test_a_phrase_becomes_grasps(ros, setup, tabletop):
     """The whole path: the matcher asks Ground, and carries proposals from the camera's frame to the answer's."""
     camera, ask = setup
     ros.start(GraspMatcherNode, tf_timeout=2.0, max_distance=10.0, **AS_IN_A7)

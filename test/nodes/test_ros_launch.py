@@ -14,14 +14,6 @@ from launch_support import ROOT, SETTINGS, launch_calls  # noqa: F401  the fixtu
 from dropclip_ros.ros.common import COLOR_TOPIC, DEPTH_TOPIC, INFO_TOPIC
 
 
-def recording(kind, name, calls):
-    def make(*args, **kwargs):
-        calls.append((name, args, kwargs))
-        return kind(*args, **kwargs)
-
-    return make
-
-
 @pytest.mark.parametrize("file", ["grounding.launch.py", "grasping.launch.py"])
 def test_launch_files_start_what_is_installed(launch_calls, file):
     calls = launch_calls(ROOT / "launch" / file)

@@ -57,7 +57,7 @@ STREAMS = {COLOR_TOPIC: Image, DEPTH_TOPIC: Image, INFO_TOPIC: CameraInfo}
 
 
 @pytest.fixture
-def received(ros):  # noqa: F811
+def received(ros):
     """What arrives on a camera's topics and on /tf_static, a list by topic."""
     got = {topic: [] for topic in (*STREAMS, "/tf_static")}
     listener = Node("listener")
@@ -121,7 +121,7 @@ def write_bag(path: Path, frame, stamps: list[float], compressed: bool) -> None:
 
 
 @pytest.mark.parametrize("compressed", [False, True], ids=["plain", "zstd"])
-def test_a_bag_is_played_in_a_loop_as_if_it_happened_now(ros, received, make_tabletop, tmp_path, compressed):  # noqa: F811
+def test_a_bag_is_played_in_a_loop_as_if_it_happened_now(ros, received, make_tabletop, tmp_path, compressed):
     frame = make_tabletop(size=(64, 48)).frame
     write_bag(tmp_path / "bag", frame, [1000.0, 1000.1], compressed)
     player = ros.start(BagPlayer, bag=str(tmp_path / "bag"), period=0.3)
@@ -136,12 +136,12 @@ def test_a_bag_is_played_in_a_loop_as_if_it_happened_now(ros, received, make_tab
     assert received["/tf_static"][0].transforms[0].transform.translation.z == 3.0
 
 
-def test_a_bag_that_is_none_is_refused(ros, tmp_path):  # noqa: F811
+def test_a_bag_that_is_none_is_refused(ros, tmp_path):
     with pytest.raises(DropclipError, match="parameter bag"):
         ros.start(BagPlayer, bag=str(tmp_path))
 
 
-def test_a_folder_of_images_is_a_camera(ros, received, make_tabletop, tmp_path):  # noqa: F811
+def test_a_folder_of_images_is_a_camera(ros, received, make_tabletop, tmp_path):
     """Pairs by name, depth in its unit, a broken file left out, one stamp a pair."""
     frame = make_tabletop(size=(64, 48)).frame
     for name in ("a", "b", "c"):
@@ -167,13 +167,13 @@ def test_a_folder_of_images_is_a_camera(ros, received, make_tabletop, tmp_path):
     assert set.intersection(*stamps)
 
 
-def test_a_folder_without_pairs_is_refused(ros, tmp_path):  # noqa: F811
+def test_a_folder_without_pairs_is_refused(ros, tmp_path):
     with pytest.raises(DropclipError, match="parameter folder"):
         ros.start(ImageFolderNode, folder=str(tmp_path))
 
 
 @pytest.fixture(scope="module")
-def matcher(ros, make_tabletop):  # noqa: F811
+def matcher(ros, make_tabletop):
     """Proposals on a synthetic table, the matcher, and what was proposed first; all in the camera frame."""
     tabletop, proposed = make_tabletop(), []
     ros.node.create_subscription(GraspArray, GRASPS_TOPIC, proposed.append, 1)
@@ -251,7 +251,7 @@ def test_the_matcher_says_what_is_wrong(matcher):
         assert answer.status == expected and answer.message, (expected, answer.message)
 
 
-def test_a_bug_in_one_proposal_does_not_end_the_proposer(ros, make_tabletop, monkeypatch):  # noqa: F811
+def test_a_bug_in_one_proposal_does_not_end_the_proposer(ros, make_tabletop, monkeypatch):
     def fail(*_, **__):
         monkeypatch.undo()
         raise RuntimeError("a bug")
@@ -270,7 +270,7 @@ def test_a_bug_in_one_proposal_does_not_end_the_proposer(ros, make_tabletop, mon
     ros.node.destroy_subscription(subscription)
 
 
-def test_requests_that_wait_for_others_are_all_answered(ros):  # noqa: F811
+def test_requests_that_wait_for_others_are_all_answered(ros):
     node = ros.start(GroundingNode, model="/nowhere", frame_timeout=0.02)
     client = ros.node.create_client(Ground, GROUND_SERVICE)
     assert client.wait_for_service(60.0)
@@ -281,7 +281,7 @@ def test_requests_that_wait_for_others_are_all_answered(ros):  # noqa: F811
     assert {future.result().status for future in futures} == {Status.NO_FRAME}
 
 
-def test_a_frame_from_the_future_is_refused(ros, make_tabletop):  # noqa: F811
+def test_a_frame_from_the_future_is_refused(ros, make_tabletop):
     """Its transform would make TF drop all that comes after it."""
     node, camera = ros.start(GroundingNode, model="/nowhere", reliable=True), FakeCamera(ros.node)
     camera.wait_for()
@@ -322,7 +322,7 @@ def start(tmp_path, make_tabletop):
         process.kill()
 
 
-def wait_for_nodes(ros, *names: str) -> None:  # noqa: F811
+def wait_for_nodes(ros, *names: str) -> None:
     wait_until(lambda: {f"process_{name}" for name in names} <= set(ros.node.get_node_names()))
 
 
@@ -337,7 +337,7 @@ def assert_ends(process: subprocess.Popen, number: signal.Signals) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda n: n.name)
-def test_every_node_ends_at_once_and_well(ros, start, number):  # noqa: F811
+def test_every_node_ends_at_once_and_well(ros, start, number):
     commands = {
         "bag_player": ["bag:={folder}/bag"],
         "grounding_node": ["model:=/nowhere"],
@@ -352,7 +352,7 @@ def test_every_node_ends_at_once_and_well(ros, start, number):  # noqa: F811
 
 
 @pytest.mark.parametrize("state", ["loading", "waiting for a frame", "encoding"])
-def test_a_signal_ends_grounding_whatever_it_does(ros, start, make_tabletop, model_folder, state):  # noqa: F811
+def test_a_signal_ends_grounding_whatever_it_does(ros, start, make_tabletop, model_folder, state):
     grounding = start(
         "grounding_node",
         f"model:={model_folder}",
@@ -378,7 +378,7 @@ def test_a_signal_ends_grounding_whatever_it_does(ros, start, make_tabletop, mod
     ros.node.destroy_client(client)
 
 
-def test_a_signal_ends_the_proposer_and_the_matcher_at_work(ros, start, make_tabletop):  # noqa: F811
+def test_a_signal_ends_the_proposer_and_the_matcher_at_work(ros, start, make_tabletop):
     """The one samples grasps, the other waits for an answer, and its own client for it."""
     proposer = start("proposal_node", "reliable:=true", "max_rate:=100.0", "max_frame_age:=300.0")
     matcher = start("grasp_matcher_node", "proposals_timeout:=60.0", "ground_timeout:=60.0")

@@ -12,7 +12,7 @@ from dropclip_ros.srv import Ground
 
 
 @pytest.fixture(scope="module")
-def ask(ros, static, tmp_path_factory):  # noqa: F811
+def ask(ros, static, tmp_path_factory):
     path = tmp_path_factory.mktemp("static") / "scene.safetensors"
     static.save(path)
     ros.start(GroundingNode, static_scene=str(path), world_frame="world", device="cpu", tf_timeout=0.2)

@@ -30,7 +30,7 @@ def words(value) -> list[str]:
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_launch_files_name_programs_parameters_and_files_that_there_are(launch_calls, file):  # noqa: F811
+def test_launch_files_name_programs_parameters_and_files_that_there_are(launch_calls, file):
     calls = launch_calls(ROOT / "launch" / file)
     source = (ROOT / "launch" / file).read_text()
     installed = re.search(r"foreach\(node ([^)]*)\)", (ROOT / "CMakeLists.txt").read_text()).group(1).split()

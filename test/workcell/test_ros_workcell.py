@@ -43,7 +43,7 @@ CAN = "soda_can_12"  # what most tests pick: it stands alone in the middle
 class Bench:
     """The nodes, and the client that a trial runner is."""
 
-    def __init__(self, ros: Ros):  # noqa: F811
+    def __init__(self, ros: Ros):
         self.client = ros.serve(TrialClient(300.0))
         self.cell = ros.start(WorkcellNode, {"config": CellConfig(scene=SCENE)}, rate=10.0)
         ros.start(GraspMatcherNode, world_frame=WORLD, gripper="parallel_140", proposals_timeout=1.0, tf_timeout=1.0)
@@ -100,7 +100,7 @@ class Bench:
 
 
 @pytest.fixture(scope="module")
-def bench(ros, off_screen):  # noqa: F811
+def bench(ros, off_screen):
     return Bench(ros)
 
 
@@ -252,7 +252,7 @@ PROTOCOL = Protocol(seed=3, clutter=("scattered",), families=("class",), min_obj
 
 
 @pytest.mark.parametrize("right", [True, False], ids=["right", "wrong"])
-def test_a_trial_asks_the_action_and_grades_the_answer(bench, ros, grasps_from_above, tmp_path, monkeypatch, right):  # noqa: F811
+def test_a_trial_asks_the_action_and_grades_the_answer(bench, ros, grasps_from_above, tmp_path, monkeypatch, right):
     """The action `grasp` of the real matcher, and `ground` answered by the truth, or by another object."""
     model = ros.serve(GroundsByTruth(bench, right))
     planned = runner.ask
