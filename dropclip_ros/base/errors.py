@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one exception of the core and the status codes it carries (the same numbers as in srv/Ground.srv)."""
+"""The one exception of the core and the status codes it carries (the same numbers as in msg/Status.msg)."""
 
 from enum import IntEnum
 
 
 class Status(IntEnum):
-    """How a request ended. A test keeps these equal to the constants of srv/Ground.srv."""
+    """How a request ended. A test keeps these equal to the constants of msg/Status.msg."""
 
     OK = 0
     NOT_FOUND = 1
@@ -24,6 +24,16 @@ class Status(IntEnum):
     TOO_WIDE = 14
     SCENE_CHANGED = 15
     CANCELLED = 16
+    UNSUPPORTED = 17
+    AMBIGUOUS = 18
+    TARGET_UNSEEN = 19
+    BAD_POSE = 20
+    OUT_OF_WORKSPACE = 21
+    OUT_OF_REACH = 22
+    TOO_LOW = 23
+    BAD_APPROACH = 24
+    ROBOT_MISMATCH = 25
+    BUSY = 26
 
 
 class DropclipError(Exception):

@@ -52,7 +52,7 @@ from dropclip_ros.ros.messages import cloud_message, image_message
 from dropclip_ros.srv import Ground, MatchGrasps
 
 BAG = Path(__file__).resolve().parents[2] / "demo" / "tabletop"
-R = Ground.Response
+R = Status
 ANYTHING = 0.01  # a threshold that everything passes with random weights
 CUSTOM = Ground.Request.NEGATIVES_CUSTOM
 

@@ -13,6 +13,7 @@ from ros_support import AS_IN_A7, OPTICAL_FRAME, FakeCamera, model_folder, ros, 
 from sensor_msgs.msg import Image, PointCloud2
 from visualization_msgs.msg import MarkerArray
 
+from dropclip_ros.base.errors import Status
 from dropclip_ros.grasping.grasps import Grasps
 from dropclip_ros.msg import GraspArray
 from dropclip_ros.nodes.grasp_matcher_node import GraspMatcherNode
@@ -27,7 +28,7 @@ from dropclip_ros.ros.messages import cloud_points, image_to_numpy, nanoseconds
 from dropclip_ros.srv import Ground, MatchGrasps
 from dropclip_ros.vision.geometry import transform_points
 
-R = Ground.Response
+R = Status
 ANYTHING = 0.01  # a threshold that everything passes with random weights
 
 

@@ -16,9 +16,9 @@ from std_msgs.msg import Header
 
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.grasping.grasps import Grasps
+from dropclip_ros.msg import Status as StatusMessage
 from dropclip_ros.ros import messages as m
 from dropclip_ros.ros.grasp_messages import grasp_array_message, grasps_from_message
-from dropclip_ros.srv import Ground
 from dropclip_ros.vision.geometry import Intrinsics
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -149,9 +149,9 @@ def test_grasps_round_trip_and_unsound_ones_are_dropped():
 
 
 def test_status_constants_are_the_cores():
-    constants = {s.name: getattr(Ground.Response, s.name) for s in Status}
+    constants = {s.name: getattr(StatusMessage, s.name) for s in Status}
     assert constants == {s.name: s.value for s in Status}
-    lines = (ROOT / "srv/Ground.srv").read_text().split("---")[1].splitlines()
+    lines = (ROOT / "msg/Status.msg").read_text().splitlines()
     assert sum("=" in line.split("#")[0] for line in lines) == len(Status)
 
 

@@ -6,6 +6,7 @@ import pytest
 from ros_support import ros  # noqa: F401
 from static_support import BLUE, RED, grounder, static  # noqa: F401
 
+from dropclip_ros.base.errors import Status
 from dropclip_ros.nodes.grounding_node import GroundingNode
 from dropclip_ros.ros.common import GROUND_SERVICE, TABLE_FRAME
 from dropclip_ros.srv import Ground
@@ -23,15 +24,15 @@ def ask(ros, static, tmp_path_factory):
 def test_answers_come_in_the_world_or_on_the_table(ask):
     for query, middle in ((RED, (0.85, 2.0)), (BLUE, (1.14, 2.01))):
         answer = ask(query)
-        assert (answer.status, answer.header.frame_id) == (Ground.Response.OK, "world"), answer.message
+        assert (answer.status, answer.header.frame_id) == (Status.OK, "world"), answer.message
         (found,) = answer.objects
         np.testing.assert_allclose((found.centre.x, found.centre.y), middle, atol=0.01)
         assert 0.7 < found.centre.z < 0.8
         (found,) = ask(query, target_frame=TABLE_FRAME).objects
         assert 0 < found.centre.z < 0.08
-    assert ask("a giraffe").status == Ground.Response.NOT_FOUND
+    assert ask("a giraffe").status == Status.NOT_FOUND
 
 
 def test_a_frame_that_nobody_knows(ask):
     answer = ask(RED, target_frame="mars")
-    assert answer.status == Ground.Response.TF_ERROR and "mars" in answer.message
+    assert answer.status == Status.TF_ERROR and "mars" in answer.message
