@@ -8,11 +8,10 @@ from ovs3d_support import tiny, world, write_nerfstudio
 from PIL import Image
 
 from training.ovs3d.cli import main
-from training.ovs3d.config import read_config
+from training.ovs3d.config import SemanticConfig, read_config
 from training.ovs3d.fit import make_field
 from training.ovs3d.pictures import around, from_place, write_pictures, write_turntable
 from training.ovs3d.semantic import Segmentation, SemanticBranch
-from training.ovs3d.semantic_config import SemanticConfig
 from training.runs.recipes import write_config
 
 

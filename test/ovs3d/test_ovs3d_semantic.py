@@ -11,6 +11,7 @@ import torch
 from dropclip_ros.grounding.static_scene import StaticScene
 from dropclip_ros.networks.image import ImageConfig
 from dropclip_ros.vision.geometry import Intrinsics
+from training.ovs3d.config import SemanticConfig
 from training.ovs3d.export import export_cloud
 from training.ovs3d.field import Field
 from training.ovs3d.guidance import Guidance
@@ -18,7 +19,6 @@ from training.ovs3d.learn import RayPool, learn_semantics
 from training.ovs3d.patches import PatchFeatures
 from training.ovs3d.render import composite, march
 from training.ovs3d.semantic import Segmentation, SemanticBranch, load_segmentation
-from training.ovs3d.semantic_config import SemanticConfig
 from training.ovs3d.views import PosedViews
 from training.runs.errors import InputError
 

@@ -13,13 +13,13 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity, mse_loss, normalize
 from tqdm import tqdm
 
+from training.ovs3d.config import SemanticConfig
 from training.ovs3d.field import Field
 from training.ovs3d.guidance import Guidance
 from training.ovs3d.losses import fda_loss, rda_loss
 from training.ovs3d.relevancy import class_distribution
 from training.ovs3d.render import Samples, composite, march
 from training.ovs3d.semantic import CHUNK, Segmentation, SemanticBranch, save_segmentation
-from training.ovs3d.semantic_config import SemanticConfig
 from training.ovs3d.views import PosedViews
 from training.runs.checkpoint import load_checkpoint, save_checkpoint
 from training.runs.errors import InputError

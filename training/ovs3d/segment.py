@@ -16,11 +16,11 @@ from dropclip_ros.networks.text import TextConfig, TextEncoder
 from training.fusion.features import ObjectFeatures
 from training.fusion.run import digest, tower_of
 from training.objects.words.phrases import CANONICAL_NEGATIVES
+from training.ovs3d.config import SemanticConfig
 from training.ovs3d.guidance import Guidance, dense_model, embed_dense, warn_of_absent
 from training.ovs3d.patches import load_or_embed
 from training.ovs3d.relevancy import class_phrases
 from training.ovs3d.semantic import Segmentation
-from training.ovs3d.semantic_config import SemanticConfig
 from training.ovs3d.views import PosedViews, subset
 
 SEEN = 0.5  # opacity under which a ray has no class

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from training.ovs3d.config import SemanticConfig
 from training.ovs3d.field import Field, VectorMatrix
 from training.ovs3d.relevancy import class_distribution
 from training.ovs3d.render import Samples, composite, march
-from training.ovs3d.semantic_config import SemanticConfig
 from training.runs.errors import InputError
 from training.runs.files import beside
 
