@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dropclip_ros.grasping.handoff import hand_off
     from dropclip_ros.grasping.matching import MatchConfig, match_grasps
     from dropclip_ros.grounding.instances import similarities
-    from dropclip_ros.grounding.pipeline import FoundObject, Grounder, GroundResult, Scene
+    from dropclip_ros.grounding.pipeline import EncodedScene, FoundObject, Grounder, GroundResult
     from dropclip_ros.grounding.static_scene import open_static_scene
     from dropclip_ros.networks.model_folder import load_model
     from dropclip_ros.tabletop.crop import crop_above
@@ -39,7 +39,7 @@ _PLACES = {
     "grasping.handoff": ("hand_off",),
     "grasping.matching": ("MatchConfig", "match_grasps"),
     "grounding.instances": ("similarities",),
-    "grounding.pipeline": ("FoundObject", "GroundResult", "Grounder", "Scene"),
+    "grounding.pipeline": ("FoundObject", "GroundResult", "Grounder", "EncodedScene"),
     "grounding.static_scene": ("open_static_scene",),
     "networks.model_folder": ("load_model",),
     "tabletop.crop": ("crop_above",),
@@ -51,6 +51,7 @@ _MODULES = {name: module for module, names in _PLACES.items() for name in names}
 __all__ = [
     "AntipodalConfig",
     "DropclipError",
+    "EncodedScene",
     "FoundObject",
     "Grasps",
     "Gripper",
@@ -59,7 +60,6 @@ __all__ = [
     "Intrinsics",
     "MatchConfig",
     "RgbdFrame",
-    "Scene",
     "Status",
     "Table",
     "TableConfig",

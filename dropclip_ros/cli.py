@@ -17,7 +17,7 @@ from dropclip_ros.draw import draw_result, draw_segments, write_ply
 from dropclip_ros.grasping.antipodal import sample_antipodal
 from dropclip_ros.grasping.grasps import GRIPPERS, Grasps
 from dropclip_ros.grasping.matching import MatchConfig, match_grasps
-from dropclip_ros.grounding.pipeline import NEGATIVE_MODES, FoundObject, Grounder, GroundResult, Scene
+from dropclip_ros.grounding.pipeline import NEGATIVE_MODES, EncodedScene, FoundObject, Grounder, GroundResult
 from dropclip_ros.grounding.static_scene import open_static_scene
 from dropclip_ros.vision.geometry import DEPTH_UNITS, load_frame, transform_points
 
@@ -90,7 +90,7 @@ def _parsed(argv: list[str] | None) -> argparse.Namespace:
     return args
 
 
-def _scene(args: argparse.Namespace) -> tuple[Grounder, Scene]:
+def _scene(args: argparse.Namespace) -> tuple[Grounder, EncodedScene]:
     """What is asked about, and who answers."""
     if args.field:
         return open_static_scene(args.field, Grounder.from_pretrained(args.model, args.device))
@@ -117,7 +117,7 @@ def _failed(query: str, error: DropclipError) -> dict:
     }
 
 
-def _ground(grounder: Grounder, scene: Scene, args: argparse.Namespace) -> int:
+def _ground(grounder: Grounder, scene: EncodedScene, args: argparse.Namespace) -> int:
     gripper = GRIPPERS[args.gripper]
     start = time.perf_counter()
     labels = grounder.instances(scene) - 1  # specks are left out
@@ -143,7 +143,7 @@ def _ground(grounder: Grounder, scene: Scene, args: argparse.Namespace) -> int:
     return int(failed)
 
 
-def best_grasps(scene: Scene, result: GroundResult, proposals: Grasps, top_k: int) -> Grasps:
+def best_grasps(scene: EncodedScene, result: GroundResult, proposals: Grasps, top_k: int) -> Grasps:
     """The proposals nearest to the best object (A.7), camera frame; none where nothing was found or none is near."""
     if not result.objects:
         return Grasps.empty()
@@ -154,12 +154,12 @@ def best_grasps(scene: Scene, result: GroundResult, proposals: Grasps, top_k: in
     return match.grasps
 
 
-def _to_output_frame(scene: Scene) -> np.ndarray:
+def _to_output_frame(scene: EncodedScene) -> np.ndarray:
     """output_from_camera (4,4): to the world where the camera's pose is given, else the identity."""
     return np.eye(4) if scene.frame.camera_pose is None else scene.frame.camera_pose
 
 
-def _answer(scene: Scene, result: GroundResult, grasps: Grasps, out: Path | None, number: int) -> dict:
+def _answer(scene: EncodedScene, result: GroundResult, grasps: Grasps, out: Path | None, number: int) -> dict:
     pose = _to_output_frame(scene)
     instances = [_instance(scene, found, pose, out, f"{number:02d}_{k}") for k, found in enumerate(result.objects)]
     moved = grasps.transformed(pose)
@@ -178,7 +178,7 @@ def _answer(scene: Scene, result: GroundResult, grasps: Grasps, out: Path | None
     }
 
 
-def _instance(scene: Scene, found: FoundObject, pose: np.ndarray, out: Path | None, name: str) -> dict:
+def _instance(scene: EncodedScene, found: FoundObject, pose: np.ndarray, out: Path | None, name: str) -> dict:
     answer = {
         "score": found.score,
         "points": len(found.points),
@@ -192,14 +192,14 @@ def _instance(scene: Scene, found: FoundObject, pose: np.ndarray, out: Path | No
     return answer
 
 
-def mask_image(scene: Scene, found: FoundObject) -> np.ndarray:
+def mask_image(scene: EncodedScene, found: FoundObject) -> np.ndarray:
     """(H,W) uint8: 255 on the object's pixels."""
     inside = np.zeros(len(scene.points), np.uint8)
     inside[found.points] = 255
     return scene.image(inside)
 
 
-def _write_pictures(scene: Scene, result: GroundResult, grasps: Grasps, out: Path, number: int) -> None:
+def _write_pictures(scene: EncodedScene, result: GroundResult, grasps: Grasps, out: Path, number: int) -> None:
     name = f"{number:02d}_" + "".join(c if c.isalnum() else "_" for c in result.query)[:40]
     mask = np.zeros(scene.frame.depth.shape, bool)
     for found in result.objects:
@@ -246,7 +246,7 @@ def _print_answer(answer: dict) -> None:
         print(f"  grasp at ({x:.3f}, {y:.3f}, {z:.3f}) m, width {grasp['width']:.3f} m, score {grasp['score']:.2f}")
 
 
-def _segment(grounder: Grounder, scene: Scene, args: argparse.Namespace) -> int:
+def _segment(grounder: Grounder, scene: EncodedScene, args: argparse.Namespace) -> int:
     if args.instances:
         labels = grounder.instances(scene)
         legend = {str(k): f"instance {k}" for k in range(1, labels.max() + 1)}

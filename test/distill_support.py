@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from mvtod_support import write_scenes
 
-from training.distill import DistillConfig, Source
+from training.distill import DistillConfig, TrainingSet
 from training.distill.config import AugmentConfig
 from training.fusion.targets import ObjectTargets, save_fused
 from training.scenes.description import FIRST_OBJECT_ID
@@ -69,9 +69,9 @@ def targets(count: int, width: int = 4) -> list[ObjectTargets]:
     return [ObjectTargets(LABELS, torch.eye(3, width)) for _ in range(count)]
 
 
-def source(root: Path, count: int = 3) -> Source:
+def source(root: Path, count: int = 3) -> TrainingSet:
     scenes, _ = write_data(root, count)
-    return Source(load_scenes(scenes), targets(count), root / "clouds")
+    return TrainingSet(load_scenes(scenes), targets(count), root / "clouds")
 
 
 class Killing(Scene):

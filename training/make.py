@@ -2,7 +2,7 @@
 """All stages from nothing to a model folder: scenes, image tower, fusion, distillation, calibration, export.
 
 `python -m training.make --out runs/large` runs what is missing; a stage that was killed resumes. `--stage NAME` runs
-one. docs/decisions.md says how the numbers of `Recipe` were derived and how long each stage takes.
+one. docs/decisions.md says how the numbers of `MakeRecipe` were derived and how long each stage takes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from dropclip_ros.networks.encoder import MinkUNet14D
 from dropclip_ros.networks.image import ImageTower
 from dropclip_ros.networks.model_folder import ModelConfig
 from dropclip_ros.networks.text import TextConfig, TextEncoder
-from training.distill import DistillConfig, Source, distill, read_config
+from training.distill import DistillConfig, TrainingSet, distill, read_config
 from training.distill.export import export, start_encoder
 from training.distill.recipes import REAL, SMALL
 from training.evaluate.served.calibrate import calibrate
@@ -32,7 +32,7 @@ from training.fusion.crops import collect_crops, joined
 from training.fusion.fuse import fuse_objects
 from training.fusion.image_tower import FrozenText, TowerConfig, save_tower, train_tower
 from training.fusion.phrase_features import embedded
-from training.fusion.run import Recipe as FeatureRecipe
+from training.fusion.run import FeatureRecipe as FeatureRecipe
 from training.fusion.run import digest, extract, load_view_features
 from training.fusion.targets import load_fused, save_fused
 from training.fusion.weights import ScenePrompts
@@ -45,7 +45,7 @@ from training.scenes.shards import load_scenes
 
 
 @dataclass(frozen=True)
-class Recipe:
+class MakeRecipe:
     """Scenes of each split (validation: known instances, other scenes), views of a scene, and the two trainings."""
 
     scenes: int = 1400
@@ -80,7 +80,7 @@ SPLITS = {
 }
 
 
-def make_scenes(out: Path, recipe: Recipe) -> None:
+def make_scenes(out: Path, recipe: MakeRecipe) -> None:
     """Renders every split, in processes of their own: the LLVMs of OSMesa and of Triton do not share one."""
     counts = {"train": recipe.scenes, "meshes": recipe.mesh_scenes}
     for folder, split in SPLITS.items():
@@ -98,7 +98,7 @@ def make_scenes(out: Path, recipe: Recipe) -> None:
         subprocess.run([sys.executable, "-m", "training.mvtod", "generate", *said], check=True)
 
 
-def make_tower(out: Path, recipe: Recipe, start_from: Path | None = None) -> None:
+def make_tower(out: Path, recipe: MakeRecipe, start_from: Path | None = None) -> None:
     """Trains the image tower (and the text adapter) on the crops of the training scenes.
 
     start_from: tower.ckpt of another run, to begin with.
@@ -112,7 +112,7 @@ def make_tower(out: Path, recipe: Recipe, start_from: Path | None = None) -> Non
     save_tower(out / "image_tower.safetensors", tower)
 
 
-def make_fused(out: Path, recipe: Recipe, workers: int = 1) -> None:
+def make_fused(out: Path, recipe: MakeRecipe, workers: int = 1) -> None:
     """Fused object features (eq. 4 and 5) of the training scenes, and their mean beside the text adapter."""
     weights = out / "image_tower.safetensors"
     text = TextEncoder(TextConfig(), "cpu", adapter=out / "text_adapter.safetensors")
@@ -135,7 +135,7 @@ def make_fused(out: Path, recipe: Recipe, workers: int = 1) -> None:
     save_file({"adapter": adapter, "mean_object": mean}, out / "text_adapter.safetensors")
 
 
-def make_encoder(out: Path, recipe: Recipe, start_from: Path | None = None) -> None:
+def make_encoder(out: Path, recipe: MakeRecipe, start_from: Path | None = None) -> None:
     """Distils the fused features into the sparse encoder; the first of torchrun's processes writes it.
 
     start_from: what `start_encoder` reads: an encoder, as wide or narrower, to begin with.
@@ -144,7 +144,7 @@ def make_encoder(out: Path, recipe: Recipe, start_from: Path | None = None) -> N
     _distil(out, recipe, recipe.distill, ("train",), start, "distill", "encoder")
 
 
-def make_real_encoder(out: Path, recipe: Recipe) -> None:
+def make_real_encoder(out: Path, recipe: MakeRecipe) -> None:
     """The weights for real frames: goes on from the encoder with scenes of meshes and a depth sensor's noise."""
     start = MinkUNet14D(recipe.distill.encoder)
     start.load_state_dict(load_file(out / "encoder.safetensors"))
@@ -153,7 +153,7 @@ def make_real_encoder(out: Path, recipe: Recipe) -> None:
 
 def _distil(
     out: Path,
-    recipe: Recipe,
+    recipe: MakeRecipe,
     config: DistillConfig,
     folders: Sequence[str],
     start: MinkUNet14D | None,
@@ -170,7 +170,7 @@ def _distil(
     phrases = training_vocabulary(recipe.objects).phrases
     phrases = embedded(text, phrases, out, out / "text_adapter.safetensors").rows
     clouds = out / "clouds" if len(folders) == 1 else None  # they are kept by name, which folders share
-    encoder = distill(Source(scenes, fused, clouds), config, out / run, phrases, start)
+    encoder = distill(TrainingSet(scenes, fused, clouds), config, out / run, phrases, start)
     if int(os.environ.get("RANK", 0)) == 0:
         part = out / f"{result}.part"
         save_file({k: v.contiguous() for k, v in encoder.state_dict().items()}, part)
@@ -184,7 +184,7 @@ def make_by(processes: int, stage: str) -> None:
     subprocess.run([sys.executable, *torchrun, *command], check=True, env={"OMP_NUM_THREADS": "1"} | os.environ)
 
 
-def make_model(out: Path, recipe: Recipe, model: Path, real: bool = False) -> None:
+def make_model(out: Path, recipe: MakeRecipe, model: Path, real: bool = False) -> None:
     """Calibrates on the validation scenes and writes the model folder; real: of the weights for real frames."""
     suffix, made_by = ("_real", recipe.real) if real else ("", recipe.distill)
     encoder = MinkUNet14D(made_by.encoder)
@@ -220,7 +220,7 @@ def main(
     stage: Literal["all", "scenes", "tower", "fuse", "distill", "export", "distill_real", "export_real"] = "all",
     model: Path = MODEL_FOLDER,
     model_real: Path = Path("runs/model_real"),
-    recipe: Recipe = Recipe(),
+    recipe: MakeRecipe = MakeRecipe(),
     threads: int = 0,
     processes: int = 2,
     start_from: Path | None = None,

@@ -32,7 +32,7 @@ import tyro
 from torch.utils.flop_counter import FlopCounterMode
 
 from dropclip_ros.base.errors import Status
-from dropclip_ros.grounding.pipeline import Grounder, Scene
+from dropclip_ros.grounding.pipeline import EncodedScene, Grounder
 from dropclip_ros.networks.encoder import BasicBlock, SparseConv
 from dropclip_ros.networks.image import to_images
 from dropclip_ros.sparse.protocol import kernel_size
@@ -67,7 +67,7 @@ def product_ms(rows: int, inputs: int, outputs: int) -> float:
     return best_of(lambda: torch.mm(a, b, out=out))
 
 
-def encoder_floor(grounder: Grounder, scene: Scene) -> tuple[float, float]:
+def encoder_floor(grounder: Grounder, scene: EncodedScene) -> tuple[float, float]:
     """Milliseconds of the encoder's products alone, and its useful GFLOP: convolutions, projections, heads."""
     shapes: list[tuple[int, int, int]] = []
 
@@ -94,7 +94,7 @@ def encoder_floor(grounder: Grounder, scene: Scene) -> tuple[float, float]:
     return sum(timed[shape] for shape in shapes), sum(2e-9 * n * i * o for n, i, o in shapes)
 
 
-def floors(grounder: Grounder, scene: Scene) -> dict[str, float]:
+def floors(grounder: Grounder, scene: EncodedScene) -> dict[str, float]:
     """Least ms of each stage."""
     block = np.ones(1 << 25, np.float32)
     copy = np.empty_like(block)
@@ -131,7 +131,7 @@ def floors(grounder: Grounder, scene: Scene) -> dict[str, float]:
     return least
 
 
-def bare(grounder: Grounder, frame: RgbdFrame, runs: int, query: str) -> tuple[Times, Scene]:
+def bare(grounder: Grounder, frame: RgbdFrame, runs: int, query: str) -> tuple[Times, EncodedScene]:
     """A new frame, a phrase said before and a new phrase, `runs` times each, without ROS."""
     times: Times = defaultdict(list)
     for run in range(-3, runs):  # the first ones warm up

@@ -21,7 +21,7 @@ from PIL import Image
 
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.draw import draw_result
-from dropclip_ros.grounding.pipeline import Grounder, GroundResult, Scene
+from dropclip_ros.grounding.pipeline import EncodedScene, Grounder, GroundResult
 from dropclip_ros.vision.geometry import Intrinsics, RgbdFrame, decode_depth
 
 DATA = Path("../shared/data/rgbd")
@@ -98,7 +98,7 @@ def clutter(grounder: Grounder, data: Path, out: Path | None) -> list[tuple[str,
     return rows
 
 
-def draw(frame: RgbdFrame, scene: Scene, found: GroundResult, path: Path, query: str) -> None:
+def draw(frame: RgbdFrame, scene: EncodedScene, found: GroundResult, path: Path, query: str) -> None:
     chosen = np.zeros(len(scene.points), bool)
     for each in found.objects:
         chosen[each.points] = True

@@ -22,7 +22,7 @@ import tyro
 from benchmarks.data.osd import FOLDER, osd_frames
 from benchmarks.path.ground import COLORS, doubled, own_time
 from benchmarks.path.plane import first_views
-from dropclip_ros.grounding.pipeline import Grounder, Scene
+from dropclip_ros.grounding.pipeline import EncodedScene, Grounder
 from dropclip_ros.vision.bags import load_bag_frame
 from dropclip_ros.vision.geometry import RgbdFrame
 
@@ -36,7 +36,7 @@ def thinned(frame: RgbdFrame, step: int) -> RgbdFrame:
     return RgbdFrame(rgb, depth, k)
 
 
-def row(name: str, scenes: list[Scene]) -> None:
+def row(name: str, scenes: list[EncodedScene]) -> None:
     """Medians over encodings."""
     stages = [np.median([scene.timing_ms[stage] for scene in scenes]) for stage in STAGES]
     points, voxels, found = (
@@ -87,7 +87,7 @@ def main(
         print(f"| {count} | {each} | {known:.2f} |", flush=True)
 
 
-def seconds(grounder: Grounder, scene: Scene, phrases: list[str]) -> float:
+def seconds(grounder: Grounder, scene: EncodedScene, phrases: list[str]) -> float:
     """To answer all of them."""
     start = time.perf_counter()
     for phrase in phrases:

@@ -30,7 +30,7 @@ from training.distill.data import table_points
 from training.distill.judge import Judge, show
 from training.distill.recipes import SMALL
 from training.fusion.clouds import view_cloud
-from training.runs.files import beside
+from training.runs.files import write_atomically
 
 NETWORKS = {  # what is other than in small.yaml; the second name is the group that a line is drawn through
     ("5 mm, a quarter", "width"): {"stem": 24, "planes": (24, 32, 48, 64, 96, 64, 48, 48)},
@@ -103,7 +103,7 @@ def main(
         if not path.exists():
             judged = [judge(encoders[name], config.voxels) for judge in judges.values()]
             mean = {measure: float(np.mean([one[measure] for one in judged])) for measure in MEASURES}
-            with beside(path) as part:
+            with write_atomically(path) as part:
                 part.write_text(json.dumps(mean, indent=1))
         rows[name] = json.loads(path.read_text())
         rows[name]["M parameters"] = sum(p.numel() for p in encoders[name].parameters()) / 1e6

@@ -29,7 +29,7 @@ from training.objects.spec import SPLITS
 from training.scenes import render_mujoco
 from training.scenes.clutter import make_scene
 from training.scenes.description import SceneConfig
-from training.scenes.generate import Recipe, draw_objects, generate_scene
+from training.scenes.generate import GenerateRecipe, draw_objects, generate_scene
 from training.scenes.scene import Scene
 from training.scenes.shards import load_scenes
 
@@ -140,7 +140,7 @@ def renderers(views: int = 73, blender_views: int = 4, rounds: int = 3, seed: in
     for index in range(rounds):
         for kind, count in kinds.items():
             root = Path(tempfile.mkdtemp())
-            recipe = Recipe(seed=seed, renderer=kind, config=SceneConfig(views=count))
+            recipe = GenerateRecipe(seed=seed, renderer=kind, config=SceneConfig(views=count))
             spent[kind].append(generate_scene(root / "scene_00000", recipe, index).seconds)
             (scene,) = load_scenes(root)
             bare[kind].append(_bare_mujoco(scene) if kind == "mujoco" else _bare_blender())

@@ -17,7 +17,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 from scipy.special import expit, logit
 
-from dropclip_ros.base.arrays import Array, cast, host, library, like, sums, zeros
+from dropclip_ros.base.arrays import Array, array_namespace, as_type, like_array, sum_by_index, to_numpy, zeros
 
 _ROWS = 4096  # voxels that a GPU compares with all others at once
 
@@ -94,7 +94,7 @@ def semantic_labels(similarity: torch.Tensor, null_similarity: float) -> torch.T
 
 def _neighbours(centers: Array, gap: float) -> Array:
     """Pairs (E,2) of voxels at most `gap` apart."""
-    if library(centers) is np:
+    if array_namespace(centers) is np:
         return cKDTree(centers).query_pairs(gap, output_type="ndarray")
     blocks = range(0, len(centers), _ROWS)
     return torch.cat([(_distances(centers[i : i + _ROWS], centers[i:]) <= gap).triu(1).nonzero() + i for i in blocks])
@@ -102,7 +102,7 @@ def _neighbours(centers: Array, gap: float) -> Array:
 
 def _nearest(points: Array, others: Array) -> Array:
     """Which of the others (K,C) is nearest to each of the points (M,C): (M,)."""
-    if library(points) is np:
+    if array_namespace(points) is np:
         return cKDTree(others).query(points)[1]
     return torch.cat([_distances(block, others).argmin(dim=1) for block in points.split(_ROWS)])
 
@@ -131,7 +131,7 @@ def group_voxels(centers: np.ndarray, scores: np.ndarray, threshold: float, conf
 
 def _adjacency(count: int, edges: Array):
     """Sparse matrix (count,count), float64, that sums what each voxel and its neighbours have."""
-    if library(edges) is np:
+    if array_namespace(edges) is np:
         near = coo_matrix((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(count, count)).tocsr()
         return near + near.T + identity(count, format="csr")
     itself = torch.arange(count, device=edges.device).expand(2, -1)
@@ -142,16 +142,16 @@ def _adjacency(count: int, edges: Array):
 
 def _normals(centers: Array, edges: Array, eye: np.ndarray) -> Array:
     """Unit normals (M,3) of the surface at each voxel, towards the eye, from neighbours and theirs (1 to 2 cm)."""
-    near, xp = _adjacency(len(centers), edges), library(centers)
+    near, xp = _adjacency(len(centers), edges), array_namespace(centers)
     rows, columns = np.triu_indices(3)
-    local = cast(centers - centers.mean(0), "float64")
+    local = as_type(centers - centers.mean(0), "float64")
     total = near @ (near @ xp.column_stack([xp.ones_like(local[:, 0]), local, local[:, rows] * local[:, columns]]))
     mean, squares = total[:, 1:4] / total[:, :1], total[:, 4:] / total[:, :1]
     covariance = zeros(local, (len(centers), 3, 3), "float64")
     covariance[:, rows, columns] = covariance[:, columns, rows] = squares
     covariance -= mean[:, :, None] * mean[:, None, :]
     normals = _thinnest(covariance)
-    return normals * xp.where(((like(normals, eye) - centers) * normals).sum(axis=1) < 0, -1.0, 1.0)[:, None]
+    return normals * xp.where(((like_array(normals, eye) - centers) * normals).sum(axis=1) < 0, -1.0, 1.0)[:, None]
 
 
 def _thinnest(covariance: Array) -> Array:
@@ -160,7 +160,7 @@ def _thinnest(covariance: Array) -> Array:
     In closed form, a third of the time of LAPACK, which takes the matrices one by one: the least root of the
     characteristic polynomial, and the longest cross product of two rows of what it leaves.
     """
-    xp, diagonal = library(covariance), like(covariance, np.eye(3))
+    xp, diagonal = array_namespace(covariance), like_array(covariance, np.eye(3))
     scale = xp.clip((covariance * diagonal).sum(axis=(1, 2)), 1e-30, None) / 3
     deviator = covariance / scale[:, None, None] - diagonal
     spread = xp.sqrt((deviator**2).sum(axis=(1, 2)) / 6)
@@ -172,21 +172,21 @@ def _thinnest(covariance: Array) -> Array:
     across = xp.stack([xp.cross(rows[:, i], rows[:, j], axis=1) for i, j in ((0, 1), (1, 2), (2, 0))], axis=1)
     lengths = _length(across)
     longest = lengths.argmax(axis=1)
-    every = like(longest, np.arange(len(longest)))
+    every = like_array(longest, np.arange(len(longest)))
     found, length = across[every, longest], lengths[every, longest][:, None]
-    return xp.where(length > 1e-9, found / xp.clip(length, 1e-9, None), like(covariance, [0, 0, 1]))
+    return xp.where(length > 1e-9, found / xp.clip(length, 1e-9, None), like_array(covariance, [0, 0, 1]))
 
 
 def _length(vectors: Array) -> Array:
     """Of vectors (...,3)."""
-    return library(vectors).sqrt((vectors * vectors).sum(axis=-1))
+    return array_namespace(vectors).sqrt((vectors * vectors).sum(axis=-1))
 
 
 def _patches(centers: Array, normals: Array, colors: Array, size: float) -> Array:
     """Patch of each voxel, (M,) in 0..K-1: cells of `size` metres, moved by two rounds of k-means to follow edges."""
-    xp = library(centers)
+    xp = array_namespace(centers)
     described = xp.column_stack([centers / size, normals, 2 * colors])
-    cells = cast(xp.floor(centers / size), "int64")
+    cells = as_type(xp.floor(centers / size), "int64")
     cells -= xp.amin(cells, axis=0)
     x, y, z = cells.T
     patch = xp.unique((x * (y.max() + 1) + y) * (z.max() + 1) + z, return_inverse=True)[1]
@@ -198,13 +198,13 @@ def _patches(centers: Array, normals: Array, colors: Array, size: float) -> Arra
 
 def _means(values: Array, index: Array) -> Array:
     """Mean row of values (M,C) of each index (M,) in 0..K-1: (K,C), float64."""
-    counts = library(index).bincount(index)
-    return sums(values, index, len(counts)) / counts[:, None]
+    counts = array_namespace(index).bincount(index)
+    return sum_by_index(values, index, len(counts)) / counts[:, None]
 
 
 def _shared_borders(patch: Array, edges: Array) -> tuple[Array, Array]:
     """Pairs of patches that touch, (E,2), and how many pairs of voxels touch there, (E,)."""
-    xp = library(patch)
+    xp = array_namespace(patch)
     a, b = patch[edges].T
     low, high, count = xp.minimum(a, b), xp.maximum(a, b), patch.max() + 1
     keys, lengths = xp.unique((low * count + high)[low < high], return_counts=True)
@@ -222,7 +222,7 @@ def _border_strengths(
     config: ObjectConfig,
 ) -> Array:
     """How much parts each of the pairs (E,2) of patches: 0 nothing, 1 enough."""
-    xp = library(centers)
+    xp = array_namespace(centers)
     a, b = pairs.T
     means = _means(xp.column_stack([centers, normals, colors]), patch)
     middle, normal, color = means[:, :3], means[:, 3:6], means[:, 6:]
@@ -233,7 +233,7 @@ def _border_strengths(
     offset = xp.minimum(*(abs((normal[end] * apart).sum(axis=1)) for end in (a, b)))
     feature = pool_features(features, patch + 1)
     alike = (feature[a] * feature[b]).sum(dim=1)
-    unlike = 1 - (host(alike) if xp is np else alike)
+    unlike = 1 - (to_numpy(alike) if xp is np else alike)
     recoloured = _length(color[a] - color[b])
     shape = config.concave * concave + config.offset * offset + config.recoloured * recoloured
     parting = config.unlike * unlike
@@ -301,7 +301,7 @@ def instance_labels(
     patch = _patches(centers, normals, colors, config.patch)
     pairs, lengths = _shared_borders(patch, edges)
     borders = _border_strengths(pairs, patch, centers, normals, colors, features, middles, config)
-    centers, patch, pairs, lengths, borders = (host(of) for of in (centers, patch, pairs, lengths, borders))
+    centers, patch, pairs, lengths, borders = (to_numpy(of) for of in (centers, patch, pairs, lengths, borders))
     part = _merge(int(patch.max()) + 1, pairs, lengths, borders)[patch]
     sizes = np.bincount(part)
     large, small = np.flatnonzero(sizes[part] >= config.fragment), np.flatnonzero(sizes[part] < config.fragment)

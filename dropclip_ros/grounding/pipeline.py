@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from threadpoolctl import ThreadpoolController
 
-from dropclip_ros.base.arrays import Array, cast, host, indices
+from dropclip_ros.base.arrays import Array, as_type, to_numpy, true_indices
 from dropclip_ros.base.devices import enough_memory, usable_device
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.grounding.instances import (
@@ -51,7 +51,7 @@ MIN_POINTS = 20  # fewer points above the table are not a scene
 
 
 @dataclass
-class Scene:
+class EncodedScene:
     """One encoded frame: N points above the table (camera frame, m) in M voxels with unit features (M,D).
 
     These are given in the encoder's part of the text space: in the text space they are features @ basis.T, (M,C).
@@ -201,7 +201,7 @@ class Grounder:
 
     @torch.inference_mode()
     @_without_blas_threads
-    def encode(self, frame: RgbdFrame, up: np.ndarray | None = None, last: Table | None = None) -> Scene:
+    def encode(self, frame: RgbdFrame, up: np.ndarray | None = None, last: Table | None = None) -> EncodedScene:
         """Removes the table and encodes what stands on it; one encoding serves any number of queries.
 
         up: (3,) direction against gravity in the camera frame where it is known; taken from `frame.camera_pose`
@@ -215,7 +215,7 @@ class Grounder:
             points, pixels = backproject(self._uploaded(frame.depth), frame.intrinsics)
         with _timed(timing, "table"), enough_memory(self.device):
             table = find_table(points, self.table, up, last)
-            chosen = indices(crop_above(points, table, self.table))
+            chosen = true_indices(crop_above(points, table, self.table))
             points, pixels = points[chosen], pixels[chosen]  # each point contiguous from here on
         return self.encode_points(frame, table, points, pixels, timing=timing)
 
@@ -235,7 +235,7 @@ class Grounder:
         pixels: Array,
         objects: np.ndarray | None = None,
         timing: dict[str, float] | None = None,
-    ) -> Scene:
+    ) -> EncodedScene:
         """The second half of `encode`: points (N,3) above the table, camera frame, and their flat pixels (N,).
 
         objects (N,): which object each point shows, 0 for none, where that is known from elsewhere; the instances are
@@ -247,8 +247,8 @@ class Grounder:
         with _timed(timing, "voxels"), enough_memory(self.device):
             points, pixels = self._uploaded(points), self._uploaded(pixels)
             colors = self._uploaded(frame.rgb).reshape(-1, 3)[pixels]
-            local = cast(transform_points(invert_pose(table.frame), points), "float32")
-            voxels = voxelize(local, cast(colors, "float32") / 255, self.config.voxels)
+            local = as_type(transform_points(invert_pose(table.frame), points), "float32")
+            voxels = voxelize(local, as_type(colors, "float32") / 255, self.config.voxels)
         with _timed(timing, "encoder"), enough_memory(self.device):
             passed, features, middles = self._features(voxels)
         with _timed(timing, "instances"), enough_memory(self.device):
@@ -256,8 +256,8 @@ class Grounder:
                 eye = invert_pose(table.frame)[:3, 3]
                 instances = instance_labels(voxels.centers, voxels.feats, features, eye, self.objects, middles)
             # what answers are made of
-            points, pixels, colors, voxels = host(points), host(pixels), host(colors), voxels.host()
-            middles = None if middles is None else host(middles)
+            points, pixels, colors, voxels = to_numpy(points), to_numpy(pixels), to_numpy(colors), voxels.host()
+            middles = None if middles is None else to_numpy(middles)
             if objects is not None:
                 shown = np.zeros(len(voxels), np.int64)
                 shown[voxels.point_to_voxel] = objects
@@ -271,7 +271,7 @@ class Grounder:
                 labels[pixels] = instances[voxels.point_to_voxel]
                 seen, weight = self.image.embed(frame.rgb, labels.reshape(frame.depth.shape)), self.image.config.weight
                 pooled = (1 - weight) * pooled + weight * seen
-        return Scene(
+        return EncodedScene(
             frame, table, points, pixels, colors, voxels, features, self.basis, middles, instances, pooled, timing
         )
 
@@ -285,7 +285,7 @@ class Grounder:
         features, middles = F.normalize(self.thin_head(passed.decoded), dim=-1), None
         if self.encoder.offset is not None:
             middles = centers + OFFSET_UNIT * self.config.voxels.edge * self.encoder.offset(passed.decoded)
-            middles = middles if self.uploads else host(middles)
+            middles = middles if self.uploads else to_numpy(middles)
         return passed, features, middles
 
     def _instance_features(self, passed: Activations, features: torch.Tensor, instances: np.ndarray) -> torch.Tensor:
@@ -315,7 +315,7 @@ class Grounder:
     @torch.inference_mode()
     def ground(
         self,
-        scene: Scene,
+        scene: EncodedScene,
         query: str,
         negatives: Sequence[str] = (),
         mode: str | None = None,
@@ -358,7 +358,7 @@ class Grounder:
         return GroundResult(query, status, message, objects, scores, threshold, timing)
 
     @staticmethod
-    def _found(scene: Scene, group: np.ndarray, rho: np.ndarray) -> FoundObject:
+    def _found(scene: EncodedScene, group: np.ndarray, rho: np.ndarray) -> FoundObject:
         inside = np.zeros(len(scene.voxels.centers), bool)
         inside[group] = True
         index = np.flatnonzero(inside[scene.voxels.point_to_voxel])
@@ -367,7 +367,7 @@ class Grounder:
         return FoundObject(float(rho[group].mean()), index, points.mean(0), size, pose)
 
     @torch.inference_mode()
-    def segment(self, scene: Scene, classes: Sequence[str]) -> np.ndarray:
+    def segment(self, scene: EncodedScene, classes: Sequence[str]) -> np.ndarray:
         """Semantic segmentation (section 3.4): class of each point, (N,) in 1..K, 0 where no class fits."""
         text = self.text.encode([clean_phrase(name, "name of a class") for name in classes]).to(self.device)
         similarity = similarities(scene.instance_features, text, self.text.mean_object)
@@ -375,6 +375,6 @@ class Grounder:
         return np.append(0, labels)[self.instances(scene)]
 
     @staticmethod
-    def instances(scene: Scene) -> np.ndarray:
+    def instances(scene: EncodedScene) -> np.ndarray:
         """Instance of each point without any phrase (section 3.4, A.6.2), (N,) in 1..K, largest first, 0 for specks."""
         return scene.instances[scene.voxels.point_to_voxel]

@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.grounding.instances import instance_labels, pool_features
-from dropclip_ros.grounding.pipeline import MIN_POINTS, Grounder, Scene
+from dropclip_ros.grounding.pipeline import MIN_POINTS, EncodedScene, Grounder
 from dropclip_ros.tabletop.crop import crop_above
 from dropclip_ros.tabletop.table import find_table
 from dropclip_ros.vision.geometry import Intrinsics, RgbdFrame, invert_pose, project, transform_points
@@ -105,7 +105,7 @@ def _bad(path: Path, what: str) -> DropclipError:
     return DropclipError(Status.BAD_REQUEST, f"{path} {what}; give the .safetensors that dropclip-ovs3d export writes")
 
 
-def open_static_scene(path: str | Path, grounder: Grounder) -> tuple[Grounder, Scene]:
+def open_static_scene(path: str | Path, grounder: Grounder) -> tuple[Grounder, EncodedScene]:
     """The scene of a file as `Grounder.encode` gives it, and the grounder with the file's calibration.
 
     Its camera pose is that of the view from above, so that results can be had in the file's world. Raises BAD_REQUEST,
@@ -138,7 +138,7 @@ def open_static_scene(path: str | Path, grounder: Grounder) -> tuple[Grounder, S
         raise DropclipError(Status.EMPTY_SCENE, f"{path}: only specks stand on the table")
     basis = torch.eye(features.shape[1], device=grounder.device)
     pooled = pool_features(features, instances)
-    scene = Scene(frame, table, points, pixels, colors, voxels, features, basis, None, instances, pooled, {})
+    scene = EncodedScene(frame, table, points, pixels, colors, voxels, features, basis, None, instances, pooled, {})
     own = {"temperature": static.temperature, "null_similarity": static.null_similarity}
     calibrated = copy.copy(grounder)
     calibrated.config = replace(grounder.config, **{name: value for name, value in own.items() if value is not None})

@@ -27,7 +27,7 @@ from dropclip_ros.grasping.handoff import HandoffConfig, hand_off
 from dropclip_ros.grasping.matching import RULES, Match, MatchConfig, Surroundings, match_grasps, seen_through
 from dropclip_ros.msg import GraspArray, GraspCandidate
 from dropclip_ros.ros import camera, table_settings
-from dropclip_ros.ros.camera import Camera
+from dropclip_ros.ros.camera import CameraListener
 from dropclip_ros.ros.common import (
     GRASP_ACTION,
     GRASPS_TOPIC,
@@ -128,7 +128,7 @@ class GraspMatcherNode(Node):
         super().__init__("grasp_matcher_node", **options)
         self._settings = Settings(self, SETTINGS, check=_check_settings)
         self._frames = Frames(self)
-        self._camera = Camera(self, self._settings, with_color=False)
+        self._camera = CameraListener(self, self._settings, with_color=False)
         self._proposals: GraspArray | None = None
         self._changed = threading.Condition()
         self.create_subscription(

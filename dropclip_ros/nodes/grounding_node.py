@@ -24,7 +24,7 @@ from visualization_msgs.msg import MarkerArray
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.msg import FoundObject, StageTime
 from dropclip_ros.ros import camera, table_settings
-from dropclip_ros.ros.camera import Camera, CapturedFrame
+from dropclip_ros.ros.camera import CameraListener, CapturedFrame
 from dropclip_ros.ros.common import (
     GROUND_SERVICE,
     SERVICE_QOS,
@@ -52,7 +52,7 @@ from dropclip_ros.vision.geometry import invert_pose, transform_points
 
 if TYPE_CHECKING:
     from dropclip_ros.grounding import pipeline
-    from dropclip_ros.grounding.pipeline import Grounder, GroundResult, Scene
+    from dropclip_ros.grounding.pipeline import EncodedScene, Grounder, GroundResult
     from dropclip_ros.tabletop.table import Table, TableConfig
     from dropclip_ros.vision.geometry import RgbdFrame
 
@@ -118,7 +118,7 @@ class _Encoded:
 
     captured: CapturedFrame
     config: tuple
-    scene: Scene
+    scene: EncodedScene
     ready: float
 
 
@@ -127,13 +127,13 @@ class GroundingNode(Node):
         super().__init__("grounding_node", **options)
         self._settings = Settings(self, SETTINGS, check=_check_settings)
         self._frames = Frames(self)
-        self._camera = Camera(self, self._settings)
+        self._camera = CameraListener(self, self._settings)
         self._cloud_publisher = self.create_publisher(PointCloud2, "~/similarity", 1)
         self._mask_publisher = self.create_publisher(Image, "~/mask", 1)
         self._marker_publisher = self.create_publisher(MarkerArray, "~/markers", 1)
         self._encoded: _Encoded | None = None
         self._grounder: Grounder | None = None
-        self._static: Scene | None = None
+        self._static: EncodedScene | None = None
         self._model = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
         self._model.submit(self._load)
         self._turns = ThreadPoolExecutor(max_workers=1, thread_name_prefix="turns")
@@ -232,7 +232,7 @@ class GroundingNode(Node):
     def _fill(
         self,
         response: Ground.Response,
-        scene: Scene,
+        scene: EncodedScene,
         result: GroundResult,
         header: Header,
         camera_header: Header,
@@ -272,7 +272,7 @@ class GroundingNode(Node):
 
     def _infer(
         self, request: Ground.Request, mode: str, captured: CapturedFrame, pose: np.ndarray | None
-    ) -> tuple[Scene, GroundResult, dict[str, float]]:
+    ) -> tuple[EncodedScene, GroundResult, dict[str, float]]:
         """In the model's thread: encodes the frame where it is not yet, and grounds the query in it."""
         if self._grounder is None:
             self._load()
@@ -281,20 +281,20 @@ class GroundingNode(Node):
         queried = {k: v for k, v in result.timing_ms.items() if k not in scene.timing_ms}
         return scene, result, milliseconds | queried
 
-    def _infer_static(self, request: Ground.Request, mode: str) -> tuple[Scene, GroundResult, dict[str, float]]:
+    def _infer_static(self, request: Ground.Request, mode: str) -> tuple[EncodedScene, GroundResult, dict[str, float]]:
         """In the model's thread: grounds the query in the static scene."""
         if self._grounder is None:
             self._load()
         result = self._query(self._static, request, mode)
         return self._static, result, result.timing_ms
 
-    def _query(self, scene: Scene, request: Ground.Request, mode: str) -> GroundResult:
+    def _query(self, scene: EncodedScene, request: Ground.Request, mode: str) -> GroundResult:
         self._grounder.scene_phrases = tuple(filter(None, self._settings["scene_negatives"]))
         return self._grounder.ground(
             scene, request.query, tuple(request.negatives), mode, request.threshold or self._settings["threshold"]
         )
 
-    def _encode(self, captured: CapturedFrame, pose: np.ndarray | None) -> tuple[Scene, dict[str, float]]:
+    def _encode(self, captured: CapturedFrame, pose: np.ndarray | None) -> tuple[EncodedScene, dict[str, float]]:
         """The scene and what it took, by stage in ms: nothing where this very frame was encoded before."""
         unit, table, known = self._settings["depth_unit"], table_config(self._settings), self._encoded
         config = (unit, table, None if pose is None else pose.tobytes())
@@ -328,7 +328,7 @@ class GroundingNode(Node):
     def _show(
         self,
         response: Ground.Response,
-        scene: Scene,
+        scene: EncodedScene,
         result: GroundResult,
         camera_header: Header,
         target_from_camera: np.ndarray,
@@ -347,7 +347,11 @@ class GroundingNode(Node):
 
 
 def found_object(
-    header: Header, scene: Scene, result: GroundResult, found: pipeline.FoundObject, target_from_camera: np.ndarray
+    header: Header,
+    scene: EncodedScene,
+    result: GroundResult,
+    found: pipeline.FoundObject,
+    target_from_camera: np.ndarray,
 ) -> FoundObject:
     """One object of the core's answer as a message, in the header's frame."""
     points = transform_points(target_from_camera, scene.points[found.points])

@@ -55,7 +55,7 @@ class CapturedFrame:
         return any(nanoseconds(m.header.stamp) == stamp for m in (self.color, self.depth, self.info) if m)
 
 
-class Camera:
+class CameraListener:
     """The newest frames of a camera, paired by stamp within `pair_tolerance`; the newest wins."""
 
     def __init__(self, node: Node, settings: Settings, with_color: bool = True):

@@ -4,15 +4,15 @@
 import numpy as np
 from scipy import ndimage
 
-from dropclip_ros.base.arrays import Array, cast, host, indices, library, like, zeros
+from dropclip_ros.base.arrays import Array, array_namespace, as_type, like_array, to_numpy, true_indices, zeros
 from dropclip_ros.tabletop.footprint import (
     CELL,
     FIT_POINTS,
-    every,
     outline_of,
     plane_coordinates,
     raster,
-    spread,
+    thin_mask,
+    thin_points,
     within,
 )
 from dropclip_ros.tabletop.outliers import mean_distance
@@ -39,8 +39,8 @@ def crop_above(points: Array, table: Table, config: TableConfig = TableConfig())
     over = table.over_surface(x, y, height)
     # the seen surface may lie below the plane; most points lie on the table and are gone after this line
     mask = (height > -config.distance) & (height < config.max_height) & (over > config.clearance * table.noise[1].min())
-    near = indices(mask)
-    local, depth = library(points).stack([x[near], y[near], height[near]]), points[near, 2]
+    near = true_indices(mask)
+    local, depth = array_namespace(points).stack([x[near], y[near], height[near]]), points[near, 2]
     level = over[near] / _interpolate(depth, table.noise)
     outline = _extent(table, points)
     candidate = (level > config.clearance) & within(local, outline, config.edge_margin + _BESIDE)
@@ -51,7 +51,7 @@ def crop_above(points: Array, table: Table, config: TableConfig = TableConfig())
     on_it &= _mostly(on_it, local)
     near, level, local = near[on_it], level[on_it], local[:, on_it]
     sure = level > config.certainty
-    high = indices(sure)
+    high = true_indices(sure)
     sure[high] = _without_outliers(points[near[high]], config)
     mask[:] = False
     mask[near[_beside(local[:2], sure)]] = True
@@ -60,11 +60,11 @@ def crop_above(points: Array, table: Table, config: TableConfig = TableConfig())
 
 def _interpolate(values: Array, table: np.ndarray) -> Array:
     """What a table (2, K), its first row rising, gives for the values (N,): the nearest end beyond its ends."""
-    if library(values) is np:
+    if array_namespace(values) is np:
         return np.interp(values, *table)
-    at, of = (cast(like(values, row), "float64") for row in table)
-    values, step = cast(values, "float64"), at.diff()
-    right = library(values).searchsorted(at, values).clamp(1, max(len(at) - 1, 1))
+    at, of = (as_type(like_array(values, row), "float64") for row in table)
+    values, step = as_type(values, "float64"), at.diff()
+    right = array_namespace(values).searchsorted(at, values).clamp(1, max(len(at) - 1, 1))
     if not len(step):
         return of.expand(len(values))
     share = ((values - at[right - 1]) / step[right - 1].clamp(1e-30)).clamp(0, 1)
@@ -73,7 +73,7 @@ def _interpolate(values: Array, table: np.ndarray) -> Array:
 
 def _extent(table: Table, points: Array) -> np.ndarray:
     """`outline_of` of the table's own points."""
-    lying = points[spread(table.inliers, _OUTLINE_POINTS)]
+    lying = points[thin_mask(table.inliers, _OUTLINE_POINTS)]
     return outline_of(plane_coordinates(lying, table.plane)[:2], CELL)
 
 
@@ -81,7 +81,7 @@ def _walls(points: Array, table: Table, outline: np.ndarray, config: TableConfig
     """The other planes (4,) that the whole table is before, and that are mostly beside it or below, or at its rim."""
     if len(table.others) == 0:
         return []
-    some = every(points, FIT_POINTS)
+    some = thin_points(points, FIT_POINTS)
     local = plane_coordinates(some, table.plane)
     lying = within(local, outline, 0.0) & (abs(local[2]) < config.distance)
     inside = within(local, outline, -2 * CELL) & (local[2] > -config.distance)
@@ -90,7 +90,7 @@ def _walls(points: Array, table: Table, outline: np.ndarray, config: TableConfig
         before = signed_distance(some, plane)
         of_plane = abs(before) < config.distance
         masks = lying & (before > -config.distance), lying, inside & of_plane, of_plane
-        ahead, all_lying, on_table, everywhere = host(library(before).stack(masks).sum(axis=1))
+        ahead, all_lying, on_table, everywhere = to_numpy(array_namespace(before).stack(masks).sum(axis=1))
         if ahead > 0.98 * all_lying and on_table < 0.5 * everywhere:
             walls.append(plane)
     return walls
@@ -103,9 +103,9 @@ def _mostly(over: Array, local: Array) -> Array:
     cells, _, shape = raster(local, _THING_CELL, border=1)
     occupied = zeros(over, shape, "bool")
     occupied[cells] = True
-    labels = ndimage.label(host(occupied), np.ones((3, 3, 3)))[0]
-    thing, xp = like(cells[0], labels)[cells], library(over)
-    return (xp.bincount(thing, cast(over, "float64")) > 0.5 * xp.bincount(thing))[cast(thing, "int64")]
+    labels = ndimage.label(to_numpy(occupied), np.ones((3, 3, 3)))[0]
+    thing, xp = like_array(cells[0], labels)[cells], array_namespace(over)
+    return (xp.bincount(thing, as_type(over, "float64")) > 0.5 * xp.bincount(thing))[as_type(thing, "int64")]
 
 
 def _without_outliers(points: Array, config: TableConfig) -> Array:

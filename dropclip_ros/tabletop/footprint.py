@@ -5,7 +5,7 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial import ConvexHull
 
-from dropclip_ros.base.arrays import Array, cast, host, indices, library, like
+from dropclip_ros.base.arrays import Array, array_namespace, as_type, like_array, to_numpy, true_indices
 
 CELL = 0.02  # m, raster of a table's extent
 FIT_POINTS = 20000  # enough for anything statistical
@@ -21,31 +21,31 @@ def plane_axes(normal: np.ndarray) -> np.ndarray:
 
 def plane_coordinates(points: Array, plane: np.ndarray) -> Array:
     """Coordinates (3, N), m: x, y along the plane about the camera's foot, on the table frame's axes, and height."""
-    local = like(points, plane_axes(plane[:3]).T) @ points.T
+    local = like_array(points, plane_axes(plane[:3]).T) @ points.T
     local[2] += float(plane[3])
     return local
 
 
-def every(points: Array, count: int) -> Array:
+def thin_points(points: Array, count: int) -> Array:
     """About `count` of the rows, evenly spread, each column contiguous."""
     some = points[:: max(len(points) // count, 1)]
-    return np.asfortranarray(some) if library(some) is np else some.T.contiguous().T
+    return np.asfortranarray(some) if array_namespace(some) is np else some.T.contiguous().T
 
 
-def spread(mask: Array, count: int) -> Array:
+def thin_mask(mask: Array, count: int) -> Array:
     """About `count` of the rows where a mask is true, evenly spread: their indices."""
-    rows = indices(mask)
+    rows = true_indices(mask)
     return rows[:: max(len(rows) // count, 1)]
 
 
 def raster(local: Array, cell: float, border: int) -> tuple[tuple, np.ndarray, tuple[int, ...]]:
     """Cells of coordinates (D, N) in a raster that just holds them and a border: index along each axis, the cell
     number of its corner (D,), and its shape."""
-    xp = library(local)
-    cells = cast(xp.floor(local / cell), "int32")
-    least, most = host(xp.stack([xp.amin(cells, axis=1), xp.amax(cells, axis=1)]))
+    xp = array_namespace(local)
+    cells = as_type(xp.floor(local / cell), "int32")
+    least, most = to_numpy(xp.stack([xp.amin(cells, axis=1), xp.amax(cells, axis=1)]))
     origin = least - border
-    cells -= like(cells, origin)[:, None]
+    cells -= like_array(cells, origin)[:, None]
     return tuple(cells), origin, tuple(int(n) + 1 + border for n in most - origin)
 
 
@@ -55,7 +55,9 @@ def outline_of(lying: Array, cell: float) -> np.ndarray:
     The largest patch only: another desk, or a chair at the same height, is not this table.
     """
     cells, origin, shape = raster(lying, cell, border=4)
-    counts = host(library(lying).bincount(cells[0] * shape[1] + cells[1], minlength=shape[0] * shape[1])).reshape(shape)
+    counts = to_numpy(
+        array_namespace(lying).bincount(cells[0] * shape[1] + cells[1], minlength=shape[0] * shape[1])
+    ).reshape(shape)
     seen = ndimage.binary_opening(counts > 0)  # where the plane cuts a wall or a chair is a thin line
     seen = seen if seen.any() else counts > 0
     labels, _ = ndimage.label(ndimage.binary_closing(seen, iterations=3))  # bridges the shadows of objects
@@ -70,7 +72,7 @@ def outline_of(lying: Array, cell: float) -> np.ndarray:
 
 def within(local: Array, outline: np.ndarray, margin: float) -> Array:
     """Which plane coordinates (2 or more, N) are inside the outline, or outside by less than the margin: bool (N,)."""
-    outline = like(local, outline)
+    outline = like_array(local, outline)
     beyond = outline[:, :2] @ local[:2]
     beyond += outline[:, 2:]
-    return library(local).amax(beyond, axis=0) <= margin
+    return array_namespace(local).amax(beyond, axis=0) <= margin

@@ -7,7 +7,7 @@ each round of refinement.
 
 import numpy as np
 
-from dropclip_ros.base.arrays import Array, cast, host, library, like
+from dropclip_ros.base.arrays import Array, array_namespace, as_type, like_array, to_numpy
 
 _SCORED = 1000  # points that score a hypothesis of RANSAC
 _BATCH = 200  # hypotheses that are scored in one product
@@ -27,7 +27,7 @@ def ransac_plane(points: Array, distance: float, iterations: int, rng: np.random
     while tried < iterations and (1 - most**3) ** tried > _MISSED:
         planes = _through(*points[rng.integers(len(points), size=(3, min(_BATCH, iterations - tried)))])
         tried += len(planes)
-        plane = host(planes[_costs(some, planes, distance).argmin()])
+        plane = to_numpy(planes[_costs(some, planes, distance).argmin()])
         if not np.isfinite(plane[3]):  # any three of them lie on a line
             continue
         plane = settle(plane, some, distance, rounds=2)
@@ -39,7 +39,7 @@ def ransac_plane(points: Array, distance: float, iterations: int, rng: np.random
 
 def _through(a: Array, b: Array, c: Array) -> Array:
     """The planes (K, 4) through three points (K, 3) each; infinitely far away where these lie on a line."""
-    xp = library(a)
+    xp = array_namespace(a)
     normals = xp.cross(b - a, c - a, axis=1)
     lengths = xp.sqrt((normals * normals).sum(axis=1))
     normals /= xp.clip(lengths, 1e-9, None)[:, None]
@@ -50,19 +50,19 @@ def _through(a: Array, b: Array, c: Array) -> Array:
 
 def _costs(points: Array, planes: Array, distance: float) -> Array:
     """Mean squared distance of the points (N, 3), truncated at `distance`, from each plane (K, 4): (K,)."""
-    planes = cast(planes, "float32")
-    squares = cast(points, "float32") @ planes[:, :3].T
+    planes = as_type(planes, "float32")
+    squares = as_type(points, "float32") @ planes[:, :3].T
     squares += planes[:, 3]
     squares *= squares
-    return library(squares).clip(squares, None, distance**2, out=squares).mean(axis=0)
+    return array_namespace(squares).clip(squares, None, distance**2, out=squares).mean(axis=0)
 
 
 def _cost_and_share(points: Array, plane: np.ndarray, distance: float) -> tuple[float, float]:
     """`_costs` of one plane, and the share of the points within the distance."""
     squares = signed_distance(points, plane) ** 2
-    xp = library(squares)
+    xp = array_namespace(squares)
     cost, within = xp.clip(squares, None, distance**2).sum(), (squares < distance**2).sum()
-    return tuple(host(xp.stack([cost, within * 1.0])) / len(points))
+    return tuple(to_numpy(xp.stack([cost, within * 1.0])) / len(points))
 
 
 def settle(plane: np.ndarray, points: Array, distance: float, rounds: int) -> np.ndarray:
@@ -86,11 +86,11 @@ def fit_plane(points: Array, chosen: Array) -> np.ndarray:
 
 def _fit(points: Array, chosen: Array) -> tuple[np.ndarray, int]:
     """`fit_plane`, and how many were chosen. Weighs instead of gathering, so that the host waits once, at the end."""
-    weight, xp = like(points, chosen), library(points)
+    weight, xp = like_array(points, chosen), array_namespace(points)
     count = weight.sum()
     centre = weight @ points / xp.clip(count, 1, None)
     offsets = (points - centre) * weight[:, None]
-    found = host(xp.vstack([offsets.T @ offsets, centre, 0 * centre + count]))
+    found = to_numpy(xp.vstack([offsets.T @ offsets, centre, 0 * centre + count]))
     normal = np.linalg.eigh(found[:3])[1][:, 0]
     normal = -normal if normal @ found[3] > 0 else normal
     return np.append(normal, -normal @ found[3]), int(found[4, 0])
@@ -98,7 +98,7 @@ def _fit(points: Array, chosen: Array) -> tuple[np.ndarray, int]:
 
 def signed_distance(points: Array, plane: np.ndarray) -> Array:
     """Signed distance (N,) of the points (N, 3) from the plane (4,): normal and offset."""
-    distance = points @ like(points, plane[:3])
+    distance = points @ like_array(points, plane[:3])
     distance += float(plane[3])
     return distance
 

@@ -12,16 +12,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from dropclip_ros.base.arrays import Array, cast, host, library
+from dropclip_ros.base.arrays import Array, array_namespace, as_type, to_numpy
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.tabletop.footprint import (
     CELL,
     FIT_POINTS,
-    every,
     outline_of,
     plane_axes,
     plane_coordinates,
-    spread,
+    thin_mask,
+    thin_points,
     within,
 )
 from dropclip_ros.tabletop.plane import at_most, fit_plane, ransac_plane, settle, signed_distance
@@ -134,7 +134,7 @@ def find_table(
     """
     up = None if up is None else _unit(up)
     rng = np.random.default_rng(config.seed)
-    sample = cast(at_most(points, config.sample, rng), "float64")
+    sample = as_type(at_most(points, config.sample, rng), "float64")
     min_points = max(config.min_points * len(sample) // max(len(points), 1), 3)
     found = None if last is None else _still_there(sample, last, up, config, min_points)
     if found is None:
@@ -146,11 +146,11 @@ def find_table(
 
 def _lie(sample: Array, planes, config: TableConfig) -> Array:
     """Which points (N, 3) lie in each of the planes: bool (K, N)."""
-    return library(sample).stack([abs(signed_distance(sample, plane)) < config.distance for plane in planes])
+    return array_namespace(sample).stack([abs(signed_distance(sample, plane)) < config.distance for plane in planes])
 
 
 def _count(mask: Array) -> int:
-    return int(library(mask).count_nonzero(mask))
+    return int(array_namespace(mask).count_nonzero(mask))
 
 
 def _share(mask: Array) -> float:
@@ -179,7 +179,7 @@ def _still_there(
     """The planes (K, 4) of an earlier frame where they are in this one, the table's first, and `Table.shares`."""
     planes = [settle(plane, sample, config.distance, rounds=2) for plane in (last.plane, *last.others)]
     lies = _lie(sample, planes, config)
-    counts = host(lies.sum(axis=1))
+    counts = to_numpy(lies.sum(axis=1))
     own, known = last.shares
     if (
         counts[0] < max(min_points, _STAYS * own * len(sample))
@@ -263,11 +263,11 @@ def _refine(
     points: Array, sample: Array, planes: np.ndarray, shares: tuple[float, float], config: TableConfig
 ) -> Table:
     """Least squares on the inliers, in thinner and thinner slabs, which hold less of the objects' bases."""
-    plane, some = planes[0], cast(every(points, FIT_POINTS), "float64")
+    plane, some = planes[0], as_type(thin_points(points, FIT_POINTS), "float64")
     for cloud, share in ((sample, 1.0), (sample, 0.6), (some, 0.6)):
         plane = fit_plane(cloud, abs(signed_distance(cloud, plane)) < share * config.distance)
     inliers = abs(signed_distance(points, plane)) < config.distance
-    lying = host(points[spread(inliers, FIT_POINTS)]).astype(np.float64)
+    lying = to_numpy(points[thin_mask(inliers, FIT_POINTS)]).astype(np.float64)
     x, y, height = plane_coordinates(lying, plane)
     terms = _parabola(x, y)
     close, residual = np.ones(len(lying), dtype=bool), height

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from PIL import Image
 
-from dropclip_ros.base.arrays import Array, cast, host, indices, library, like
+from dropclip_ros.base.arrays import Array, array_namespace, as_type, like_array, to_numpy, true_indices
 from dropclip_ros.base.errors import DropclipError, Status
 
 if TYPE_CHECKING:
@@ -232,11 +232,11 @@ def backproject(depth: Array, intrinsics: Intrinsics, near: float = 0.1, far: fl
             f"depth is {tuple(depth.shape)[::-1]} (width, height) but the intrinsics are for "
             f"{intrinsics.width}x{intrinsics.height}. Use Intrinsics.scaled_to."
         )
-    flat = cast(depth, "float32").reshape(-1)
-    pixels = indices((flat >= max(near, float(np.finfo(np.float32).tiny))) & (flat <= far))
+    flat = as_type(depth, "float32").reshape(-1)
+    pixels = true_indices((flat >= max(near, float(np.finfo(np.float32).tiny))) & (flat <= far))
     if len(pixels) == 0:
-        raise _bad_frame(f"no pixel has a depth between {near:g} and {far:g} m: {_why_no_depth(host(flat))}.")
-    if library(flat) is not np:
+        raise _bad_frame(f"no pixel has a depth between {near:g} and {far:g} m: {_why_no_depth(to_numpy(flat))}.")
+    if array_namespace(flat) is not np:
         points = _rays_on(intrinsics, flat.device).index_select(1, pixels)
         return points.mul_(flat[pixels]).T, pixels
     points = np.empty((3, len(pixels)), dtype=np.float32)  # each coordinate contiguous: twice as fast, here and after
@@ -272,10 +272,10 @@ def project(points: np.ndarray, intrinsics: Intrinsics) -> tuple[np.ndarray, np.
 def transform_points(transform: np.ndarray, points: Array) -> Array:
     """Apply a rigid 4x4 a_from_b to points (..., 3) in b; keeps float32 as float32."""
     transform = np.asarray(transform)
-    if library(points) is np:
+    if array_namespace(points) is np:
         points = np.asarray(points)
         points = points if points.dtype.kind == "f" else points.astype(np.float64)
-    return points @ like(points, transform[:3, :3].T) + like(points, transform[:3, 3])
+    return points @ like_array(points, transform[:3, :3].T) + like_array(points, transform[:3, 3])
 
 
 def invert_pose(transform: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dropclip_ros.base.arrays import Array, cast, host, library, sums
+from dropclip_ros.base.arrays import Array, array_namespace, as_type, sum_by_index, to_numpy
 
 SNAP = 16  # voxels; the stride of MinkUNet14D's coarsest level, so the whole pyramid keeps its phase
 _BITS = 21  # per axis in a packed key: 10 km at 5 mm
@@ -49,7 +49,7 @@ class Voxels:
 
     def host(self) -> "Voxels":
         """The same in NumPy; waits for a GPU."""
-        return Voxels(*(host(of) for of in (self.coords, self.feats, self.centers, self.point_to_voxel)))
+        return Voxels(*(to_numpy(of) for of in (self.coords, self.feats, self.centers, self.point_to_voxel)))
 
 
 def voxelize(points: Array, colors: Array, config: VoxelConfig = VoxelConfig()) -> Voxels:
@@ -60,17 +60,17 @@ def voxelize(points: Array, colors: Array, config: VoxelConfig = VoxelConfig()) 
     any level of the network.
     Raises ValueError on wrong shapes, non-finite points, or a cloud too large to index.
     """
-    xp = library(points)
+    xp = array_namespace(points)
     if xp is np:
         points, colors = np.asarray(points), np.asarray(colors)
     if points.ndim != 2 or points.shape[1] != 3 or colors.shape != points.shape:
         raise ValueError(f"points {tuple(points.shape)} and colors {tuple(colors.shape)} must both be (N, 3)")
     if len(points) == 0:
-        empty = cast(points, "float32")
-        return Voxels(cast(empty, "int32"), empty, empty, cast(empty[:, 0], "int64"))
+        empty = as_type(points, "float32")
+        return Voxels(as_type(empty, "int32"), empty, empty, as_type(empty[:, 0], "int64"))
     if not xp.isfinite(points).all():
         raise ValueError("points hold NaN or inf")
-    cells = cast(xp.floor(cast(points, "float64") / config.edge), "int64")
+    cells = as_type(xp.floor(as_type(points, "float64") / config.edge), "int64")
     origin = xp.amin(cells, axis=0) // SNAP * SNAP
     cells -= origin
     largest = int(cells.max())
@@ -83,8 +83,11 @@ def voxelize(points: Array, colors: Array, config: VoxelConfig = VoxelConfig()) 
     mask = (1 << _BITS) - 1
     coords = xp.stack([unique >> 2 * _BITS, unique >> _BITS & mask, unique & mask], axis=1)
     counts = xp.bincount(point_to_voxel)
-    feats = sums(colors, point_to_voxel, len(unique)) / counts[:, None]
-    centers = (cast(coords + origin, "float64") + 0.5) * config.edge
+    feats = sum_by_index(colors, point_to_voxel, len(unique)) / counts[:, None]
+    centers = (as_type(coords + origin, "float64") + 0.5) * config.edge
     return Voxels(
-        cast(coords, "int32"), cast(feats, "float32"), cast(centers, "float32"), cast(point_to_voxel, "int64")
+        as_type(coords, "int32"),
+        as_type(feats, "float32"),
+        as_type(centers, "float32"),
+        as_type(point_to_voxel, "int64"),
     )

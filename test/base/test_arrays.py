@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dropclip_ros.base.arrays import host
+from dropclip_ros.base.arrays import to_numpy
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.grounding import instances as grounding
 from dropclip_ros.grounding.instances import ObjectConfig, instance_labels
@@ -72,7 +72,7 @@ def test_voxels_of_half_a_million_points_are_the_same():
 def test_distances_of_voxels_are_the_same(seed, count, neighbors, span):
     coords = np.unique(np.random.default_rng(seed).integers(0, span, (count, 3)), axis=0)
     found = mean_distance(tensor(coords), neighbors)
-    np.testing.assert_allclose(host(found), mean_distance(coords, neighbors), atol=1e-9)
+    np.testing.assert_allclose(to_numpy(found), mean_distance(coords, neighbors), atol=1e-9)
 
 
 @settings(deadline=None, max_examples=20)
@@ -96,10 +96,10 @@ def test_points_are_the_same(make_tabletop, distortion):
     camera = Intrinsics(272, 272, 159.5, 119.5, 320, 240, distortion)
     points, pixels = backproject(depth, camera)
     found, rows = backproject(tensor(depth), camera)
-    np.testing.assert_array_equal(host(rows), pixels)
-    np.testing.assert_allclose(host(found), points, atol=1e-6)
+    np.testing.assert_array_equal(to_numpy(rows), pixels)
+    np.testing.assert_allclose(to_numpy(found), points, atol=1e-6)
     pose = np.array([[0, -1, 0, 0.5], [1, 0, 0, -2], [0, 0, 1, 3], [0, 0, 0, 1]])
-    np.testing.assert_allclose(host(transform_points(pose, found)), transform_points(pose, points), atol=1e-6)
+    np.testing.assert_allclose(to_numpy(transform_points(pose, found)), transform_points(pose, points), atol=1e-6)
 
 
 def test_no_depth_is_a_bad_frame():
@@ -113,7 +113,7 @@ def same_table(found: Table, expected: Table) -> None:
     np.testing.assert_allclose(found.bow, expected.bow, atol=1e-3)
     np.testing.assert_allclose(found.noise, expected.noise, atol=1e-4)
     assert len(found.others) == len(expected.others)
-    assert np.mean(host(found.inliers) != expected.inliers) < 1e-4
+    assert np.mean(to_numpy(found.inliers) != expected.inliers) < 1e-4
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_table_and_what_stands_on_it_are_the_same(make_tabletop, scenery, gravit
         first = find_table(points, up=up)
         known = find_table(again, up=up, last=first)
         tables.append((first, known))
-        crops.append([host(crop_above(points, first)), host(crop_above(again, known))])
+        crops.append([to_numpy(crop_above(points, first)), to_numpy(crop_above(again, known))])
     for found, expected in zip(*tables, strict=True):
         same_table(found, expected)
     for found, expected in zip(*crops, strict=True):
@@ -176,7 +176,7 @@ def test_interpolation_is_the_same(at, seed):
     rng = np.random.default_rng(seed)
     table = np.array([sorted(at), rng.random(len(at))])
     values = rng.uniform(-0.5, 3.5, 50)
-    np.testing.assert_allclose(host(_interpolate(tensor(values), table)), np.interp(values, *table), atol=1e-9)
+    np.testing.assert_allclose(to_numpy(_interpolate(tensor(values), table)), np.interp(values, *table), atol=1e-9)
 
 
 def test_the_whole_path_is_the_same(make_tabletop):

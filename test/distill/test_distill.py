@@ -14,7 +14,7 @@ from distill_support import LABELS, STILL, source, tiny
 from mvtod_support import write_scenes
 
 from dropclip_ros.networks.encoder import OFFSET_UNIT, MinkUNet14D
-from training.distill import DistillConfig, Source, distill, read_config
+from training.distill import DistillConfig, TrainingSet, distill, read_config
 from training.distill.config import learning_rate
 from training.distill.data import Batches, sample_number, table_points, voxel_labels
 from training.distill.losses import Student, contrastive, triplet
@@ -133,7 +133,7 @@ def test_every_pass_shows_every_scene_once(tmp_path):
             seen.append(self.s)
             return data.scenes[self.s].view(v, sensor)
 
-    named = Source([Named(s) for s in range(3)], data.targets)
+    named = TrainingSet([Named(s) for s in range(3)], data.targets)
     for number in range(6):
         sample_number(named, tiny(), number, full=False)
     assert sorted(seen[:3]) == sorted(seen[3:]) == [0, 1, 2]
@@ -175,7 +175,7 @@ def test_a_sample_leaves_out_what_cannot_be_read_and_sees_as_the_sensor_does(tmp
 
     config = tiny(augment=dataclasses.replace(STILL, sensor="kinect"))
     with pytest.warns(UserWarning, match=r"left out: view_00.depth.png"):
-        sample_number(Source([Failing()], data.targets), config, 0, full=False)
+        sample_number(TrainingSet([Failing()], data.targets), config, 0, full=False)
     assert seen[0].baseline == KINECT.baseline and seen[0].seed != seen[1].seed
 
 

@@ -12,7 +12,7 @@ from mvtod_support import write_scenes
 
 import training.runs.checkpoint
 from dropclip_ros.base.files import load_tensors
-from training.distill import Source, distill
+from training.distill import TrainingSet, distill
 from training.distill.data import sample_number
 from training.fusion.targets import load_fused
 from training.runs.checkpoint import CheckpointError
@@ -92,7 +92,7 @@ def test_another_configuration_or_a_damaged_checkpoint_is_refused(tmp_path):
 
 def test_targets_of_another_width_or_other_scenes_are_refused(tmp_path):
     scenes, fused = write_data(tmp_path)
-    data = Source(load_scenes(scenes), targets(3, width=7))
+    data = TrainingSet(load_scenes(scenes), targets(3, width=7))
     with pytest.raises(InputError, match="have 7 channels, the network 4; set feat_dim to 7"):
         distill(data, tiny())
     write_scenes(tmp_path / "more", 4)
@@ -106,9 +106,9 @@ def test_targets_of_another_width_or_other_scenes_are_refused(tmp_path):
 def test_it_learns_from_shards_and_leaves_out_a_corrupt_one(tmp_path):
     scenes, fused = write_data(tmp_path, 4)
     pack(scenes, tmp_path / "shards", per_shard=2)
-    alone = distill(Source(load_scenes(scenes), load_fused(fused, load_scenes(scenes))), tiny(use_cls_head=False))
+    alone = distill(TrainingSet(load_scenes(scenes), load_fused(fused, load_scenes(scenes))), tiny(use_cls_head=False))
     sharded = load_scenes(tmp_path / "shards")
-    learned = distill(Source(sharded, load_fused(fused, sharded)), tiny(use_cls_head=False))
+    learned = distill(TrainingSet(sharded, load_fused(fused, sharded)), tiny(use_cls_head=False))
     for name, tensor in alone.state_dict().items():
         assert torch.equal(tensor, learned.state_dict()[name]), name
     (tmp_path / "shards" / "shard_00001.tar").write_bytes(b"not a tar" * 200)
@@ -118,7 +118,7 @@ def test_it_learns_from_shards_and_leaves_out_a_corrupt_one(tmp_path):
     assert len(left) == 2
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        distill(Source(left, load_fused(fused, left)), tiny(use_cls_head=False))
+        distill(TrainingSet(left, load_fused(fused, left)), tiny(use_cls_head=False))
 
 
 def test_scenes_that_cannot_be_read_at_all_end_the_run_in_one_line(tmp_path):

@@ -14,7 +14,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from distill_support import Killing, source, targets, tiny, write_data
 
-from training.distill import InputError, Source, distill
+from training.distill import InputError, TrainingSet, distill
 from training.distill.cli import main
 from training.distill.processes import SyncedBatchNorm
 from training.runs.recipes import write_config
@@ -100,7 +100,7 @@ def train_and_be_killed(root: Path) -> None:
     torch.set_num_threads(1)
     Killing.reads = 14  # full clouds are kept by now: views are those of the second stage
     scenes = [Killing(scene.source, scene.name) for scene in load_scenes(root / "scenes")]
-    distill(Source(scenes, targets(len(scenes)), root / "clouds"), tiny(partial_steps=12), root / "out")
+    distill(TrainingSet(scenes, targets(len(scenes)), root / "clouds"), tiny(partial_steps=12), root / "out")
 
 
 def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(tmp_path):

@@ -10,7 +10,7 @@ from dropclip_ros.grounding.instances import referring_scores
 from dropclip_ros.networks.model_folder import ModelConfig
 from training.evaluate.questions import Question
 from training.evaluate.served.calibrate import best_similarities, calibrate_method
-from training.evaluate.served.pipeline import Instances, nothing
+from training.evaluate.served.pipeline import SeenInstances, nothing
 from training.scenes.shards import load_scenes
 
 
@@ -35,7 +35,7 @@ def perfect(scene, v):
     labels = scene.view(v).mask.ravel()
     number = np.zeros(256, np.int64)
     number[LABELS] = 1, 2, 3
-    return Instances(number[labels], torch.eye(3)[[1, 1, 0]])
+    return SeenInstances(number[labels], torch.eye(3)[[1, 1, 0]])
 
 
 def test_phrases_are_those_of_the_catalogue_and_half_way_lies_between_present_and_absent(tmp_path, monkeypatch):

@@ -15,7 +15,7 @@ from dropclip_ros.networks.model_folder import ModelConfig
 from dropclip_ros.vision.bags import load_bag_frame
 from training.evaluate.metrics import overlap, refusal, refused, summary
 from training.evaluate.questions import Question, areas_of, categories, questions
-from training.evaluate.served.pipeline import Instances, of_encoded
+from training.evaluate.served.pipeline import SeenInstances, of_encoded
 from training.evaluate.served.quality import ask, best, pixel_counts, referring, refusals, semantic_ious
 from training.objects.catalogue import matches
 from training.objects.procedural.objects import catalogue
@@ -88,7 +88,7 @@ def features(*rows):
 def test_answers_are_those_of_the_scores():
     labels, found = scene_of(np.random.default_rng(2))
     # Instance 1 is a mug and also fairly red, 2 a red hammer, 3 nothing at all.
-    seen = Instances(found, features([0.8, 0, 0.45, 0, 0], [0, 0.8, 0.8, 0, 0], [0.1, 0.1, 0.1, 0, 0]))
+    seen = SeenInstances(found, features([0.8, 0, 0.45, 0, 0], [0, 0.8, 0.8, 0, 0], [0.1, 0.1, 0.1, 0, 0]))
     asked = [
         Question("a mug", "class", [2]),
         Question("a red thing", "attribute", [3]),
@@ -109,7 +109,7 @@ def test_answers_are_those_of_the_scores():
 
 def test_a_view_without_instances_answers_nothing():
     labels, found = scene_of(np.random.default_rng(3))
-    seen = Instances(np.zeros_like(found), torch.zeros(0, 5))
+    seen = SeenInstances(np.zeros_like(found), torch.zeros(0, 5))
     asked = [Question("a mug", "class", [2]), Question("a giraffe", "absent", []), Question("a hammer", "other", [])]
     answers = ask(asked, seen, labels, Text(), CONFIG)
     assert referring([answers], CONFIG, 0.5, 0.5)["all"]["mIoU"] == 0
@@ -119,7 +119,7 @@ def test_a_view_without_instances_answers_nothing():
 
 def test_semantic_iou_is_that_of_scikit_learn():
     labels, found = scene_of(np.random.default_rng(4))
-    seen = Instances(found, features([0.8, 0, 0, 0, 0], [0.5, 0.6, 0, 0, 0], [0.7, 0.1, 0, 0, 0]))
+    seen = SeenInstances(found, features([0.8, 0, 0, 0, 0], [0.5, 0.6, 0, 0, 0], [0.7, 0.1, 0, 0, 0]))
     named = {"a hammer": [3], "a mug": [2, 4]}
     predicted = np.array([0, 2, 1, 2])[found]
     truth = np.array([0, 0, 2, 1, 2])[labels]

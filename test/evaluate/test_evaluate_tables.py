@@ -15,7 +15,7 @@ from training.evaluate import tables, tables_transfer
 from training.evaluate.bench import Bench, slug
 from training.evaluate.inference import InferenceConfig
 from training.evaluate.methods.methods import ObjectWise, PatchesOfView, Student
-from training.evaluate.report import Table
+from training.evaluate.report import ReportTable
 from training.fusion.fuse import Weighting
 from training.fusion.prompts2d import VisualPrompt
 from training.objects.catalogue import Catalogue
@@ -155,7 +155,7 @@ def test_report_writes_numbers_reasons_and_a_plot(tmp_path):
         {"method": "a", "mIoU": 50.04, "low": 40.0, "high": 60.0, "inference": "over 0.5", "paper": {"mIoU": 83.1}},
         {"method": "b", "absent": "weights are not here", "paper": {"mIoU": 12.9}},
     ]
-    Table("t", "Title", ("mIoU",), rows, {"seed": 0}, ["a note"]).write(tmp_path)
+    ReportTable("t", "Title", ("mIoU",), rows, {"seed": 0}, ["a note"]).write(tmp_path)
     text = (tmp_path / "t.md").read_text()
     assert "50.0 (40.0 to 60.0) [83.1]" in text and "[12.9] | weights are not here" in text and "- a note" in text
     first, second = csv.DictReader((tmp_path / "t.csv").open())

@@ -15,7 +15,15 @@ from dropclip_ros.networks.image import ImageConfig, ImageTower, make_vit
 from training.fusion import run
 from training.fusion.crops import shown_objects
 from training.fusion.features import ObjectFeatures, VisualPrompt
-from training.fusion.run import Recipe, digest, embed_scenes, extract, features_path, load_view_features, view_order
+from training.fusion.run import (
+    FeatureRecipe,
+    digest,
+    embed_scenes,
+    extract,
+    features_path,
+    load_view_features,
+    view_order,
+)
 from training.runs.errors import InputError
 from training.scenes.shards import load_scenes, pack
 
@@ -38,7 +46,7 @@ def weights(tmp_path_factory):
 
 @pytest.fixture
 def recipe(weights):
-    return Recipe("scenes", TOWER, digest(TOWER, weights), min_pixels=LEAST)
+    return FeatureRecipe("scenes", TOWER, digest(TOWER, weights), min_pixels=LEAST)
 
 
 def contents(folder):
@@ -112,7 +120,7 @@ def test_two_workers_write_the_same(scenes, recipe, weights, tmp_path):
 def test_a_folder_holds_features_of_one_recipe(scenes, recipe, weights, tmp_path, change, named):
     extract(scenes[:1], tmp_path, recipe, weights)
     before = contents(tmp_path)
-    other = Recipe(**{**vars(recipe), **change})
+    other = FeatureRecipe(**{**vars(recipe), **change})
     with pytest.raises(InputError, match=rf"features of another recipe \(differs in {named}\)"):
         extract(scenes, tmp_path, other, weights)
     assert contents(tmp_path) == before

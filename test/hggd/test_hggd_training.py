@@ -21,7 +21,7 @@ from dropclip_ros.grasping.grasps import ROBOTIQ_2F_140, Grasps, height_above
 from dropclip_ros.grasping.hggd.checkpoint import load_networks
 from dropclip_ros.grasping.hggd.config import HggdConfig
 from dropclip_ros.grasping.hggd.decode import Centers, decode_regions, find_centers, lift, rotation_of
-from dropclip_ros.grasping.hggd.inputs import View
+from dropclip_ros.grasping.hggd.inputs import PreparedView
 from dropclip_ros.grasping.hggd.networks import AnchorMaps
 from dropclip_ros.vision.geometry import Intrinsics
 from training.hggd.cli import main
@@ -56,13 +56,13 @@ CAMERA = Intrinsics(215.0, 215.0, 119.5, 89.5, 240, 180)
 SHORT = HggdTraining(TINY, batch_size=2, steps=4, found=2, given=3, min_points=2, save_every=2, log_every=1, rate=1e-2)
 
 
-def flat_view(camera: Intrinsics = CAMERA, z: float = 0.7) -> View:
+def flat_view(camera: Intrinsics = CAMERA, z: float = 0.7) -> PreparedView:
     """A wall at depth z, m."""
     columns, lines = np.meshgrid(np.arange(camera.width), np.arange(camera.height))
     points = np.stack(
         [(columns - camera.cx) / camera.fx * z, (lines - camera.cy) / camera.fy * z, np.full(columns.shape, z)], 2
     )
-    return View(torch.rand(4, camera.height, camera.width), torch.from_numpy(points).float(), camera)
+    return PreparedView(torch.rand(4, camera.height, camera.width), torch.from_numpy(points).float(), camera)
 
 
 def grasps_at(angles: np.ndarray, centers: np.ndarray, width: float = 0.06, depth: float = 0.02) -> Grasps:

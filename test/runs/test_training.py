@@ -17,7 +17,7 @@ from training.fusion.weights import Queries, informativeness
 from training.objects.catalogue import matches
 from training.objects.procedural.objects import build, catalogue
 from training.scenes.description import FIRST_OBJECT_ID, TABLE_ID, SceneConfig
-from training.scenes.generate import Recipe, generate_scene
+from training.scenes.generate import GenerateRecipe, generate_scene
 from training.scenes.scene import View
 from training.scenes.shards import load_scenes
 
@@ -133,7 +133,7 @@ def test_square_box_is_square_and_centred():
 def test_generated_scene_is_metric_and_consistent(off_screen, tmp_path):
     """What the camera saw of each object, moved by the poses on disk, lies within the object's mesh."""
     folder = tmp_path / "scene_00000"
-    generate_scene(folder, Recipe(config=SceneConfig(views=2)), 0)
+    generate_scene(folder, GenerateRecipe(config=SceneConfig(views=2)), 0)
     (scene,) = load_scenes(tmp_path)
     specs = {spec.name: spec for spec in catalogue()}
     view, checked = scene.view(1), 0

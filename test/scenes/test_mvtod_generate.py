@@ -19,10 +19,10 @@ pytest.importorskip("mujoco", reason="mujoco is not installed (make setup)")
 
 from training.objects.catalogue import Catalogue
 from training.runs.errors import InputError
-from training.runs.jobs import owned
+from training.runs.jobs import locked_folder
 from training.scenes import generate as module
 from training.scenes.description import SceneConfig
-from training.scenes.generate import Recipe, generate, generate_scene
+from training.scenes.generate import GenerateRecipe, generate, generate_scene
 from training.scenes.shards import load_scenes
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -129,7 +129,7 @@ def test_ray_loses_a_machine_and_no_scene(whole, tmp_path):
 
 
 def test_scenes_can_be_counted_without_rendering_them(tmp_path):
-    generate_scene(tmp_path / "scene_00000", Recipe(renderer="none", config=SMALL), 0)
+    generate_scene(tmp_path / "scene_00000", GenerateRecipe(renderer="none", config=SMALL), 0)
     (scene,) = load_scenes(tmp_path)
     assert len(scene) == 0 and scene.objects and scene.coco["queries"]["class"]
 
@@ -142,7 +142,10 @@ def test_another_recipe_in_the_same_folder_is_refused(whole):
 
 
 def test_two_at_once_are_refused(whole):
-    with owned(whole, Recipe(config=SMALL), "scenes"), pytest.raises(InputError, match="another such command is at"):
+    with (
+        locked_folder(whole, GenerateRecipe(config=SMALL), "scenes"),
+        pytest.raises(InputError, match="another such command is at"),
+    ):
         generate(whole, 5, workers=1, config=SMALL)
 
 
@@ -174,7 +177,7 @@ def test_an_object_that_cannot_be_built_is_left_out_and_named(tmp_path, monkeypa
         return build(self, spec)
 
     monkeypatch.setattr(Catalogue, "build", fail_once)
-    outcome = generate_scene(tmp_path / "scene_00000", Recipe(renderer="none", config=SMALL), 0)
+    outcome = generate_scene(tmp_path / "scene_00000", GenerateRecipe(renderer="none", config=SMALL), 0)
     assert outcome.broken == {broken[0]: f"{broken[0]}: no volume"}
     (scene,) = load_scenes(tmp_path)
     assert broken[0] not in {o["name"] for o in scene.objects.values()}

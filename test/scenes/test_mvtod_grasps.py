@@ -23,7 +23,7 @@ from training.objects.catalogue import Catalogue
 from training.objects.spec import ObjectModel, ObjectSpec
 from training.runs.errors import InputError
 from training.scenes.description import SceneConfig, rows
-from training.scenes.generate import Recipe, generate_scene
+from training.scenes.generate import GenerateRecipe, generate_scene
 from training.scenes.grasps.acronym import QUALITIES, TIP, TRANSFORMS, read_grasps, scaled, write_grasps
 from training.scenes.grasps.grasp_trials import TrialConfig, Trials, fingerprint, sample_grasps, try_grasps
 from training.scenes.grasps.scene_grasps import grasps as add_grasps
@@ -182,7 +182,9 @@ class Boxes(Catalogue):
 def scene(tmp_path_factory):
     """A scene of the generator in which two boxes stand: (scene, file of two grasps of the box)."""
     root = tmp_path_factory.mktemp("boxes")
-    generate_scene(root / "scene_00000", Recipe(renderer="none", config=SceneConfig(min_objects=2, max_objects=2)), 0)
+    generate_scene(
+        root / "scene_00000", GenerateRecipe(renderer="none", config=SceneConfig(min_objects=2, max_objects=2)), 0
+    )
     file = root / "scene_00000/scene.json"
     coco = json.loads(file.read_text())
     for k, (entry, placed) in enumerate(zip(coco["objects"], coco["description"]["objects"], strict=True)):
@@ -244,7 +246,7 @@ def test_a_neighbour_is_in_the_way(scene):
 def test_the_command_adds_grasps_to_scenes_and_resumes(tmp_path, capsys):
     config = SceneConfig(min_objects=1, max_objects=2)
     for k in range(2):
-        generate_scene(tmp_path / f"scenes/scene_{k:05d}", Recipe(renderer="none", config=config), k)
+        generate_scene(tmp_path / f"scenes/scene_{k:05d}", GenerateRecipe(renderer="none", config=config), k)
     add_grasps(tmp_path / "scenes", cache=tmp_path / "cache", workers=1, trial=FEW)
     scenes = load_scenes(tmp_path / "scenes")
     for found in scenes:

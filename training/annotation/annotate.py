@@ -29,7 +29,7 @@ from training.objects.catalogue import NAME, PROCEDURAL, Catalogue, open_catalog
 from training.objects.spec import ObjectSpec
 from training.objects.words import wording
 from training.runs.errors import InputError
-from training.runs.files import beside
+from training.runs.files import write_atomically
 
 ASKS = 3  # times that a model may answer until its answer is an annotation
 STRIKES = 5  # objects in a row without any answer end a run: the endpoint is gone
@@ -151,7 +151,7 @@ def annotate_objects(
     specs = {spec.name: spec for spec in objects.specs}
     for name, answer in _answers(objects, specs, out / ANSWERS, chat, concurrency, limit, report):
         specs[name] = annotated(specs[name], answer)
-    with beside(out / FAILED, replace=True) as path:
+    with write_atomically(out / FAILED, replace=True) as path:
         path.write_text(json.dumps(report.failed, indent=1))
     if report.failed and not report.annotated + report.cached:
         raise InputError(f"none of {len(report.failed)} objects was annotated: {next(iter(report.failed.values()))}")
@@ -187,7 +187,7 @@ def _answers(
                     ) from error
                 continue
             strikes = 0
-            with beside(path, replace=True) as part:
+            with write_atomically(path, replace=True) as part:
                 part.write_text(answer.model_dump_json(indent=1))
             report.annotated += 1
             yield name, answer

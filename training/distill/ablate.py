@@ -24,7 +24,7 @@ from dropclip_ros.grounding.pipeline import MODEL_FOLDER
 from dropclip_ros.networks.model_folder import ADAPTER
 from dropclip_ros.networks.text import TextConfig, TextEncoder
 from training.distill.config import DistillConfig
-from training.distill.data import Source
+from training.distill.data import TrainingSet
 from training.distill.export import start_encoder
 from training.distill.judge import KINDS, Judge, show
 from training.distill.recipes import SMALL, read_config
@@ -33,7 +33,7 @@ from training.evaluate.data.mvtod import load_mvtod
 from training.fusion.phrase_features import Vocabulary, embedded
 from training.fusion.targets import catalogue_of, targets_of
 from training.objects.words.language import training_vocabulary
-from training.runs.files import beside
+from training.runs.files import write_atomically
 from training.scenes.shards import load_scenes
 
 Changes = Mapping[str, Any]  # of a recipe's fields; those of augment as "augment.NAME"
@@ -82,7 +82,7 @@ class Bench:
     splits: tuple[str, ...] = ("validation", "unseen_instance")
     limit: int = 48
 
-    def load(self, model: Path, kinds: Sequence[str] = KINDS) -> tuple[Source, Vocabulary, dict[str, Judge]]:
+    def load(self, model: Path, kinds: Sequence[str] = KINDS) -> tuple[TrainingSet, Vocabulary, dict[str, Judge]]:
         """What is learned from, phrases in the space of the model's text adapter, and a judge for each split."""
         text, scenes = TextEncoder(TextConfig(), adapter=model / ADAPTER), load_scenes(self.scenes)
         phrases = training_vocabulary(catalogue_of(self.scenes).specs).phrases
@@ -92,7 +92,7 @@ class Bench:
             held = load_mvtod(self.held_out, split)[: self.limit]
             targets = targets_of(self.held_out_fused / split, self.held_out / split, held, words)
             judges[split] = Judge(held, targets, text, self.out / "clouds" / split, kinds)
-        return Source(scenes, targets_of(self.fused, self.scenes, scenes, words)), words, judges
+        return TrainingSet(scenes, targets_of(self.fused, self.scenes, scenes, words)), words, judges
 
 
 def main(
@@ -121,7 +121,7 @@ def main(
             config = changed(dataclasses.replace(recipe, seed=seed), ABLATIONS[name])
             encoder = distill(source, config, path.parent, words.rows, encoder)
         judged = {split: judge(encoder.eval(), recipe.voxels) for split, judge in judges.items()}
-        with beside(path) as part:
+        with write_atomically(path) as part:
             part.write_text(json.dumps(judged, indent=1))
         print(table(bench, names, seeds), flush=True)
     print(table(bench, names, seeds), flush=True)

@@ -27,7 +27,7 @@ from dropclip_ros.base.files import load_tensors
 from dropclip_ros.networks.model_folder import ModelConfig
 from dropclip_ros.networks.text import TextConfig, TextEncoder
 from training.distill.config import DistillConfig
-from training.distill.data import Source
+from training.distill.data import TrainingSet
 from training.distill.export import export, start_encoder
 from training.distill.processes import leave
 from training.distill.recipes import read_config
@@ -75,7 +75,7 @@ def run(options: Options) -> None:
     config = options.recipe
     scenes = load_scenes(options.scenes, skip_broken=True)
     words = _words(options)
-    source = Source(scenes, targets_of(options.fused, options.scenes, scenes, words), options.out / "clouds")
+    source = TrainingSet(scenes, targets_of(options.fused, options.scenes, scenes, words), options.out / "clouds")
     validate = _validation(options, words) if options.validation else None
     start = start_encoder(options.start_from) if options.start_from else None
     phrases = words.rows if words and config.phrase_weight else None
@@ -116,7 +116,7 @@ def _validation(options: Options, words: Vocabulary | None) -> Validate:
     """What is looked at during training."""
     scenes, validations = load_scenes(options.validation, skip_broken=True), []
     if options.validation_fused:
-        source = Source(scenes, targets_of(options.validation_fused, options.validation, scenes, words))
+        source = TrainingSet(scenes, targets_of(options.validation_fused, options.validation, scenes, words))
         validations.append(cosine_validation(source, options.recipe))
     if words:
         validations.append(evaluation(scenes, words.text, options.recipe))

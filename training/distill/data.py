@@ -28,7 +28,7 @@ from training.distill.config import DistillConfig
 from training.fusion.clouds import Cloud, full_cloud, view_cloud
 from training.fusion.targets import Targets
 from training.runs.errors import InputError
-from training.runs.files import beside
+from training.runs.files import write_atomically
 from training.scenes.scene import Scene
 from training.scenes.sensor import SENSORS
 
@@ -37,7 +37,7 @@ TRIES = 20  # other draws where a scene cannot be read or shows nothing
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
+class TrainingSet:
     """Scenes with their targets, the same for every view.
 
     clouds: a folder to keep full clouds in, which are made when first asked for. categories: the classes of the class
@@ -128,7 +128,7 @@ def whole_cloud(scene: Scene, folder: Path | None) -> Cloud:
     if path is not None:
         part = path.with_name(f"{scene.name}.{np.random.default_rng().integers(2**62)}.npz")  # workers may meet here
         try:
-            with beside(part) as file, file.open("wb") as out:
+            with write_atomically(part) as file, file.open("wb") as out:
                 np.savez(out, points=cloud.points, colors=colors, labels=labels)
             part.replace(path)
         except InputError as error:
@@ -184,7 +184,7 @@ def training_sample(
     return Sample(voxels.coords[stays], colors, row, chosen, target.features, np.zeros(len(target.labels), int))
 
 
-def sample_number(source: Source, config: DistillConfig, number: int, full: bool) -> Sample:
+def sample_number(source: TrainingSet, config: DistillConfig, number: int, full: bool) -> Sample:
     """Sample `number` of the run: every scene once in each pass, in an order drawn anew. InputError where none can be
     read."""
     count = len(source.scenes)
@@ -200,7 +200,7 @@ def sample_number(source: Source, config: DistillConfig, number: int, full: bool
     raise InputError(f"{TRIES} scenes in turn could not be read or show no known object; check the data set")
 
 
-def _classes(source: Source, s: int) -> np.ndarray:
+def _classes(source: TrainingSet, s: int) -> np.ndarray:
     objects = source.scenes[s].objects
     return np.array([source.categories.index(objects[label]["category"]) for label in source.targets[s].labels])
 
@@ -235,7 +235,9 @@ def collate(samples: Sequence[Sample], config: DistillConfig) -> Batch:
 class Batches(Dataset):
     """The share of process `rank` of `world` in the batch of each step; steps below `full_steps` see full clouds."""
 
-    def __init__(self, source: Source, config: DistillConfig, full_steps: int, rank: int = 0, world: int = 1) -> None:
+    def __init__(
+        self, source: TrainingSet, config: DistillConfig, full_steps: int, rank: int = 0, world: int = 1
+    ) -> None:
         if config.batch_size % world:
             raise InputError(
                 f"batch_size {config.batch_size} is that of all {world} processes: expected a multiple of {world}"

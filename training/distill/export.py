@@ -12,7 +12,7 @@ from dropclip_ros.networks.encoder import MinkUNet14D
 from dropclip_ros.networks.model_folder import ModelConfig, load_model, save_model
 from training.distill.config import DistillConfig
 from training.distill.minkowski import read_minkowski
-from training.runs.files import beside
+from training.runs.files import write_atomically
 from training.runs.recipes import write_config
 
 RECIPE = "distill.yaml"
@@ -37,9 +37,9 @@ def export(
     its digests. ValueError as `save_model`.
     """
     model = save_model(folder, encoder, model, text_adapter, mean_object, image_tower)
-    with beside(folder / RECIPE, replace=True) as part:
+    with write_atomically(folder / RECIPE, replace=True) as part:
         write_config(part, recipe)
-    with beside(folder / CARD, replace=True) as part:
+    with write_atomically(folder / CARD, replace=True) as part:
         part.write_text(card(encoder, model, recipe, data, metrics or {}), encoding="utf-8")
     return model
 

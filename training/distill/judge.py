@@ -22,7 +22,7 @@ from training.distill.data import Targets, whole_cloud
 from training.evaluate.bench import classes
 from training.evaluate.data.mvtod import MvtodScene, specs_of
 from training.evaluate.inference import Asker, InferenceConfig
-from training.evaluate.methods.methods import Instances, Student, rows_of_labels
+from training.evaluate.methods.methods import InstanceMethod, Student, rows_of_labels
 from training.evaluate.protocol import FeatureCloud
 from training.fusion.clouds import Cloud, view_cloud
 from training.fusion.weights import ScenePrompts
@@ -59,7 +59,7 @@ class Judge:
         apart from the other categories in the scene, referring mIoU, of a view as rendered also by instances, as the
         package answers; all in percent but the first."""
         grounder = Grounder(encoder, self.text, ModelConfig("judged", encoder.config, voxels), "cpu")
-        student, instances = Student(grounder), Instances(grounder)
+        student, instances = Student(grounder), InstanceMethod(grounder)
         found: dict[str, list[np.ndarray]] = {}
         for s, (scene, target) in enumerate(zip(self.scenes, self.targets, strict=True)):
             for kind in self.kinds:

@@ -23,7 +23,7 @@ from dropclip_ros.base.errors import DropclipError
 from dropclip_ros.networks.encoder import PLANES, EncoderConfig, MinkUNet14D
 from dropclip_ros.networks.model_folder import load_model
 from training.runs.errors import InputError
-from training.runs.files import beside
+from training.runs.files import write_atomically
 
 FIRST = "conv0p1s1.kernel"  # every MinkUNet has it
 DEEPEST = 4  # dicts in dicts that are searched
@@ -65,7 +65,7 @@ def write_minkowski(path: Path, encoder: MinkUNet14D) -> None:
     """
     kept = {k: v for k, v in encoder.state_dict().items() if not k.startswith(("offset.", "objects."))}
     state = {name: tensor.detach().cpu().clone() for name, tensor in kept.items()}
-    with beside(path, replace=True) as part:
+    with write_atomically(path, replace=True) as part:
         torch.save(state, part)
 
 
@@ -130,7 +130,7 @@ def main() -> None:
         match sys.argv[1:]:
             case ["read", source, target]:
                 encoder = read_minkowski(Path(source))
-                with beside(Path(target), replace=True) as part:
+                with write_atomically(Path(target), replace=True) as part:
                     save_file(encoder.state_dict(), part)
                 print(f"{target}: {encoder.config}")
             case ["write", source, target]:

@@ -18,13 +18,13 @@ from tqdm import tqdm
 
 from dropclip_ros.networks.encoder import MinkUNet14D
 from training.distill.config import DistillConfig, learning_rate
-from training.distill.data import Batch, Batches, Source
+from training.distill.data import Batch, Batches, TrainingSet
 from training.distill.losses import Student
 from training.distill.processes import join, summed, synchronise, world
 from training.distill.widen import widen
 from training.runs.checkpoint import load_checkpoint, save_checkpoint
 from training.runs.errors import InputError
-from training.runs.files import beside
+from training.runs.files import write_atomically
 from training.runs.log import Log, Meter, profiler
 
 Validate = Callable[[MinkUNet14D], dict[str, float]]
@@ -33,7 +33,7 @@ FREE = {"workers", "save_every", "log_every", "validate_every", "batch_size_val"
 
 
 def distill(
-    source: Source,
+    source: TrainingSet,
     config: DistillConfig,
     out: Path | None = None,
     text: Tensor | None = None,
@@ -110,7 +110,7 @@ def distill(
         summary = meter.summary(meter.steps * config.batch_size)
         print("distill: " + ", ".join(f"{name} {value}" for name, value in summary.items()))
         if out is not None:
-            with beside(out / "summary.json", replace=True) as part:
+            with write_atomically(out / "summary.json", replace=True) as part:
                 part.write_text(json.dumps(summary | {"processes": processes, "device": str(device)}) + "\n")
     return plain(encoder)
 
@@ -155,7 +155,7 @@ def stopped(batch: Batch, losses: dict[str, float], norm: float, step: int, rank
     if out is None:
         return InputError(f"step {step}: {what}: not finite; lower the learning rate, or look at the data")
     path = out / f"batch_{step}_{rank}.safetensors"
-    with beside(path, replace=True) as part:
+    with write_atomically(path, replace=True) as part:
         save_file({name: tensor.contiguous() for name, tensor in batch._asdict().items()}, part)
     return InputError(
         f"step {step}: {what}: not finite; the batch is in {path}, the checkpoint is of before; "
@@ -180,12 +180,12 @@ def plain(encoder: MinkUNet14D) -> MinkUNet14D:
     return copy.eval()
 
 
-def categories(source: Source) -> tuple[str, ...]:
+def categories(source: TrainingSet) -> tuple[str, ...]:
     """Of all objects of the scenes, in order of name."""
     return tuple(sorted({entry["category"] for scene in source.scenes for entry in scene.objects.values()}))
 
 
-def fingerprint(config: DistillConfig, source: Source) -> dict[str, object]:
+def fingerprint(config: DistillConfig, source: TrainingSet) -> dict[str, object]:
     """What a run must have in common with the checkpoint that it goes on from, plain values by name."""
     fields = dataclasses.asdict(config)
     augment = {f"augment.{name}": value for name, value in fields.pop("augment").items()}

@@ -15,7 +15,7 @@ from dropclip_ros.networks.model_folder import ModelConfig
 from dropclip_ros.networks.text import TextEncoder
 from dropclip_ros.vision.voxels import voxelize
 from training.distill.config import DistillConfig
-from training.distill.data import Sample, Source, collate, table_points, voxel_labels
+from training.distill.data import Sample, TrainingSet, collate, table_points, voxel_labels
 from training.distill.train import Validate
 from training.evaluate.bench import classes
 from training.evaluate.methods.methods import Student
@@ -26,7 +26,7 @@ from training.scenes.scene import Scene
 SCENES = 64  # of a validation split that are looked at
 
 
-def cosine_validation(source: Source, config: DistillConfig) -> Validate:
+def cosine_validation(source: TrainingSet, config: DistillConfig) -> Validate:
     """One view of each of some scenes, as it is: `cosine`, the mean distance of eq. 6 over voxels, and `objects`, the
     share of objects whose own target is the nearest of the scene's to their mean feature."""
     source.check(config)
@@ -73,7 +73,7 @@ def together(validations: Sequence[Validate]) -> Validate:
     return lambda encoder: {name: value for validate in validations for name, value in validate(encoder).items()}
 
 
-def _samples(source: Source, config: DistillConfig) -> Iterator[Sample]:
+def _samples(source: TrainingSet, config: DistillConfig) -> Iterator[Sample]:
     """The same view of each scene each time."""
     rng = np.random.default_rng(config.seed)
     for scene, target in list(zip(source.scenes, source.targets, strict=True))[:SCENES]:

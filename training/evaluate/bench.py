@@ -28,11 +28,19 @@ from training.evaluate.questions import Question, areas_of, categories, question
 from training.fusion.clouds import Cloud, full_cloud, view_cloud
 from training.fusion.dense import MaskClip
 from training.fusion.prompts2d import VisualPrompt
-from training.fusion.run import Recipe, ViewFeatures, digest, extract, features_path, load_view_features, tower_of
+from training.fusion.run import (
+    FeatureRecipe,
+    ViewFeatures,
+    digest,
+    extract,
+    features_path,
+    load_view_features,
+    tower_of,
+)
 from training.fusion.weights import ScenePrompts
 from training.objects.catalogue import PROCEDURAL
 from training.objects.words.phrases import FAMILIES
-from training.runs.files import beside
+from training.runs.files import write_atomically
 from training.scenes.scene import View
 
 COSINES = tuple(np.linspace(-0.1, 0.7, 33).tolist())  # of cosines, where there are no negatives
@@ -125,7 +133,7 @@ class Bench:
         folder = self._place(scene, slug(prompt) + (f"@{views}" if views else ""))
         if not features_path(folder, scene.name).exists():
             config, weights = tower_of(self.model or MODEL_FOLDER)
-            recipe = Recipe(str(scene.source.path), config, self._digest, (prompt,), views=views)
+            recipe = FeatureRecipe(str(scene.source.path), config, self._digest, (prompt,), views=views)
             scenes = self.test if scene in self.test else self.known
             extract(scenes, folder, recipe, weights.resolve(), workers=self.workers)
         return load_view_features(folder, scene)
@@ -144,7 +152,7 @@ class Bench:
             return torch.from_numpy(load_file(path)["patches"]).float()
         except (OSError, SafetensorError):
             found = self.dense.embed(view.rgb[None])[0].half().cpu().numpy()
-        with beside(path, replace=True) as part:
+        with write_atomically(path, replace=True) as part:
             save_file({"patches": np.ascontiguousarray(found)}, part)
         return torch.from_numpy(found).float()
 
@@ -171,7 +179,7 @@ class Bench:
             return Cloud(**load_file(path), views=views)
         except (OSError, SafetensorError):
             cloud = full_cloud(scene, voxel=self.voxel)
-        with beside(path, replace=True) as part:
+        with write_atomically(path, replace=True) as part:
             arrays = {name: getattr(cloud, name) for name in ("points", "colors", "labels")}
             save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, part)
         return cloud

@@ -15,7 +15,7 @@ from dropclip_ros.base.errors import DropclipError
 from training.evaluate import tables, tables_transfer
 from training.evaluate.bench import Bench
 from training.evaluate.ovs3d import evaluate
-from training.evaluate.report import Table
+from training.evaluate.report import ReportTable
 from training.ovs3d.config import SMALL, read_config
 from training.ovs3d.segment import load_towers
 from training.runs.checkpoint import CheckpointError
@@ -68,7 +68,7 @@ class Options:
         )
 
 
-def written(table: Table, options: Options) -> None:
+def written(table: ReportTable, options: Options) -> None:
     table.write(options.out)
     print(table.markdown())
 
@@ -123,7 +123,7 @@ def ovs3d(options: Options, config: Path = SMALL, tower: str | None = None, pret
     written(evaluate(options.bench(), read_config(config), options.out, towers), options)
 
 
-def on_mvtod(make: Callable[[Bench, int | None], Table]) -> Callable[[Options], None]:
+def on_mvtod(make: Callable[[Bench, int | None], ReportTable]) -> Callable[[Options], None]:
     """The command of a table that is made of MV-TOD scenes."""
 
     def command(options: Options) -> None:

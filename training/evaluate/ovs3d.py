@@ -27,7 +27,7 @@ from training.evaluate.methods.methods import Student
 from training.evaluate.metrics import summary
 from training.evaluate.protocol import FeatureCloud, Prediction
 from training.evaluate.questions import categories
-from training.evaluate.report import Table
+from training.evaluate.report import ReportTable
 from training.fusion.clouds import Cloud, view_cloud
 from training.fusion.fuse import PointFusion, Weighting
 from training.ovs3d.config import Ovs3dConfig
@@ -39,7 +39,7 @@ from training.ovs3d.segment import Towers, class_map, guide
 from training.ovs3d.semantic import Segmentation
 from training.ovs3d.views import PosedViews
 from training.runs.errors import InputError
-from training.runs.files import beside
+from training.runs.files import write_atomically
 from training.scenes.description import TABLE_ID
 
 TABLE = "tabletop"  # our text tower knows the bare word less well
@@ -186,7 +186,7 @@ class Stopwatch:
         yield
         if stage not in self.known:
             self.known[stage] = time.perf_counter() - start
-            with beside(self.path, replace=True) as part:
+            with write_atomically(self.path, replace=True) as part:
                 part.write_text(json.dumps(self.known))
 
 
@@ -243,7 +243,7 @@ def run_student(case: Case, bench: Bench) -> dict:
 
 def evaluate(
     bench: Bench, config: Ovs3dConfig, out: Path, towers: Towers, variants: Sequence[str] = tuple(VARIANTS)
-) -> Table:
+) -> ReportTable:
     """Runs what OUT/ovs3d.jsonl does not hold yet, scene by scene, and makes the table of all that it holds.
 
     variants: of 3D-OVS. Fields, patches and what the whole method learnt are kept in OUT/ovs3d/SCENE. InputError where
@@ -303,7 +303,7 @@ def read_rows(path: Path, config: Ovs3dConfig) -> list[dict]:
     return rows
 
 
-def table_of(rows: Sequence[Mapping], methods: Sequence[str], bench: Bench, config: Ovs3dConfig) -> Table:
+def table_of(rows: Sequence[Mapping], methods: Sequence[str], bench: Bench, config: Ovs3dConfig) -> ReportTable:
     """A row for each method: means over scenes, those of IoU over their classes."""
     found = []
     for name in methods:
@@ -333,4 +333,4 @@ def table_of(rows: Sequence[Mapping], methods: Sequence[str], bench: Bench, conf
         "GB: the most that the process had held by then.",
     ]
     columns = (*COLUMNS, "PSNR", "PSNR bare", "GB")
-    return Table("ovs3d", "3D-OVS: one field a scene", columns, found, bench.about(), notes)
+    return ReportTable("ovs3d", "3D-OVS: one field a scene", columns, found, bench.about(), notes)

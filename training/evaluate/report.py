@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from training.runs.files import beside
+from training.runs.files import write_atomically
 
 
 @dataclass
-class Table:
+class ReportTable:
     """A table or figure of the paper, made again.
 
     rows: "method", metrics in percent by `columns`, "mIoU" with its interval "low" and "high", "inference", and
@@ -60,7 +60,7 @@ class Table:
     def write(self, out: Path) -> None:
         """NAME.csv, NAME.md and NAME.png in the folder `out`."""
         for suffix, text in ((".csv", self.csv()), (".md", self.markdown())):
-            with beside(out / f"{self.name}{suffix}", replace=True) as part:
+            with write_atomically(out / f"{self.name}{suffix}", replace=True) as part:
                 part.write_text(text, encoding="utf-8")
         self.plot(out / f"{self.name}.png")
 
@@ -90,7 +90,7 @@ class Table:
             axes.legend(loc="lower right")
         axes.set_title(self.title, fontsize=10)
         axes.grid(alpha=0.3)
-        with beside(path, replace=True) as part:
+        with write_atomically(path, replace=True) as part:
             figure.savefig(part, format="png", dpi=120)
 
 

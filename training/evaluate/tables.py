@@ -9,10 +9,10 @@ from dataclasses import replace
 from training.evaluate.bench import Bench, Classes, Scores, row_of, scored, slug
 from training.evaluate.inference import Answer, InferenceConfig
 from training.evaluate.methods.exported import ExportedMaps
-from training.evaluate.methods.methods import Ensemble, Instances, ObjectWise, PatchesOfView, PointWise, Student
+from training.evaluate.methods.methods import Ensemble, InstanceMethod, ObjectWise, PatchesOfView, PointWise, Student
 from training.evaluate.paper import TABLE_2, TABLE_3, TABLE_9, TABLE_10
 from training.evaluate.protocol import Method
-from training.evaluate.report import Table
+from training.evaluate.report import ReportTable
 from training.fusion.fuse import Weighting
 from training.fusion.prompts2d import TABLE_8, VisualPrompt
 from training.fusion.weights import PromptConfig
@@ -39,7 +39,7 @@ def with_paper(rows: Sequence[dict], paper: Sequence[Mapping[str, float] | None]
     return [row | ({"paper": of_row} if of_row else {}) for row, of_row in zip(rows, paper, strict=True)]
 
 
-def table2(bench: Bench, views: int | None = None) -> Table:
+def table2(bench: Bench, views: int | None = None) -> ReportTable:
     """Fusion ablation: patches by points or crops by objects, visibility, informativeness."""
     points = point_wise(bench, [WEIGHTINGS[key] for key in ("v", "g", "vg")], views)
     methods: dict[str, Method] = {
@@ -60,10 +60,10 @@ def table2(bench: Bench, views: int | None = None) -> Table:
         "count that see them.",
         f"Patches of {views or 'all'} views a scene, crops of all.",
     ]
-    return Table("table2", "Table 2: multi-view fusion", REFERRING, rows, bench.about(), notes)
+    return ReportTable("table2", "Table 2: multi-view fusion", REFERRING, rows, bench.about(), notes)
 
 
-def table3(bench: Bench, views: int | None = None) -> Table:
+def table3(bench: Bench, views: int | None = None) -> ReportTable:
     """Referring and semantic segmentation, from all views and from one."""
     visible = Weighting(visibility=True, informative=False)
     full: dict[str, Method] = {
@@ -80,7 +80,7 @@ def table3(bench: Bench, views: int | None = None) -> Table:
         "MaskCLIP to 3D, 1 view": patches,
         "DROP-CLIP, 1 view": student,
         "DROP-CLIP with MaskCLIP, 1 view": Ensemble(student, patches),
-        "DROP-CLIP, 1 view, instances": Instances(bench.grounder),
+        "DROP-CLIP, 1 view, instances": InstanceMethod(bench.grounder),
     }
     rows = bench.referring(full) + bench.referring(single, single=True)
     paper = [*TABLE_3.values()]
@@ -90,14 +90,14 @@ def table3(bench: Bench, views: int | None = None) -> Table:
         "pooled over the instances that the package finds.",
     ]
     rows = with_paper(rows, [*paper, None, None])
-    return Table("table3", "Table 3: segmentation of MV-TOD", (*REFERRING, *SEMANTIC), rows, bench.about(), notes)
+    return ReportTable("table3", "Table 3: segmentation of MV-TOD", (*REFERRING, *SEMANTIC), rows, bench.about(), notes)
 
 
-def student(bench: Bench, _: int | None = None) -> Table:
+def student(bench: Bench, _: int | None = None) -> ReportTable:
     """What the weights lose: upper bound, full cloud and single view, with the families of figure 6."""
     ours = Student(bench.grounder)
     rows = bench.referring({"upper bound, true masks": object_wise(bench), "full cloud": ours})
-    rows += bench.referring({"1 view": ours, "1 view, instances": Instances(bench.grounder)}, single=True)
+    rows += bench.referring({"1 view": ours, "1 view, instances": InstanceMethod(bench.grounder)}, single=True)
     bound, full, single, instances = (row["mIoU"] for row in rows)
     paper = [*(TABLE_3[key] for key in ("upper", "full", "single")), None]
     columns = (*REFERRING[:2], *SEMANTIC[:1], *(f"{family} mIoU" for family in FAMILIES))
@@ -106,10 +106,10 @@ def student(bench: Bench, _: int | None = None) -> Table:
         f"cloud: {single / full:.2f} (62.3 / 66.6 = 0.94). One view by instances over the upper bound: "
         f"{instances / bound:.2f}.",
     ]
-    return Table("student", "The weights", columns, with_paper(rows, paper), bench.about(), notes)
+    return ReportTable("student", "The weights", columns, with_paper(rows, paper), bench.about(), notes)
 
 
-def table8(bench: Bench, views: int | None = None) -> Table:
+def table8(bench: Bench, views: int | None = None) -> ReportTable:
     """Visual prompts: what the image tower is shown of an object."""
     rows = []
     for prompts, paper in TABLE_8:
@@ -119,10 +119,10 @@ def table8(bench: Bench, views: int | None = None) -> Table:
     notes = [
         f"Crops of {views or 'all'} views a scene. The paper's rows with prompts of the whole image lost their names."
     ]
-    return Table("table8", "Table 8: visual prompts", REFERRING, rows, bench.about(), notes)
+    return ReportTable("table8", "Table 8: visual prompts", REFERRING, rows, bench.about(), notes)
 
 
-def table9(bench: Bench, _: int | None = None) -> Table:
+def table9(bench: Bench, _: int | None = None) -> ReportTable:
     """Semantic informativeness: prompts, operator, negatives."""
     configs = [PromptConfig(*key) for key in TABLE_9]
     names = [f"{config.kind}, {config.operator}, {config.negatives}" for config in configs]
@@ -139,10 +139,10 @@ def table9(bench: Bench, _: int | None = None) -> Table:
         "uninformative: share of objects without an informative view, which fall back to the mean of their views; in "
         "the last two rows they have no feature.",
     ]
-    return Table("table9", "Table 9: semantic informativeness", columns, rows, bench.about(), notes)
+    return ReportTable("table9", "Table 9: semantic informativeness", columns, rows, bench.about(), notes)
 
 
-def table10(bench: Bench, _: int | None = None) -> Table:
+def table10(bench: Bench, _: int | None = None) -> ReportTable:
     """Inference: argmax or threshold, negatives, the release's variant, a null class."""
     method = {"upper bound": object_wise(bench)}
 
@@ -178,10 +178,10 @@ def table10(bench: Bench, _: int | None = None) -> Table:
     }
     rows = with_paper(rows, [TABLE_10.get(names.get(row["method"], "")) for row in rows])
     notes = ["Thresholds and temperatures are fitted on the validation scenes, but for the three that are named."]
-    return Table("table10", "Table 10: inference", REFERRING, rows, bench.about(), notes)
+    return ReportTable("table10", "Table 10: inference", REFERRING, rows, bench.about(), notes)
 
 
-def figure5(bench: Bench, views: int | None = None) -> Table:
+def figure5(bench: Bench, views: int | None = None) -> ReportTable:
     """Referring segmentation by how many views are fused."""
     most = min(map(len, bench.test))
     steps = [n for n in (1, 2, 4, 8, 16, 32) if n < most] + [most]
@@ -196,14 +196,14 @@ def figure5(bench: Bench, views: int | None = None) -> Table:
     methods = {f"{name} {count}": points.method(curves[name], count) for name, count in keys}
     for row, (name, count) in zip(bench.referring(methods), keys, strict=True):
         rows.append(row | {"method": name, "views": count})
-    return Table("figure5", "Figure 5: number of views", REFERRING, rows, bench.about(), x="views")
+    return ReportTable("figure5", "Figure 5: number of views", REFERRING, rows, bench.about(), x="views")
 
 
-def figure6(bench: Bench, _: int | None = None) -> Table:
+def figure6(bench: Bench, _: int | None = None) -> ReportTable:
     """Referring segmentation by family of phrases."""
     single = {
         "DROP-CLIP, 1 view": Student(bench.grounder),
-        "DROP-CLIP, 1 view, instances": Instances(bench.grounder),
+        "DROP-CLIP, 1 view, instances": InstanceMethod(bench.grounder),
         "MaskCLIP to 3D, 1 view": PatchesOfView(bench.patches, bench.grounder.text),
     }
     rows = bench.referring({"upper bound": object_wise(bench)}) + bench.referring(single, single=True)
@@ -213,4 +213,4 @@ def figure6(bench: Bench, _: int | None = None) -> Table:
         for row in rows
         for family in FAMILIES
     ]
-    return Table("figure6", "Figure 6: families of phrases", REFERRING, by_family, bench.about(), x="family")
+    return ReportTable("figure6", "Figure 6: families of phrases", REFERRING, by_family, bench.about(), x="family")

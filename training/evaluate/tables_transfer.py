@@ -25,12 +25,12 @@ from training.evaluate.data.scene import EvalScene
 from training.evaluate.inference import InferenceConfig
 from training.evaluate.instances import Clustering, instances_of
 from training.evaluate.methods.exported import ExportedInstances, ExportedMaps
-from training.evaluate.methods.methods import Instances, PatchesOfView, Student
+from training.evaluate.methods.methods import InstanceMethod, PatchesOfView, Student
 from training.evaluate.methods.methods2d import Boxes, ClipSeg, EverySam, GroundingDino, Owlv2, Sam
 from training.evaluate.metrics import Overlaps, instance_summary, localised
 from training.evaluate.paper import TABLE_4, TABLE_5, TABLE_11, TABLE_12
 from training.evaluate.protocol import Method, WeightsAbsent
-from training.evaluate.report import Table
+from training.evaluate.report import ReportTable
 from training.fusion.clouds import Cloud
 
 EPS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.4)  # of unit features, Euclidean, to fit on known instances
@@ -50,7 +50,7 @@ def best_scale(bench: Bench, scenes: Sequence[EvalScene], scales: Sequence[float
     return scale_sweep(score, scales).best
 
 
-def table4(bench: Bench, data: Path | None = None) -> Table:
+def table4(bench: Bench, data: Path | None = None) -> ReportTable:
     """Zero-shot semantic segmentation of single views: OCID-VLG in the folder DATA, or MV-TOD's unseen categories."""
     about, scale = bench.about(), 1.0
     if data is None:
@@ -73,15 +73,15 @@ def table4(bench: Bench, data: Path | None = None) -> Table:
         "CLIPSeg": ClipSeg(),
     }
     if data is None:
-        methods["DROP-CLIP, instances"] = Instances(bench.grounder)
+        methods["DROP-CLIP, instances"] = InstanceMethod(bench.grounder)
     found = bench.run(methods, dict.fromkeys(methods, scored(InferenceConfig())), scenes, True, title="table 4")
     rows = [row_of(name, scores, InferenceConfig()) | {"inference": "nearest name"} for name, scores in found.items()]
     for row, paper in zip(rows, TABLE_4.values(), strict=False):
         row["paper"] = paper
-    return Table("table4", "Table 4: zero-shot semantic segmentation", tuple(TABLE_4["lseg"]), rows, about)
+    return ReportTable("table4", "Table 4: zero-shot semantic segmentation", tuple(TABLE_4["lseg"]), rows, about)
 
 
-def table11(bench: Bench, ocid_vlg: Path | None = None, regrad: Path | None = None) -> Table:
+def table11(bench: Bench, ocid_vlg: Path | None = None, regrad: Path | None = None) -> ReportTable:
     """Zero-shot referring segmentation of single views: OCID-VLG's test as fits its val best, REGRAD as fits itself."""
     rows: list[dict] = []
     for name, data, scales in (("OCID-VLG", ocid_vlg, OCID_VLG_SCALES), ("REGRAD", regrad, REGRAD_SCALES)):
@@ -103,10 +103,10 @@ def table11(bench: Bench, ocid_vlg: Path | None = None, regrad: Path | None = No
         }
         found = bench.referring(methods, InferenceConfig(negatives="canonical"), True, scenes, known)
         rows += [row | {"paper": of} for row, of in zip(found, paper.values(), strict=True)]
-    return Table("table11", "Table 11: zero-shot referring segmentation", ("mIoU", "Pr@25"), rows, bench.about())
+    return ReportTable("table11", "Table 11: zero-shot referring segmentation", ("mIoU", "Pr@25"), rows, bench.about())
 
 
-def table12(bench: Bench, lerf: Path | None = None, scene: str = "teatime") -> Table:
+def table12(bench: Bench, lerf: Path | None = None, scene: str = "teatime") -> ReportTable:
     """Localisation and segmentation of LERF's phrases in single images, with depth beside them."""
     rows = [
         {"method": name, "absent": "the paper's own figure; not run here", "paper": TABLE_12[key]}
@@ -130,7 +130,7 @@ def table12(bench: Bench, lerf: Path | None = None, scene: str = "teatime") -> T
                 row |= {"localisation": localisation(bench, method, scenes), "semantic_mIoU": row["mIoU"]}
         rows += found
     columns = ("localisation", "semantic_mIoU")
-    return Table("table12", "Table 12: LERF, " + scene, columns, rows, bench.about())
+    return ReportTable("table12", "Table 12: LERF, " + scene, columns, rows, bench.about())
 
 
 def localisation(bench: Bench, method: Method, scenes: Sequence[EvalScene]) -> float:
@@ -186,7 +186,7 @@ def segmented(
     return found
 
 
-def table5(bench: Bench, osd: Path | None = None) -> Table:
+def table5(bench: Bench, osd: Path | None = None) -> ReportTable:
     """Instances from features: DBSCAN and HDBSCAN, with and without coordinates, and the package's own; MV-TOD, OSD."""
     student, paper = Student(bench.grounder), TABLE_5["MV-TOD"]
     rows: list[dict] = []
@@ -201,7 +201,7 @@ def table5(bench: Bench, osd: Path | None = None) -> Table:
             "HDBSCAN, with coordinates": clustered(student, replace(fitted, method="hdbscan", metres=NEAR)),
         }
         if letter == "S":
-            segmenters["the package's own"] = as_rows(Instances(bench.grounder))
+            segmenters["the package's own"] = as_rows(InstanceMethod(bench.grounder))
         else:
             first = {"Mask3D": proposed(ExportedInstances(bench.exported / "mask3d"))}
             kept = (f"DBSCAN, eps {fitted.eps:g}", "HDBSCAN, with coordinates")  # all take seconds a scene
@@ -218,7 +218,7 @@ def table5(bench: Bench, osd: Path | None = None) -> Table:
         "cm are eps.",
         "Clusters have no confidence: AP ranks them by their points.",
     ]
-    return Table("table5", "Table 5: instances", ("mIoU", "AP25", "AP50"), rows, bench.about(), notes)
+    return ReportTable("table5", "Table 5: instances", ("mIoU", "AP25", "AP50"), rows, bench.about(), notes)
 
 
 def instance_rows(data: str, found: Mapping[str, list[Overlaps] | WeightsAbsent], paper: Sequence[dict]) -> list[dict]:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from dropclip_ros.base.files import sha256_of
 from dropclip_ros.networks.text import TextEncoder
-from training.runs.files import beside
+from training.runs.files import write_atomically
 
 PHRASES = "phrases.safetensors"
 
@@ -49,7 +49,7 @@ def embedded(text: TextEncoder, phrases: Sequence[str], folder: Path, adapter: P
     if rows is None:
         rows = text.encode(phrases).cpu()
         if int(os.environ.get("RANK", 0)) == 0:
-            with beside(path, replace=True) as part:
+            with write_atomically(path, replace=True) as part:
                 save_file({"rows": rows.contiguous()}, part, metadata={"digest": digest})
     return Vocabulary(text, phrases, rows)
 

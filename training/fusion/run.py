@@ -34,8 +34,8 @@ from training.fusion.crops import MIN_PIXELS, shown_objects
 from training.fusion.features import ObjectFeatures
 from training.fusion.prompts2d import VisualPrompt
 from training.runs.errors import InputError
-from training.runs.files import beside
-from training.runs.jobs import explained, on_processes, on_ray, owned
+from training.runs.files import write_atomically
+from training.runs.jobs import explain_disk_errors, locked_folder, run_on_processes, run_on_ray
 from training.scenes.scene import Scene
 from training.scenes.shards import load_scenes
 
@@ -43,7 +43,7 @@ SCENES_A_JOB = 4  # a worker's batches go across the views and scenes of its job
 
 
 @dataclass(frozen=True)
-class Recipe:
+class FeatureRecipe:
     """What a folder of features is made of.
 
     scenes: their folder; tower: the image tower, and the SHA-256 of its weights, where they are a file; prompts: what
@@ -92,7 +92,7 @@ def features_path(folder: Path, scene: str) -> Path:
 def save_view_features(path: Path, seen: ViewFeatures) -> None:
     tensors = {name: tensor.contiguous() for name, tensor in vars(seen).items()}
     tensors["features"] = tensors["features"].half()
-    with beside(path) as part:
+    with write_atomically(path) as part:
         save_file(tensors, part)
 
 
@@ -190,7 +190,7 @@ def _of_scene(parts: list[tuple[_Cut, torch.Tensor]], channels: int) -> ViewFeat
 class _Job:
     scenes: tuple[Scene, ...]
     out: Path
-    recipe: Recipe
+    recipe: FeatureRecipe
     weights: Path
     device: str
     batch: int
@@ -198,7 +198,7 @@ class _Job:
 
 
 @lru_cache(maxsize=1)  # a worker loads its tower once
-def _extractor(recipe: Recipe, weights: Path, device: str) -> ObjectFeatures:
+def _extractor(recipe: FeatureRecipe, weights: Path, device: str) -> ObjectFeatures:
     return ObjectFeatures(ImageTower(recipe.tower, weights, device), recipe.prompts, recipe.amp)
 
 
@@ -221,7 +221,7 @@ def _run(job: _Job) -> list[Path]:
 def extract(
     scenes: Sequence[Scene],
     out: Path,
-    recipe: Recipe,
+    recipe: FeatureRecipe,
     weights: Path,
     device: str = "cpu",
     batch: int = BATCH,
@@ -242,7 +242,7 @@ def extract(
     def whole() -> str:
         return f"{sum(features_path(out, scene.name).exists() for scene in scenes)} of {len(scenes)} scenes"
 
-    with owned(out, recipe, "features"), explained(out, whole):
+    with locked_folder(out, recipe, "features"), explain_disk_errors(out, whole):
         todo = [scene for scene in scenes if not features_path(out, scene.name).exists()]
         alone = workers == 1 and ray is None
         size = max(1, len(todo) if alone else min(SCENES_A_JOB, len(todo) // workers))
@@ -253,9 +253,9 @@ def extract(
         if alone:
             run = ([path] for job in jobs for path in _written(job))
         elif ray is None:
-            run = on_processes(workers, _run, jobs)
+            run = run_on_processes(workers, _run, jobs)
         else:
-            run = on_ray(ray, _run, jobs, lambda paths: paths, gpus=int(device.startswith("cuda")))
+            run = run_on_ray(ray, _run, jobs, lambda paths: paths, gpus=int(device.startswith("cuda")))
         with tqdm(total=len(todo), desc="features", unit="scene") as bar:
             for paths in run:
                 bar.update(len(paths))
@@ -322,7 +322,7 @@ def fuse(
         VisualPrompt(kind, background, crops if kind.startswith("crop") else 1, ratio)
         for kind in dict.fromkeys(prompts)
     )
-    recipe = Recipe(str(scenes.resolve()), config, digest(config, weights), shown, min_pixels, amp, views)
+    recipe = FeatureRecipe(str(scenes.resolve()), config, digest(config, weights), shown, min_pixels, amp, views)
     start, found = time.perf_counter(), load_scenes(scenes)
     extract(found, out, recipe, weights.resolve(), device, batch, workers, readers, ray)
     print(f"features of {len(found)} scenes in {out}, {time.perf_counter() - start:.0f} s")

@@ -20,7 +20,7 @@ from training.fusion.run import load_view_features
 from training.fusion.weights import ScenePrompts
 from training.objects.catalogue import PROCEDURAL, Catalogue, open_catalogue
 from training.runs.errors import InputError
-from training.runs.files import beside
+from training.runs.files import write_atomically
 from training.runs.jobs import RECIPE_FILE, read_recipe
 from training.scenes.scene import Scene
 
@@ -44,7 +44,7 @@ def save_fused(path: Path, scenes: Sequence[Scene], fused: Sequence[Targets]) ->
     """Features of each scene under its folder's name; labels in the metadata."""
     labels = {scene.name: f.labels for scene, f in zip(scenes, fused, strict=True)}
     tensors = {scene.name: f.features.contiguous() for scene, f in zip(scenes, fused, strict=True)}
-    with beside(path, replace=True) as part:
+    with write_atomically(path, replace=True) as part:
         save_file(tensors, part, metadata={"labels": json.dumps(labels)})
 
 

@@ -13,13 +13,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dropclip_ros.grasping.grasps import Grasps
-from dropclip_ros.grasping.hggd.inputs import View, prepare
+from dropclip_ros.grasping.hggd.inputs import PreparedView, prepare
 from dropclip_ros.vision.geometry import Intrinsics, invert_pose
 from training.evaluate.served.pipeline import view_frame
 from training.hggd.config import HggdTraining
 from training.hggd.targets import Labels, labels_of, spread_anchors
 from training.runs.errors import InputError
-from training.runs.files import beside
+from training.runs.files import write_atomically
 from training.scenes.grasps.scene_grasps import load_grasps
 from training.scenes.scene import Scene
 from training.scenes.sensor import SENSORS
@@ -39,14 +39,14 @@ class Frames:
         limit = self.config.views or max(len(scene) for scene in self.scenes)
         return [(s, v) for s, scene in enumerate(self.scenes) for v in range(min(limit, len(scene)))]
 
-    def frame(self, s: int, v: int) -> tuple[View, Labels]:
+    def frame(self, s: int, v: int) -> tuple[PreparedView, Labels]:
         """A view as the networks get it, and the grasps that it shows. Raises InputError."""
         scene = self.scenes[s]
         view, world_from_camera = self._view(scene, v)
         found, collides, _ = load_grasps(scene)
         return view, labels_of(found[~collides].transformed(invert_pose(world_from_camera)), view, self.config)
 
-    def _view(self, scene: Scene, v: int) -> tuple[View, np.ndarray]:
+    def _view(self, scene: Scene, v: int) -> tuple[PreparedView, np.ndarray]:
         size = self.config.network
         path = self.cache / f"{scene.name}_{v:02d}_{size.width}x{size.height}_{self.config.sensor}.safetensors"
         pose = np.array(scene.coco["images"][v]["world_from_camera"], float)
@@ -55,12 +55,12 @@ class Frames:
             fx, fy, cx, cy = kept["intrinsics"].tolist()
             h, w = kept["points"].shape[:2]
             intrinsics = Intrinsics(fx, fy, cx, cy, w, h)
-            return View(kept["image"].float(), kept["points"].float(), intrinsics), pose
+            return PreparedView(kept["image"].float(), kept["points"].float(), intrinsics), pose
         frame = view_frame(scene.view(v, SENSORS[self.config.sensor]))
         view = prepare(frame.rgb, frame.depth, frame.intrinsics, size)
         k = view.intrinsics
         self.cache.mkdir(parents=True, exist_ok=True)
-        with beside(path, replace=True) as part:
+        with write_atomically(path, replace=True) as part:
             save_file(
                 {
                     "image": view.image.half(),
@@ -97,7 +97,9 @@ def anchors_of(frames: Frames, most: int = 100) -> tuple[Tensor, Tensor]:
     return tuple(spread_anchors(torch.cat([getattr(one, name) for one in labels]), count) for name in ("gamma", "beta"))
 
 
-def augmented(view: View, labels: Labels, config: HggdTraining, rng: np.random.Generator) -> tuple[View, Labels]:
+def augmented(
+    view: PreparedView, labels: Labels, config: HggdTraining, rng: np.random.Generator
+) -> tuple[PreparedView, Labels]:
     """Mirrored by chance, and in another light."""
     image = view.image.clone()
     light = 1 + rng.uniform(-config.gain, config.gain, 3) * (1, 0.3, 0.3)
@@ -108,7 +110,7 @@ def augmented(view: View, labels: Labels, config: HggdTraining, rng: np.random.G
     return mirrored(view, labels) if config.mirror and rng.uniform() < 0.5 else (view, labels)
 
 
-def mirrored(view: View, labels: Labels) -> tuple[View, Labels]:
+def mirrored(view: PreparedView, labels: Labels) -> tuple[PreparedView, Labels]:
     """Left and right exchanged. A mirrored parallel gripper is one again, with its z turned round."""
     k, width = view.intrinsics, view.points.shape[1]
     flip = torch.tensor([-1.0, 1, 1])
@@ -122,7 +124,7 @@ def mirrored(view: View, labels: Labels) -> tuple[View, Labels]:
     labels = labels._replace(
         center=center, pixel=pixel, theta=theta, gamma=-sign * labels.gamma, beta=sign * labels.beta
     )
-    view = View(view.image.flip(2), view.points.flip(1) * flip, replace(k, cx=width - 1 - k.cx))
+    view = PreparedView(view.image.flip(2), view.points.flip(1) * flip, replace(k, cx=width - 1 - k.cx))
     return view, labels
 
 

@@ -16,7 +16,7 @@ from dropclip_ros.base.files import sha256_of
 from dropclip_ros.grasping.hggd.checkpoint import save_networks
 from dropclip_ros.grasping.hggd.networks import HggdNetworks
 from training.hggd.config import HggdTraining
-from training.runs.files import beside
+from training.runs.files import write_atomically
 
 CHECKPOINT, TENSORS, CONFIG, RECIPE, CARD = "hggd.pt", "hggd.safetensors", "config.json", "hggd.yaml", "README.md"
 
@@ -38,14 +38,14 @@ def export(
         for name, value in half.state_dict().items()
     }
     save_networks(folder / CHECKPOINT, half)
-    with beside(folder / TENSORS, replace=True) as part:
+    with write_atomically(folder / TENSORS, replace=True) as part:
         save_file({name: value.contiguous() for name, value in tensors.items()}, part)
-    with beside(folder / RECIPE, replace=True) as part:
+    with write_atomically(folder / RECIPE, replace=True) as part:
         part.write_text(yaml.safe_dump(plain(recipe), sort_keys=False), encoding="utf-8")
     digests = {name: sha256_of(folder / name) for name in (CHECKPOINT, TENSORS)}
-    with beside(folder / CARD, replace=True) as part:
+    with write_atomically(folder / CARD, replace=True) as part:
         part.write_text(card(networks, recipe, data, metrics or {}, digests), encoding="utf-8")
-    with beside(folder / CONFIG, replace=True) as part:
+    with write_atomically(folder / CONFIG, replace=True) as part:
         part.write_text(json.dumps({"network": plain(networks.config), "sha256": digests}, indent=2) + "\n")
 
 

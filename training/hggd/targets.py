@@ -12,7 +12,7 @@ from torch import Tensor
 from dropclip_ros.grasping.grasps import Grasps
 from dropclip_ros.grasping.hggd.config import CELL, HggdConfig
 from dropclip_ros.grasping.hggd.decode import MAX_GAMMA, Centers, angles_of, lift, pixel_width, rotation_of
-from dropclip_ros.grasping.hggd.inputs import View
+from dropclip_ros.grasping.hggd.inputs import PreparedView
 from training.hggd.config import HggdTraining
 
 
@@ -43,7 +43,7 @@ class Maps(NamedTuple):
     width: Tensor
 
 
-def labels_of(grasps: Grasps, view: View, config: HggdTraining) -> Labels:
+def labels_of(grasps: Grasps, view: PreparedView, config: HggdTraining) -> Labels:
     """The grasps, in the view's camera frame, that HGGD can tell from it: in the image, on what it shows, reached
     from the camera's side and not rolled too far."""
     rotation = torch.from_numpy(grasps.rotation).float()

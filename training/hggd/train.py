@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from dropclip_ros.grasping.hggd.decode import Centers, find_centers, lift, metric_width
-from dropclip_ros.grasping.hggd.inputs import View
+from dropclip_ros.grasping.hggd.inputs import PreparedView
 from dropclip_ros.grasping.hggd.networks import AnchorMaps, HggdNetworks
 from dropclip_ros.grasping.hggd.regions import fuse, regions, sample_points
 from training.hggd.config import HggdTraining
@@ -111,7 +111,7 @@ def drawn(frames: Frames, step: int) -> list[tuple[int, int]]:
 
 @torch.no_grad()
 def _regions(
-    maps: AnchorMaps, view: View, labels: Labels, networks: HggdNetworks, config: HggdTraining, step: int
+    maps: AnchorMaps, view: PreparedView, labels: Labels, networks: HggdNetworks, config: HggdTraining, step: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """A view's regions, as the local network gets them, with `local_labels`."""
     parts = [given_centers(labels, config, view.points.shape[:2])]

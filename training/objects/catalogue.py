@@ -23,7 +23,7 @@ from training.objects.spec import SPLITS, ObjectModel, ObjectSpec
 from training.objects.words.phrases import FAMILIES, normal
 from training.objects.words.wording import describe_object
 from training.runs.errors import InputError
-from training.runs.files import beside
+from training.runs.files import write_atomically
 
 NAME = "catalogue.json"
 PATHS = {"mesh", "texture", "grasps"}
@@ -100,7 +100,7 @@ class Catalogue:
                         f"{folder}: expected a folder beside {self.root}, where the meshes are; choose that"
                     )
                 entry[key] = os.path.relpath(whole, folder.resolve())
-        with beside(folder / NAME, replace=True) as part:
+        with write_atomically(folder / NAME, replace=True) as part:
             part.write_text(json.dumps({"objects": entries}, indent=1) + "\n", encoding="utf-8")
         return folder / NAME
 

@@ -38,7 +38,7 @@ from training.ovs3d.semantic import Segmentation, load_segmentation
 from training.ovs3d.views import PosedViews
 from training.runs.checkpoint import CheckpointError, load_checkpoint
 from training.runs.errors import InputError
-from training.runs.files import beside
+from training.runs.files import write_atomically
 from training.runs.recipes import write_config
 
 RECIPES = {"small": SMALL, "paper": PAPER}
@@ -106,7 +106,7 @@ def run_fit(options: Fit) -> None:
         "model": str(options.model.absolute()) if options.model else None,
         "pretrained": options.pretrained,
     }
-    with beside(options.out / "fit.json", replace=True) as part:
+    with write_atomically(options.out / "fit.json", replace=True) as part:
         part.write_text(json.dumps(about, indent=1) + "\n")
     print(f"field: {options.out / 'field.pt'}, {_spent(start, device)}")
     if not phrases:

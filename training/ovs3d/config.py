@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the fit of one scene and its semantic stage can be told. The defaults are the published system's; `small.yaml` is for two cores."""
+"""What the fit of one scene and its semantic stage can be told. The defaults are the published system's; `small.yaml`
+is for two cores."""
 
 from __future__ import annotations
 
@@ -70,11 +71,11 @@ class SemanticConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
+        for one in dataclasses.fields(self):
+            value = getattr(self, one.name)
             for number in value if isinstance(value, tuple) else (value,):
                 if isinstance(number, int | float) and not math.isfinite(number):
-                    raise ValueError(f"semantic.{field.name} {value}: expected finite numbers")
+                    raise ValueError(f"semantic.{one.name} {value}: expected finite numbers")
         if not self.sides or any(not 0 < side <= 1 for side in self.sides):
             raise ValueError(f"semantic.sides {self.sides}: expected one or more shares in (0, 1]")
         for name in ("overlap", "feature_channels", "steps", "views", "save_every"):

@@ -24,7 +24,7 @@ from tqdm import tqdm
 from dropclip_ros.networks.image import BATCH
 from training.fusion.dense import sample
 from training.fusion.features import ObjectFeatures
-from training.runs.files import beside
+from training.runs.files import write_atomically
 
 
 def patches_of(image: np.ndarray, side: float, size: int, steps: int) -> np.ndarray:
@@ -116,7 +116,7 @@ def load_or_embed(
         for image in tqdm(images, "patches", unit="view", mininterval=5)
     ]
     if path is not None:
-        with beside(path, replace=True) as part:
+        with write_atomically(path, replace=True) as part:
             save_file({name: maps[v][s].contiguous() for v, s, name in _places(len(images), len(sides))}, part, about)
     return PatchFeatures(maps)
 

@@ -24,7 +24,7 @@ from training.ovs3d.segment import class_map
 from training.ovs3d.semantic import Segmentation
 from training.ovs3d.views import PosedViews
 from training.runs.errors import InputError
-from training.runs.files import beside
+from training.runs.files import write_atomically
 
 UPRIGHT = 0.9  # cosine from which a world's axis is taken for up
 
@@ -67,7 +67,7 @@ def write_turntable(path: Path, field: Field, found: Segmentation | None, views:
             tinted = 0.4 * picture + 0.6 * palette[classes.argmax(-1) % 20]
             picture = np.concatenate([picture, np.where(shown[..., None], tinted, picture).astype(np.uint8)], axis=1)
         pictures.append(Image.fromarray(picture))
-    with beside(path, replace=True) as part:
+    with write_atomically(path, replace=True) as part:
         pictures[0].save(part, "GIF", save_all=True, append_images=pictures[1:], duration=80, loop=0)
 
 
@@ -132,5 +132,5 @@ def _heat(values: np.ndarray, colours: str) -> np.ndarray:
 
 
 def _save(path: Path, image: np.ndarray) -> None:
-    with beside(path, replace=True) as part:
+    with write_atomically(path, replace=True) as part:
         Image.fromarray(image).save(part, "PNG")

@@ -16,7 +16,7 @@ from training.ovs3d.field import Field, VectorMatrix
 from training.ovs3d.relevancy import class_distribution
 from training.ovs3d.render import Samples, composite, march
 from training.runs.errors import InputError
-from training.runs.files import beside
+from training.runs.files import write_atomically
 
 CHUNK = 8192  # rays or points at a time
 
@@ -112,7 +112,7 @@ def save_segmentation(path: Path, found: Segmentation, config: SemanticConfig) -
         },
         buffer,
     )
-    with beside(path, replace=True) as part:
+    with write_atomically(path, replace=True) as part:
         part.write_bytes(buffer.getbuffer())
 
 

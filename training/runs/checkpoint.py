@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from training.runs.files import beside
+from training.runs.files import write_atomically
 
 
 class CheckpointError(ValueError):
@@ -27,7 +27,7 @@ def save_checkpoint(path: Path, step: int, config: Mapping[str, Any] | None = No
     buffer = io.BytesIO()  # torch's own writer turns a full disk into an error of another kind
     state = {name: value.state_dict() for name, value in parts.items()}
     torch.save(state | {"step": step, "config": dict(config or {})}, buffer)
-    with beside(path, replace=True) as part, part.open("wb") as file:
+    with write_atomically(path, replace=True) as part, part.open("wb") as file:
         file.write(buffer.getbuffer())
         file.flush()
         os.fsync(file.fileno())

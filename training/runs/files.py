@@ -13,7 +13,7 @@ from training.runs.errors import InputError
 
 
 @contextmanager
-def beside(path: Path, replace: bool = False) -> Iterator[Path]:
+def write_atomically(path: Path, replace: bool = False) -> Iterator[Path]:
     """A path to write a file or a folder to; it becomes `path` when the block ends, and is removed where it fails.
 
     Raises InputError where `path` exists and is not to be replaced, and where the disk is full or cannot be written.

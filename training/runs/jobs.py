@@ -24,14 +24,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from training.runs.errors import InputError
-from training.runs.files import beside
+from training.runs.files import write_atomically
 
 RECIPE_FILE = "recipe.json"
 Job, Result = TypeVar("Job"), TypeVar("Result")
 
 
 @contextmanager
-def owned(out: Path, recipe: Any, holds: str) -> Iterator[None]:
+def locked_folder(out: Path, recipe: Any, holds: str) -> Iterator[None]:
     """The folder with this recipe (a dataclass) in it, for this process alone.
 
     holds: what it holds, for errors. InputError where it holds those of another recipe, or is in use.
@@ -55,7 +55,7 @@ def owned(out: Path, recipe: Any, holds: str) -> Iterator[None]:
                     f"{file}, choose another folder, or the same options"
                 )
         else:
-            with beside(file) as part:
+            with write_atomically(file) as part:
                 part.write_text(json.dumps(wanted, indent=1))
         yield
 
@@ -70,7 +70,7 @@ def read_recipe(out: Path) -> dict:
 
 
 @contextmanager
-def explained(out: Path, whole: Callable[[], str]) -> Iterator[None]:
+def explain_disk_errors(out: Path, whole: Callable[[], str]) -> Iterator[None]:
     """Says in one sentence (InputError) what stopped the work inside, and how to go on. whole: "3 of 5 scenes"."""
     try:
         yield
@@ -85,7 +85,7 @@ def explained(out: Path, whole: Callable[[], str]) -> Iterator[None]:
         raise InputError(f"{out}: {what}: {whole()} are whole; mend it, then run the same command") from error
 
 
-def on_processes(workers: int, function: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterator[Result]:
+def run_on_processes(workers: int, function: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterator[Result]:
     """Results as they come; the processes are spawned, and die with this one."""
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), die_with, (os.getpid(),))
     try:
@@ -103,7 +103,7 @@ def die_with(parent: int) -> None:
         os._exit(1)
 
 
-def on_ray(
+def run_on_ray(
     address: str,
     function: Callable[[Job], Result],
     jobs: Sequence[Job],

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import yaml
 
 from training.runs.errors import InputError
-from training.runs.files import beside
+from training.runs.files import write_atomically
 
 Config = TypeVar("Config")
 
@@ -35,7 +35,7 @@ def read_config(path: Path, cls: type[Config]) -> Config:
 def write_config(path: Path, config: Any) -> None:
     """What `read_config` reads."""
     plain = json.loads(json.dumps(dataclasses.asdict(config)))  # tuples as lists
-    with beside(path, replace=True) as part:
+    with write_atomically(path, replace=True) as part:
         part.write_text(yaml.safe_dump(plain, sort_keys=False), encoding="utf-8")
 
 

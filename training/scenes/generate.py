@@ -24,7 +24,7 @@ from tqdm import tqdm
 from training.objects.catalogue import PROCEDURAL, Catalogue, open_catalogue
 from training.objects.spec import SPLITS, ObjectModel, ObjectSpec
 from training.runs.errors import InputError
-from training.runs.jobs import explained, on_processes, on_ray, owned
+from training.runs.jobs import explain_disk_errors, locked_folder, run_on_processes, run_on_ray
 from training.scenes.clutter import make_scene
 from training.scenes.description import SceneConfig, SceneDescription
 from training.scenes.queries import scene_queries
@@ -35,7 +35,7 @@ RENDERERS = ("mujoco", "blender", "none")
 
 
 @dataclass(frozen=True)
-class Recipe:
+class GenerateRecipe:
     """What a set of scenes is made of; a folder holds scenes of one recipe.
 
     catalogue: "procedural", or a folder with catalogue.json; renderer: one of RENDERERS, none leaves scenes without
@@ -65,7 +65,7 @@ class Outcome:
     seconds: dict[str, float]
 
 
-def generate_scene(folder: Path, recipe: Recipe, index: int) -> Outcome:
+def generate_scene(folder: Path, recipe: GenerateRecipe, index: int) -> Outcome:
     """Writes scene `index` of a recipe as `folder`, whole or not at all. Raises InputError, or OSError of the disk."""
     if folder.exists():  # Ray does again what was done on a machine that it lost
         return Outcome(folder, {}, {}, {})
@@ -205,17 +205,17 @@ def generate(
         ray: address of a Ray cluster, or "local"; OUT must then be a folder that all its machines share.
         config: ranges that scenes are drawn from.
     """
-    recipe = Recipe(split, seed, catalogue, renderer, config)
+    recipe = GenerateRecipe(split, seed, catalogue, renderer, config)
     open_catalogue(catalogue).of_split(split)
     if workers < 1 or scenes < 1:
         raise InputError(f"scenes {scenes}, workers {workers}: expected at least 1")
-    with owned(out, recipe, "scenes"), explained(out, lambda: f"{_whole(out)} of {scenes} scenes"):
+    with locked_folder(out, recipe, "scenes"), explain_disk_errors(out, lambda: f"{_whole(out)} of {scenes} scenes"):
         jobs = [(out / f"scene_{i:05d}", recipe, i) for i in range(scenes)]
         jobs = [job for job in jobs if not job[0].exists()]
         if ray:
-            run = on_ray(ray, _generate, jobs, lambda outcome: [outcome.folder])
+            run = run_on_ray(ray, _generate, jobs, lambda outcome: [outcome.folder])
         else:
-            run = on_processes(workers, _generate, jobs)
+            run = run_on_processes(workers, _generate, jobs)
         dropped, broken, seconds, done = Counter(), {}, Counter(), 0
         for outcome in tqdm(run, total=len(jobs), desc=f"scenes {split}", unit="scene"):
             dropped.update(outcome.dropped)
@@ -233,5 +233,5 @@ def _whole(out: Path) -> int:
     return len(list(out.glob(f"scene_?????/{SCENE_FILE}")))
 
 
-def _generate(job: tuple[Path, Recipe, int]) -> Outcome:
+def _generate(job: tuple[Path, GenerateRecipe, int]) -> Outcome:
     return generate_scene(*job)

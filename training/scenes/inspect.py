@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from dropclip_ros.vision.geometry import invert_pose
 from training.runs.errors import InputError
-from training.runs.files import beside
+from training.runs.files import write_atomically
 from training.scenes.description import FIRST_OBJECT_ID, TABLE_ID
 from training.scenes.scene import SCENE_FILE, Folder, Scene, View
 from training.scenes.sensor import SENSORS
@@ -55,7 +55,7 @@ def inspect(
     rows = sorted({*np.linspace(0, len(chosen) - 1, min(views, len(chosen))).astype(int).tolist()})
     seen = readable_views(chosen, rows, sensor)
     sheet = contact_sheet(chosen, seen)
-    with beside(out / f"{chosen.name}.png", replace=True) as part:
+    with write_atomically(out / f"{chosen.name}.png", replace=True) as part:
         sheet.save(part, format="PNG")
     print(out / f"{chosen.name}.png")
     if rerun:
@@ -211,7 +211,10 @@ def record(scene: Scene, views: dict[int, View], path: Path) -> None:
     except ImportError as error:
         raise InputError("--rerun needs Rerun: pip install 'dropclip_ros[rerun]'") from error
     names = {TABLE_ID: "table"} | {label: entry["name"] for label, entry in scene.objects.items()}
-    with beside(path, replace=True) as part, rerun.RecordingStream("dropclip-mvtod", recording_id=scene.name) as stream:
+    with (
+        write_atomically(path, replace=True) as part,
+        rerun.RecordingStream("dropclip-mvtod", recording_id=scene.name) as stream,
+    ):
         stream.save(part)
         stream.log("world", rerun.ViewCoordinates.RIGHT_HAND_Z_UP, static=True)
         classes = [

@@ -93,7 +93,7 @@ def run_lengths(mask: np.ndarray) -> dict:
     return {"size": list(mask.shape), "counts": np.diff(ends, prepend=0).tolist()}
 
 
-class Source(Protocol):
+class SceneFiles(Protocol):
     """Where the files of scenes are; hashable. `read` raises OSError or KeyError where there is none of that name."""
 
     def read(self, name: str) -> bytes: ...
@@ -118,7 +118,7 @@ class Folder:
 
 
 @lru_cache(maxsize=256)  # thousands of scenes of 73 views would fill the memory
-def _read_tables(source: Source, name: str) -> dict:
+def _read_tables(source: SceneFiles, name: str) -> dict:
     file = f"{name}/{SCENE_FILE}"
     try:
         tables = json.loads(source.read(file))
@@ -152,7 +152,7 @@ def _complaint(tables: object) -> str:
 class Scene:
     """A scene of a folder or a shard, read when asked for."""
 
-    source: Source
+    source: SceneFiles
     name: str
 
     @property

@@ -23,7 +23,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from training.runs.errors import InputError
-from training.runs.files import beside
+from training.runs.files import write_atomically
 from training.scenes.scene import FILES, SCENE_FILE, Folder, Scene
 
 
@@ -165,9 +165,9 @@ def pack(scenes: Path, out: Path, per_shard: int = 20, skip_broken: bool = False
         path = out / f"shard_{start // per_shard:05d}.tar"
         if path.exists() and _holds(path, [scene.name for scene in members]):
             continue
-        with beside(path, replace=True) as part:
+        with write_atomically(path, replace=True) as part:
             index = _write_shard(part, members)
-        with beside(index_of(path), replace=True) as part:
+        with write_atomically(index_of(path), replace=True) as part:
             part.write_text(json.dumps(index))
 
 

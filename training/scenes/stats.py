@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from training.objects.words.phrases import FAMILIES
 from training.runs.errors import InputError
-from training.runs.files import beside
+from training.runs.files import write_atomically
 from training.scenes.scene import Scene
 from training.scenes.shards import load_scenes
 
@@ -120,11 +120,11 @@ def stats(scenes: Path, out: Path, skip_broken: bool = False) -> None:
     }
     text = _report(tables, total, size)
     for name, rows in tables.items():
-        with beside(out / f"{name}.csv", replace=True) as part, part.open("w", newline="") as file:
+        with write_atomically(out / f"{name}.csv", replace=True) as part, part.open("w", newline="") as file:
             csv.writer(file).writerows(rows)
-    with beside(out / "figure10.png", replace=True) as part:
+    with write_atomically(out / "figure10.png", replace=True) as part:
         draw_figure_10(tables["categories"][1:], part)
-    with beside(out / "stats.md", replace=True) as part:
+    with write_atomically(out / "stats.md", replace=True) as part:
         part.write_text(text)
     print(text)
 

@@ -11,7 +11,7 @@ import trimesh
 from PIL import Image
 
 from training.objects.spec import ObjectModel
-from training.runs.files import beside
+from training.runs.files import write_atomically
 
 SDF = "1.9"
 
@@ -24,7 +24,7 @@ def write_model(model: ObjectModel, folder: Path) -> Path:
     place = folder / model.name
     if place.exists():
         return place
-    with beside(place) as part:
+    with write_atomically(place) as part:
         part.mkdir()
         Image.fromarray(model.texture).save(part / "texture.png")
         (part / "visual.mtl").write_text("newmtl surface\nKd 1 1 1\nmap_Kd texture.png\n")

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.stats import binomtest
 
 from training.runs.errors import InputError
-from training.runs.files import beside
+from training.runs.files import write_atomically
 from training.trials.grading import Reason
 from training.trials.results import SETUP, Result, read_results
 
@@ -169,6 +169,6 @@ def write_report(files: Sequence[Path], out: Path, say: Callable[[str], None] = 
         raise InputError(f"{', '.join(map(str, files))}: no trials; run some first with `dropclip-trials run`")
     text = markdown(results)
     for suffix, content in ((".md", text), (".json", json.dumps(as_json(results), indent=1) + "\n")):
-        with beside(out.with_suffix(suffix), replace=True) as part:
+        with write_atomically(out.with_suffix(suffix), replace=True) as part:
             part.write_text(content, encoding="utf-8")
     say(text)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from training.runs.files import beside
+from training.runs.files import write_atomically
 
 MOST = 60  # pictures
 HEIGHT, BAND = 240, 22  # pixels
@@ -19,7 +19,7 @@ def write_gif(pictures: Sequence[np.ndarray], title: str, path: Path, millisecon
     """Pictures uint8 (H,W,3), at most MOST of them, evenly; the last one stays for a second and a half."""
     chosen = [pictures[i] for i in np.unique(np.linspace(0, len(pictures) - 1, min(MOST, len(pictures))).astype(int))]
     frames = [_frame(picture, title) for picture in chosen]
-    with beside(path, replace=True) as part:
+    with write_atomically(path, replace=True) as part:
         frames[0].save(
             part,
             format="GIF",

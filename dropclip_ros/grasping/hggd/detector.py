@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dropclip_ros.base.arrays import Array, like
+from dropclip_ros.base.arrays import Array, like_array
 from dropclip_ros.base.devices import enough_memory, usable_device
 from dropclip_ros.grasping.grasps import Grasps, fill_down, openings, points_between, suppress, thin_cloud
 from dropclip_ros.grasping.grippers import ROBOTIQ_2F_140, Gripper
 from dropclip_ros.grasping.hggd.checkpoint import load_networks
 from dropclip_ros.grasping.hggd.config import Corner, DetectionConfig
 from dropclip_ros.grasping.hggd.decode import decode_regions, find_centers, lift, metric_width
-from dropclip_ros.grasping.hggd.inputs import View, prepare
+from dropclip_ros.grasping.hggd.inputs import PreparedView, prepare
 from dropclip_ros.grasping.hggd.networks import HggdNetworks
 from dropclip_ros.grasping.hggd.regions import fuse, regions, sample_points
 from dropclip_ros.vision.geometry import Intrinsics
@@ -84,7 +84,7 @@ class Hggd:
         return grasps[suppress(grasps, detection.nms_distance, detection.nms_angle, detection.top_k)]
 
     @torch.inference_mode()
-    def propose(self, view: View, detection: DetectionConfig = DetectionConfig()) -> Grasps:
+    def propose(self, view: PreparedView, detection: DetectionConfig = DetectionConfig()) -> Grasps:
         """What the networks say of a view, unchecked: the grasps of every region."""
         inside = view.known & _within(view.points, detection.workspace)
         maps = self.networks.anchor(view.image[None])
@@ -116,5 +116,5 @@ class Hggd:
 
 def _within(points: Array, workspace: tuple[Corner, Corner]) -> Array:
     """Which of the points (..., 3) lie in the box, (...) bool."""
-    low, high = (like(points, np.array(corner)) for corner in workspace)
+    low, high = (like_array(points, np.array(corner)) for corner in workspace)
     return ((points >= low) & (points <= high)).all(-1)

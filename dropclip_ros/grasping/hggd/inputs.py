@@ -15,7 +15,7 @@ from dropclip_ros.vision.geometry import Intrinsics, RgbdFrame, backproject
 
 
 @dataclass(frozen=True, eq=False)
-class View:
+class PreparedView:
     """A frame at the networks' scale, h x w px.
 
     image (4, h, w): depth (m, unknown 0) less its mean, within [-1, 1], and colour in [0, 1]. points (h, w, 3): what
@@ -40,7 +40,7 @@ def prepare(
     near: float = 0.1,
     far: float = 3.0,
     device: str | torch.device = "cpu",
-) -> View:
+) -> PreparedView:
     """Scale rgb uint8 (H, W, 3) and depth (H, W) m, registered to it, into the input's size, keeping the aspect ratio.
 
     Depth beyond [near, far] m is taken as unknown. Pixels keep the points that the camera saw, distortion undone: those
@@ -64,4 +64,4 @@ def prepare(
     points = torch.tensor(points)
     relief = (points[..., 2] - points[..., 2].mean()).clamp(-1, 1)  # unknown pixels count, as where it was trained
     image = torch.cat([relief[None], colors])
-    return View(image.to(device), points.to(device), frame.intrinsics.scaled_to(w, h))
+    return PreparedView(image.to(device), points.to(device), frame.intrinsics.scaled_to(w, h))

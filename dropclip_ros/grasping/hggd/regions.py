@@ -7,7 +7,7 @@ import torch
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from dropclip_ros.base.arrays import Array, library, like, zeros
+from dropclip_ros.base.arrays import Array, array_namespace, like_array, zeros
 from dropclip_ros.grasping.hggd.config import CELL
 
 NEIGHBORS = 8  # cells whose features a point takes the greatest of
@@ -76,12 +76,12 @@ def spread(points: Array, totals: Array, count: int) -> Array:
 
     Begins with the first point; a set of fewer points is repeated.
     """
-    xp = library(points)
-    sets = like(totals, range(len(points)))
+    xp = array_namespace(points)
+    sets = like_array(totals, range(len(points)))
     columns = xp.stack([points[..., axis] for axis in range(3)])  # each contiguous
     chosen = zeros(points, (len(points), count), "int64")
     distance = zeros(points, points.shape[:2], "float32") + xp.inf
-    distance[like(totals, range(points.shape[1])) >= totals[:, None]] = -xp.inf
+    distance[like_array(totals, range(points.shape[1])) >= totals[:, None]] = -xp.inf
     for i in range(1, count):
         last = chosen[:, i - 1]
         x, y, z = (column - column[sets, last][:, None] for column in columns)

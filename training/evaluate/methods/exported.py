@@ -38,7 +38,7 @@ from training.evaluate.methods.proposals import Proposals
 from training.evaluate.protocol import ScoreCloud, WeightsAbsent
 from training.fusion.clouds import Cloud
 from training.runs.errors import InputError
-from training.runs.files import beside
+from training.runs.files import write_atomically
 from training.scenes.scene import Scene
 
 TEXT, INSTANCES, PHRASES = "text.safetensors", "instances.safetensors", "phrases"
@@ -134,7 +134,7 @@ class Requests:
             colors = np.rint(255 * cloud.colors).astype(np.uint8)
             write_ply(place / "cloud.ply", cloud.points, colors, np.zeros(len(cloud), np.float32))
         else:
-            with beside(place / f"view_{cloud.views[0]:02d}.png", replace=True) as part:
+            with write_atomically(place / f"view_{cloud.views[0]:02d}.png", replace=True) as part:
                 seen(scene, cloud)[0].save(part, format="png")
 
         def score(phrases: Sequence[str]) -> torch.Tensor:
@@ -147,7 +147,7 @@ class Requests:
         path = self.folder / "phrases.json"
         known = json.loads(path.read_text()) if path.exists() else []
         if new := [phrase for phrase in dict.fromkeys(phrases) if phrase not in set(known)]:
-            with beside(path, replace=True) as part:
+            with write_atomically(path, replace=True) as part:
                 part.write_text(json.dumps(known + new, indent=1, ensure_ascii=False) + "\n")
 
 
@@ -198,7 +198,7 @@ def write_example(folder: Path) -> Iterator[Path]:
         ),
     }
     for name, (tensors, metadata) in files.items():
-        with beside(folder / name) as part:
+        with write_atomically(folder / name) as part:
             save_file(tensors, part, metadata)
         yield folder / name
 

@@ -164,7 +164,7 @@ class Student:
         return voxelize(scaled(points.astype(np.float32), self.scale), cloud.colors, self.grounder.config.voxels)
 
 
-class Instances:
+class InstanceMethod:
     """Our encoder as the package uses it: instances by `Grounder`, a pooled feature each, true table (section 3.4)."""
 
     def __init__(self, grounder: Grounder) -> None:

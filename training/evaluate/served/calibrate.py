@@ -22,7 +22,7 @@ from dropclip_ros.networks.image import ImageTower
 from dropclip_ros.networks.model_folder import ModelConfig
 from dropclip_ros.networks.text import TextEncoder
 from training.evaluate.questions import areas_of, questions
-from training.evaluate.served.pipeline import Method, drawn_views, single_view
+from training.evaluate.served.pipeline import ServedMethod, drawn_views, single_view
 from training.objects.procedural.objects import catalogue
 from training.objects.spec import ObjectSpec
 from training.objects.words.phrases import ABSENT_PHRASES
@@ -31,7 +31,7 @@ from training.scenes.sensor import SensorConfig
 
 
 def best_similarities(
-    method: Method,
+    method: ServedMethod,
     text: TextEncoder,
     scenes: list[Scene],
     seed: int = 0,
@@ -58,7 +58,7 @@ def best_similarities(
 
 
 def calibrate_method(
-    method: Method,
+    method: ServedMethod,
     text: TextEncoder,
     config: ModelConfig,
     scenes: list[Scene],

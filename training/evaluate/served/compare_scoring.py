@@ -22,16 +22,15 @@ import tyro
 from sklearn.metrics import roc_auc_score
 
 from dropclip_ros.grounding.instances import ObjectConfig, instance_labels, pool_features
-from dropclip_ros.grounding.pipeline import Grounder
-from dropclip_ros.grounding.pipeline import Scene as EncodedScene
+from dropclip_ros.grounding.pipeline import EncodedScene, Grounder
 from dropclip_ros.networks.model_folder import ModelConfig
 from dropclip_ros.vision.geometry import invert_pose
 from training.evaluate.metrics import summary
 from training.evaluate.questions import areas_of, questions
 from training.evaluate.served.calibrate import calibrate_method
 from training.evaluate.served.pipeline import (
-    Instances,
-    Method,
+    SeenInstances,
+    ServedMethod,
     TrueFeatures,
     drawn_views,
     encode_with_truth,
@@ -68,28 +67,28 @@ def outcome(answers: list[Answers], config: ModelConfig, rival: float) -> dict[s
     }
 
 
-def with_features(method: Method, truth: TrueFeatures, mean_object: torch.Tensor) -> Method:
+def with_features(method: ServedMethod, truth: TrueFeatures, mean_object: torch.Tensor) -> ServedMethod:
     """The instances of `method` with the true features of what they show; what is no object is an average one."""
 
-    def replaced(scene: Scene, v: int) -> Instances:
+    def replaced(scene: Scene, v: int) -> SeenInstances:
         seen, fused = method(scene, v), truth.fused(scene, v)
         counts = pixel_counts(true_labels(scene.view(v)).astype(np.int64), seen.of_pixel, len(seen.features))
         share = torch.from_numpy(counts / np.maximum(counts.sum(0), 1)).float()
         of_label = mean_object.repeat(256, 1)
         of_label[fused.labels] = fused.features
-        return Instances(seen.of_pixel, torch.nn.functional.normalize(share.T @ of_label, dim=-1))
+        return SeenInstances(seen.of_pixel, torch.nn.functional.normalize(share.T @ of_label, dim=-1))
 
     return replaced
 
 
-def stages(grounder: Grounder, model: Path | None) -> dict[str, Method]:
+def stages(grounder: Grounder, model: Path | None) -> dict[str, ServedMethod]:
     """Truth in the place of table removal, instances and features; the last row is the fused upper bound."""
     found, fused = single_view(grounder), TrueFeatures.of_model(model, grounder)
 
-    def true_table(scene: Scene, v: int) -> Instances:
+    def true_table(scene: Scene, v: int) -> SeenInstances:
         return of_encoded(encode_with_truth(grounder, scene.view(v), instances=False))
 
-    def true_instances(scene: Scene, v: int) -> Instances:
+    def true_instances(scene: Scene, v: int) -> SeenInstances:
         return of_encoded(encode_with_truth(grounder, scene.view(v), instances=True))
 
     return {
@@ -102,7 +101,7 @@ def stages(grounder: Grounder, model: Path | None) -> dict[str, Method]:
     }
 
 
-def regrouped(grounder: Grounder, encoded: EncodedScene, name: str, config: ObjectConfig) -> Instances:
+def regrouped(grounder: Grounder, encoded: EncodedScene, name: str, config: ObjectConfig) -> SeenInstances:
     """Other instances than the shipped, named by the mean of their voxels: no head for objects, no image."""
     if name == "every voxel by itself":
         instances = np.arange(1, len(encoded.voxels) + 1)
@@ -110,7 +109,7 @@ def regrouped(grounder: Grounder, encoded: EncodedScene, name: str, config: Obje
         voxels, eye = encoded.voxels, invert_pose(encoded.table.frame)[:3, 3]
         instances = instance_labels(voxels.centers, voxels.feats, encoded.features, eye, config, encoded.middles)
     of_pixel = encoded.image(instances[encoded.voxels.point_to_voxel]).ravel()
-    return Instances(of_pixel, pool_features(encoded.features, instances) @ encoded.basis.T)
+    return SeenInstances(of_pixel, pool_features(encoded.features, instances) @ encoded.basis.T)
 
 
 def choices(grounder: Grounder) -> dict[str, ObjectConfig]:
@@ -141,7 +140,7 @@ def main(
     grounder = load_grounder(model, image_weight if what == "stages" else 0.0, known)
     specs = {spec.name: spec for spec in catalogue()}
 
-    def answers(s: int, scene: Scene, v: int, seen: Instances, config: ModelConfig) -> Answers:
+    def answers(s: int, scene: Scene, v: int, seen: SeenInstances, config: ModelConfig) -> Answers:
         view = scene.view(v)
         asked = questions(scene, areas_of(view.mask), specs, which, np.random.default_rng([seed, s]))
         return ask(asked, seen, true_labels(view), grounder.text, config)

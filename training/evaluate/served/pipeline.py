@@ -15,8 +15,7 @@ import torch
 from tqdm import tqdm
 
 from dropclip_ros.base.errors import DropclipError
-from dropclip_ros.grounding.pipeline import MODEL_FOLDER, Grounder
-from dropclip_ros.grounding.pipeline import Scene as EncodedScene
+from dropclip_ros.grounding.pipeline import MODEL_FOLDER, EncodedScene, Grounder
 from dropclip_ros.networks.image import ImageConfig, load_vit, to_images
 from dropclip_ros.networks.model_folder import IMAGE
 from dropclip_ros.networks.text import TextEncoder
@@ -34,14 +33,14 @@ MAX_DEPTH = 3.0  # m; further away is not the tabletop
 
 
 @dataclass
-class Instances:
+class SeenInstances:
     """What a method sees: the instance (H W,) of each pixel, 1..K or 0, and a unit feature (K,C) of each."""
 
     of_pixel: np.ndarray
     features: torch.Tensor
 
 
-Method = Callable[[Scene, int], Instances]  # of view v of a scene
+ServedMethod = Callable[[Scene, int], SeenInstances]  # of view v of a scene
 
 
 def view_frame(view: View) -> RgbdFrame:
@@ -64,11 +63,11 @@ def drawn_views(scenes: list[Scene], seed: int, what: str = "views") -> Iterator
         yield s, scene, int(np.random.default_rng([seed, s]).integers(1, len(scene)))
 
 
-def single_view(grounder: Grounder, sensor: SensorConfig | None = None) -> Method:
+def single_view(grounder: Grounder, sensor: SensorConfig | None = None) -> ServedMethod:
     """The whole path, as shipped. A view without a usable table holds no instance: everything is refused there. sensor:
     whose depth the view has."""
 
-    def method(scene: Scene, v: int) -> Instances:
+    def method(scene: Scene, v: int) -> SeenInstances:
         view = scene.view(v, sensor)
         try:
             return of_encoded(grounder.encode(view_frame(view)))
@@ -79,13 +78,13 @@ def single_view(grounder: Grounder, sensor: SensorConfig | None = None) -> Metho
     return method
 
 
-def of_encoded(encoded: EncodedScene) -> Instances:
+def of_encoded(encoded: EncodedScene) -> SeenInstances:
     """The instances of the pipeline's scene."""
-    return Instances(encoded.image(Grounder.instances(encoded)).ravel(), encoded.instance_features)
+    return SeenInstances(encoded.image(Grounder.instances(encoded)).ravel(), encoded.instance_features)
 
 
-def nothing(pixels: int, channels: int) -> Instances:
-    return Instances(np.zeros(pixels, np.int64), torch.zeros(0, channels))
+def nothing(pixels: int, channels: int) -> SeenInstances:
+    return SeenInstances(np.zeros(pixels, np.int64), torch.zeros(0, channels))
 
 
 def encode_with_truth(grounder: Grounder, view: View, instances: bool) -> EncodedScene:
@@ -125,8 +124,8 @@ class TrueFeatures:
         images = to_images(*(np.stack([crop[part] for crop in crops]) for part in (2, 3)))
         return fuse_objects(torch.nn.functional.normalize(self.tower(images), dim=-1), labels, self._prompts.of(scene))
 
-    def __call__(self, scene: Scene, v: int) -> Instances:
+    def __call__(self, scene: Scene, v: int) -> SeenInstances:
         fused, labels = self.fused(scene, v), true_labels(scene.view(v))
         number = np.zeros(256, np.int64)
         number[fused.labels] = np.arange(1, len(fused.labels) + 1)
-        return Instances(number[labels], fused.features)
+        return SeenInstances(number[labels], fused.features)

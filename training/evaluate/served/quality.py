@@ -30,7 +30,14 @@ from dropclip_ros.networks.text import TextEncoder
 from training.evaluate.metrics import overlap, refusal, refused, row_counts, summary
 from training.evaluate.questions import ABSENT_FAMILIES, Question, areas_of, categories, questions
 from training.evaluate.served.calibrate import calibrate_method
-from training.evaluate.served.pipeline import Instances, Method, TrueFeatures, drawn_views, single_view, true_labels
+from training.evaluate.served.pipeline import (
+    SeenInstances,
+    ServedMethod,
+    TrueFeatures,
+    drawn_views,
+    single_view,
+    true_labels,
+)
 from training.objects.procedural.objects import catalogue
 from training.objects.words.phrases import FAMILIES
 from training.scenes.scene import Scene
@@ -82,7 +89,9 @@ def pixel_counts(labels: np.ndarray, of_pixel: np.ndarray, instances: int) -> np
     return row_counts(labels, of_pixel - 1, instances)
 
 
-def ask(asked: list[Question], seen: Instances, labels: np.ndarray, text: TextEncoder, config: ModelConfig) -> Answers:
+def ask(
+    asked: list[Question], seen: SeenInstances, labels: np.ndarray, text: TextEncoder, config: ModelConfig
+) -> Answers:
     """Compares every instance with every phrase, once. labels (H W,): the mask label of each pixel."""
     phrases = text.encode([question.phrase for question in asked]).to(seen.features.device)
     negatives = text.encode(config.canonical_negatives).to(seen.features.device)
@@ -96,7 +105,7 @@ def ask(asked: list[Question], seen: Instances, labels: np.ndarray, text: TextEn
 
 
 def semantic_ious(
-    named: dict[str, list[int]], seen: Instances, labels: np.ndarray, text: TextEncoder, null_similarity: float
+    named: dict[str, list[int]], seen: SeenInstances, labels: np.ndarray, text: TextEncoder, null_similarity: float
 ) -> np.ndarray:
     """IoU of each of the view's own categories, by argmax over their names."""
     names = text.encode(list(named)).to(seen.features.device)
@@ -109,7 +118,7 @@ def semantic_ious(
 
 
 def answer_all(
-    method: Method, scenes: list[Scene], text: TextEncoder, config: ModelConfig, seed: int = 0
+    method: ServedMethod, scenes: list[Scene], text: TextEncoder, config: ModelConfig, seed: int = 0
 ) -> tuple[dict[str, list[Answers]], list[np.ndarray]]:
     """The answers to either kind of phrase about one view of each scene, and semantic IoUs of each."""
     specs = {spec.name: spec for spec in catalogue()}
@@ -259,7 +268,7 @@ def main(
     known = load_scenes(scenes / "validation")[:limit]
     grounder = load_grounder(model, image_weight, known)
     text, rival = grounder.text, grounder.objects.rival
-    methods: dict[str, tuple[Method, ModelConfig]] = {"single view": (single_view(grounder), grounder.config)}
+    methods: dict[str, tuple[ServedMethod, ModelConfig]] = {"single view": (single_view(grounder), grounder.config)}
     if fused:
         upper = TrueFeatures.of_model(model, grounder)
         methods["fused"] = (upper, calibrate_method(upper, text, grounder.config, known))

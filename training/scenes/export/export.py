@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from training.objects.catalogue import PROCEDURAL, open_catalogue
 from training.runs.errors import InputError
-from training.runs.files import beside
+from training.runs.files import write_atomically
 from training.scenes.export.bop import write_bop
 from training.scenes.scene import Scene, View
 from training.scenes.sensor import SENSORS
@@ -58,7 +58,7 @@ def export(
     found = [scene for scene in load_scenes(scenes, skip_broken) if len(scene)]
     if not found:
         raise InputError(f"{scenes}: no scene there has views; generate them with a renderer")
-    with beside(out) as part:
+    with write_atomically(out) as part:
         part.mkdir()
         if to == "coco":
             write_coco(found, part, views)

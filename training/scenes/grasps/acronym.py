@@ -14,7 +14,7 @@ import numpy as np
 
 from dropclip_ros.grasping.grasps import FRANKA_HAND, ROTATION_TOLERANCE, Grasps
 from training.runs.errors import InputError
-from training.runs.files import beside
+from training.runs.files import write_atomically
 
 TIP = 0.11217  # m, from the origin of ACRONYM's frame to the fingertips
 TRANSFORMS, QUALITIES, WIDTHS = "grasps/transforms", "grasps/qualities/flex/object_in_gripper", "grasps/widths"
@@ -67,7 +67,7 @@ def write_grasps(path: Path, grasps: Grasps, mesh: str, mass: float) -> None:
     transforms = np.tile(np.eye(4), (len(grasps), 1, 1))
     transforms[:, :3, :3] = grasps.rotation @ OURS_FROM_ACRONYM
     transforms[:, :3, 3] = grasps.tips() - TIP * grasps.approach
-    with beside(path) as part, h5py.File(part, "w") as file:
+    with write_atomically(path) as part, h5py.File(part, "w") as file:
         file[TRANSFORMS], file[WIDTHS] = transforms, grasps.width
         file[QUALITIES] = (grasps.score > 0.5).astype(np.int64)
         file["object/file"], file[SCALE], file["object/mass"] = mesh, 1.0, mass

@@ -21,7 +21,7 @@ from dropclip_ros.grasping.grasps import GRIPPERS, Grasps, Gripper, height_above
 from training.objects.catalogue import PROCEDURAL, Catalogue, open_catalogue
 from training.objects.spec import ObjectModel, ObjectSpec
 from training.runs.errors import InputError
-from training.runs.files import beside
+from training.runs.files import write_atomically
 from training.runs.jobs import die_with
 from training.scenes.description import PlacedObject
 from training.scenes.grasps.acronym import read_grasps, scaled, write_grasps
@@ -230,7 +230,7 @@ def _file(scene: Scene) -> Path:
 
 
 def _write(path: Path, found: Grasps, collides: np.ndarray, gripper: str) -> None:
-    with beside(path) as part, h5py.File(part, "w") as file:
+    with write_atomically(path) as part, h5py.File(part, "w") as file:
         file["grasps"] = found.rows()
         file["grasps"].attrs["columns"] = "GraspNet's 17, in the world frame, m; object id: the label in the masks"
         file["collides"] = collides
