@@ -119,9 +119,7 @@ def test_the_way_out_works(tmp_path, encoder):
         read_minkowski(path)
     command = str(error.value).split('python -c "')[1].rstrip('"')
     code = f"import {__name__}; {command}"
-    tests = os.environ | {
-        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), str(Path(__file__).parents[2])])
-    }
+    tests = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, Path(__file__).parents[:3]))}
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, env=tests)
     assert same(read_minkowski(tmp_path / "plain.pth"), encoder)
 

@@ -422,7 +422,8 @@ def test_scaled_points_stay_on_the_table():
 def test_real_tabletops_stand_on_their_tables(shared_data):
     """OSD: labels are those of the index, objects stand above z = 0, and their lowest one on it."""
     scenes = load_osd(shared_data / "osd")
-    assert len(scenes) == 67 and len(load_osd(shared_data / "osd", "test")) == 22
+    test = load_osd(shared_data / "osd", "test")
+    assert len(scenes) == len(list((shared_data / "osd").glob("*_label.png"))) and 0 < len(test) < len(scenes)
     for scene in scenes[::16]:
         view = scene.view(0)
         assert set(np.unique(view.mask[view.mask >= 2])) == set(scene.objects)

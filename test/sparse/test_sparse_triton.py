@@ -257,7 +257,7 @@ def test_the_encoder_takes_the_grid_that_the_environment_names(monkeypatch):
     with pytest.raises(RuntimeError, match=r"triton does not run on .* DROPCLIP_GRID=torch"):
         make_grid(coords)
     monkeypatch.setenv("DROPCLIP_GRID", "fast")
-    with pytest.raises(ValueError, match="must be torch, triton or spconv"):
+    with pytest.raises(ValueError, match="must be one of torch, triton, spconv, minkowski"):
         make_grid(coords)
 
 
