@@ -160,7 +160,7 @@ def over_dds(frame: RgbdFrame, runs: int, query: str) -> Times:
     """The same through the node: what the caller waits, and the part of it that the node does not name."""
     from live import Live
 
-    from dropclip_ros.nodes.demo import running
+    from dropclip_ros.ros.launcher import running
     from dropclip_ros.srv import Ground
 
     times: Times = defaultdict(list)

@@ -34,8 +34,8 @@ from tqdm import tqdm
 from benchmarks.ros.live import ABSENT, OPTICAL_FRAME, PRESENT, Live, small_frame
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.msg import Grasp, GraspArray
-from dropclip_ros.nodes.demo import Children, running
 from dropclip_ros.ros.common import TABLE_FRAME
+from dropclip_ros.ros.launcher import Children, running
 from dropclip_ros.ros.messages import cloud_points, image_message
 from dropclip_ros.srv import Ground, MatchGrasps
 

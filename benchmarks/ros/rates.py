@@ -21,7 +21,7 @@ import psutil
 import tyro
 
 from benchmarks.ros.live import Live
-from dropclip_ros.nodes.demo import running
+from dropclip_ros.ros.launcher import running
 from dropclip_ros.srv import Ground
 from dropclip_ros.vision.bags import load_bag_frame
 from dropclip_ros.vision.geometry import RgbdFrame

@@ -27,8 +27,8 @@ from tqdm import trange
 
 from benchmarks.ros.live import OPTICAL_FRAME, Live, small_frame
 from dropclip_ros.base.errors import Status
-from dropclip_ros.nodes.demo import running
 from dropclip_ros.ros.common import TABLE_FRAME
+from dropclip_ros.ros.launcher import running
 from dropclip_ros.srv import Ground
 
 NODE = "grounding_node"

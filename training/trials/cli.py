@@ -143,7 +143,7 @@ def run(options: Options) -> None:
 @contextmanager
 def _client(options: Options):
     """A client of nodes that run already, or of those that this starts and ends."""
-    from dropclip_ros.nodes.demo import running, served
+    from dropclip_ros.ros.launcher import running, served
     from training.trials.client import TrialClient
 
     if options.running:
