@@ -37,7 +37,7 @@ class Children:
         module = name if "." in name else f"dropclip_ros.nodes.{name}"
         command = [sys.executable, "-m", module, "--ros-args"]
         command += [word for parameter in parameters for word in ("-p", parameter)]
-        with open(self.log(name), "w") as log:
+        with open(self.log(name), "w") as log, _signals_after():
             # a session of its own: Ctrl-C reaches the demo alone, which then ends its children in order
             self._processes[name] = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
 
@@ -68,6 +68,23 @@ class Children:
 
     def log(self, name: str) -> Path:
         return self._folder / f"{name}.log"
+
+
+@contextmanager
+def _signals_after() -> Iterator[None]:
+    """Signals that arrive in the block act after it, so that no process is begun that nobody knows of."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals interrupt the main thread alone
+        return
+    arrived: list[int] = []
+    before = {number: signal.signal(number, lambda number, _: arrived.append(number)) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if arrived:
+        signal.raise_signal(arrived[0])
 
 
 @contextmanager
