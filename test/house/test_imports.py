@@ -16,10 +16,11 @@ import dropclip_ros
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = {  # from the ground up
-    "dropclip_ros": "base vision tabletop sparse networks grounding grasping draw ros nodes cli",
+    "dropclip_ros": "base vision tabletop sparse networks grounding grasping draw ros client behaviours nodes cli",
     "training": "runs objects scenes annotation fusion ovs3d evaluate distill hggd workcell trials mvtod make",
 }
 MOST = 20  # files in a folder
+ROS = ("dropclip_ros.ros", "dropclip_ros.nodes", "dropclip_ros.client", "dropclip_ros.behaviours")
 GENERATED = ("msg", "srv", "action")  # by the build
 
 
@@ -87,7 +88,7 @@ def test_only_nodes_know_ros():
     ros = ("rclpy", "tf2_ros", "sensor_msgs", "geometry_msgs", "std_msgs", "builtin_interfaces", "rosgraph_msgs")
     generated = tuple(f"dropclip_ros.{kind}" for kind in GENERATED)
     for module, path in modules().items():
-        if not module.startswith("dropclip_ros") or module.startswith(("dropclip_ros.ros", "dropclip_ros.nodes")):
+        if not module.startswith("dropclip_ros") or module.startswith(ROS):
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []

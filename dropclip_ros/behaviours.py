@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Leaves for py_trees: ground, grasp and pick as behaviours over `Client`. Needs the extra `trees`.
+
+A leaf starts its call in a thread when it is first ticked, is RUNNING until the answer, and then SUCCESS or FAILURE
+with the node's sentence as feedback. Its answer lies on the blackboard under its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import py_trees
+from py_trees.common import Access, Status
+
+from dropclip_ros.base.errors import DropclipError
+from dropclip_ros.client import Client
+
+
+class Asking(py_trees.behaviour.Behaviour):
+    """A behaviour of one call; `key` of the blackboard holds the answer once it is there."""
+
+    def __init__(self, name: str, call: Callable[[], Any], key: str) -> None:
+        super().__init__(name)
+        self._call, self._key = call, key
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
+        self._future: Future | None = None
+        self.board = self.attach_blackboard_client(name=name)
+        self.board.register_key(key, access=Access.WRITE)
+
+    def initialise(self) -> None:
+        self._future = self._pool.submit(self._call)
+
+    def update(self) -> Status:
+        assert self._future is not None
+        if not self._future.done():
+            return Status.RUNNING
+        try:
+            self.board.set(self._key, answer := self._future.result())
+        except DropclipError as error:
+            self.feedback_message = str(error)
+            return Status.FAILURE
+        self.feedback_message = getattr(answer, "message", "")
+        return Status.SUCCESS
+
+    def shutdown(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def ground(client: Client, query: str, key: str = "grounded", **fields: Any) -> Asking:
+    """A leaf that grounds a phrase; fields: of `dropclip_ros.client.Query`."""
+    return Asking(f"ground {query!r}", lambda: client.ground(query, **fields), key)
+
+
+def grasp(client: Client, query: str, key: str = "grasped", **fields: Any) -> Asking:
+    """A leaf that finds grasps of what a phrase means."""
+    return Asking(f"grasp {query!r}", lambda: client.grasp(query, **fields), key)
+
+
+def pick(client: Client, key: str = "picked", grasped: str = "grasped") -> Asking:
+    """A leaf that picks the grasps under another key of the blackboard."""
+    leaf = Asking("pick", lambda: client.pick(leaf.board.get(grasped)), key)
+    leaf.board.register_key(grasped, access=Access.READ)
+    return leaf

@@ -1,0 +1,300 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a task planner holds: `Client` asks the nodes of this package, and answers in arrays and typed errors.
+
+    with Client() as robot:
+        mug = robot.ground("the red mug").objects[0]
+        robot.pick(robot.grasp("the red mug"))
+
+Every call blocks until the answer, or until `timeout`; `await client.asynchronous.ground(...)` does the same in
+asyncio. Whatever is no success raises DropclipError, with the status and the sentence of the node.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import rclpy
+from rclpy.action import ActionClient
+from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor, ShutdownException
+from rclpy.node import Node
+from rclpy.qos import qos_profile_services_default
+from rclpy.signals import SignalHandlerOptions
+
+from dropclip_ros.action import Grasp, Pick
+from dropclip_ros.base.errors import DropclipError, Status
+from dropclip_ros.msg import FoundObject as FoundObjectMessage
+from dropclip_ros.msg import GraspCandidate, Interpretation
+from dropclip_ros.ros.common import GRASP_ACTION, GROUND_SERVICE, PICK_ACTION
+from dropclip_ros.ros.messages import cloud_colors, cloud_points, cloud_to_numpy, pose_matrix
+from dropclip_ros.srv import Ground
+
+NEGATIVES = {
+    "default": Ground.Request.NEGATIVES_DEFAULT,
+    "none": Ground.Request.NEGATIVES_NONE,
+    "canonical": Ground.Request.NEGATIVES_CANONICAL,
+    "custom": Ground.Request.NEGATIVES_CUSTOM,
+    "scene": Ground.Request.NEGATIVES_SCENE,
+}
+
+
+@dataclass(frozen=True)
+class Query:
+    """A phrase and how it is to be read; the fields of srv/Ground.
+
+    negatives: phrases it is told apart from, for `custom`; negatives_mode: one of NEGATIVES; threshold: in (0, 1), 0:
+    the node's; target_frame: of the answer, '': the node's; previous: ids of the last answer's objects; viewer_frame:
+    whose left and right are meant; literal: compare the phrase as a whole.
+    """
+
+    text: str
+    negatives: tuple[str, ...] = ()
+    negatives_mode: str = "default"
+    threshold: float = 0.0
+    target_frame: str = ""
+    previous: tuple[int, ...] = ()
+    viewer_frame: str = ""
+    literal: bool = False
+
+    def fill(self, message: Any) -> Any:
+        """The same in a request or goal. Raises BAD_REQUEST where it is none."""
+        if self.negatives_mode not in NEGATIVES:
+            raise DropclipError(
+                Status.BAD_REQUEST, f"negatives_mode {self.negatives_mode!r}: expected one of {', '.join(NEGATIVES)}"
+            )
+        message.query, message.negatives = self.text, list(self.negatives)
+        message.negatives_mode, message.threshold = NEGATIVES[self.negatives_mode], float(self.threshold)
+        message.target_frame, message.viewer_frame = self.target_frame, self.viewer_frame
+        message.previous, message.literal = list(self.previous), self.literal
+        return message
+
+
+@dataclass(frozen=True, eq=False)
+class SeenObject:
+    """An object that answers: points (N, 3) float32 m, colors (N, 3) uint8, scores (N,) of them, in the answer's frame.
+
+    box_pose (4, 4) and box_size (3,) m of the oriented box; confidence: -1 where it is not calibrated.
+    """
+
+    id: int
+    label: str
+    score: float
+    confidence: float
+    doubtful: bool
+    centre: np.ndarray
+    box_pose: np.ndarray
+    box_size: np.ndarray
+    points: np.ndarray
+    colors: np.ndarray
+    scores: np.ndarray
+    words_read: tuple[str, ...]
+
+    @classmethod
+    def of_message(cls, msg: FoundObjectMessage) -> SeenObject:
+        """Raises BAD_REQUEST where the cloud contradicts itself."""
+        whole = msg.cloud.width * msg.cloud.height > 0
+        return cls(
+            id=msg.id,
+            label=msg.label,
+            score=msg.score,
+            confidence=msg.confidence,
+            doubtful=msg.doubtful,
+            centre=np.array([msg.centre.x, msg.centre.y, msg.centre.z]),
+            box_pose=pose_matrix(msg.box_pose.position, msg.box_pose.orientation),
+            box_size=np.array([msg.box_size.x, msg.box_size.y, msg.box_size.z]),
+            points=cloud_points(msg.cloud) if whole else np.zeros((0, 3), np.float32),
+            colors=cloud_colors(msg.cloud) if whole else np.zeros((0, 3), np.uint8),
+            scores=cloud_to_numpy(msg.cloud)["score"].ravel() if whole else np.zeros(0, np.float32),
+            words_read=tuple(msg.words_read),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Grounded:
+    """Objects that a phrase means, best first, in `frame` at `stamp` s; `message` in the node's words."""
+
+    objects: tuple[SeenObject, ...]
+    frame: str
+    stamp: float
+    threshold: float
+    message: str
+    interpretation: Interpretation
+    timing_ms: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Grasped:
+    """Ranked grasps as messages for a planner (`pick` takes them), in `header`'s frame, and what they would take."""
+
+    candidates: tuple[GraspCandidate, ...]
+    header: Any
+    objects: tuple[SeenObject, ...]
+    message: str
+    interpretation: Interpretation
+
+
+@dataclass(frozen=True)
+class Picked:
+    """Which candidate was executed, and why those before it were not."""
+
+    executed: int
+    reasons: tuple[str, ...]
+    message: str
+
+
+class Asynchronous:
+    """The calls of a `Client` for asyncio: each waits in a thread, so that the loop goes on."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def ground(self, query: str | Query, **fields: Any) -> Grounded:
+        return await asyncio.to_thread(self._client.ground, query, **fields)
+
+    async def grasp(self, query: str | Query, **fields: Any) -> Grasped:
+        return await asyncio.to_thread(self._client.grasp, query, **fields)
+
+    async def pick(self, grasped: Grasped, **fields: Any) -> Picked:
+        return await asyncio.to_thread(self._client.pick, grasped, **fields)
+
+
+class Client:
+    """Asks `ground`, `grasp` and `pick` of one robot.
+
+    node: whose executor already spins in another thread; None: a node and a thread of its own, ended by `close`.
+    namespace: of the nodes asked. timeout: s for an answer, of every call that gives none.
+    """
+
+    def __init__(self, node: Node | None = None, namespace: str = "", timeout: float = 60.0) -> None:
+        self.timeout = timeout
+        self.asynchronous = Asynchronous(self)
+        self._executor: MultiThreadedExecutor | None = None
+        self._context = None
+        if node is None:
+            self._context = rclpy.Context()
+            rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
+            node = Node("dropclip_client", context=self._context)
+            self._executor = MultiThreadedExecutor(num_threads=2, context=self._context)
+            self._executor.add_node(node)
+            threading.Thread(target=self._spin, daemon=True).start()
+        self.node = node
+        at = f"/{namespace.strip('/')}/" if namespace.strip("/") else ""
+        self._ground = node.create_client(Ground, at + GROUND_SERVICE, qos_profile=qos_profile_services_default)
+        self._grasp = ActionClient(node, Grasp, at + GRASP_ACTION)
+        self._pick = ActionClient(node, Pick, at + PICK_ACTION)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the calls' clients, and the node where it is the client's own."""
+        self._grasp.destroy()
+        self._pick.destroy()
+        self.node.destroy_client(self._ground)
+        if self._executor is not None:
+            self._executor.shutdown(timeout_sec=1.0)
+            self.node.destroy_node()
+            rclpy.try_shutdown(context=self._context)
+
+    def ground(self, query: str | Query, *, timeout: float | None = None, **fields: Any) -> Grounded:
+        """What a phrase means. fields: of `Query`. Raises DropclipError: NOT_FOUND, AMBIGUOUS ..., or TIMEOUT."""
+        request = _query(query, fields).fill(Ground.Request())
+        end = self._end(timeout)
+        self._wait(self._ground.service_is_ready, end, f"the service {self._ground.srv_name} is not there")
+        future = self._ground.call_async(request)
+        try:
+            self._wait(future.done, end, f"{self._ground.srv_name} has not answered")
+        except DropclipError:
+            self._ground.remove_pending_request(future)
+            raise
+        answer = future.result()
+        _check(answer)
+        return Grounded(
+            objects=tuple(map(SeenObject.of_message, answer.objects)),
+            frame=answer.header.frame_id,
+            stamp=answer.header.stamp.sec + answer.header.stamp.nanosec * 1e-9,
+            threshold=answer.threshold,
+            message=answer.message,
+            interpretation=answer.interpretation,
+            timing_ms={stage.stage: stage.milliseconds for stage in answer.timing},
+        )
+
+    def grasp(self, query: str | Query, *, top_k: int = 0, timeout: float | None = None, **fields: Any) -> Grasped:
+        """Ranked grasps of what a phrase means, at most top_k (0: the node's). Raises as `ground`, and NO_GRASPS."""
+        goal = _query(query, fields).fill(Grasp.Goal(top_k=top_k))
+        result = self._act(self._grasp, GRASP_ACTION, goal, self._end(timeout))
+        return Grasped(
+            candidates=tuple(result.candidates),
+            header=result.header,
+            objects=tuple(map(SeenObject.of_message, result.objects)),
+            message=result.message,
+            interpretation=result.interpretation,
+        )
+
+    def pick(self, grasped: Grasped, *, timeout: float | None = None) -> Picked:
+        """Has the arm execute the first candidate it has a path to. Raises NO_PATH, SLIPPED, CANCELLED ..."""
+        goal = Pick.Goal(header=grasped.header, candidates=list(grasped.candidates))
+        result = self._act(self._pick, PICK_ACTION, goal, self._end(timeout))
+        return Picked(result.executed, tuple(result.reasons), result.message)
+
+    def _act(self, client: ActionClient, name: str, goal: Any, end: float) -> Any:
+        """The result of a goal; cancelled where it does not come in time, or the wait is interrupted."""
+        self._wait(client.server_is_ready, end, f"the action {name} is not there")
+        sent = client.send_goal_async(goal)
+        try:
+            self._wait(sent.done, end, f"{name} has neither accepted nor refused the goal")
+        except BaseException:
+            sent.add_done_callback(lambda late: late.result().accepted and late.result().cancel_goal_async())
+            raise
+        handle = sent.result()
+        if not handle.accepted:
+            raise DropclipError(Status.BUSY, f"{name} takes no further goal now; ask again")
+        result = handle.get_result_async()
+        try:
+            self._wait(result.done, end, f"{name} has not ended")
+        except BaseException:
+            handle.cancel_goal_async()
+            raise
+        _check(result.result().result)
+        return result.result().result
+
+    def _end(self, timeout: float | None) -> float:
+        return time.monotonic() + (self.timeout if timeout is None else timeout)
+
+    def _wait(self, condition: Callable[[], bool], end: float, what: str) -> None:
+        while not condition():
+            if time.monotonic() > end:
+                why = "do the nodes run, in this namespace and domain?"
+                raise DropclipError(Status.TIMEOUT, f"{what} in time: {why}")
+            time.sleep(0.002)
+
+    def _spin(self) -> None:
+        with suppress(ExternalShutdownException, ShutdownException):
+            assert self._executor is not None
+            self._executor.spin()
+
+
+def _query(query: str | Query, fields: dict[str, Any]) -> Query:
+    if isinstance(query, Query):
+        return query
+    fields = {
+        name: tuple(value) if isinstance(value, Sequence) and name in ("negatives", "previous") else value
+        for name, value in fields.items()
+    }
+    return Query(query, **fields)
+
+
+def _check(answer: Any) -> None:
+    if answer.status != Status.OK:
+        known = answer.status in Status.__members__.values()
+        raise DropclipError(Status(answer.status) if known else Status.MODEL_ERROR, answer.message)

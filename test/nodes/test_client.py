@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The client of a task planner over real DDS: typed answers, typed errors, its time, asyncio, and behaviours."""
+
+import asyncio
+import threading
+import time
+
+import numpy as np
+import pytest
+from geometry_msgs.msg import Point, Pose, Quaternion, Vector3
+from rclpy.action import ActionServer, CancelResponse, GoalResponse
+from rclpy.node import Node
+from ros_support import ros  # noqa: F401
+from std_msgs.msg import Header
+
+from dropclip_ros.action import Grasp, Pick
+from dropclip_ros.base.errors import DropclipError, Status
+from dropclip_ros.client import Client, Query
+from dropclip_ros.msg import FoundObject, GraspCandidate
+from dropclip_ros.ros.common import GRASP_ACTION, GROUND_SERVICE, PICK_ACTION
+from dropclip_ros.ros.messages import cloud_message
+from dropclip_ros.srv import Ground
+
+POINTS = np.array([[0.1, 0.2, 0.3], [0.1, 0.2, 0.4]], np.float32)
+COLORS = np.array([[200, 10, 20], [30, 40, 250]], np.uint8)
+
+
+class Robot(Node):
+    """Serves what the nodes of the package serve, and keeps what it was asked."""
+
+    def __init__(self):
+        super().__init__("robot", namespace="cell")
+        self.asked, self.cancelled = [], threading.Event()
+        self.create_service(Ground, GROUND_SERVICE, self._ground)
+        turned = {"cancel_callback": self._cancel, "goal_callback": self._admit}
+        self._actions = [
+            ActionServer(self, Grasp, GRASP_ACTION, self._grasp, **turned),
+            ActionServer(self, Pick, PICK_ACTION, self._pick, **turned),
+        ]
+
+    def _ground(self, request, response):
+        self.asked.append(request)
+        if request.query == "slow":
+            time.sleep(0.5)
+        if request.query == "a giraffe":
+            response.status, response.message = int(Status.NOT_FOUND), "no giraffe"
+            return response
+        header = Header(frame_id="world")
+        pose = Pose(position=Point(x=1.0), orientation=Quaternion(z=1.0, w=0.0))
+        found = FoundObject(cloud=cloud_message(header, POINTS, COLORS, np.array([0.5, 0.75])), score=0.75, id=3)
+        found.label, found.centre, found.box_pose, found.box_size = "mug", Point(y=2.0), pose, Vector3(x=0.1)
+        response.header, response.objects, response.threshold = header, [found], 0.5
+        return response
+
+    def _admit(self, goal):
+        return GoalResponse.REJECT if getattr(goal, "query", "") == "too much" else GoalResponse.ACCEPT
+
+    def _cancel(self, _):
+        self.cancelled.set()
+        return CancelResponse.ACCEPT
+
+    def _grasp(self, goal):
+        self.asked.append(goal.request)
+        while goal.request.query == "for ever" and not goal.is_cancel_requested:
+            time.sleep(0.01)
+        goal.canceled() if goal.is_cancel_requested else goal.succeed()
+        return Grasp.Result(header=Header(frame_id="world"), candidates=[GraspCandidate()] * 2, message="2 grasps")
+
+    def _pick(self, goal):
+        goal.succeed()
+        return Pick.Result(executed=len(goal.request.candidates) - 1, reasons=["no path"], message="lifted")
+
+
+@pytest.fixture(scope="module")
+def robot(ros):
+    return ros.serve(Robot())
+
+
+@pytest.fixture(scope="module")
+def client(robot):
+    with Client(namespace="cell", timeout=20.0) as client:
+        yield client
+
+
+def test_an_answer_is_arrays(client):
+    answer = client.ground("the mug")
+    (mug,) = answer.objects
+    assert np.array_equal(mug.points, POINTS) and np.array_equal(mug.colors, COLORS)
+    assert mug.scores.tolist() == [0.5, 0.75] and (mug.id, mug.label) == (3, "mug")
+    assert np.allclose(mug.box_pose, [[-1, 0, 0, 1], [0, -1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+    assert (answer.frame, answer.threshold) == ("world", 0.5)
+
+
+def test_every_field_of_a_query_is_sent(client, robot):
+    fields = {"negatives": ["a cup"], "negatives_mode": "custom", "threshold": 0.25, "target_frame": "base"}
+    client.ground("the mug", **fields, previous=[1, 2], viewer_frame="tool0", literal=True)
+    client.grasp("the mug", **fields, previous=[1, 2], viewer_frame="tool0", literal=True, top_k=2)
+    for asked in robot.asked[-2:]:
+        assert (asked.query, asked.negatives, asked.threshold) == ("the mug", ["a cup"], 0.25)
+        assert (asked.negatives_mode, list(asked.previous)) == (Ground.Request.NEGATIVES_CUSTOM, [1, 2])
+        assert (asked.target_frame, asked.viewer_frame, asked.literal) == ("base", "tool0", True)
+    assert robot.asked[-1].top_k == 2
+
+
+def test_what_is_no_success_is_an_error_with_a_status(client):
+    for ask, status, words in (
+        (lambda: client.ground("a giraffe"), Status.NOT_FOUND, "no giraffe"),
+        (lambda: client.ground(Query("a mug", negatives_mode="loud")), Status.BAD_REQUEST, "expected one of"),
+        (lambda: client.ground("slow", timeout=0.1), Status.TIMEOUT, "has not answered"),
+        (lambda: client.grasp("too much"), Status.BUSY, "ask again"),
+    ):
+        with pytest.raises(DropclipError, match=words) as error:
+            ask()
+        assert error.value.status == status
+
+
+def test_without_nodes_the_wait_ends_in_time():
+    with Client(namespace="nowhere") as alone:
+        start = time.monotonic()
+        for ask in (alone.ground, alone.grasp):
+            with pytest.raises(DropclipError, match="is not there in time") as error:
+                ask("the mug", timeout=0.3)
+            assert error.value.status == Status.TIMEOUT
+        assert time.monotonic() - start < 5
+
+
+def test_a_goal_that_takes_too_long_is_cancelled(client, robot):
+    robot.cancelled.clear()
+    with pytest.raises(DropclipError, match="has not ended"):
+        client.grasp("for ever", timeout=0.5)
+    assert robot.cancelled.wait(10)
+
+
+def test_grasps_are_picked(client):
+    picked = client.pick(client.grasp("the mug"))
+    assert (picked.executed, picked.reasons, picked.message) == (1, ("no path",), "lifted")
+
+
+def test_asyncio_goes_on_while_answers_are_awaited(client):
+    async def both() -> list:
+        return await asyncio.gather(client.asynchronous.ground("slow"), client.asynchronous.grasp("the mug"))
+
+    grounded, grasped = asyncio.run(both())
+    assert len(grounded.objects) == 1 and len(grasped.candidates) == 2
+
+
+def test_behaviours_hand_their_answers_on(client):
+    py_trees = pytest.importorskip("py_trees", reason="py_trees is not installed (the extra trees)")
+    from dropclip_ros import behaviours
+
+    def ran(*leaves):
+        tree = py_trees.composites.Sequence("sequence", memory=True, children=list(leaves))
+        while True:
+            tree.tick_once()
+            if tree.status != py_trees.common.Status.RUNNING:
+                return tree
+            time.sleep(0.01)
+
+    done = ran(behaviours.grasp(client, "the mug"), behaviours.pick(client))
+    assert done.status == py_trees.common.Status.SUCCESS
+    assert py_trees.blackboard.Blackboard.get("picked").executed == 1
+    failed = ran(behaviours.ground(client, "a giraffe"))
+    assert failed.status == py_trees.common.Status.FAILURE and "no giraffe" in failed.children[0].feedback_message
