@@ -209,7 +209,7 @@ class Walls:
 
 def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(tmp_path, monkeypatch):
     whole = train(Walls(SHORT), tmp_path / "whole")
-    monkeypatch.setattr("training.hggd.train.tqdm", lambda steps, *_, **__: Halting(steps))
+    monkeypatch.setattr("training.runs.loop.tqdm", lambda steps, *_, **__: Halting(steps))
     with pytest.raises(KeyboardInterrupt):
         train(Walls(SHORT), tmp_path / "parts")
     monkeypatch.undo()

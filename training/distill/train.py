@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The training loop: distillation of fused object features into the sparse encoder (section 3.3, A.2)."""
+"""The training: distillation of fused object features into the sparse encoder (section 3.3, A.2)."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -22,10 +24,10 @@ from training.distill.data import Batch, Batches, TrainingSet
 from training.distill.losses import Student
 from training.distill.processes import join, summed, synchronise, world
 from training.distill.widen import widen
-from training.runs.checkpoint import load_checkpoint, save_checkpoint
 from training.runs.errors import InputError
 from training.runs.files import write_atomically
-from training.runs.log import Log, Meter, profiler
+from training.runs.log import Meter, profiler
+from training.runs.loop import Schedule, TrainingLoop, training_loop
 
 Validate = Callable[[MinkUNet14D], dict[str, float]]
 
@@ -53,13 +55,41 @@ def distill(
     """
     rank, processes, device = join()
     source.check(config)
-    if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
     if config.phrase_weight and text is None:
         raise InputError("phrase_weight is above 0 and there are no phrases; give a text adapter, or set it to 0")
     if config.use_cls_head and not source.categories:
         source = dataclasses.replace(source, categories=categories(source))
     stages = config.stage_steps(len(source.scenes))
+    student = student_of(config, text, len(source.categories), start_from).to(device)
+    if processes > 1 and config.sync_bn:
+        synchronise(student.encoder)
+    betas = (config.momentum, 0.999)
+    optimizer = torch.optim.AdamW(student.parameters(), config.base_lr, betas, weight_decay=config.weight_decay)
+    with training_loop(
+        "distill",
+        sum(stages),
+        {"student": student, "optimizer": optimizer},
+        None if out is None else out / "checkpoint.pt",
+        fingerprint(config, source),
+        schedule_of(config, student, validate),
+        rank=rank,
+        processes=processes,
+        tensorboard=tensorboard,
+    ) as loop:
+        if summed(torch.tensor(float(loop.start), device=device)) != loop.start * processes:
+            raise InputError(f"not all processes see {loop.checkpoint}; --out must be on a disk that all machines share")
+        batches = Batches(source, config, stages[0], rank, processes).loader(loop.start, sum(stages), device)
+        meter = Meter(device)
+        student.train()
+        with profiler(out if profile and rank == 0 else None) as profiling:
+            walk(loop, student, optimizer, iter(batches), meter, config, stages, profiling, out)
+    if rank == 0 and meter.steps:
+        summarise(meter, config, processes, out)
+    return plain(student.encoder)
+
+
+def student_of(config: DistillConfig, text: Tensor | None, classes: int, start_from: MinkUNet14D | None) -> Student:
+    """The seeded encoder with its losses, widened from `start_from` where that is given."""
     torch.manual_seed(config.seed)
     encoder = MinkUNet14D(config.encoder)
     if start_from is not None:
@@ -67,52 +97,60 @@ def distill(
             widen(encoder, start_from)
         except ValueError as error:
             raise InputError(f"the encoder to start from does not fit: {error}") from error
-    student = Student(encoder, config, text, len(source.categories)).to(device)
-    if processes > 1 and config.sync_bn:
-        synchronise(encoder)
-    betas = (config.momentum, 0.999)
-    optimizer = torch.optim.AdamW(student.parameters(), config.base_lr, betas, weight_decay=config.weight_decay)
-    state = {"student": student, "optimizer": optimizer}
-    checkpoint = None if out is None else out / "checkpoint.pt"
-    start = load_checkpoint(checkpoint, fingerprint(config, source), **state)
-    if summed(torch.tensor(float(start), device=device)) != start * processes:
-        raise InputError(f"not all processes see {checkpoint}; --out must be on a disk that all machines share")
-    network = DistributedDataParallel(student, broadcast_buffers=False) if processes > 1 else student
-    first = rank == 0
-    log = Log(out if first else None, start, tensorboard)
-    batches = Batches(source, config, stages[0], rank, processes).loader(start, sum(stages), device)
-    steps = tqdm(range(start, sum(stages)), "distill", sum(stages), initial=start, mininterval=5, disable=not first)
-    meter, iterator = Meter(device), iter(batches)
+    return Student(encoder, config, text, classes)
+
+
+def schedule_of(config: DistillConfig, student: Student, validate: Validate | None) -> Schedule:
+    """When to save, log and validate; a validation leaves the student in training mode."""
+    plan = Schedule(save_every=config.save_every, log_every=config.log_every, validate_every=config.validate_every)
+    if validate is not None:
+
+        def look() -> dict[str, float]:
+            found = validated(student.encoder, validate)
+            student.train()
+            return found
+
+        plan.validate = look
+    return plan
+
+
+def walk(
+    loop: TrainingLoop,
+    student: Student,
+    optimizer: torch.optim.Optimizer,
+    batches: Iterator[Batch],
+    meter: Meter,
+    config: DistillConfig,
+    stages: tuple[int, int],
+    profiling: torch.profiler.profile | None,
+    out: Path | None,
+) -> None:
+    """All steps that are left, this process's share of each. A step that is not finite leaves its batch in `out`."""
+    network = DistributedDataParallel(student, broadcast_buffers=False) if world() > 1 else student
+    device = meter.device
     half = config.amp == "bf16" or (config.amp == "auto" and device.type == "cuda")
-    student.train()
-    with profiler(out if profile and first else None) as profiling:
-        for step in steps:
-            batch = meter.fetch(iterator)
-            rate = learning_rate(config, step, stages)
-            losses, norm = one_step(network, optimizer, batch.to(device), config, step, rate, half)
-            if not math.isfinite(sum(losses.values())) or not math.isfinite(norm):
-                raise stopped(batch, losses, norm, step, rank, out)
-            if profiling is not None:
-                profiling.step()
-            last = step + 1 == sum(stages)
-            if first:
-                shown = {name: f"{loss:.4f}" for name, loss in losses.items()}
-                steps.set_postfix(shown | {"wait": f"{meter.wait_share:.1%}"}, refresh=False)
-            if step % config.log_every == 0 or last:
-                log.write(step, losses | {"lr": rate, "norm": norm, "wait_share": meter.wait_share})
-            if first and checkpoint is not None and ((step + 1) % config.save_every == 0 or last):
-                save_checkpoint(checkpoint, step + 1, fingerprint(config, source), **state)
-            if first and validate is not None and ((step + 1) % config.validate_every == 0 or last):
-                log.write(step, validated(encoder, validate))
-                student.train()
-    log.close()
-    if first and meter.steps:
-        summary = meter.summary(meter.steps * config.batch_size)
-        print("distill: " + ", ".join(f"{name} {value}" for name, value in summary.items()))
-        if out is not None:
-            with write_atomically(out / "summary.json", replace=True) as part:
-                part.write_text(json.dumps(summary | {"processes": processes, "device": str(device)}) + "\n")
-    return plain(encoder)
+    for step in loop:
+        batch = meter.fetch(batches)
+        rate = learning_rate(config, step, stages)
+        losses, norm = one_step(network, optimizer, batch.to(device), config, step, rate, half)
+        if profiling is not None:
+            profiling.step()
+        loop.finish(
+            step,
+            losses | {"norm": norm},
+            also={"lr": rate, "wait_share": meter.wait_share},
+            shown={name: f"{loss:.4f}" for name, loss in losses.items()} | {"wait": f"{meter.wait_share:.1%}"},
+            advice=partial(kept_batch, batch, step, out),
+        )
+
+
+def summarise(meter: Meter, config: DistillConfig, processes: int, out: Path | None) -> None:
+    """Prints how fast the run was, and writes it to summary.json."""
+    summary = meter.summary(meter.steps * config.batch_size)
+    print("distill: " + ", ".join(f"{name} {value}" for name, value in summary.items()))
+    if out is not None:
+        with write_atomically(out / "summary.json", replace=True) as part:
+            part.write_text(json.dumps(summary | {"processes": processes, "device": str(meter.device)}) + "\n")
 
 
 def one_step(
@@ -149,28 +187,25 @@ def _student(network: nn.Module) -> Student:
     return network.module if isinstance(network, DistributedDataParallel) else network
 
 
-def stopped(batch: Batch, losses: dict[str, float], norm: float, step: int, rank: int, out: Path | None) -> InputError:
-    """The error of a step whose loss or gradient is not finite; the batch is kept in `out`."""
-    what = ", ".join(f"{name} {loss:.4g}" for name, loss in losses.items()) + f", gradient {norm:.4g}"
+def kept_batch(batch: Batch, step: int, out: Path | None) -> str:
+    """What to do about a step whose loss or gradient is not finite; its batch is kept in `out`."""
     if out is None:
-        return InputError(f"step {step}: {what}: not finite; lower the learning rate, or look at the data")
+        return "lower the learning rate, or look at the data"
+    rank = dist.get_rank() if dist.is_initialized() else 0
     path = out / f"batch_{step}_{rank}.safetensors"
     with write_atomically(path, replace=True) as part:
         save_file({name: tensor.contiguous() for name, tensor in batch._asdict().items()}, part)
-    return InputError(
-        f"step {step}: {what}: not finite; the batch is in {path}, the checkpoint is of before; "
-        "lower the learning rate, or look at the batch"
-    )
+    return f"the batch is in {path}, the checkpoint is of before; lower the learning rate, or look at the batch"
 
 
 @torch.no_grad()
 def validated(encoder: MinkUNet14D, validate: Validate) -> dict[str, float]:
-    """What `validate` finds, by names for the log. The random state of the training stays as it was."""
+    """What `validate` finds, by name. The random state of the training stays as it was."""
     with torch.random.fork_rng():
         encoder.eval()
         found = validate(encoder)
     tqdm.write("validation: " + ", ".join(f"{name} {value:.4g}" for name, value in found.items()))
-    return {f"val/{name}": value for name, value in found.items()}
+    return found
 
 
 def plain(encoder: MinkUNet14D) -> MinkUNet14D:

@@ -17,12 +17,13 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import nn
-from tqdm import tqdm
 
 from dropclip_ros.networks.image import ImageConfig, make_vit, to_images
 from training.fusion.crops import Crops
 from training.objects.words.language import Vocabulary
-from training.runs.checkpoint import load_checkpoint, save_checkpoint
+from training.runs.checkpoint import load_checkpoint
+from training.runs.files import write_atomically
+from training.runs.loop import Schedule, training_loop
 
 NEGATIVE_SHARE = 20.0
 RANKING = 0.5
@@ -129,6 +130,28 @@ def ragged(masks: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return found
 
 
+class CropBatches:
+    """What each step trains on, drawn by the seed and the number of the step alone."""
+
+    def __init__(self, crops: Crops, vocabulary: Vocabulary, config: TowerConfig) -> None:
+        self.crops, self.config, self.vocabulary = crops, config, vocabulary
+        names = sorted(set(crops.names))
+        self.object_of_crop = np.searchsorted(names, crops.names)
+        self.true = torch.from_numpy(np.stack([vocabulary.true[name] for name in names]))
+        self.weights = torch.from_numpy(np.stack([vocabulary.weights[name] for name in names]))
+
+    def at(self, step: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Images (N,3,S,S), numbers of phrases (P,), and of these which are true (N,P) bool, with their weights."""
+        config, rng = self.config, np.random.default_rng([self.config.seed, step])
+        pick = np.sort(rng.integers(0, len(self.crops), config.batch_size))
+        pixels, masks = self.crops.pixels[pick], np.array(self.crops.masks[pick])
+        masks = ragged(masks, rng)
+        masks[rng.uniform(size=len(pick)) > config.masked_share] = True
+        columns = torch.from_numpy(np.sort(rng.permutation(len(self.vocabulary.phrases))[: config.phrases]))
+        row = self.object_of_crop[pick]
+        return to_images(pixels, masks), columns, self.true[row][:, columns], self.weights[row][:, columns]
+
+
 def _optimizer(tower: nn.Module, text: nn.Module, head: nn.Module, config: TowerConfig) -> tuple:
     adapter = getattr(text, "adapter", None)  # decay would pull the identity to zero
     parameters = [p for module in (tower, text) for p in module.parameters() if p.requires_grad]
@@ -166,36 +189,23 @@ def train_tower(
     tower, head = parts["tower"], parts["head"]
     load_checkpoint(start_from, parts=parts)
     optimizer, schedule = _optimizer(tower, text, head, config)
-    names = sorted(set(crops.names))
-    object_of_crop = np.searchsorted(names, crops.names)
-    true = torch.from_numpy(np.stack([vocabulary.true[name] for name in names]))
-    weights = torch.from_numpy(np.stack([vocabulary.weights[name] for name in names]))
+    batches = CropBatches(crops, vocabulary, config)
     state = {"parts": parts, "optimizer": optimizer, "schedule": schedule}
-    start = load_checkpoint(checkpoint, **state)
-    parts.train()
-    for step in (
-        bar := tqdm(range(start, config.steps), initial=start, total=config.steps, desc="image tower", mininterval=5)
-    ):
-        # Seeded by step, so that a resumed run sees what an uninterrupted one would have.
-        rng, generator = np.random.default_rng([config.seed, step]), torch.Generator().manual_seed(step)
-        torch.manual_seed(step)
-        pick = np.sort(rng.integers(0, len(crops), config.batch_size))
-        pixels, masks = crops.pixels[pick], np.array(crops.masks[pick])
-        masks = ragged(masks, rng)
-        masks[rng.uniform(size=len(pick)) > config.masked_share] = True
-        columns = torch.from_numpy(np.sort(rng.permutation(len(vocabulary.phrases))[: config.phrases]))
-        row = object_of_crop[pick]
-        logits = head(tower(augment(to_images(pixels, masks), generator)), text(columns, generator))
-        loss = phrase_loss(logits, true[row][:, columns], weights[row][:, columns])
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(parts.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        if step % 10 == 0:
-            bar.set_postfix(loss=f"{loss.item():.3f}", scale=f"{head.log_scale.exp().item():.1f}", refresh=False)
-        if checkpoint is not None and (step + 1) % config.save_every == 0:
-            save_checkpoint(checkpoint, step + 1, **state)
+    plan = Schedule(save_every=config.save_every, log_every=0)
+    with training_loop("image tower", config.steps, state, checkpoint, schedule=plan) as loop:
+        parts.train()
+        for step in loop:
+            torch.manual_seed(step)  # of dropout: a resumed run sees what an uninterrupted one would have
+            generator = torch.Generator().manual_seed(step)
+            images, columns, true, weights = batches.at(step)
+            logits = head(tower(augment(images, generator)), text(columns, generator))
+            loss = phrase_loss(logits, true, weights)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(parts.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+            loop.finish(step, {"loss": loss.item()})
     return tower.eval()
 
 
@@ -211,6 +221,5 @@ def embed_crops(tower: nn.Module, crops: Crops, masked: bool = True, batch: int 
 
 def save_tower(path: Path, tower: nn.Module) -> None:
     """fp16 safetensors, written beside and renamed; `dropclip_ros.networks.image.load_vit` reads them."""
-    part = path.with_suffix(".part")
-    save_file({k: v.half().contiguous() for k, v in tower.state_dict().items()}, part)
-    part.replace(path)
+    with write_atomically(path, replace=True) as part:
+        save_file({k: v.half().contiguous() for k, v in tower.state_dict().items()}, part)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The training loop: both networks together, the local one on the regions that the anchor network finds."""
+"""The training: both networks together, the local one on the regions that the anchor network finds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from dropclip_ros.grasping.hggd.decode import Centers, find_centers, lift, metric_width
 from dropclip_ros.grasping.hggd.inputs import PreparedView
@@ -20,8 +19,7 @@ from training.hggd.config import HggdTraining
 from training.hggd.data import Frames, anchors_of, augmented
 from training.hggd.losses import anchor_losses, local_losses
 from training.hggd.targets import Labels, Maps, local_labels, maps_of
-from training.runs.checkpoint import load_checkpoint, save_checkpoint
-from training.runs.log import Log
+from training.runs.loop import Schedule, training_loop
 
 RARE = 0.02  # about how many of all pixels, cells and anchors are right
 FREE = {"save_every", "log_every"}  # a run may go on with others
@@ -31,34 +29,22 @@ def train(frames: Frames, out: Path | None = None) -> HggdNetworks:
     """Trains the networks; returns them in eval mode.
 
     out: folder for checkpoint.pt (it goes on from there, as if it had never been stopped) and losses.jsonl.
-    Raises CheckpointError where the checkpoint is of another run, ValueError where a loss is not finite.
+    Raises CheckpointError where the checkpoint is of another run, InputError where a loss is not finite.
     """
     config = frames.config
     torch.manual_seed(config.seed)
     networks = untrained(config)
     optimizer = torch.optim.AdamW(networks.parameters(), config.rate, weight_decay=config.weight_decay)
-    checkpoint = None
-    if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        checkpoint = out / "checkpoint.pt"
-    parts, made_of = {"networks": networks, "optimizer": optimizer}, fingerprint(frames)
-    start = load_checkpoint(checkpoint, made_of, **parts)
-    if start == 0:
-        networks.gamma, networks.beta = anchors_of(frames)
-    log = Log(out, start)
-    networks.train()
-    steps = tqdm(range(start, config.steps), "hggd", config.steps, initial=start, mininterval=5)
-    for step in steps:
-        losses = one_step(networks, optimizer, frames, step)
-        if not math.isfinite(sum(losses.values())):
-            raise ValueError(f"step {step}: {losses}: not finite; lower the learning rate")
-        steps.set_postfix({name: f"{value:.3f}" for name, value in losses.items()}, refresh=False)
-        last = step + 1 == config.steps
-        if step % config.log_every == 0 or last:
-            log.write(step, losses | {"rate": config.rate_at(step)})
-        if checkpoint is not None and ((step + 1) % config.save_every == 0 or last):
-            save_checkpoint(checkpoint, step + 1, made_of, **parts)
-    log.close()
+    parts = {"networks": networks, "optimizer": optimizer}
+    checkpoint = None if out is None else out / "checkpoint.pt"
+    schedule = Schedule(save_every=config.save_every, log_every=config.log_every)
+    with training_loop("hggd", config.steps, parts, checkpoint, fingerprint(frames), schedule) as loop:
+        if loop.start == 0:
+            networks.gamma, networks.beta = anchors_of(frames)
+        networks.train()
+        for step in loop:
+            losses = one_step(networks, optimizer, frames, step)
+            loop.finish(step, losses, also={"rate": config.rate_at(step)})
     return networks.eval()
 
 

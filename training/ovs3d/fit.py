@@ -19,9 +19,7 @@ from training.ovs3d.config import Ovs3dConfig
 from training.ovs3d.field import Field
 from training.ovs3d.render import Samples, candidates, composite, march, render_colour
 from training.ovs3d.views import PosedViews
-from training.runs.checkpoint import load_checkpoint, save_checkpoint
-from training.runs.errors import InputError
-from training.runs.log import Log
+from training.runs.loop import Schedule, training_loop
 
 # A fit may go on with others: they change nothing, or the views themselves tell.
 FREE = {"save_every", "log_every", "validate_every", "every", "width", "hold_out", "semantic"}
@@ -89,37 +87,26 @@ def reconstruct(
         field.find_occupied(0.0)
     optimizer = make_optimizer(field, config)
     rays = Rays(views, device)
+    parts = {"field": field, "optimizer": optimizer}
     checkpoint = None if out is None else out / "field.pt"
-    if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-    state = {"field": field, "optimizer": optimizer}
-    start = load_checkpoint(checkpoint, fingerprint(config, views), **state)
-    log, began = Log(out, start), time.perf_counter()
-    steps = tqdm(range(start, config.steps), "reconstruct", config.steps, initial=start, mininterval=2)
-    count = None
-    for step in steps:
-        if step in config.grow_at:
-            grow(field, optimizer, config.resolution_at(step))
-        if step % config.occupied_every == 0 and step:
-            field.find_occupied(config.occupied_threshold)
-        if count is None or step % config.occupied_every == 0 or step in config.grow_at:
-            count = affordable(field, rays, config)
-        losses = one_step(field, optimizer, rays, count, config, step)
-        if not math.isfinite(sum(losses.values())):
-            raise InputError(f"step {step}: the losses {losses} are not finite; lower grid_lr, or look at the views")
-        last = step + 1 == config.steps
-        if step % config.log_every == 0 or last:
-            log.write(step, losses | {"rays": count, "seconds": round(time.perf_counter() - began, 2)})
-            steps.set_postfix({"psnr": f"{psnr(losses['colour']):.2f}"}, refresh=False)
-        if views.held_out.any() and ((step + 1) % config.validate_every == 0 or last):
-            found = validate(field, views)
-            tqdm.write("held-out views: " + ", ".join(f"{name} {value:.2f}" for name, value in found.items()))
-            log.write(step, {f"val/{name}": value for name, value in found.items()})
-            if last:
-                complain(found)
-        if checkpoint is not None and ((step + 1) % config.save_every == 0 or last):
-            save_checkpoint(checkpoint, step + 1, fingerprint(config, views), **state)
-    log.close()
+    schedule = Schedule(save_every=config.save_every, log_every=config.log_every, validate_every=config.validate_every)
+    if views.held_out.any():
+        schedule.validate = lambda: told(validate(field, views))
+    advice, made_of = "lower grid_lr, or look at the views", fingerprint(config, views)
+    with training_loop("reconstruct", config.steps, parts, checkpoint, made_of, schedule, advice) as loop:
+        began, count = time.perf_counter(), None
+        for step in loop:
+            if step in config.grow_at:
+                grow(field, optimizer, config.resolution_at(step))
+            if step % config.occupied_every == 0 and step:
+                field.find_occupied(config.occupied_threshold)
+            if count is None or step % config.occupied_every == 0 or step in config.grow_at:
+                count = affordable(field, rays, config)
+            losses = one_step(field, optimizer, rays, count, config, step)
+            also = {"rays": count, "seconds": round(time.perf_counter() - began, 2)}
+            loop.finish(step, losses, also, shown={"psnr": f"{psnr(losses['colour']):.2f}"})
+        if loop.found:
+            complain(loop.found)
     return field.eval()
 
 
@@ -238,6 +225,12 @@ def mean_psnr(field: Field, views: PosedViews, which: list[int]) -> float:
 def psnr(error: float) -> float:
     """dB of a mean squared error of colours in [0, 1]."""
     return -10 * math.log10(max(error, 1e-10))
+
+
+def told(found: dict[str, float]) -> dict[str, float]:
+    """The same, once it is printed."""
+    tqdm.write("held-out views: " + ", ".join(f"{name} {value:.2f}" for name, value in found.items()))
+    return found
 
 
 def complain(found: dict[str, float]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import math
 from pathlib import Path
 
 import torch
@@ -21,9 +20,8 @@ from training.ovs3d.relevancy import class_distribution
 from training.ovs3d.render import Samples, composite, march
 from training.ovs3d.semantic import CHUNK, Segmentation, SemanticBranch, save_segmentation
 from training.ovs3d.views import PosedViews
-from training.runs.checkpoint import load_checkpoint, save_checkpoint
 from training.runs.errors import InputError
-from training.runs.log import Log
+from training.runs.loop import Schedule, training_loop
 
 SOLID = 0.5  # opacity from which a ray meets something that features can be learnt for
 LOG_EVERY = 20
@@ -94,39 +92,40 @@ def learn_semantics(
         field.colour_grid.basis.out_features, guidance.patches.channels, guidance.patches.scales, config
     ).to(device)
     optimizer = make_optimizer(field, branch, config)
+    parts = {"field": field, "branch": branch, "optimizer": optimizer}
     checkpoint = None if out is None else out / "semantic.pt"
-    if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-    state, made_with = {"field": field, "branch": branch, "optimizer": optimizer}, fingerprint(config, phrases, views)
-    start = load_checkpoint(checkpoint, made_with, **state)
-    log = Log(out, start)
-    steps = tqdm(range(start, config.steps), "semantics", config.steps, initial=start, mininterval=2)
-    for step in steps:
-        learns_colour = step >= config.joint_at
-        if learns_colour:
-            field.colour_grid.requires_grad_(True)
-            field.colour_net.requires_grad_(True)
-        losses = losses_of(field, branch, pool, guidance, config, step, learns_colour)
-        total = sum(losses.values())
-        values = {name: float(loss.detach()) for name, loss in losses.items()}
-        if not math.isfinite(sum(values.values())):
-            raise InputError(f"step {step}: the losses {values} are not finite; lower semantic.grid_lr")
-        for group in optimizer.param_groups:
-            group["lr"] = group["first"] * config.final_lr ** (step / config.steps)
-        optimizer.zero_grad(set_to_none=True)
-        total.backward()
-        optimizer.step()
-        last = step + 1 == config.steps
-        if step % LOG_EVERY == 0 or last:
-            log.write(step, values)
-            steps.set_postfix({name: f"{value:.3f}" for name, value in values.items()}, refresh=False)
-        if checkpoint is not None and ((step + 1) % config.save_every == 0 or last):
-            save_checkpoint(checkpoint, step + 1, made_with, **state)
-    log.close()
+    schedule = Schedule(save_every=config.save_every, log_every=LOG_EVERY)
+    made_of, advice = fingerprint(config, phrases, views), "lower semantic.grid_lr"
+    with training_loop("semantics", config.steps, parts, checkpoint, made_of, schedule, advice) as loop:
+        for step in loop:
+            loop.finish(step, one_step(field, branch, pool, guidance, config, optimizer, step))
     found = Segmentation(field.eval(), branch.eval(), phrases, guidance.text.to(device), config.temperature)
     if out is not None:
         save_segmentation(out / "segmentation.pt", found, config)
     return found
+
+
+def one_step(
+    field: Field,
+    branch: SemanticBranch,
+    pool: RayPool,
+    guidance: Guidance,
+    config: SemanticConfig,
+    optimizer: torch.optim.Optimizer,
+    step: int,
+) -> dict[str, float]:
+    """One step of the optimizer; the losses by name."""
+    learns_colour = step >= config.joint_at
+    if learns_colour:
+        field.colour_grid.requires_grad_(True)
+        field.colour_net.requires_grad_(True)
+    losses = losses_of(field, branch, pool, guidance, config, step, learns_colour)
+    for group in optimizer.param_groups:
+        group["lr"] = group["first"] * config.final_lr ** (step / config.steps)
+    optimizer.zero_grad(set_to_none=True)
+    sum(losses.values()).backward()
+    optimizer.step()
+    return {name: float(loss.detach()) for name, loss in losses.items()}
 
 
 def losses_of(

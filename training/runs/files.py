@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that are whole or not there."""
+"""Files that are whole or not there, and folders for one process alone."""
 
 from __future__ import annotations
 
 import errno
+import fcntl
+import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,32 +15,62 @@ from pathlib import Path
 from training.runs.errors import InputError
 
 
+_held: set[Path] = set()  # folders that this process has locked
+
+
 @contextmanager
 def write_atomically(path: Path, replace: bool = False) -> Iterator[Path]:
     """A path to write a file or a folder to; it becomes `path` when the block ends, and is removed where it fails.
 
+    The path is of this call alone (NAME.XXXXXXXX.part beside it), so that two writers do not meet: the last one wins.
     Raises InputError where `path` exists and is not to be replaced, and where the disk is full or cannot be written.
     """
     if path.exists() and not replace:
         raise InputError(f"{path} exists; remove it, or choose another place to write to")
-    part = path.with_name(path.name + ".part")
+    beside: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _remove(part)
-        yield part
+        beside = Path(tempfile.mkdtemp(prefix=f"{path.name}.", suffix=".part", dir=path.parent))
+        yield beside / path.name
         if replace and path.is_dir():
             shutil.rmtree(path)
-        part.replace(path)
+        (beside / path.name).replace(path)
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         what = "the disk is full; make room" if full else f"{error.strerror or error}; choose another place"
         raise InputError(f"{path} cannot be written: {what}, then run the same command again") from error
     finally:
-        _remove(part)
+        if beside is not None:
+            shutil.rmtree(beside, ignore_errors=True)
 
 
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    elif path.is_file():
-        path.unlink(missing_ok=True)
+@contextmanager
+def lock_folder(folder: Path) -> Iterator[None]:
+    """The folder, made where it is not there, for this process alone. InputError where another one has it.
+
+    A lock of the process (lockf), not of the open file (flock): workers that outlive a killed run would keep that.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        key = folder.resolve()
+        if key in _held:
+            raise BlockingIOError
+        lock = (folder / ".lock").open("w")
+    except BlockingIOError:
+        raise _in_use(folder) from None
+    except OSError as error:
+        raise InputError(f"{folder} cannot be written: {error.strerror}; choose another folder") from error
+    with lock:
+        try:
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise _in_use(folder) from error
+        _held.add(key)
+        try:
+            yield
+        finally:
+            _held.discard(key)
+
+
+def _in_use(folder: Path) -> InputError:
+    return InputError(f"{folder}: another such command is at work there; wait for it, or choose another")

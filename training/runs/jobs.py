@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import fcntl
 import json
 import multiprocessing
 import os
@@ -24,7 +23,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from training.runs.errors import InputError
-from training.runs.files import write_atomically
+from training.runs.files import lock_folder, write_atomically
 
 RECIPE_FILE = "recipe.json"
 Job, Result = TypeVar("Job"), TypeVar("Result")
@@ -36,16 +35,7 @@ def locked_folder(out: Path, recipe: Any, holds: str) -> Iterator[None]:
 
     holds: what it holds, for errors. InputError where it holds those of another recipe, or is in use.
     """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        lock = (out / ".lock").open("w")
-    except OSError as error:
-        raise InputError(f"{out} cannot be written: {error.strerror}; choose another folder") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(f"{out}: another such command is at work there; wait for it, or choose another") from None
+    with lock_folder(out):
         file, wanted = out / RECIPE_FILE, json.loads(json.dumps(asdict(recipe)))
         if file.exists():
             found = read_recipe(out)
