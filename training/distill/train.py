@@ -77,7 +77,9 @@ def distill(
         tensorboard=tensorboard,
     ) as loop:
         if summed(torch.tensor(float(loop.start), device=device)) != loop.start * processes:
-            raise InputError(f"not all processes see {loop.checkpoint}; --out must be on a disk that all machines share")
+            raise InputError(
+                f"not all processes see {loop.checkpoint}; --out must be on a disk that all machines share"
+            )
         batches = Batches(source, config, stages[0], rank, processes).loader(loop.start, sum(stages), device)
         meter = Meter(device)
         student.train()

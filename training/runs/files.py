@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -13,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from training.runs.errors import InputError
-
 
 _held: set[Path] = set()  # folders that this process has locked
 
