@@ -14,6 +14,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from dropclip_ros.base.ranges import check_fields, ranged
 from dropclip_ros.grasping.grasps import (
     ROBOTIQ_2F_140,
     Grasps,
@@ -40,32 +41,25 @@ class AntipodalConfig:
     """How to sample. Lengths in metres, angles in radians; the defaults suit tabletop scenes at 0.5 to 1.5 m."""
 
     seed: int = 0
-    voxel_size: float = 0.005
-    friction: float = 0.5  # coefficient of friction: half angle of the cone is its arctangent
-    max_tilt: float = 1.2  # of the approach from straight down
+    voxel_size: float = ranged(0.005, above=0)
+    friction: float = ranged(0.5, above=0)  # coefficient of friction: half angle of the cone is its arctangent
+    max_tilt: float = ranged(1.2, above=0, high=np.pi)  # of the approach from straight down
     reaches: tuple[float, ...] = (0.02, 0.045)  # how far the tips go below the top of what is grasped
-    min_reach: float = 0.01
-    clearance: float = 0.006  # between finger and object, on each side
+    min_reach: float = ranged(0.01, above=0)
+    clearance: float = ranged(0.006, above=0)  # between finger and object, on each side
     table_clearance: float = 0.003
-    object_gap: float = 0.012  # points further apart than this belong to different objects
-    min_object_points: int = 25  # voxels; less is noise
-    anchors: int = 10  # places where hands are tried, for each 0.04 m2 that is seen of an object
-    turns: int = 10  # of the closing axis in half a turn
+    object_gap: float = ranged(0.012, above=0)  # points further apart than this belong to different objects
+    min_object_points: int = ranged(25, 1)  # voxels; less is noise
+    anchors: int = ranged(10, 1)  # places where hands are tried, for each 0.04 m2 that is seen of an object
+    turns: int = ranged(10, 1)  # of the closing axis in half a turn
     pairs: int = 50  # contacts for which an antipodal partner is sought, likewise
     min_score: float = 0.3  # below are grasps off the middle of an object, of which neither contact is seen
-    max_per_object: int = 20
+    max_per_object: int = ranged(20, 1)
 
-    def __post_init__(self):
-        for name in ("voxel_size", "friction", "min_reach", "clearance", "object_gap"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"AntipodalConfig.{name} is {getattr(self, name)}; expected above 0")
-        for name in ("min_object_points", "anchors", "turns", "max_per_object"):
-            if not getattr(self, name) >= 1:
-                raise ValueError(f"AntipodalConfig.{name} is {getattr(self, name)}; expected 1 or more")
+    def __post_init__(self) -> None:
+        check_fields(self, "AntipodalConfig.")
         if not self.reaches or min(self.reaches) < self.min_reach:
             raise ValueError(f"AntipodalConfig.reaches is {self.reaches}; expected each >= min_reach {self.min_reach}")
-        if not 0 < self.max_tilt <= np.pi:
-            raise ValueError(f"AntipodalConfig.max_tilt is {self.max_tilt}; expected (0, pi]")
 
 
 def sample_antipodal(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dropclip_ros.base.ranges import check_fields, ranged
 from dropclip_ros.grasping.grasps import Grasps
 from dropclip_ros.grasping.grippers import Gripper
 
@@ -16,13 +17,11 @@ from dropclip_ros.grasping.grippers import Gripper
 class HandoffConfig:
     """Metres: `approach`, of the straight way to the grasp; `lift`, of the straight way up after it."""
 
-    approach: float = 0.10
-    lift: float = 0.15
+    approach: float = ranged(0.10, 0, below=1)
+    lift: float = ranged(0.15, 0, below=1)
 
-    def __post_init__(self):
-        for name in ("approach", "lift"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"HandoffConfig.{name} is {getattr(self, name)}; expected metres in [0, 1)")
+    def __post_init__(self) -> None:
+        check_fields(self, "HandoffConfig.")
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,11 +3,13 @@
 rules of ours that drop grasps which cannot work. Each can be switched; benchmarks/path/matching.py measures them."""
 
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 from scipy.spatial import cKDTree
 
 from dropclip_ros.base.errors import DropclipError, Status
+from dropclip_ros.base.ranges import check_fields, ranged
 from dropclip_ros.grasping.antipodal import AntipodalConfig, sample_antipodal
 from dropclip_ros.grasping.grasps import Grasps, colliding, height_above, openings, points_between, thin_cloud
 from dropclip_ros.grasping.grippers import ROBOTIQ_2F_140, Gripper
@@ -47,38 +49,29 @@ class MatchConfig:
     object ends that touches another.
     """
 
-    top_k: int = 3
-    outlier_neighbors: int = 25
-    outlier_std: float = 2.0
-    max_distance: float | None = None
+    top_k: int = ranged(3, 1, doc="Most grasps in an answer")
+    outlier_neighbors: int = ranged(25, 1, 1000, doc="Neighbours in the target's outlier removal")
+    outlier_std: float = ranged(2.0, 0.01, 20.0, doc="Standard deviations in the target's outlier removal")
+    max_distance: float | None = ranged(
+        None, 0.001, 10.0, doc="Largest distance from a grasp's tip to the target's centre, m"
+    )
     rules: tuple[str, ...] = ()
-    max_tilt: float = 1.2
-    clearance: float = 0.0
-    min_held: int = 5
-    max_others: float = 0.3
-    max_hits: int = 2
-    rank: str = "distance"
-    distance_scale: float = 0.05
-    open_wider: float = 0.0
+    max_tilt: float = ranged(1.2, 0.01, 3.15, doc="approach: largest angle from straight down, rad")
+    clearance: float = ranged(0.0, -0.1, 0.1, doc="table: least height of the gripper above it, m")
+    min_held: int = ranged(5, 1, 10_000, doc="target: least of its 5 mm voxels between the fingers")
+    max_others: float = ranged(0.3, 0.0, 1.0, doc="others: largest share of what is between the fingers")
+    max_hits: int = ranged(2, 0, 10_000, doc="collision: most 5 mm voxels that the gripper may meet")
+    rank: Literal["distance", "score"] = "distance"
+    distance_scale: float = ranged(0.05, 0.001, 10.0, doc="At this distance a score counts 1/e, m")
+    open_wider: float = ranged(
+        0.0, 0.0, 1.0, doc="How much wider than proposed the hand is opened where there is room, m"
+    )
     sample_target: bool = False
 
-    def __post_init__(self):
-        for name in ("top_k", "outlier_neighbors", "min_held"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"MatchConfig.{name} is {getattr(self, name)}; expected 1 or more")
-        for name in ("outlier_std", "max_distance", "max_tilt", "distance_scale"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ValueError(f"MatchConfig.{name} is {value}; expected above 0")
-        if not 0 <= self.max_others <= 1:
-            raise ValueError(f"MatchConfig.max_others is {self.max_others}; expected a share from 0 to 1")
-        for name in ("max_hits", "open_wider"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"MatchConfig.{name} is {getattr(self, name)}; expected 0 or more")
+    def __post_init__(self) -> None:
+        check_fields(self, "MatchConfig.")
         if unknown := set(self.rules) - set(RULES):
             raise ValueError(f"MatchConfig.rules has {', '.join(sorted(unknown))}; expected of {', '.join(RULES)}")
-        if self.rank not in ("distance", "score"):
-            raise ValueError(f"MatchConfig.rank is {self.rank!r}; expected distance or score")
 
     @property
     def needs_surroundings(self) -> bool:

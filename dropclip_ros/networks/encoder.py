@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize, one_hot, relu_
 
+from dropclip_ros.base.ranges import check_fields, ranged
 from dropclip_ros.sparse import make_grid
 from dropclip_ros.sparse.protocol import Grid
 
@@ -33,26 +34,20 @@ class EncoderConfig:
     objects: width of the hidden layer of a third head, which says what a whole object is; 0 for none.
     """
 
-    in_channels: int = 3
-    out_channels: int = 768
-    stem: int = 32
-    planes: tuple[int, ...] = (32, 64, 128, 256, 384, 384, 384, 384)
+    in_channels: int = ranged(3, 1, 4096)
+    out_channels: int = ranged(768, 1, 4096)
+    stem: int = ranged(32, 1, 4096)
+    planes: tuple[int, ...] = ranged((32, 64, 128, 256, 384, 384, 384, 384), 1, 4096)
     offsets: bool = False
-    objects: int = 0
+    objects: int = ranged(0, 0, 4096)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "planes", tuple(self.planes))
         if len(self.planes) != PLANES:
             raise ValueError(f"planes must hold {PLANES} widths; got {len(self.planes)}: {self.planes}")
-        widths = {"in_channels": self.in_channels, "out_channels": self.out_channels, "stem": self.stem}
-        widths |= {f"planes[{i}]": width for i, width in enumerate(self.planes)}
-        for name, width in widths.items():
-            if not isinstance(width, int) or isinstance(width, bool) or not 1 <= width <= 4096:
-                raise ValueError(f"{name} must be an integer in [1, 4096]; got {width!r}")
+        check_fields(self)
         if not isinstance(self.offsets, bool):
             raise ValueError(f"offsets must be true or false; got {self.offsets!r}")
-        if not isinstance(self.objects, int) or isinstance(self.objects, bool) or not 0 <= self.objects <= 4096:
-            raise ValueError(f"objects must be an integer in [0, 4096]; got {self.objects!r}")
 
     @property
     def described(self) -> int:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dropclip_ros.base.arrays import Array, array_namespace, as_type, sum_by_index, to_numpy
+from dropclip_ros.base.ranges import check_fields, ranged
 
 SNAP = 16  # voxels; the stride of MinkUNet14D's coarsest level, so the whole pyramid keeps its phase
 _BITS = 21  # per axis in a packed key: 10 km at 5 mm
@@ -15,14 +16,11 @@ _BITS = 21  # per axis in a packed key: 10 km at 5 mm
 class VoxelConfig:
     """`voxel_size` is in scaled units: metres times `world_scale`. The defaults give 5 mm."""
 
-    voxel_size: float = 0.05
-    world_scale: float = 10.0
+    voxel_size: float = ranged(0.05, above=0)
+    world_scale: float = ranged(10.0, above=0)
 
-    def __post_init__(self):
-        for name in ("voxel_size", "world_scale"):
-            value = getattr(self, name)
-            if not (np.isfinite(value) and value > 0):
-                raise ValueError(f"{name} is {value}; it must be finite and above 0")
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     @property
     def edge(self) -> float:

@@ -211,6 +211,7 @@ def test_the_triplet_loss_wants_the_own_target_nearer_than_the_nearest_other():
 def test_the_main_loss_is_equation_6(tmp_path):
     batch = Batches(source(tmp_path), tiny(), 0)[0]
     config = tiny(use_aux_loss=False, use_cls_head=False, offset_weight=0.0, object_weight=0.0)
+    torch.manual_seed(0)
     encoder = MinkUNet14D(config.encoder)
     losses = Student(encoder, config)(batch, torch.zeros(0, dtype=torch.long))
     said = encoder(batch.coords, batch.feats)[batch.rows]

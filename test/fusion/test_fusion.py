@@ -282,7 +282,7 @@ def test_prompts_of_a_scene_and_of_the_catalogue(tmp_path):
 
 
 def test_prompt_settings_that_are_none_are_named():
-    with pytest.raises(ValueError, match="operator 'min': expected max or mean"):
+    with pytest.raises(ValueError, match="operator 'min': expected one of max, mean"):
         PromptConfig(operator="min")
 
 

@@ -97,5 +97,5 @@ def test_unusable_clouds_are_refused(points, message):
 
 
 def test_bad_config_is_refused():
-    with pytest.raises(ValueError, match="voxel_size is 0"):
+    with pytest.raises(ValueError, match="voxel_size 0"):
         VoxelConfig(voxel_size=0)

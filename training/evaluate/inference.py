@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from scipy.special import expit
 
+from dropclip_ros.base.ranges import check_fields, ranged
 from dropclip_ros.grounding.instances import rival_threshold
 from dropclip_ros.networks.model_folder import ModelConfig
 from training.evaluate.metrics import overlap, overlap_over, row_counts
@@ -45,30 +46,18 @@ class InferenceConfig:
 
     method: Literal["argmax", "threshold"] = "threshold"
     negatives: Literal["scene", "canonical", "all", "none"] = "scene"
-    threshold: float = 0.7
-    temperature: float = 0.1
+    threshold: float = ranged(0.7, -1, 1)
+    temperature: float = ranged(0.1, 1e-4, 100)
     release: bool = False
-    null: float | None = None
-    rival: float = 0.0
+    null: float | None = ranged(None, -1, 1)
+    rival: float = ranged(0.0, 0, 1)
 
     def __post_init__(self) -> None:
-        if self.method not in ("argmax", "threshold"):
-            raise ValueError(f"method {self.method!r}: expected argmax or threshold")
-        if self.negatives not in NEGATIVES:
-            raise ValueError(f"negatives {self.negatives!r}: expected one of {', '.join(NEGATIVES)}")
+        check_fields(self)
         if not self.compares and (self.method == "argmax" or self.release or self.rival):
             raise ValueError("argmax, release and rival compare with something: expected negatives or null, got none")
         if self.method == "argmax" and (self.release or self.rival):
             raise ValueError("release and rival change what is over a threshold: expected method threshold, got argmax")
-        for name, low, high in (
-            ("threshold", -1, 1),
-            ("temperature", 1e-4, 100),
-            ("null", -1, 1),
-            ("rival", 0, 1),
-        ):
-            value = getattr(self, name)
-            if value is not None and not low <= value <= high:
-                raise ValueError(f"{name} {value}: expected a number in [{low}, {high}]")
 
     @classmethod
     def of_model(cls, config: ModelConfig, rival: float = 0.0) -> InferenceConfig:

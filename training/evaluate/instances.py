@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from sklearn.cluster import DBSCAN, HDBSCAN
 
+from dropclip_ros.base.ranges import check_fields, ranged
 from training.evaluate.protocol import FeatureCloud
 from training.fusion.clouds import Cloud
 
@@ -34,23 +35,14 @@ class Clustering:
     """
 
     method: Literal["dbscan", "hdbscan"] = "dbscan"
-    eps: float = 0.01
-    min_samples: int = 2
+    eps: float = ranged(0.01, above=0, below=2)
+    min_samples: int = ranged(2, 1)
     metric: Literal["euclidean", "cosine"] = "cosine"
-    metres: float | None = None
-    min_cluster_size: int = 20
+    metres: float | None = ranged(None, above=0)
+    min_cluster_size: int = ranged(20, 2)
 
     def __post_init__(self) -> None:
-        for name, known in (("method", ("dbscan", "hdbscan")), ("metric", ("euclidean", "cosine"))):
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name} {getattr(self, name)!r}: expected {known[0]} or {known[1]}")
-        if not 0 < self.eps < 2:
-            raise ValueError(f"eps {self.eps}: expected a distance of unit features, over 0 and under 2")
-        if self.metres is not None and not self.metres > 0:
-            raise ValueError(f"metres {self.metres}: expected a length over 0, or None")
-        for name, least in (("min_samples", 1), ("min_cluster_size", 2)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} {getattr(self, name)}: expected at least {least}")
+        check_fields(self)
 
     @property
     def reach(self) -> float:

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import nn
 
+from dropclip_ros.base.ranges import check_fields, ranged
 from dropclip_ros.networks.image import ImageConfig, make_vit, to_images
 from training.fusion.crops import Crops
 from training.objects.words.language import Vocabulary
@@ -34,9 +35,9 @@ class TowerConfig:
     """Shape and schedule of the image tower."""
 
     image: ImageConfig = field(default_factory=ImageConfig)
-    patch_dropout: float = 0.5
+    patch_dropout: float = ranged(0.5, 0, below=1)
     batch_size: int = 128
-    steps: int = 2600
+    steps: int = ranged(2600, 1)
     lr: float = 1e-3
     weight_decay: float = 0.05
     warmup: int = 100
@@ -46,10 +47,7 @@ class TowerConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.patch_dropout < 1:
-            raise ValueError(f"patch_dropout {self.patch_dropout}: expected [0, 1)")
-        if self.steps < 1:
-            raise ValueError(f"steps {self.steps}: expected at least 1")
+        check_fields(self)
 
 
 class FrozenText(nn.Module):

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageFilter
 
+from dropclip_ros.base.ranges import check_fields, ranged
 from dropclip_ros.networks.image import EXPANSION, cut_crop
 
 KINDS = ("crop", "crop-mask", "mask-out", "mask-gray", "mask-blur")
@@ -32,19 +33,14 @@ class VisualPrompt:
 
     kind: Literal["crop", "crop-mask", "mask-out", "mask-gray", "mask-blur"] = "crop-mask"
     background: Literal["black", "gray", "white", "mean"] = "gray"
-    crops: int = 1
-    ratio: float = 0.1
-    expansion: float = EXPANSION
+    crops: int = ranged(1, 1)
+    ratio: float = ranged(0.1, 0)
+    expansion: float = ranged(EXPANSION, 1)
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ValueError(f"kind {self.kind!r}: expected one of {', '.join(KINDS)}")
-        if self.background not in (*BACKGROUNDS, "mean"):
-            raise ValueError(f"background {self.background!r}: expected one of {', '.join(BACKGROUNDS)} or mean")
-        if self.crops < 1 or (self.crops > 1 and not self.kind.startswith("crop")):
-            raise ValueError(f"crops {self.crops}: expected at least 1, and 1 for prompts of the whole image")
-        if not (self.ratio >= 0 and self.expansion >= 1):
-            raise ValueError(f"ratio {self.ratio}, expansion {self.expansion}: expected 0 or more and 1 or more")
+        check_fields(self)
+        if self.crops > 1 and not self.kind.startswith("crop"):
+            raise ValueError(f"crops {self.crops}: expected 1 for prompts of the whole image")
 
     def show(self, rgb: np.ndarray, masks: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
         """Each object of `masks` (H,W) bool in `rgb` (H,W,3) uint8 as it is shown: (crops,S,S,3) uint8."""

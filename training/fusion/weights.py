@@ -9,6 +9,7 @@ from typing import Literal
 
 import torch
 
+from dropclip_ros.base.ranges import check_fields
 from dropclip_ros.networks.text import TextEncoder
 from training.objects.spec import ObjectSpec
 from training.objects.words.language import object_prompts
@@ -30,9 +31,7 @@ class PromptConfig:
     negatives: Literal["scene", "all"] = "scene"
 
     def __post_init__(self) -> None:
-        for name, known in (("kind", ("open", "cls")), ("operator", ("max", "mean")), ("negatives", ("scene", "all"))):
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name} {getattr(self, name)!r}: expected {known[0]} or {known[1]}")
+        check_fields(self)
 
 
 def informativeness(

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from dropclip_ros.base.ranges import check_fields, ranged
 from dropclip_ros.grasping.hggd.config import DetectionConfig, HggdConfig
 from training.scenes.sensor import SENSORS
 
@@ -39,46 +40,32 @@ class HggdTraining:
     """
 
     network: HggdConfig = field(default_factory=lambda: SMALL)
-    batch_size: int = 4
-    steps: int = 1200
-    rate: float = 3e-3
-    weight_decay: float = 1e-2
-    warmup: float = 0.05
-    clip: float = 5.0
-    turn_weight: float = 5.0
-    move_weight: float = 1.0
-    views: int = 0
+    batch_size: int = ranged(4, 1)
+    steps: int = ranged(1200, 1)
+    rate: float = ranged(3e-3, above=0)
+    weight_decay: float = ranged(1e-2, 0)
+    warmup: float = ranged(0.05, 0, below=1)
+    clip: float = ranged(5.0, above=0)
+    turn_weight: float = ranged(5.0, 0)
+    move_weight: float = ranged(1.0, 0)
+    views: int = ranged(0, 0)
     sensor: str = "kinect"
-    found: int = 10
-    given: int = 6
-    jitter: float = 1.5
-    near: float = 0.02
-    same: float = 0.99
-    min_points: int = DetectionConfig.min_points
-    tips: float = 0.02
-    hidden: float = 0.035
+    found: int = ranged(10, 0)
+    given: int = ranged(6, 1)
+    jitter: float = ranged(1.5, 0)
+    near: float = ranged(0.02, above=0)
+    same: float = ranged(0.99, 0, below=1)
+    min_points: int = ranged(DetectionConfig.min_points, 1)
+    tips: float = ranged(0.02, above=0)
+    hidden: float = ranged(0.035, above=0)
     mirror: bool = True
-    gain: float = 0.2
-    save_every: int = 50
-    log_every: int = 10
-    seed: int = 0
+    gain: float = ranged(0.2, 0, below=1)
+    save_every: int = ranged(50, 1)
+    log_every: int = ranged(10, 1)
+    seed: int = ranged(0, 0)
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "steps", "given", "min_points", "save_every", "log_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} {getattr(self, name)}: expected at least 1")
-        for name in ("views", "found", "seed"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} {getattr(self, name)}: expected at least 0")
-        for name in ("rate", "clip", "near", "tips", "hidden"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name} {getattr(self, name)}: expected a number above 0")
-        for name in ("weight_decay", "turn_weight", "move_weight", "jitter"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name} {getattr(self, name)}: expected a number of at least 0")
-        for name in ("warmup", "same", "gain"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} {getattr(self, name)}: expected 0 up to, but not, 1")
+        check_fields(self)
         if self.sensor not in SENSORS:
             raise ValueError(f"sensor {self.sensor!r}: expected one of {', '.join(SENSORS)}")
 

@@ -4,11 +4,10 @@ is for two cores."""
 
 from __future__ import annotations
 
-import dataclasses
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dropclip_ros.base.ranges import check_fields, ranged
 from training.runs.recipes import read_config as read_fields
 
 SMALL = Path(__file__).with_name("small.yaml")  # a scene in minutes on a CPU
@@ -27,182 +26,136 @@ class SemanticConfig:
     """Relevancy-distribution alignment."""
     fda: bool = True
     """Feature-distribution alignment."""
-    sides: tuple[float, ...] = (1 / 5, 1 / 7, 1 / 10)
+    sides: tuple[float, ...] = ranged((1 / 5, 1 / 7, 1 / 10), above=0, high=1)
     """Sides of the patches, shares of the image's shorter side."""
-    overlap: int = 4
+    overlap: int = ranged(4, 1)
     """Patches lie their side over this apart."""
     dino: str = "vit_base_patch8_224.dino"
     """Model of timm, or its folder, whose features FDA compares; '': the image tower's own."""
-    temperature: float = 0.2
+    temperature: float = ranged(0.2, above=0)
     """Of class distributions."""
-    rda_weight: float = 1.0
-    fda_positive: float = 200.0
+    rda_weight: float = ranged(1.0, 0)
+    fda_positive: float = ranged(200.0, 0)
     """Weight of what pulls like places together."""
-    fda_negative: float = 0.2
+    fda_negative: float = ranged(0.2, 0)
     """Weight of what pushes unlike places apart."""
-    fda_shift: float = 0.7
+    fda_shift: float = ranged(0.7, above=-1, below=1)
     """Cosine of features from which places are alike."""
-    resolution: int = 128
+    resolution: int = ranged(128, 8, 2048)
     """Knots of both volumes along each axis."""
-    selection_ranks: tuple[int, int, int] = (16, 4, 4)
+    selection_ranks: tuple[int, int, int] = ranged((16, 4, 4), 1)
     """Components of the selection volume in the planes xy, xz, yz."""
-    feature_ranks: tuple[int, int, int] = (48, 12, 12)
+    feature_ranks: tuple[int, int, int] = ranged((48, 12, 12), 1)
     """Components of the feature volume."""
-    feature_channels: int = 64
+    feature_channels: int = ranged(64, 1)
     """Channels that are rendered before they are mapped to the image tower's space."""
-    steps: int = 15000
-    joint_at: int = 5000
+    steps: int = ranged(15000, 1)
+    joint_at: int = ranged(5000, 0)
     """Step from which colour is learnt on along with the features."""
-    views: int = 8
+    views: int = ranged(8, 1)
     """Views of a step."""
-    pixels: int = 512
+    pixels: int = ranged(512, 2)
     """Pixels of each of them; FDA compares all pairs."""
-    pool: int = 0
+    pool: int = ranged(0, 0)
     """Pixels of each view that are drawn from; 0: all. Their rays are marched once: density stays as it is."""
-    grid_lr: float = 0.02
-    net_lr: float = 0.001
-    colour_grid_lr: float = 5e-3
+    grid_lr: float = ranged(0.02, above=0)
+    net_lr: float = ranged(0.001, above=0)
+    colour_grid_lr: float = ranged(5e-3, above=0)
     """Of the colour's planes and lines, once it is learnt on."""
-    colour_net_lr: float = 5e-5
-    final_lr: float = 0.1
+    colour_net_lr: float = ranged(5e-5, above=0)
+    final_lr: float = ranged(0.1, above=0)
     """What learning rates have fallen to at the end, as a share."""
-    save_every: int = 500
+    save_every: int = ranged(500, 1)
     """Steps between checkpoints."""
-    seed: int = 0
+    seed: int = ranged(0, 0)
 
     def __post_init__(self) -> None:
-        for one in dataclasses.fields(self):
-            value = getattr(self, one.name)
-            for number in value if isinstance(value, tuple) else (value,):
-                if isinstance(number, int | float) and not math.isfinite(number):
-                    raise ValueError(f"semantic.{one.name} {value}: expected finite numbers")
-        if not self.sides or any(not 0 < side <= 1 for side in self.sides):
-            raise ValueError(f"semantic.sides {self.sides}: expected one or more shares in (0, 1]")
-        for name in ("overlap", "feature_channels", "steps", "views", "save_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"semantic.{name} {getattr(self, name)}: expected at least 1")
-        for name in ("rda_weight", "fda_positive", "fda_negative", "joint_at", "pool", "seed"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"semantic.{name} {getattr(self, name)}: expected at least 0")
-        for name in ("temperature", "grid_lr", "net_lr", "colour_grid_lr", "colour_net_lr", "final_lr"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"semantic.{name} {getattr(self, name)}: expected more than 0")
-        if not -1 < self.fda_shift < 1:
-            raise ValueError(f"semantic.fda_shift {self.fda_shift}: expected a cosine in (-1, 1)")
-        if self.pixels < 2 or 0 < self.pool < self.pixels:
-            raise ValueError(f"semantic.pixels {self.pixels}: expected at least 2, and at most the pool, {self.pool}")
-        if not 8 <= self.resolution <= 2048:
-            raise ValueError(f"semantic.resolution {self.resolution}: expected 8 to 2048 knots")
+        check_fields(self, "semantic.")
+        if not self.sides:
+            raise ValueError("semantic.sides is empty: expected one or more shares in (0, 1]")
+        if 0 < self.pool < self.pixels:
+            raise ValueError(f"semantic.pixels {self.pixels}: expected at most the pool, {self.pool}")
         for name in ("selection_ranks", "feature_ranks"):
-            ranks = getattr(self, name)
-            if len(ranks) != 3 or min(ranks) < 1:
-                raise ValueError(f"semantic.{name} {ranks}: expected three numbers, at least 1 each")
+            if len(getattr(self, name)) != 3:
+                raise ValueError(f"semantic.{name} {getattr(self, name)}: expected three numbers")
 
 
 @dataclass(frozen=True)
 class Ovs3dConfig:
     """Reconstruction: images, grid, optimisation. Lengths are metres of the world's frame."""
 
-    width: int = 0
+    width: int = ranged(0, 0)
     """Width that images are shrunk to, pixels; 0: as they are."""
-    every: int = 1
+    every: int = ranged(1, 1)
     """Take every so-manieth view."""
-    hold_out: int = 8
+    hold_out: int = ranged(8, 0)
     """Hold out every so-manieth of these, for PSNR and metrics; 0: none."""
     bounds: tuple[float, ...] = ()
     """Box of interest x0 y0 z0 x1 y1 z1; none: from depth, points or the cameras."""
-    inside: float = 0.75
+    inside: float = ranged(0.75, 0.1, 0.95)
     """Share of the grid, along each axis, that the box takes; the rest is for all that lies farther, contracted."""
-    resolution: int = 128
+    resolution: int = ranged(128, 8, 2048)
     """Knots of the grid along each axis at first."""
-    final_resolution: int = 640
+    final_resolution: int = ranged(640, 8, 2048)
     """Knots at last."""
-    grow_at: tuple[int, ...] = (2000, 3000, 4000, 5500)
+    grow_at: tuple[int, ...] = ranged((2000, 3000, 4000, 5500), 1)
     """Steps at which it grows, by equal factors."""
-    density_ranks: tuple[int, int, int] = (16, 4, 4)
+    density_ranks: tuple[int, int, int] = ranged((16, 4, 4), 1)
     """Components of density in the planes xy, xz, yz."""
-    colour_ranks: tuple[int, int, int] = (48, 12, 12)
+    colour_ranks: tuple[int, int, int] = ranged((48, 12, 12), 1)
     """Components of colour."""
-    colour_features: int = 27
+    colour_features: int = ranged(27, 1)
     """Channels that colour is made of."""
-    hidden: int = 128
+    hidden: int = ranged(128, 1)
     """Width of the network that makes it."""
     shift: float = -7.0
     """Of density before its softplus: how thin the fog is that all begins with."""
-    steps: int = 15000
+    steps: int = ranged(15000, 1)
     """Steps of the reconstruction."""
-    rays: int = 4096
+    rays: int = ranged(4096, 1)
     """Rays of a step, at most."""
-    budget: int = 1_000_000
+    budget: int = ranged(1_000_000, 1)
     """Samples in occupied cells of a step, at most: a step takes fewer rays while little is known to be empty."""
-    grid_lr: float = 0.02
+    grid_lr: float = ranged(0.02, above=0)
     """Learning rate of planes and lines at first."""
-    net_lr: float = 0.001
+    net_lr: float = ranged(0.001, above=0)
     """Learning rate of the matrices and the network at first."""
-    final_lr: float = 0.1
+    final_lr: float = ranged(0.1, above=0)
     """What learning rates have fallen to at the end, as a share."""
-    sparsity: float = 8e-5
+    sparsity: float = ranged(8e-5, 0)
     """Weight of the mean density component (L1), which keeps empty space empty."""
-    smoothness: float = 0.0
+    smoothness: float = ranged(0.0, 0)
     """Weight of the squared differences between neighbouring knots (total variation)."""
-    depth_weight: float = 0.0
+    depth_weight: float = ranged(0.0, 0)
     """Weight of depth where views have it: of what a ray meets elsewhere than at its depth. 0: depth is not used."""
-    occupied_every: int = 250
+    occupied_every: int = ranged(250, 1)
     """Steps between looks at which cells hold anything."""
-    occupied_threshold: float = 0.001
+    occupied_threshold: float = ranged(0.001, above=0)
     """Cells that take less than this share of a ray hold nothing."""
-    save_every: int = 500
+    save_every: int = ranged(500, 1)
     """Steps between checkpoints."""
-    log_every: int = 20
+    log_every: int = ranged(20, 1)
     """Steps between lines of the log."""
-    validate_every: int = 2500
+    validate_every: int = ranged(2500, 1)
     """Steps between looks at held-out views."""
-    seed: int = 0
+    seed: int = ranged(0, 0)
     """Of the first values and the rays of every step."""
     semantic: SemanticConfig = field(default_factory=SemanticConfig)
     """The stage that learns what everything is."""
 
     def __post_init__(self) -> None:
-        for name in (each.name for each in dataclasses.fields(self)):
-            value = getattr(self, name)
-            for number in value if isinstance(value, tuple) else (value,):
-                if isinstance(number, int | float) and not math.isfinite(number):
-                    raise ValueError(f"{name} {value}: expected finite numbers")
-        for name in (
-            "every",
-            "steps",
-            "rays",
-            "budget",
-            "colour_features",
-            "hidden",
-            "occupied_every",
-            "save_every",
-            "log_every",
-            "validate_every",
-        ):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} {getattr(self, name)}: expected at least 1")
-        for name in ("width", "hold_out", "sparsity", "smoothness", "depth_weight", "seed"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} {getattr(self, name)}: expected at least 0")
-        for name in ("grid_lr", "net_lr", "final_lr", "occupied_threshold"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} {getattr(self, name)}: expected more than 0")
-        if not 0.1 <= self.inside <= 0.95:
-            raise ValueError(f"inside {self.inside}: expected a share in [0.1, 0.95]")
-        if not 8 <= self.resolution <= self.final_resolution <= 2048:
+        check_fields(self)
+        if self.resolution > self.final_resolution:
             raise ValueError(
-                f"resolution {self.resolution}, final_resolution {self.final_resolution}: expected 8 to "
-                "2048 knots, the first no more than the last"
+                f"resolution {self.resolution}: expected at most final_resolution, {self.final_resolution}"
             )
-        if list(self.grow_at) != sorted(set(self.grow_at)) or any(step < 1 for step in self.grow_at):
-            raise ValueError(f"grow_at {self.grow_at}: expected steps above 0, rising")
+        if list(self.grow_at) != sorted(set(self.grow_at)):
+            raise ValueError(f"grow_at {self.grow_at}: expected rising steps")
         if self.hold_out == 1:
             raise ValueError("hold_out 1: expected 0 for none, or 2 and above; with 1 nothing is left to fit to")
         for name in ("density_ranks", "colour_ranks"):
-            ranks = getattr(self, name)
-            if len(ranks) != 3 or min(ranks) < 1:
-                raise ValueError(f"{name} {ranks}: expected three numbers, at least 1 each")
+            if len(getattr(self, name)) != 3:
+                raise ValueError(f"{name} {getattr(self, name)}: expected three numbers")
         box = self.bounds
         if box and (len(box) != 6 or any(low >= high for low, high in zip(box[:3], box[3:], strict=True))):
             raise ValueError(f"bounds {box}: expected x0 y0 z0 x1 y1 z1, m, each of the first below its other")

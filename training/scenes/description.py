@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from dropclip_ros.base.ranges import check_fields, ranged
+
 TABLE_ID = 1
 FIRST_OBJECT_ID = 2
 MAX_OBJECTS = 250  # labels are bytes
@@ -28,39 +30,32 @@ class SceneConfig:
     scale, brightness: factors on objects' size and texture; settle_time: at most, until all rest.
     """
 
-    min_objects: int = 4
-    max_objects: int = 12
+    min_objects: int = ranged(4, 1, MAX_OBJECTS)
+    max_objects: int = ranged(12, 1, MAX_OBJECTS)
     clutter: str = "any"
-    views: int = 73
-    width: int = 640
-    height: int = 480
-    radius: tuple[float, float] = (0.6, 0.95)
-    elevation: tuple[float, float] = (0.3, 1.4)
-    focal: tuple[float, float] = (520.0, 620.0)
-    area: tuple[float, float] = (0.22, 0.17)
-    scale: tuple[float, float] = (0.92, 1.08)
-    brightness: tuple[float, float] = (0.85, 1.15)
-    settle_time: float = 4.0
+    views: int = ranged(73, 1)
+    width: int = ranged(640, 1)
+    height: int = ranged(480, 1)
+    radius: tuple[float, float] = ranged((0.6, 0.95), above=0)
+    elevation: tuple[float, float] = ranged((0.3, 1.4), above=0)
+    focal: tuple[float, float] = ranged((520.0, 620.0), above=0)
+    area: tuple[float, float] = ranged((0.22, 0.17), above=0)
+    scale: tuple[float, float] = ranged((0.92, 1.08), above=0)
+    brightness: tuple[float, float] = ranged((0.85, 1.15), above=0)
+    settle_time: float = ranged(4.0, above=0)
 
     def __post_init__(self) -> None:
-        if not 1 <= self.min_objects <= self.max_objects <= MAX_OBJECTS:
-            raise ValueError(
-                f"min_objects {self.min_objects}, max_objects {self.max_objects}: expected 1 <= min_objects <= "
-                f"max_objects <= {MAX_OBJECTS}"
-            )
+        check_fields(self)
+        if self.min_objects > self.max_objects:
+            raise ValueError(f"min_objects {self.min_objects}: expected at most max_objects, {self.max_objects}")
         if self.clutter not in (*CLUTTER, "any"):
             raise ValueError(f"clutter {self.clutter!r}: expected any, {', '.join(CLUTTER)}")
-        for name in ("views", "width", "height"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} {getattr(self, name)}: expected at least 1")
         for name in ("radius", "elevation", "focal", "scale", "brightness"):
             low, high = getattr(self, name)
-            if not 0 < low <= high:
-                raise ValueError(f"{name} ({low}, {high}): expected 0 < low <= high")
+            if low > high:
+                raise ValueError(f"{name} ({low}, {high}): expected the smaller number first")
         if self.elevation[1] > np.pi / 2:
             raise ValueError(f"elevation up to {self.elevation[1]}: expected radians, at most pi / 2")
-        if min(self.area) <= 0 or self.settle_time <= 0:
-            raise ValueError(f"area {self.area}, settle_time {self.settle_time}: expected numbers above 0")
 
 
 @dataclass(frozen=True)

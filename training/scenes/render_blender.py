@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dropclip_ros.base.ranges import check_fields, ranged
 from training.objects.procedural.surfaces import random_surface
 from training.objects.spec import ObjectModel
 from training.runs.errors import InputError
@@ -31,16 +32,13 @@ class BlenderConfig:
     """samples: of a pixel; bounces: of light; threads: of the processor, as a worker of `generate` takes one core; gpu:
     use OptiX or CUDA where there is one."""
 
-    samples: int = 16
-    bounces: int = 3
-    threads: int = 1
+    samples: int = ranged(16, 1)
+    bounces: int = ranged(3, 0)
+    threads: int = ranged(1, 1)
     gpu: bool = True
 
     def __post_init__(self) -> None:
-        if self.samples < 1 or self.bounces < 0 or self.threads < 1:
-            raise ValueError(
-                f"samples {self.samples}, bounces {self.bounces}, threads {self.threads}: expected at least 1, 0 and 1"
-            )
+        check_fields(self)
 
 
 def render(

@@ -15,6 +15,8 @@ import numpy as np
 from scipy.ndimage import gaussian_filter, minimum_filter
 from scipy.special import ndtr
 
+from dropclip_ros.base.ranges import check_fields, ranged
+
 
 @dataclass(frozen=True)
 class SensorConfig:
@@ -28,34 +30,24 @@ class SensorConfig:
     m. unit: of the image that it publishes, m. seed: of views that `Scene.view` reads.
     """
 
-    baseline: float = 0.075
-    focal: float = 580.0
-    disparity_noise: float = 0.06
-    disparity_step: float = 0.125
-    lateral_noise: float = 0.4
-    steep: float = 1.2
-    edge: float = 0.02
-    edge_loss: float = 0.5
-    shine: float = 0.6
-    near: float = 0.4
-    far: float = 4.0
-    unit: float = 0.001
+    baseline: float = ranged(0.075, above=0)
+    focal: float = ranged(580.0, above=0)
+    disparity_noise: float = ranged(0.06, 0)
+    disparity_step: float = ranged(0.125, above=0)
+    lateral_noise: float = ranged(0.4, 0)
+    steep: float = ranged(1.2, above=0, below=np.pi / 2)
+    edge: float = ranged(0.02, above=0)
+    edge_loss: float = ranged(0.5, 0, 1)
+    shine: float = ranged(0.6, 0, 1)
+    near: float = ranged(0.4, above=0)
+    far: float = ranged(4.0, above=0)
+    unit: float = ranged(0.001, above=0)
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("baseline", "focal", "disparity_step", "edge", "near", "unit"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} {getattr(self, name)}: expected more than 0")
-        for name in ("disparity_noise", "lateral_noise"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} {getattr(self, name)}: expected at least 0")
+        check_fields(self)
         if not self.near < self.far:
             raise ValueError(f"near {self.near}, far {self.far}: expected near < far")
-        if not 0 < self.steep < np.pi / 2:
-            raise ValueError(f"steep {self.steep}: expected radians between 0 and pi / 2")
-        for name in ("edge_loss", "shine"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} {getattr(self, name)}: expected a share, 0 to 1")
 
 
 # Kinect v1: 7.5 cm, 580 pixels, steps of 1/8 pixel; 0.06 pixels give the 1.4 mm at 1 m that Khoshelham and Elberink

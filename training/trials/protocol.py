@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
+from dropclip_ros.base.ranges import check_fields, ranged
 from training.objects.catalogue import PROCEDURAL, Catalogue, open_catalogue
 from training.objects.spec import SPLITS, UNSEEN_INSTANCE, ObjectSpec
 from training.objects.words.phrases import FAMILIES
@@ -32,29 +34,24 @@ class Protocol:
     wording: training, or heldout for phrases in words that training never used. catalogue: as for `dropclip-mvtod`.
     """
 
-    seed: int = 0
+    seed: int = ranged(0, 0, 2**32 - 1)
     split: str = UNSEEN_INSTANCE
     clutter: tuple[str, ...] = CLUTTER
     families: tuple[str, ...] = FAMILIES
-    wording: str = "training"
-    min_objects: int = 5
-    max_objects: int = 12
+    wording: Literal["training", "heldout"] = "training"
+    min_objects: int = ranged(5, 2, 255)
+    max_objects: int = ranged(12, 2, 255)
     catalogue: str = PROCEDURAL
 
     def __post_init__(self) -> None:
         for name, known in (("clutter", CLUTTER), ("families", FAMILIES)):
             if not getattr(self, name) or not set(getattr(self, name)) <= set(known):
                 raise InputError(f"{name} {' '.join(getattr(self, name))!r}: expected some of {', '.join(known)}")
-        for name, known in (("split", SPLITS), ("wording", ("training", "heldout"))):
-            if getattr(self, name) not in known:
-                raise InputError(f"{name} {getattr(self, name)!r}: expected one of {', '.join(known)}")
-        if not 2 <= self.min_objects <= self.max_objects <= 255:
-            raise InputError(
-                f"min_objects {self.min_objects}, max_objects {self.max_objects}: expected 2 <= min_objects <= "
-                "max_objects <= 255"
-            )
-        if not 0 <= self.seed < 2**32:
-            raise InputError(f"seed {self.seed}: expected 0 to {2**32 - 1}")
+        if self.split not in SPLITS:
+            raise InputError(f"split {self.split!r}: expected one of {', '.join(SPLITS)}")
+        check_fields(self, error=InputError)
+        if self.min_objects > self.max_objects:
+            raise InputError(f"min_objects {self.min_objects}: expected at most max_objects, {self.max_objects}")
 
     def family(self, number: int) -> str:
         """Families take turns, so that all are asked about equally often."""

@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from builtin_interfaces.msg import Time
 from std_msgs.msg import Header
 
 from dropclip_ros.base.errors import DropclipError, Status
+from dropclip_ros.base.ranges import check_fields, ranged
 from dropclip_ros.ros.common import (
     DEPTH_TOPIC,
     GRASP_ACTION,
@@ -55,28 +57,17 @@ class Setup:
     """
 
     protocol: Protocol = field(default_factory=Protocol)
-    proposals: str = "antipodal"
-    grounding: str = "model"
-    negatives: str = "scene"
-    matching: str = "node"
-    threshold: float = 0.05
-    top_k: int = 3
-    hold: float = 1.0
+    proposals: Literal["antipodal", "hggd", "true"] = "antipodal"
+    grounding: Literal["model", "image", "true"] = "model"
+    negatives: Literal["node", "scene"] = "scene"
+    matching: Literal["node", "paper"] = "node"
+    threshold: float = ranged(0.05, 0, below=1)
+    top_k: int = ranged(3, 1, 255)
+    hold: float = ranged(1.0, 0)
     grasps: Path = Path("runs/grasps")
 
     def __post_init__(self) -> None:
-        for name, known in (
-            ("proposals", ("antipodal", "hggd", "true")),
-            ("grounding", ("model", "image", "true")),
-            ("negatives", ("node", "scene")),
-            ("matching", ("node", "paper")),
-        ):
-            if getattr(self, name) not in known:
-                raise InputError(f"{name} {getattr(self, name)!r}: expected one of {', '.join(known)}")
-        if not 0 <= self.threshold < 1:
-            raise InputError(f"threshold {self.threshold}: expected a score in [0, 1)")
-        if not 1 <= self.top_k <= 255 or self.hold < 0:
-            raise InputError(f"top_k {self.top_k}, hold {self.hold}: expected 1 to 255, and no less than 0 s")
+        check_fields(self, error=InputError)
 
     @property
     def servers(self) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ import mujoco
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from dropclip_ros.base.ranges import check_fields, ranged
 from dropclip_ros.grasping.grippers import GRIPPERS, Gripper
 from training.objects.catalogue import PROCEDURAL, Catalogue, open_catalogue
 from training.objects.spec import SPLITS, ObjectModel, ObjectSpec
@@ -53,15 +54,13 @@ class CellConfig:
         default_factory=lambda: SceneConfig(min_objects=5, area=(0.20, 0.17), focal=(540.0, 540.0), scale=(1.0, 1.0))
     )
     gripper: Gripper = GRIPPERS["parallel_140"]
-    friction: float = 0.8
-    force: float = 30.0
+    friction: float = ranged(0.8, above=0)
+    force: float = ranged(30.0, above=0)
     table: tuple[float, float] = (0.75, 0.55)
-    timestep: float = 0.002
+    timestep: float = ranged(0.002, above=0)
 
     def __post_init__(self) -> None:
-        for name in ("friction", "force", "timestep"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} {getattr(self, name)}: expected more than 0")
+        check_fields(self)
         if not CONTROL / self.timestep == round(CONTROL / self.timestep):
             raise ValueError(f"timestep {self.timestep}: expected a whole fraction of {CONTROL} s")
 

@@ -6,6 +6,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from dropclip_ros.base.ranges import check_fields, ranged
+
 Corner = tuple[float, float, float]  # x, y, z, m
 EVERYWHERE = (-math.inf,) * 3, (math.inf,) * 3
 CELL = 8  # pixels of the input along a cell of the angle, width and depth maps: three halvings
@@ -25,47 +27,35 @@ class HggdConfig:
     embedding of a centre's angle, width and depth.
     """
 
-    width: int = 640
-    height: int = 360
-    trunk: int = 8
-    blocks: tuple[int, int, int, int] = (3, 4, 6, 3)
-    head: int = 32
-    angles: int = 6
-    anchor_width: float = 50.0
-    anchor_depth: float = 0.02
-    rotations: int = 7
-    points: int = 25600
-    region_points: int = 512
-    point_channels: tuple[int, int, int] = (64, 128, 1024)
-    hidden: tuple[int, int] = (512, 256)
-    info_channels: int = 32
+    width: int = ranged(640, 1, 4096)
+    height: int = ranged(360, 1, 4096)
+    trunk: int = ranged(8, 1, 4096)
+    blocks: tuple[int, int, int, int] = ranged((3, 4, 6, 3), 1, 4096)
+    head: int = ranged(32, 1, 4096)
+    angles: int = ranged(6, 1, 4096)
+    anchor_width: float = ranged(50.0, above=0, high=4096)
+    anchor_depth: float = ranged(0.02, above=0, high=1)
+    rotations: int = ranged(7, 1, 4096)
+    points: int = ranged(25600, 1, 10**6)
+    region_points: int = ranged(512, 1, 4096)
+    point_channels: tuple[int, int, int] = ranged((64, 128, 1024), 1, 4096)
+    hidden: tuple[int, int] = ranged((512, 256), 1, 4096)
+    info_channels: int = ranged(32, 1, 4096)
 
     def __post_init__(self) -> None:
         for name, count in (("blocks", 4), ("point_channels", 3), ("hidden", 2)):
             value = tuple(getattr(self, name))  # lists, where it was read from a file
             object.__setattr__(self, name, value)
-            if len(value) != count or not all(_is_count(v, 4096) for v in value):
-                raise ValueError(f"HggdConfig.{name} is {value}; expected {count} whole numbers in [1, 4096]")
-        for name in ("width", "height", "trunk", "head", "angles", "rotations", "region_points", "info_channels"):
-            if not _is_count(getattr(self, name), 4096):
-                raise ValueError(f"HggdConfig.{name} is {getattr(self, name)!r}; expected a whole number in [1, 4096]")
-        if not _is_count(self.points, 10**6):
-            raise ValueError(f"HggdConfig.points is {self.points!r}; expected a whole number in [1, 1000000]")
+            if len(value) != count:
+                raise ValueError(f"HggdConfig.{name} {value}: expected {count} numbers")
+        check_fields(self, "HggdConfig.")
         if min(self.width, self.height) < 4 * CELL:
             raise ValueError(f"HggdConfig: an input of {self.width}x{self.height} px is too small; expected {4 * CELL}")
-        for name, high in (("anchor_width", 4096), ("anchor_depth", 1)):
-            value = getattr(self, name)
-            if not (isinstance(value, int | float) and math.isfinite(value) and 0 < value <= high):
-                raise ValueError(f"HggdConfig.{name} is {value!r}; expected a number in (0, {high}]")
 
     @property
     def features(self) -> int:
         """Channels of the feature map that the points of a region carry."""
         return 4 * self.trunk
-
-
-def _is_count(value: object, high: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= high
 
 
 @dataclass(frozen=True)
@@ -83,40 +73,25 @@ class DetectionConfig:
     that lie closer the better one stays. top_k: grasps in all. seed: of the choice of points.
     """
 
-    near: float = 0.1
-    far: float = 3.0
+    near: float = ranged(0.1, 0)
+    far: float = ranged(3.0, above=0)
     workspace: tuple[Corner, Corner] = EVERYWHERE
-    centers: int = 48
-    heat: float = 0.01
-    min_points: int = 32
-    per_region: int = 10
-    depth: float = 0.027
-    open_wider: float = 0.09
-    min_score: float = 0.01
-    held_points: int = 3
-    nms_distance: float = 0.03
-    nms_angle: float = math.pi / 6
-    top_k: int = 100
-    seed: int = 0
+    centers: int = ranged(48, 1, 4096)
+    heat: float = ranged(0.01, 0, 1)
+    min_points: int = ranged(32, 0, 10**6)
+    per_region: int = ranged(10, 1, 4096)
+    depth: float = ranged(0.027, 0, 1)
+    open_wider: float = ranged(0.09, 0, 1)
+    min_score: float = ranged(0.01, 0, 1)
+    held_points: int = ranged(3, 0, 10**6)
+    nms_distance: float = ranged(0.03, 0, 1)
+    nms_angle: float = ranged(math.pi / 6, 0, math.pi)
+    top_k: int = ranged(100, 1, 10**6)
+    seed: int = ranged(0, 0, 2**31 - 1)
 
     def __post_init__(self) -> None:
-        for name, high in (("centers", 4096), ("per_region", 4096), ("top_k", 10**6)):
-            if not _is_count(getattr(self, name), high):
-                raise ValueError(f"{name} is {getattr(self, name)!r}; expected a whole number in [1, {high}]")
-        for name, high in (
-            ("heat", 1),
-            ("min_score", 1),
-            ("depth", 1),
-            ("open_wider", 1),
-            ("nms_distance", 1),
-            ("nms_angle", math.pi),
-            ("min_points", 10**6),
-            ("held_points", 10**6),
-            ("seed", 2**31 - 1),
-        ):
-            if not 0 <= getattr(self, name) <= high:
-                raise ValueError(f"{name} is {getattr(self, name)!r}; expected a number in [0, {high:g}]")
-        if not 0 <= self.near < self.far < math.inf:
+        check_fields(self)
+        if not self.near < self.far:
             raise ValueError(f"near is {self.near} and far {self.far}; expected 0 <= near < far, metres")
         low, high = self.workspace
         if len(low) != 3 or len(high) != 3 or not all(a < b for a, b in zip(low, high, strict=True)):

@@ -15,6 +15,7 @@ import numpy as np
 import open3d as o3d
 from scipy.spatial.transform import Rotation
 
+from dropclip_ros.base.ranges import check_fields, ranged
 from dropclip_ros.grasping.grasps import Grasps, Gripper, colliding, height_above, thin_cloud
 from training.objects.spec import ObjectModel
 from training.runs.errors import InputError
@@ -38,25 +39,23 @@ class TrialConfig:
     that the object may move in the hand, m; turn: rad.
     """
 
-    samples: int = 4000
-    wanted: int = 200
-    cone: float = 0.35
+    samples: int = ranged(4000, 1)
+    wanted: int = ranged(200, 1)
+    cone: float = ranged(0.35, above=0)
     clearance: float = 0.005
-    friction: float = 0.8
-    force: float = 30.0
+    friction: float = ranged(0.8, above=0)
+    force: float = ranged(30.0, above=0)
     lift: float = 4.0
     shake: float = 6.0
-    closing_time: float = 0.4
-    trial_time: float = 1.2
-    slip: float = 0.03
-    turn: float = 0.6
+    closing_time: float = ranged(0.4, above=0)
+    trial_time: float = ranged(1.2, above=0)
+    slip: float = ranged(0.03, above=0)
+    turn: float = ranged(0.6, above=0)
     seed: int = 0
     physical: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("samples", "wanted", "cone", "friction", "force", "closing_time", "trial_time", "slip", "turn"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} {getattr(self, name)}: expected more than 0")
+        check_fields(self)
 
 
 def fingerprint(model: ObjectModel, gripper: Gripper, config: TrialConfig) -> str:
