@@ -15,9 +15,8 @@ import math
 import os
 from collections import Counter
 from dataclasses import asdict, dataclass, fields
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from typing import NoReturn
 
 from training.objects.spec import SPLITS, ObjectModel, ObjectSpec
 from training.objects.words.phrases import FAMILIES, normal
@@ -108,62 +107,81 @@ class Catalogue:
 def _read_spec(entry: object, index: int, file: Path) -> ObjectSpec:
     """An entry of catalogue.json, checked."""
     name = entry.get("name", f"number {index}") if isinstance(entry, dict) else f"number {index}"
+    try:
+        if not isinstance(entry, dict):
+            raise ValueError("expected an object with name, category, split ...")
+        for check in (_check_names, _check_values, _check_prompts, partial(_check_paths, folder=file.parent)):
+            check(entry)
+    except ValueError as error:
+        raise InputError(f"{file}: object {name}: {error}") from None
+    prompts = entry.get("prompts")
+    return ObjectSpec(
+        **{
+            **entry,
+            "attributes": entry.get("attributes", {}),
+            "up": tuple(map(float, entry.get("up", (0, 0, 1)))),
+            "prompts": prompts and {family: tuple(phrases) for family, phrases in prompts.items()},
+        }
+    )
 
-    def refuse(what: str) -> NoReturn:
-        raise InputError(f"{file}: object {name}: {what}")
 
+def _check_names(entry: dict) -> None:
+    """ValueError where a field is unknown, or a name, category or split is missing or not allowed."""
     known = {field.name for field in fields(ObjectSpec)}
-    if not isinstance(entry, dict):
-        refuse("expected an object with name, category, split ...")
     if unknown := set(entry) - known:
-        refuse(f"unknown field {min(unknown)}; known are {', '.join(sorted(known))}")
+        raise ValueError(f"unknown field {min(unknown)}; known are {', '.join(sorted(known))}")
     for key in ("name", "category"):
         if not isinstance(entry.get(key), str) or not entry[key].strip():
-            refuse(f"{key} is missing or empty; give it one")
-    if "/" in name or name.startswith("."):
-        refuse("a name may not contain / nor begin with a dot")
+            raise ValueError(f"{key} is missing or empty; give it one")
+    if "/" in entry["name"] or entry["name"].startswith("."):
+        raise ValueError("a name may not contain / nor begin with a dot")
     if entry.get("split") not in SPLITS:
-        refuse(f"split {entry.get('split')!r}: expected one of {', '.join(SPLITS)}")
+        raise ValueError(f"split {entry.get('split')!r}: expected one of {', '.join(SPLITS)}")
+
+
+def _check_values(entry: dict) -> None:
+    """ValueError where attributes, scale, mass, seed or up are of another kind."""
     attributes = entry.get("attributes", {})
     if not isinstance(attributes, dict) or not all(isinstance(value, str) for value in attributes.values()):
-        refuse('attributes: expected words by name, such as {"color": "red"}')
+        raise ValueError('attributes: expected words by name, such as {"color": "red"}')
     for key in ("scale", "mass"):
         value = entry.get(key, 1.0)
         if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < math.inf:
-            refuse(f"{key} {value!r}: expected a number above 0")
+            raise ValueError(f"{key} {value!r}: expected a number above 0")
     if not isinstance(entry.get("seed", 0), int):
-        refuse(f"seed {entry['seed']!r}: expected an integer")
+        raise ValueError(f"seed {entry['seed']!r}: expected an integer")
     up = entry.get("up", (0, 0, 1))
     if not _are_numbers(up) or len(up) != 3 or not any(up):
-        refuse(f"up {up!r}: expected a direction of three numbers, such as [0, 1, 0]")
+        raise ValueError(f"up {up!r}: expected a direction of three numbers, such as [0, 1, 0]")
+
+
+def _check_prompts(entry: dict) -> None:
+    """ValueError where prompts are no lists of phrases by family."""
     prompts = entry.get("prompts")
-    if prompts is not None:
-        if not isinstance(prompts, dict) or not set(prompts) <= set(FAMILIES):
-            refuse(f"prompts: expected lists by family ({', '.join(FAMILIES)})")
-        if not all(isinstance(p, list) and all(isinstance(phrase, str) for phrase in p) for p in prompts.values()):
-            refuse("prompts: expected lists of phrases")
+    if prompts is None:
+        return
+    if not isinstance(prompts, dict) or not set(prompts) <= set(FAMILIES):
+        raise ValueError(f"prompts: expected lists by family ({', '.join(FAMILIES)})")
+    if not all(isinstance(p, list) and all(isinstance(phrase, str) for phrase in p) for p in prompts.values()):
+        raise ValueError("prompts: expected lists of phrases")
+
+
+def _check_paths(entry: dict, folder: Path) -> None:
+    """ValueError where a file is not there or outside of the catalogue, or an object is neither mesh nor procedural."""
     for key in sorted(PATHS & set(entry)):
         path = entry[key]
         if not isinstance(path, str) or not path:
-            refuse(f"{key} {path!r}: expected a relative path")
-        whole = (file.parent / path).resolve()
-        if Path(path).is_absolute() or not whole.is_relative_to(file.parent.resolve().parent):
-            refuse(f"{key} {path}: expected a relative path inside or beside {file.parent}; copy the file there")
+            raise ValueError(f"{key} {path!r}: expected a relative path")
+        whole = (folder / path).resolve()
+        if Path(path).is_absolute() or not whole.is_relative_to(folder.resolve().parent):
+            raise ValueError(f"{key} {path}: expected a relative path inside or beside {folder}; copy the file there")
         if not whole.is_file():
-            refuse(f"{key} {path}: no such file; put it there or leave the object out")
+            raise ValueError(f"{key} {path}: no such file; put it there or leave the object out")
     if entry.get("mesh") is None:
         from training.objects.procedural.kinds import KINDS
 
         if entry["category"] not in KINDS or "seed" not in entry:
-            refuse("has no mesh and is none of the procedural categories with a seed; name its mesh")
-    return ObjectSpec(
-        **{
-            **entry,
-            "attributes": attributes,
-            "up": tuple(map(float, up)),
-            "prompts": prompts and {family: tuple(phrases) for family, phrases in prompts.items()},
-        }
-    )
+            raise ValueError("has no mesh and is none of the procedural categories with a seed; name its mesh")
 
 
 def _are_numbers(values: object) -> bool:

@@ -69,9 +69,11 @@ def fingerprint(model: ObjectModel, gripper: Gripper, config: TrialConfig) -> st
 def sample_grasps(model: ObjectModel, gripper: Gripper, config: TrialConfig, table: np.ndarray | None = None) -> Grasps:
     """Candidates in the model's frame that fit into the hand and hit nothing of the object: at most `wanted`.
 
-    A point, a point where a ray within its friction cone leaves the object (a wall of it, or all of it, as it comes),
-    and any turn about their line. table: plane (4,) that it stands on, unit normal up, in the model's frame: then the
-    hand comes from above and does not reach into it. Raises InputError where the mesh has no area.
+    Each closes on a line from a point of the surface to where a ray within the friction cone leaves the object; the
+    hand is turned about that line. Without a table any turn will do.
+
+    table: plane (4,) that the object stands on, unit normal up, in the model's frame. The hand then comes from above
+    and does not reach into it. Raises InputError where the mesh has no area.
     """
     rng = np.random.default_rng(config.seed)
     corners = model.vertices[model.faces].astype(float)
@@ -79,58 +81,78 @@ def sample_grasps(model: ObjectModel, gripper: Gripper, config: TrialConfig, tab
     area = np.linalg.norm(cross, axis=1) / 2
     if not area.sum() > 0:
         raise InputError(f"{model.name}: the mesh has no surface to grasp; mend the mesh")
-    face = rng.choice(len(area), config.samples, p=area / area.sum())
+    share = area / area.sum()
+    face = rng.choice(len(area), config.samples, p=share)
     u, v = np.sort(rng.uniform(size=(2, config.samples)), axis=0)
     weights = np.stack([u, v - u, 1 - v], axis=1)
     start = (weights[:, :, None] * corners[face]).sum(axis=1)
-    normal = cross[face] / (2 * area[face, None])
-    direction = _within_cone(-normal, config.cone, rng)
-    caster = o3d.t.geometry.RaycastingScene()
-    caster.add_triangles(model.vertices.astype(np.float32), model.faces.astype(np.uint32))
-    whole = rng.uniform(size=(config.samples, 1)) < 0.5  # then the ray comes back from where the other finger starts
-    origin = np.where(whole, start + gripper.max_width * direction, start + 1e-4 * direction)
-    rays = np.column_stack([origin, np.where(whole, -direction, direction)]).astype(np.float32)
-    hits = caster.cast_rays(rays, nthreads=1)
-    length, outward = hits["t_hit"].numpy().astype(float), hits["primitive_normals"].numpy()
-    length = np.where(whole[:, 0], gripper.max_width - length, length + 1e-4)
-    leaves = np.isfinite(length) & ((outward * direction).sum(axis=1) > np.cos(np.arctan(config.cone)))
+    direction = _within_cone(-cross[face] / (2 * area[face, None]), config.cone, rng)
+    length = _thickness(model, start, direction, gripper.max_width, config.cone, rng)
     width = length + 2 * config.clearance
-    kept = np.flatnonzero(leaves & (length > 1e-3) & (width <= gripper.max_width))
+    kept = np.flatnonzero(np.isfinite(length) & (length > 1e-3) & (width <= gripper.max_width))
     if not len(kept):
         return Grasps.empty()
     closing, middle = direction[kept], start[kept] + 0.5 * length[kept, None] * direction[kept]
-    if table is None:
-        turn = rng.uniform(0, 2 * np.pi, len(kept))
-        across = np.cross(closing, np.eye(3)[np.abs(closing).argmin(axis=1)])
-    else:
-        turn = rng.normal(0, LEAN, len(kept))
-        across = (closing @ table[:3])[:, None] * closing - table[:3]  # of all that are square to it the steepest down
-    across /= np.maximum(np.linalg.norm(across, axis=1, keepdims=True), 1e-9)
-    approach = np.cos(turn)[:, None] * across + np.sin(turn)[:, None] * np.cross(closing, across)
-    reach = rng.uniform(0.05, 0.6, len(kept)) * gripper.finger_depth  # of the tips beyond the line of contact
+    approach = _approaches(closing, table, rng)
     grasps = Grasps(
         score=np.zeros(len(kept)),
         width=width[kept],
         height=np.full(len(kept), gripper.finger_width),
-        depth=reach,
+        depth=rng.uniform(0.05, 0.6, len(kept)) * gripper.finger_depth,  # of the tips beyond the line of contact
         rotation=np.stack([approach, closing, np.cross(approach, closing)], axis=2),
         translation=middle,
         object_id=np.full(len(kept), -1),
     )
     if table is not None:
         grasps = _lifted(grasps, table, gripper)
-    surface = (
-        rng.dirichlet((1, 1, 1), 6 * config.samples)[:, :, None]
-        * corners[rng.choice(len(area), 6 * config.samples, p=area / area.sum())]
-    ).sum(axis=1)
-    surface = surface.astype(np.float32)
-    surface, free = surface[thin_cloud(surface, 0.003)], np.zeros(0, int)
+    count = 6 * config.samples
+    inside = rng.dirichlet((1, 1, 1), count)
+    surface = (inside[:, :, None] * corners[rng.choice(len(area), count, p=share)]).sum(axis=1).astype(np.float32)
+    return _first_free(grasps, surface[thin_cloud(surface, 0.003)], gripper, config.wanted)
+
+
+def _thickness(
+    model: ObjectModel, start: np.ndarray, direction: np.ndarray, widest: float, cone: float, rng: np.random.Generator
+) -> np.ndarray:
+    """How far along `direction` (N, 3) from `start` (N, 3) the object is left, (N,) m; NaN where no finger holds there.
+
+    For half of the rays that is where they leave it first: a wall of a hollow thing. The others come back from `widest`
+    away, where the other finger starts, and meet the far side of the whole thing. A finger holds where the surface
+    faces it within the friction cone.
+    """
+    caster = o3d.t.geometry.RaycastingScene()
+    caster.add_triangles(model.vertices.astype(np.float32), model.faces.astype(np.uint32))
+    back = rng.uniform(size=(len(start), 1)) < 0.5
+    origin = np.where(back, start + widest * direction, start + 1e-4 * direction)
+    rays = np.column_stack([origin, np.where(back, -direction, direction)]).astype(np.float32)
+    hits = caster.cast_rays(rays, nthreads=1)
+    length, outward = hits["t_hit"].numpy().astype(float), hits["primitive_normals"].numpy()
+    length = np.where(back[:, 0], widest - length, length + 1e-4)
+    holds = np.isfinite(length) & ((outward * direction).sum(axis=1) > np.cos(np.arctan(cone)))
+    return np.where(holds, length, np.nan)
+
+
+def _approaches(closing: np.ndarray, table: np.ndarray | None, rng: np.random.Generator) -> np.ndarray:
+    """Unit approaches (N, 3), square to the closing axes (N, 3): any turn, or near the steepest down onto the table."""
+    if table is None:
+        turn = rng.uniform(0, 2 * np.pi, len(closing))
+        across = np.cross(closing, np.eye(3)[np.abs(closing).argmin(axis=1)])
+    else:
+        turn = rng.normal(0, LEAN, len(closing))
+        across = (closing @ table[:3])[:, None] * closing - table[:3]  # of all that are square to it the steepest down
+    across /= np.maximum(np.linalg.norm(across, axis=1, keepdims=True), 1e-9)
+    return np.cos(turn)[:, None] * across + np.sin(turn)[:, None] * np.cross(closing, across)
+
+
+def _first_free(grasps: Grasps, surface: np.ndarray, gripper: Gripper, wanted: int) -> Grasps:
+    """The first `wanted` grasps that do not collide with the surface's points (K, 3)."""
+    free = np.zeros(0, int)
     for start in range(0, len(grasps), CHUNK):
         hits = colliding_in_turns(grasps[start : start + CHUNK], surface, gripper)
         free = np.append(free, start + np.flatnonzero(~hits))
-        if len(free) >= config.wanted:
+        if len(free) >= wanted:
             break
-    return grasps[free[: config.wanted]]
+    return grasps[free[:wanted]]
 
 
 def _lifted(grasps: Grasps, table: np.ndarray, gripper: Gripper) -> Grasps:

@@ -69,27 +69,9 @@ def grasps(
         raise InputError(f"gripper {gripper!r}: expected one of {', '.join(GRIPPERS)}")
     if per_object < 1 or workers < 1:
         raise InputError(f"per_object {per_object}, workers {workers}: expected at least 1")
-    found = [scene for scene in load_scenes(scenes) if isinstance(scene.source, Folder)]
-    todo = [scene for scene in found if not _file(scene).exists()]
-    if len(todo) < len(found):
-        done = next(scene for scene in found if scene not in todo)
-        if (other := load_grasps(done)[2]) != gripper:
-            raise InputError(f"{_file(done)} holds grasps of {other}; remove such files, or ask for that gripper")
-    if old := [scene.name for scene in todo if scene.description is None]:
-        raise InputError(f"{scenes}: {old[0]} has no description of its objects; generate it anew")
-    specs = {spec.name: spec for spec in open_catalogue(catalogue).specs}
-    names = sorted({one.name for scene in todo for one in scene.description.objects})
-    if missing := set(names) - specs.keys():
-        raise InputError(f"{', '.join(sorted(missing)[:3])}: not in catalogue {catalogue}; name the scenes' own")
-    files, broken = {}, {}
-    names = [] if in_place else names
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), die_with, (os.getpid(),)) as pool:
-        tries = {pool.submit(object_grasps, catalogue, specs[name], gripper, cache, trial): name for name in names}
-        for done in tqdm(as_completed(tries), total=len(tries), desc="objects tried", unit="object"):
-            try:
-                files[tries[done]] = done.result()
-            except InputError as error:
-                broken[tries[done]] = error
+    todo = _without_grasps(scenes, gripper)
+    specs = _specs_in(todo, catalogue)
+    files, broken = ({}, {}) if in_place else _tried(specs, catalogue, gripper, cache, workers, trial)
     counts = np.zeros(3, int)
     for scene in tqdm(todo, desc="scenes", unit="scene"):
         if in_place:
@@ -102,6 +84,43 @@ def grasps(
     print(f"{len(todo)} scenes, {counts[0]} objects: {counts[1]} grasps, {counts[2]} of them free of collisions")
     for name, reason in broken.items():
         print(f"without grasps: {name}: {reason}")
+
+
+def _without_grasps(folder: Path, gripper: str) -> list[Scene]:
+    """The folder's scenes that have no grasps.h5. InputError where the others' are of another gripper."""
+    found = [scene for scene in load_scenes(folder) if isinstance(scene.source, Folder)]
+    todo = [scene for scene in found if not _file(scene).exists()]
+    if len(todo) < len(found):
+        done = next(scene for scene in found if scene not in todo)
+        if (other := load_grasps(done)[2]) != gripper:
+            raise InputError(f"{_file(done)} holds grasps of {other}; remove such files, or ask for that gripper")
+    if old := [scene.name for scene in todo if scene.description is None]:
+        raise InputError(f"{folder}: {old[0]} has no description of its objects; generate it anew")
+    return todo
+
+
+def _specs_in(scenes: Sequence[Scene], catalogue: str) -> list[ObjectSpec]:
+    """Of the objects of these scenes, by name. InputError where the catalogue lacks one."""
+    specs = {spec.name: spec for spec in open_catalogue(catalogue).specs}
+    names = sorted({one.name for scene in scenes for one in scene.description.objects})
+    if missing := set(names) - specs.keys():
+        raise InputError(f"{', '.join(sorted(missing)[:3])}: not in catalogue {catalogue}; name the scenes' own")
+    return [specs[name] for name in names]
+
+
+def _tried(
+    specs: Sequence[ObjectSpec], catalogue: str, gripper: str, cache: Path, workers: int, trial: TrialConfig
+) -> tuple[dict[str, Path], dict[str, InputError]]:
+    """The files of the objects' grasps by name, tried on many processes; and why some have none."""
+    files, broken = {}, {}
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), die_with, (os.getpid(),)) as pool:
+        tries = {pool.submit(object_grasps, catalogue, spec, gripper, cache, trial): spec.name for spec in specs}
+        for done in tqdm(as_completed(tries), total=len(tries), desc="objects tried", unit="object"):
+            try:
+                files[tries[done]] = done.result()
+            except InputError as error:
+                broken[tries[done]] = error
+    return files, broken
 
 
 def object_grasps(name: str, spec: ObjectSpec, gripper: str, cache: Path, trial: TrialConfig) -> Path:
