@@ -111,6 +111,23 @@ def test_writers_of_one_name_do_not_meet(tmp_path):
     assert path.read_text() in ("a" * 9, "b" * 9) and list(tmp_path.iterdir()) == [path]
 
 
+def _killed_while_writing(path):
+    with write_atomically(path) as part:
+        part.write_text("half")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path):
+    path = tmp_path / "result.txt"
+    process = multiprocessing.get_context("spawn").Process(target=_killed_while_writing, args=(path,))
+    process.start()
+    process.join()
+    assert len(list(tmp_path.glob("*.part"))) == 1
+    with write_atomically(path) as part:
+        part.write_text("whole")
+    assert list(tmp_path.iterdir()) == [path] and path.read_text() == "whole"
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError, SystemExit])
 def test_whatever_fails_leaves_the_old_file_and_nothing_beside(tmp_path, error):
     (tmp_path / "result").write_text("old")

@@ -159,7 +159,7 @@ def test_a_full_disk_leaves_whole_scenes_only(off_screen, tmp_path, monkeypatch)
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(module, "on_processes", lambda _, function, jobs: map(function, jobs))
+    monkeypatch.setattr(module, "run_on_processes", lambda _, function, jobs: map(function, jobs))
     generate(tmp_path, 1, workers=1, config=SMALL)
     monkeypatch.setattr(module, "write_view", full)
     with pytest.raises(InputError, match="the disk is full: 1 of 2 scenes are whole"):

@@ -124,7 +124,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 def test_packing_resumes_and_gives_the_same_bytes(scenes, shards):
     before = files_of(shards)
-    (shards / "shard_00001.tar").rename(shards / "shard_00001.tar.part")  # killed while it was written
+    (shards / "shard_00001.tar").unlink()  # killed before it was written
     (shards / "shard_00002.json").unlink()  # killed between the tar and its index
     damaged = bytearray(before["shard_00000.tar"])
     damaged[1000] ^= 1

@@ -5,7 +5,10 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import glob
+import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +23,8 @@ _held: set[Path] = set()  # folders that this process has locked
 def write_atomically(path: Path, replace: bool = False) -> Iterator[Path]:
     """A path to write a file or a folder to; it becomes `path` when the block ends, and is removed where it fails.
 
-    The path is of this call alone (NAME.XXXXXXXX.part beside it), so that two writers do not meet: the last one wins.
+    The path is of this call alone (in NAME.HOST-PROCESS-XXXXXXXX.part beside it): two writers do not meet, and the last
+    one wins. What a killed one left there is removed by the next on this machine.
     Raises InputError where `path` exists and is not to be replaced, and where the disk is full or cannot be written.
     """
     if path.exists() and not replace:
@@ -28,7 +32,9 @@ def write_atomically(path: Path, replace: bool = False) -> Iterator[Path]:
     beside: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f"{path.name}.", suffix=".part", dir=path.parent))
+        _remove_left_behind(path)
+        prefix = f"{path.name}.{socket.gethostname()}-{os.getpid()}-"
+        beside = Path(tempfile.mkdtemp(".part", prefix, path.parent))
         yield beside / path.name
         if replace and path.is_dir():
             shutil.rmtree(path)
@@ -40,6 +46,15 @@ def write_atomically(path: Path, replace: bool = False) -> Iterator[Path]:
     finally:
         if beside is not None:
             shutil.rmtree(beside, ignore_errors=True)
+
+
+def _remove_left_behind(path: Path) -> None:
+    """Removes what writers of this path left that were killed on this machine."""
+    start = f"{path.name}.{socket.gethostname()}-"
+    for old in path.parent.glob(f"{glob.escape(start)}*.part"):
+        process = old.name[len(start) :].split("-")[0]
+        if process.isdigit() and not Path(f"/proc/{process}").exists():
+            shutil.rmtree(old, ignore_errors=True)
 
 
 @contextmanager
