@@ -25,7 +25,7 @@ def proposed_by(name: str) -> IfCondition:
     return IfCondition(EqualsSubstitution(LaunchConfiguration("proposals"), name))
 
 
-def generate_launch_description():
+def generate_launch_description():  # long: arguments and nodes, listed in order
     share = FindPackageShare("dropclip_ros")
     parameters = LaunchConfiguration("grasping_parameters")
     gripper = {"gripper": text("gripper")}

@@ -43,7 +43,7 @@ OMPL = {
 OCTOMAP = {"octomap_frame": "world", "octomap_resolution": 0.01, "max_range": 2.0}
 
 
-def generate_launch_description():
+def generate_launch_description():  # long: arguments and nodes, listed in order
     folder = PathJoinSubstitution([FindPackageShare("dropclip_ros"), "config", "ur5e"])
 
     def path(name: str) -> PathJoinSubstitution:

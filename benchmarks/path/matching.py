@@ -112,6 +112,11 @@ def main(
                         free, own = verdict.what != COLLIDES, verdict.label == label
                         known[key] = *free, *own, *(verdict.good & own)
                 judged[way].append(np.array([known[key] for key in keys], bool).reshape(-1, 3))
+    print_shares(judged, done)
+
+
+def print_shares(judged: dict[str, list[np.ndarray]], done: int) -> None:
+    """The table. judged: by way, of each target that was answered: of its grasps (n,3) free, on target, good."""
     print(f"{done} targets; shares in %")
     print(f"{'':24}answered | top 1: free  on target  good | top 3: free  on target  good |  any")
     for way, answers in judged.items():

@@ -293,7 +293,7 @@ class Grounder:
         if self.encoder.objects is None:
             return pool_features(features, instances) @ self.basis.T
         owner = torch.as_tensor(instances, device=self.device) - 1
-        return self.encoder.of_objects(passed, owner, int(instances.max()))
+        return self.encoder.object_features(passed, owner, int(instances.max()))
 
     def _negatives(self, query: str, negatives: Sequence[str], mode: str) -> list[str]:
         """The phrases of a mode, cleaned, without the query itself (a negative equal to it would cancel it)."""

@@ -50,8 +50,8 @@ class EncoderConfig:
             raise ValueError(f"offsets must be true or false; got {self.offsets!r}")
 
     @property
-    def described(self) -> int:
-        """Numbers that `MinkUNet14D.describe` has on an object."""
+    def descriptor_size(self) -> int:
+        """Numbers in a descriptor of `MinkUNet14D.object_descriptors`."""
         return 2 * (self.in_channels + sum(self.planes[4:])) + SHAPE
 
 
@@ -151,7 +151,7 @@ class MinkUNet14D(nn.Module):
     built from them before (`SparseGrid`, `MinkowskiGrid`); feats float (N, in_channels). Returns (N, out_channels)
     in the caller's row order, or `rows` of it. Raises ValueError for coordinates a grid refuses or a count that does
     not match. `decode` is the same without the last layer; `head` and, where the configuration has it, `offset` (N, 3)
-    go on its rows, on all or on some. `of_objects` says what whole objects are, where it has a head for that.
+    go on its rows, on all or on some. `object_features` says what whole objects are, where it has a head for that.
     """
 
     def __init__(self, config: EncoderConfig | None = None):
@@ -177,7 +177,7 @@ class MinkUNet14D(nn.Module):
         self.offset = nn.Linear(width, 3) if config.offsets else None
         self.objects = None
         if config.objects:
-            layers = nn.Linear(config.described, config.objects), nn.Linear(config.objects, config.out_channels)
+            layers = nn.Linear(config.descriptor_size, config.objects), nn.Linear(config.objects, config.out_channels)
             nn.init.zeros_(layers[1].weight)  # what is untrained changes nothing
             nn.init.zeros_(layers[1].bias)
             self.objects = nn.Sequential(layers[0], nn.GELU(), layers[1])
@@ -219,41 +219,35 @@ class MinkUNet14D(nn.Module):
         return x.to(self.final.kernel.dtype)
 
     def activations(self, coords: Tensor, feats: Tensor) -> Activations:
-        """`decode`, with what it came by, for `describe`. coords (N, 4) b, x, y, z or (N, 3)."""
+        """`decode`, with what it came by, for `object_descriptors`. coords (N, 4) b, x, y, z or (N, 3)."""
         grid = make_grid(coords)
         levels = self._blocks(grid, feats)
         return Activations(grid.restore(levels[-1]).to(self.final.kernel.dtype), coords, feats, grid, levels)
 
-    def of_objects(self, passed: Activations, owner: Tensor, count: int) -> Tensor:
-        """Unit features (count, out_channels) of whole objects: that of their mean voxel, moved by what the head
-        `objects` makes of `describe`, whose arguments these are.
+    def object_features(self, passed: Activations, owner: Tensor, count: int) -> Tensor:
+        """Unit features (count, out_channels) of whole objects. Arguments: as of `object_descriptors`.
 
-        Coarse blocks know more of what an object is than the last one, which has to tell voxels apart in few channels.
+        The feature of the object's mean voxel, plus what the head `objects` makes of the descriptor. Coarse blocks know
+        more of what an object is than the last one, which has to tell voxels apart in few channels.
         """
-        described = self.describe(passed, owner, count)
+        descriptors = self.object_descriptors(passed, owner, count)
         first = SHAPE + 2 * self.config.in_channels
-        mean = described[:, first : first + self.config.planes[-1]]
-        return normalize(normalize(self.head(mean), dim=1) + self.objects(described), dim=1)
+        mean = descriptors[:, first : first + self.config.planes[-1]]
+        return normalize(normalize(self.head(mean), dim=1) + self.objects(descriptors), dim=1)
 
-    def describe(self, passed: Activations, owner: Tensor, count: int) -> Tensor:
-        """What is known of whole objects, (count, config.described).
+    def object_descriptors(self, passed: Activations, owner: Tensor, count: int) -> Tensor:
+        """What is known of whole objects, (count, config.descriptor_size).
 
-        owner, int64 (N,): which object 0.. each voxel is of, -1 for none. Of its voxels: the logarithm of their number,
-        deviations along the principal axes in the plane of the table and across it, in units of OFFSET_UNIT voxels;
-        mean and deviation of the colours, then of what each block on the way up says there, the last block first.
+        owner, int64 (N,): the object 0.. of each voxel, -1 for none. A descriptor holds, in this order:
+        the size and shape (`_shape`); mean and deviation of the colours; mean and deviation of what each block on the
+        way up puts out there, the last block first.
         """
         kind = self.final.kernel.dtype
         member = one_hot(owner + 1, count + 1)[:, 1:].to(kind)  # (N, count)
         size = member.sum(0).clamp(min=1)[:, None]
         share = member / size.T  # of an object, that each voxel is
-        feats, xyz = passed.feats.to(kind), passed.coords[:, -3:].to(kind) / OFFSET_UNIT
-        x, y, z = (xyz - xyz.mean(0)).T
-        at, squares = (share.T @ torch.stack(of, 1) for of in ((x, y, z), (x * x, y * y, z * z, x * y)))
-        xx, yy, zz = (squares[:, :3] - at * at).T
-        xy = squares[:, 3] - at[:, 0] * at[:, 1]
-        middle, half = (xx + yy) / 2, (((xx - yy) / 2) ** 2 + xy**2).sqrt()
-        spread = torch.stack([middle + half, middle - half, zz], 1).clamp(min=LEAST_VARIANCE).sqrt()
-        found = [size.log(), spread, *_moments(share, feats)]
+        shape = _shape(share, size, passed.coords[:, -3:].to(kind) / OFFSET_UNIT)
+        found = [shape, *_moments(share, passed.feats.to(kind))]
         share, same = passed.grid.permute(share), torch.eye(count, device=owner.device, dtype=kind).expand(8, -1, -1)
         for level, outputs in enumerate(reversed(passed.levels)):
             if level:  # larger voxels have the sum of those within
@@ -263,8 +257,7 @@ class MinkUNet14D(nn.Module):
         return torch.cat(found, 1)
 
     def _blocks(self, grid: Grid, feats: Tensor, rows: Tensor | None = None) -> list[Tensor]:
-        """What the blocks on the way up put out, in the grid's order; of the last, where `rows` are given, those of the
-        grid's rows alone."""
+        """What the four blocks on the way up put out, in the grid's order; of the last, `rows` alone where given."""
         if feats.ndim != 2 or feats.shape[1] != self.config.in_channels:
             raise ValueError(f"features must be (N, {self.config.in_channels}); got {tuple(feats.shape)}")
         if len(feats) != len(grid):
@@ -307,6 +300,21 @@ class MinkUNet14D(nn.Module):
                 block.conv2.bias += projection.bias
                 projection.bias = None
         return self.eval()
+
+
+def _shape(share: Tensor, size: Tensor, xyz: Tensor) -> Tensor:
+    """Size and shape of objects, (K, SHAPE): the logarithm of the number of voxels, and three deviations.
+
+    The deviations are those along the two principal axes in the plane of the table, the larger first, and across it.
+    share (N, K): of each object, that a voxel is; size (K, 1), voxels; xyz (N, 3), in units of OFFSET_UNIT voxels.
+    """
+    x, y, z = (xyz - xyz.mean(0)).T
+    at, squares = (share.T @ torch.stack(of, 1) for of in ((x, y, z), (x * x, y * y, z * z, x * y)))
+    xx, yy, zz = (squares[:, :3] - at * at).T
+    xy = squares[:, 3] - at[:, 0] * at[:, 1]
+    middle, half = (xx + yy) / 2, (((xx - yy) / 2) ** 2 + xy**2).sqrt()  # eigenvalues: middle +- half
+    spread = torch.stack([middle + half, middle - half, zz], 1).clamp(min=LEAST_VARIANCE).sqrt()
+    return torch.cat([size.log(), spread], 1)
 
 
 def _moments(share: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:

@@ -145,7 +145,7 @@ def _finished(sums, row, o, within, bias, residual, CO, RELU: tl.constexpr):
 @_tuned(_BLOCKS, "BLOCK_O", "BLOCK_I")
 @triton.heuristics({"TOGETHER": lambda arguments: arguments["BLOCK_I"] // triton.next_power_of_2(arguments["CI"])})
 @triton.jit
-def convolve_kernel(
+def convolve_kernel(  # long: its state lives in registers, which functions would have to hand on by the dozen
     x,
     kernel,
     bias,

@@ -119,7 +119,7 @@ def test_objects_are_described_by_what_every_block_says_of_their_voxels(encoder,
     feats, owner = random(len(coords), 3), torch.randint(-1, count, (len(coords),), generator=generator)
     with torch.no_grad():
         passed = encoder.activations(coords, feats)
-        described = encoder.describe(passed, owner, count)
+        described = encoder.object_descriptors(passed, owner, count)
     values, parent = [feats], torch.arange(len(coords))
     for level, outputs in enumerate(reversed(passed.levels)):
         parent = passed.grid._parents[level - 1][parent] if level else parent
@@ -147,7 +147,7 @@ def test_an_untrained_head_for_objects_says_what_the_mean_voxel_does(encoder):
     feats, owner = random(len(coords), 3), torch.arange(len(coords)) % 4 - 1
     with torch.no_grad():
         passed = encoder.activations(coords, feats)
-        found = encoder.of_objects(passed, owner, 3)
+        found = encoder.object_features(passed, owner, 3)
         assert torch.equal(passed.decoded, encoder.decode(coords, feats))
         mean = torch.stack([encoder.head(passed.decoded)[owner == k].mean(0) for k in range(3)])
     close(found, normalize(mean, dim=1))

@@ -160,7 +160,7 @@ def test_describes_objects_alike(monkeypatch):
     for grid in ("torch", "triton"):
         monkeypatch.setenv("DROPCLIP_GRID", grid)
         with torch.no_grad():
-            found.append(encoder.describe(encoder.activations(coords, feats), owner, 3))
+            found.append(encoder.object_descriptors(encoder.activations(coords, feats), owner, 3))
     torch.testing.assert_close(*found, rtol=1e-3, atol=1e-3)
 
 

@@ -64,44 +64,62 @@ class Student(nn.Module):
         self.classify = nn.Linear(config.planes[-1], classes) if config.use_cls_head else None
 
     def forward(self, batch: Batch, columns: Tensor, half: bool = False) -> dict[str, Tensor]:
-        """Weighted losses of a batch; their sum is what is learned. columns (p,): which phrases to compare on. half:
-        convolve in bf16.
+        """Weighted losses of a batch, by name; what is learned is their sum.
 
-        cosine: distance of each voxel from its object's target (eq. 6). aux, cls: see `DistillConfig`. objects: the
-        same of what the head for whole objects says. phrases: KL divergence from what the target says about phrases to
-        what the object's mean feature, and that head, say: directions that phrases do not tell apart count for little.
-        offset: distance of the predicted middle of the object, in units of 16 voxels.
+        columns int64 (p,): numbers of the phrases to compare on. half: convolve in bf16.
+
+        Of voxels: `cosine`, the distance from the object's target (eq. 6); `offset`, the distance of the predicted
+        middle of the object, in units of 16 voxels; `aux` and `cls`: see `DistillConfig`. Of whole objects: `objects`,
+        the distance of what the head for objects says from the target; `phrases` (`_phrase_loss`).
         """
         config, passed = self.config, self._pass(batch, half)
         decoded = F.dropout(passed.decoded[batch.rows], config.dropout_rate, self.training)
         features = F.normalize(self.encoder.head(decoded), dim=-1, eps=EPS)
         pooled = features.new_zeros(len(batch.targets), features.shape[1]).index_add(0, batch.objects, features)
-        seen = torch.bincount(batch.objects, minlength=len(batch.targets)) > 0
         pooled = F.normalize(pooled, dim=-1, eps=EPS)
-        total, objects = summed(torch.stack([batch.weights.sum(), seen.sum().float()])).unbind()
-        total, objects = total / world(), objects / world()
-        answers = [pooled]  # of an object each
+        seen = torch.bincount(batch.objects, minlength=len(batch.targets)) > 0
+        voxels, objects = (summed(torch.stack([batch.weights.sum(), seen.sum().float()])) / world()).unbind()
+        answers = [pooled]  # (K,C) of the objects, each from another part of the network
 
-        distance = 1 - (features * batch.targets[batch.objects]).sum(-1)
-        losses = {"cosine": (distance * batch.weights).sum() / total}
+        losses = self._voxel_losses(batch, decoded, features, voxels)
         if config.use_aux_loss:
             losses["aux"] = config.loss_weight_aux * self._aux(batch, features, pooled, seen)
-        if self.classify is not None:
-            wrong = F.cross_entropy(self.classify(decoded), batch.classes[batch.objects], reduction="none")
-            losses["cls"] = config.loss_weight_cls * (wrong * batch.weights).sum() / total
-        if config.offset_weight:
-            error = (self.encoder.offset(decoded) - batch.offsets).norm(dim=-1)
-            losses["offset"] = config.offset_weight * (error * batch.weights).sum() / total
         if config.object_weight:
-            answers.append(self.encoder.of_objects(passed, batch.owners, len(batch.targets)))
-            wrong = 1 - (answers[-1] * batch.targets).sum(-1)[seen]
-            losses["objects"] = config.object_weight * wrong.sum() / objects
+            answers.append(self.encoder.object_features(passed, batch.owners, len(batch.targets)))
+            distance = 1 - (answers[-1] * batch.targets).sum(-1)[seen]
+            losses["objects"] = config.object_weight * distance.sum() / objects
         if config.phrase_weight:
-            text = self.text[columns].T * config.phrase_scale
-            *said, wanted = (F.log_softmax(x[seen] @ text, dim=-1) for x in (*answers, batch.targets))
-            divergence = sum(F.kl_div(one, wanted, reduction="sum", log_target=True) for one in said)
+            divergence = self._phrase_loss(answers, batch.targets, seen, columns)
             losses["phrases"] = config.phrase_weight * divergence / objects
         return losses
+
+    def _voxel_losses(self, batch: Batch, decoded: Tensor, features: Tensor, count: Tensor) -> dict[str, Tensor]:
+        """Weighted means over voxels, whose weights sum up to `count`: what each is, its category, its object's middle.
+
+        decoded (n,D), features (n,C) unit rows: of the voxels batch.rows.
+        """
+        config = self.config
+
+        def mean(each: Tensor, weight: float = 1.0) -> Tensor:
+            return weight * (each * batch.weights).sum() / count
+
+        losses = {"cosine": mean(1 - (features * batch.targets[batch.objects]).sum(-1))}
+        if self.classify is not None:
+            wrong = F.cross_entropy(self.classify(decoded), batch.classes[batch.objects], reduction="none")
+            losses["cls"] = mean(wrong, config.loss_weight_cls)
+        if config.offset_weight:
+            error = (self.encoder.offset(decoded) - batch.offsets).norm(dim=-1)
+            losses["offset"] = mean(error, config.offset_weight)
+        return losses
+
+    def _phrase_loss(self, answers: list[Tensor], targets: Tensor, seen: Tensor, columns: Tensor) -> Tensor:
+        """Sum of the KL divergences from what a target says about phrases to what the answers on its object say.
+
+        Directions that phrases do not tell apart count for little. answers: (K,C) each; targets (K,C); seen (K,) bool.
+        """
+        text = self.text[columns].T * self.config.phrase_scale
+        *said, wanted = (F.log_softmax(x[seen] @ text, dim=-1) for x in (*answers, targets))
+        return sum(F.kl_div(one, wanted, reduction="sum", log_target=True) for one in said)
 
     def _pass(self, batch: Batch, half: bool) -> Activations:
         if not half:

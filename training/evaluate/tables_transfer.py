@@ -7,7 +7,8 @@ Where a data set is not named, table 4 takes single views of MV-TOD's unseen cat
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -81,29 +82,49 @@ def table4(bench: Bench, data: Path | None = None) -> ReportTable:
     return ReportTable("table4", "Table 4: zero-shot semantic segmentation", tuple(TABLE_4["lseg"]), rows, about)
 
 
+@dataclass(frozen=True)
+class ReferringData:
+    """A data set of table 11: scenes that its scale is chosen on, scenes that it is judged on, and the scales."""
+
+    name: str
+    known: Callable[[Path], Sequence[EvalScene]]
+    test: Callable[[Path], Sequence[EvalScene]]
+    scales: Sequence[float]
+
+
+REFERRING = (  # OCID-VLG's test as fits its val best, REGRAD as fits itself
+    ReferringData(
+        "OCID-VLG", partial(load_ocid_vlg, split="val"), partial(load_ocid_vlg, split="test"), OCID_VLG_SCALES
+    ),
+    ReferringData("REGRAD", load_regrad, load_regrad, REGRAD_SCALES),
+)
+
+
 def table11(bench: Bench, ocid_vlg: Path | None = None, regrad: Path | None = None) -> ReportTable:
-    """Zero-shot referring segmentation of single views: OCID-VLG's test as fits its val best, REGRAD as fits itself."""
+    """Zero-shot referring segmentation of single views of REFERRING, each in its folder."""
     rows: list[dict] = []
-    for name, data, scales in (("OCID-VLG", ocid_vlg, OCID_VLG_SCALES), ("REGRAD", regrad, REGRAD_SCALES)):
-        paper = TABLE_11[name]
-        if data is None:
-            absent = f"the data set is not here; name its folder (--{name.lower()})"
-            rows += [
-                {"method": f"{name}, {method}", "absent": absent, "paper": of}
-                for method, of in zip(("MaskCLIP to 3D", "DROP-CLIP"), paper.values(), strict=True)
-            ]
-            continue
-        known = load_ocid_vlg(data, "val") if name == "OCID-VLG" else load_regrad(data)
-        scenes = load_ocid_vlg(data, "test") if name == "OCID-VLG" else known
-        known, scenes = known[: bench.limit], scenes[: bench.limit]
-        scale = best_scale(bench, known, scales)
-        methods: dict[str, Method] = {
-            f"{name}, MaskCLIP to 3D": PatchesOfView(bench.patches, bench.grounder.text),
-            f"{name}, DROP-CLIP": Student(bench.grounder, scale),
-        }
-        found = bench.referring(methods, InferenceConfig(negatives="canonical"), True, scenes, known)
-        rows += [row | {"paper": of} for row, of in zip(found, paper.values(), strict=True)]
+    for data, folder in zip(REFERRING, (ocid_vlg, regrad), strict=True):
+        rows += absent_rows(data.name) if folder is None else referring_rows(bench, data, folder)
     return ReportTable("table11", "Table 11: zero-shot referring segmentation", ("mIoU", "Pr@25"), rows, bench.about())
+
+
+def absent_rows(data: str) -> list[dict]:
+    """The rows of a data set of table 11 that is not here."""
+    absent = f"the data set is not here; name its folder (--{data.lower()})"
+    methods = zip(("MaskCLIP to 3D", "DROP-CLIP"), TABLE_11[data].values(), strict=True)
+    return [{"method": f"{data}, {method}", "absent": absent, "paper": paper} for method, paper in methods]
+
+
+def referring_rows(bench: Bench, data: ReferringData, folder: Path) -> list[dict]:
+    """The rows of a data set of table 11, at the scale that fits best."""
+    known, scenes = data.known(folder)[: bench.limit], data.test(folder)[: bench.limit]
+    scale = best_scale(bench, known, data.scales)
+    methods: dict[str, Method] = {
+        f"{data.name}, MaskCLIP to 3D": PatchesOfView(bench.patches, bench.grounder.text),
+        f"{data.name}, DROP-CLIP": Student(bench.grounder, scale),
+    }
+    found = bench.referring(methods, InferenceConfig(negatives="canonical"), True, scenes, known)
+    return [row | {"paper": paper} for row, paper in zip(found, TABLE_11[data.name].values(), strict=True)]
 
 
 def table12(bench: Bench, lerf: Path | None = None, scene: str = "teatime") -> ReportTable:
@@ -116,21 +137,25 @@ def table12(bench: Bench, lerf: Path | None = None, scene: str = "teatime") -> R
         rows.append({"method": "DROP-CLIP", "absent": "the data set is not here; name its folder (--lerf)"})
         rows[-1]["paper"] = TABLE_12["single"]
     else:
-        scenes = load_lerf(lerf, scene)[: bench.limit]
-        methods: dict[str, Method] = {
-            "LSeg": ExportedMaps(bench.exported / "lseg"),
-            "MaskCLIP to 3D": PatchesOfView(bench.patches, bench.grounder.text),
-            "DROP-CLIP": Student(bench.grounder),
-        }
-        config = InferenceConfig(negatives="canonical")
-        found = bench.referring(methods, config, True, scenes, scenes)
-        for row, (name, method) in zip(found, methods.items(), strict=True):
-            row |= {"paper": TABLE_12.get({"LSeg": "lseg", "DROP-CLIP": "single"}.get(name, ""), {})}
-            if "absent" not in row:
-                row |= {"localisation": localisation(bench, method, scenes), "semantic_mIoU": row["mIoU"]}
-        rows += found
+        rows += lerf_rows(bench, load_lerf(lerf, scene)[: bench.limit])
     columns = ("localisation", "semantic_mIoU")
     return ReportTable("table12", "Table 12: LERF, " + scene, columns, rows, bench.about())
+
+
+def lerf_rows(bench: Bench, scenes: Sequence[EvalScene]) -> list[dict]:
+    """The rows of table 12 that run here."""
+    compared: list[tuple[str, Method, dict]] = [  # with the paper's numbers, where it has them
+        ("LSeg", ExportedMaps(bench.exported / "lseg"), TABLE_12["lseg"]),
+        ("MaskCLIP to 3D", PatchesOfView(bench.patches, bench.grounder.text), {}),
+        ("DROP-CLIP", Student(bench.grounder), TABLE_12["single"]),
+    ]
+    methods = {name: method for name, method, _ in compared}
+    rows = bench.referring(methods, InferenceConfig(negatives="canonical"), True, scenes, scenes)
+    for row, (_, method, paper) in zip(rows, compared, strict=True):
+        row["paper"] = paper
+        if "absent" not in row:
+            row |= {"localisation": localisation(bench, method, scenes), "semantic_mIoU": row["mIoU"]}
+    return rows
 
 
 def localisation(bench: Bench, method: Method, scenes: Sequence[EvalScene]) -> float:
@@ -189,30 +214,28 @@ def segmented(
 def table5(bench: Bench, osd: Path | None = None) -> ReportTable:
     """Instances from features: DBSCAN and HDBSCAN, with and without coordinates, and the package's own; MV-TOD, OSD."""
     student, paper = Student(bench.grounder), TABLE_5["MV-TOD"]
-    rows: list[dict] = []
     fitted = fitted_clustering(student, bench.known[:FITTED_ON], bench.single)
-    for letter, cloud_of in (("S", bench.single), ("F", bench.full)):
-        first: dict[str, Segmenter] = {"SAM": proposed(EverySam(Sam()))}
-        segmenters: dict[str, Segmenter] = {
-            "DBSCAN, eps 0.01 of the cosine": clustered(student, Clustering()),
-            f"DBSCAN, eps {fitted.eps:g}": clustered(student, fitted),
-            f"DBSCAN, eps {fitted.eps:g}, with coordinates": clustered(student, replace(fitted, metres=NEAR)),
-            "HDBSCAN": clustered(student, replace(fitted, method="hdbscan")),
-            "HDBSCAN, with coordinates": clustered(student, replace(fitted, method="hdbscan", metres=NEAR)),
-        }
-        if letter == "S":
-            segmenters["the package's own"] = as_rows(InstanceMethod(bench.grounder))
-        else:
-            first = {"Mask3D": proposed(ExportedInstances(bench.exported / "mask3d"))}
-            kept = (f"DBSCAN, eps {fitted.eps:g}", "HDBSCAN, with coordinates")  # all take seconds a scene
-            segmenters = {name: segmenters[name] for name in kept}
-        papers = [paper["sam" if letter == "S" else "mask3d"], paper["single" if letter == "S" else "full"]]
-        named = {f"DROP-CLIP ({letter}), {name}": segmenter for name, segmenter in segmenters.items()}
-        found = segmented({**first, **named}, bench.test, cloud_of, f"table 5 ({letter})")
-        rows += instance_rows("MV-TOD", found, papers)
-        if letter == "S" and osd is not None:
-            found = segmented({**first, **named}, load_osd(osd)[: bench.limit], cloud_of, "table 5, OSD")
-            rows += instance_rows("OSD (real)", found, [])
+    by_features = {
+        "DBSCAN, eps 0.01 of the cosine": clustered(student, Clustering()),
+        f"DBSCAN, eps {fitted.eps:g}": clustered(student, fitted),
+        f"DBSCAN, eps {fitted.eps:g}, with coordinates": clustered(student, replace(fitted, metres=NEAR)),
+        "HDBSCAN": clustered(student, replace(fitted, method="hdbscan")),
+        "HDBSCAN, with coordinates": clustered(student, replace(fitted, method="hdbscan", metres=NEAR)),
+    }
+    single: dict[str, Segmenter] = {"SAM": proposed(EverySam(Sam()))}
+    single |= {f"DROP-CLIP (S), {name}": segmenter for name, segmenter in by_features.items()}
+    single["DROP-CLIP (S), the package's own"] = as_rows(InstanceMethod(bench.grounder))
+    full: dict[str, Segmenter] = {"Mask3D": proposed(ExportedInstances(bench.exported / "mask3d"))}
+    for name in (f"DBSCAN, eps {fitted.eps:g}", "HDBSCAN, with coordinates"):  # all take seconds a scene
+        full[f"DROP-CLIP (F), {name}"] = by_features[name]
+
+    found = segmented(single, bench.test, bench.single, "table 5 (S)")
+    rows = instance_rows("MV-TOD", found, [paper["sam"], paper["single"]])
+    if osd is not None:
+        found = segmented(single, load_osd(osd)[: bench.limit], bench.single, "table 5, OSD")
+        rows += instance_rows("OSD (real)", found, [])
+    found = segmented(full, bench.test, bench.full, "table 5 (F)")
+    rows += instance_rows("MV-TOD", found, [paper["mask3d"], paper["full"]])
     notes = [
         f"eps is fitted on single views of known instances ({', '.join(map(str, EPS))}); of coordinates {100 * NEAR:g} "
         "cm are eps.",
