@@ -11,7 +11,6 @@ targets that got a grasp; top 1, of the targets whose first grasp is so; top 3, 
 with a good one among the three, which is the most that a planner can make of them.
 """
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,9 +24,9 @@ from dropclip_ros.grasping.grippers import Gripper, load_gripper
 from dropclip_ros.grasping.matching import RULES, MatchConfig, Surroundings, match_grasps
 from dropclip_ros.tabletop.crop import crop_above
 from dropclip_ros.tabletop.table import find_table
-from dropclip_ros.vision.geometry import Intrinsics, backproject
+from dropclip_ros.vision.geometry import backproject
 from training.hggd.judge import COLLIDES, Judge
-from training.objects.catalogue import open_catalogue
+from training.objects.catalogue import catalogue_of
 from training.scenes.grasps.grasp_trials import TrialConfig
 from training.scenes.scene import View
 from training.scenes.sensor import SensorConfig
@@ -54,9 +53,7 @@ WAYS = {
 
 def seen(view: View, gripper: Gripper) -> tuple[Grasps, Surroundings, np.ndarray]:
     """Proposals in the camera's frame, what stands on the table, and the label (n,) of each of its points."""
-    matrix, (height, width) = view.intrinsics, view.depth.shape
-    camera = Intrinsics(matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2], width, height)
-    points, pixels = backproject(view.depth, camera)
+    points, pixels = backproject(view.depth, view.camera)
     table = find_table(points)
     above = crop_above(points, table)
     proposals = sample_antipodal(points[above], AntipodalConfig(), gripper, table=table.plane)
@@ -83,8 +80,7 @@ def main(
         seed: of the views, the targets and what goes astray.
     """
     hand, rng = load_gripper(gripper), np.random.default_rng(seed)
-    recipe = (scenes / "recipe.json").read_text()
-    catalogue = open_catalogue(json.loads(recipe)["catalogue"])
+    catalogue = catalogue_of(scenes)
     done, judged = 0, {way: [] for way in WAYS}
     for scene in load_scenes(scenes):
         if done >= targets:

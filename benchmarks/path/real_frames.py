@@ -68,7 +68,7 @@ def single_frames(data: Path) -> Iterator[tuple[str, RgbdFrame]]:
     for path in sorted((data / "6dof_graspnet").glob("*.npz")):
         with np.load(path, allow_pickle=False) as kept:
             depth, image, k = kept["depth"], kept["image"], kept["intrinsics_matrix"]
-        intrinsics = Intrinsics(k[0, 0], k[1, 1], k[0, 2], k[1, 2], depth.shape[1], depth.shape[0])
+        intrinsics = Intrinsics.from_matrix(k, *depth.shape[::-1])
         yield path.stem, RgbdFrame(image, np.nan_to_num(depth).astype(np.float32), intrinsics)
 
 

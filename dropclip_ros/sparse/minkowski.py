@@ -6,10 +6,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dropclip_ros.sparse.protocol import finish, kernel_size, with_batch
+from dropclip_ros.sparse.protocol import CallersOrder, finish, kernel_size, with_batch
 
 
-class MinkowskiGrid:
+class MinkowskiGrid(CallersOrder):
     """The same grid computed by MinkowskiEngine 0.5, the reference implementation.
 
     coords as for `SparseGrid`. Raises ImportError where MinkowskiEngine is not installed, ValueError as `SparseGrid`.
@@ -31,16 +31,6 @@ class MinkowskiGrid:
 
     def __len__(self) -> int:
         return self._manager.size(self._keys[0])
-
-    def permute(self, features: Tensor) -> Tensor:
-        """MinkowskiEngine keeps the caller's order where no voxel is repeated."""
-        return features
-
-    def restore(self, features: Tensor) -> Tensor:
-        return features
-
-    def locate(self, rows: Tensor) -> Tensor:
-        return rows
 
     def convolve(
         self,

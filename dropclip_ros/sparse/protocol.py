@@ -45,6 +45,19 @@ class Grid(Protocol):
     ) -> Tensor: ...
 
 
+class CallersOrder:
+    """What a grid is that keeps the voxels in the caller's order."""
+
+    def permute(self, features: Tensor) -> Tensor:
+        return features
+
+    def restore(self, features: Tensor) -> Tensor:
+        return features
+
+    def locate(self, rows: Tensor) -> Tensor:
+        return rows
+
+
 def finish(out: Tensor, residual: Tensor | None, relu: bool) -> Tensor:
     out = out if residual is None else out + residual
     return relu_(out) if relu else out

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dropclip_ros.sparse.protocol import check_range, finish, kernel_size, with_batch
+from dropclip_ros.sparse.protocol import CallersOrder, check_range, finish, kernel_size, with_batch
 
 ALIGNMENT = 16  # voxels: the coarsest level halves four times
 IMPLICIT_OFFSETS = 32  # spconv's limit for its implicit GEMM; larger kernels gather and scatter
@@ -26,7 +26,7 @@ class Pairs(NamedTuple):
     indices: Tensor  # of the output voxels
 
 
-class SpconvGrid:
+class SpconvGrid(CallersOrder):
     """The grid of `SparseGrid` computed by spconv, on the device of `coords`.
 
     coords as for `SparseGrid`. A coarser level must be reached by going down before it is used. Raises ImportError
@@ -58,16 +58,6 @@ class SpconvGrid:
 
     def __len__(self) -> int:
         return len(self._indices[0])
-
-    def permute(self, features: Tensor) -> Tensor:
-        """spconv keeps the caller's order."""
-        return features
-
-    def restore(self, features: Tensor) -> Tensor:
-        return features
-
-    def locate(self, rows: Tensor) -> Tensor:
-        return rows
 
     def convolve(
         self,

@@ -71,6 +71,12 @@ class Intrinsics:
         if not any(self.distortion):  # so that a camera without distortion has one spelling
             object.__setattr__(self, "distortion", ())
 
+    @classmethod
+    def from_matrix(cls, matrix: np.ndarray, width: int, height: int) -> "Intrinsics":
+        """Of K (3, 3) and the image's size, px."""
+        (fx, _, cx), (_, fy, cy), _ = np.asarray(matrix, float)
+        return cls(fx, fy, cx, cy, width, height)
+
     @property
     def matrix(self) -> np.ndarray:
         """K, (3, 3)."""

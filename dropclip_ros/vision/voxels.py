@@ -50,6 +50,11 @@ class Voxels:
         return Voxels(*(to_numpy(of) for of in (self.coords, self.feats, self.centers, self.point_to_voxel)))
 
 
+def cell_keys(cells: Array, bits: int = _BITS) -> Array:
+    """Cells, integers (N, 3) from 0 to below 2^bits, as one number each, (N,), in lexicographic order of (x, y, z)."""
+    return (cells[:, 0] << 2 * bits) | (cells[:, 1] << bits) | cells[:, 2]
+
+
 def voxelize(points: Array, colors: Array, config: VoxelConfig = VoxelConfig()) -> Voxels:
     """Points (N, 3) metres with colors (N, 3) in [0, 1] to voxels.
 
@@ -76,8 +81,7 @@ def voxelize(points: Array, colors: Array, config: VoxelConfig = VoxelConfig()) 
         raise ValueError(
             f"the cloud spans {largest * config.edge:.0f} m; at most {(1 << _BITS) * config.edge:.0f} m can be indexed"
         )
-    keys = (cells[:, 0] << 2 * _BITS) | (cells[:, 1] << _BITS) | cells[:, 2]
-    unique, point_to_voxel = xp.unique(keys, return_inverse=True)
+    unique, point_to_voxel = xp.unique(cell_keys(cells), return_inverse=True)
     mask = (1 << _BITS) - 1
     coords = xp.stack([unique >> 2 * _BITS, unique >> _BITS & mask, unique & mask], axis=1)
     counts = xp.bincount(point_to_voxel)

@@ -31,7 +31,8 @@ from training.distill.recipes import SMALL, read_config
 from training.distill.train import distill
 from training.evaluate.data.mvtod import load_mvtod
 from training.fusion.phrase_features import Vocabulary, embedded
-from training.fusion.targets import catalogue_of, targets_of
+from training.fusion.targets import targets_of
+from training.objects.catalogue import catalogue_of
 from training.objects.words.language import training_vocabulary
 from training.runs.files import write_atomically
 from training.scenes.shards import load_scenes

@@ -34,7 +34,8 @@ from training.distill.recipes import read_config
 from training.distill.train import Validate, distill
 from training.distill.validate import cosine_validation, evaluation, together
 from training.fusion.phrase_features import Vocabulary, embedded
-from training.fusion.targets import catalogue_of, targets_of, tower_of_features
+from training.fusion.targets import targets_of, tower_of_features
+from training.objects.catalogue import catalogue_of
 from training.objects.words.language import training_vocabulary
 from training.runs.checkpoint import CheckpointError
 from training.runs.errors import InputError

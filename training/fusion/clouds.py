@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dropclip_ros.vision.geometry import Intrinsics, backproject, transform_points
+from dropclip_ros.vision.geometry import backproject, transform_points
+from dropclip_ros.vision.voxels import cell_keys
 from training.scenes.description import FIRST_OBJECT_ID
 from training.scenes.scene import Scene, View
 
@@ -37,13 +38,10 @@ class Cloud:
 
 def view_cloud(view: View, v: int) -> Cloud:
     """A point for each pixel of view number `v` that shows an object and has depth."""
-    height, width = view.mask.shape
-    k = view.intrinsics
-    intrinsics = Intrinsics(k[0, 0], k[1, 1], k[0, 2], k[1, 2], width, height)
     depth = np.where(view.mask >= FIRST_OBJECT_ID, view.depth, 0).astype(np.float32)
     if not depth.any():  # a camera in use would be wrong, a view of the bare table is not
         return Cloud(*np.zeros((2, 0, 3), np.float32), *np.zeros((1, 0), np.int64), (v,), np.zeros(0, np.int64))
-    points, pixels = backproject(depth, intrinsics, near=0, far=np.inf)
+    points, pixels = backproject(depth, view.camera, near=0, far=np.inf)
     return Cloud(
         transform_points(view.world_from_camera, points).astype(np.float32),
         view.rgb.reshape(-1, 3)[pixels].astype(np.float32) / 255,
@@ -64,7 +62,7 @@ def full_cloud(scene: Scene, views: Sequence[int] | None = None, voxel: float = 
     for v, view in scene.views(numbers):
         cloud = view_cloud(view, v)
         cells = np.floor(cloud.points / voxel).astype(np.int64) + _HALF
-        key = ((cells[:, 0] << 2 * _BITS | cells[:, 1] << _BITS | cells[:, 2]) << 8) | cloud.labels
+        key = cell_keys(cells, _BITS) << 8 | cloud.labels
         rows = np.column_stack([cloud.points, cloud.colors, np.ones(len(cloud))])
         keys, index = np.unique(np.concatenate([keys, key]), return_inverse=True)
         rows = np.concatenate([sums, rows])

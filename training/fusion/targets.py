@@ -18,7 +18,7 @@ from training.fusion.fuse import fuse_objects
 from training.fusion.phrase_features import Vocabulary
 from training.fusion.run import load_view_features
 from training.fusion.weights import ScenePrompts
-from training.objects.catalogue import PROCEDURAL, Catalogue, open_catalogue
+from training.objects.catalogue import catalogue_of
 from training.runs.errors import InputError
 from training.runs.files import write_atomically
 from training.runs.jobs import RECIPE_FILE, read_recipe
@@ -62,13 +62,6 @@ def load_fused(path: Path, scenes: Sequence[Scene]) -> list[ObjectTargets]:
             return [ObjectTargets(labels[scene.name], file.get_tensor(scene.name).float()) for scene in scenes]
     except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
         raise InputError(f"{path} holds no fused features ({error}); fuse them again") from error
-
-
-def catalogue_of(scenes: Path) -> Catalogue:
-    """The catalogue that a folder of scenes was made of, the procedural one where it does not say. InputError where it
-    is not here."""
-    recipe = read_recipe(scenes) if (scenes / RECIPE_FILE).exists() else {}
-    return open_catalogue(recipe.get("catalogue", PROCEDURAL))
 
 
 def tower_of_features(folder: Path) -> ImageConfig:

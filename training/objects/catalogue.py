@@ -23,6 +23,7 @@ from training.objects.words.phrases import FAMILIES, normal
 from training.objects.words.wording import describe_object
 from training.runs.errors import InputError
 from training.runs.files import write_atomically
+from training.runs.jobs import RECIPE_FILE, read_recipe
 
 NAME = "catalogue.json"
 PATHS = {"mesh", "texture", "grasps"}
@@ -199,3 +200,13 @@ def open_catalogue(name: str) -> Catalogue:
 def matches(spec: ObjectSpec, phrase: str) -> bool:
     """Does the phrase truthfully describe the object? Knows every phrase of the vocabulary, training or held out."""
     return normal(phrase) in describe_object(spec).accepted
+
+
+def catalogue_name(scenes: Path) -> str:
+    """The name of the catalogue that a folder of scenes was made of: the procedural one where it does not say."""
+    return read_recipe(scenes).get("catalogue", PROCEDURAL) if (scenes / RECIPE_FILE).exists() else PROCEDURAL
+
+
+def catalogue_of(scenes: Path) -> Catalogue:
+    """That catalogue. InputError where it is not here."""
+    return open_catalogue(catalogue_name(scenes))

@@ -182,10 +182,7 @@ def build_mesh(spec: ObjectSpec, root: Path) -> ObjectModel:
     mass = mass_of(spec.category, spec.attributes, volume) if spec.mass is None else spec.mass
     material, said = material_of(spec.attributes), describe_object(spec)
     return ObjectModel(
-        spec.name,
-        spec.category,
-        spec.split,
-        dict(spec.attributes),
+        *spec.identity,
         vertices,
         mesh.faces,
         mesh.uv,

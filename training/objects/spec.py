@@ -34,6 +34,11 @@ class ObjectSpec:
     grasps: str | None = None
     prompts: dict[str, tuple[str, ...]] | None = None
 
+    @property
+    def identity(self) -> tuple[str, str, str, dict[str, str]]:
+        """Name, category, split and attributes: what a model has of its spec."""
+        return self.name, self.category, self.split, dict(self.attributes)
+
 
 @dataclass(frozen=True)
 class ObjectModel:

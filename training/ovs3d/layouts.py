@@ -83,9 +83,9 @@ def of_scene(scene: Scene, width: int = 0, every: int = 1, hold_out: int = 8) ->
     views = []
     for v in range(0, len(scene), every):
         view = scene.view(v)
-        (fx, _, cx), (_, fy, cy), _ = view.intrinsics
-        camera = Intrinsics(fx, fy, cx, cy, view.rgb.shape[1], view.rgb.shape[0])
-        views.append(_view(f"{scene.name}/view_{v:02d}", view.rgb, camera, view.world_from_camera, view.depth, width))
+        views.append(
+            _view(f"{scene.name}/view_{v:02d}", view.rgb, view.camera, view.world_from_camera, view.depth, width)
+        )
     return gather(views, hold_out)
 
 

@@ -22,6 +22,7 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
+from dropclip_ros.vision.geometry import Intrinsics
 from training.runs.errors import InputError
 from training.scenes.description import FIRST_OBJECT_ID, SceneDescription
 from training.scenes.sensor import SensorConfig, sense
@@ -41,6 +42,11 @@ class View:
     mask: np.ndarray
     intrinsics: np.ndarray
     world_from_camera: np.ndarray
+
+    @property
+    def camera(self) -> Intrinsics:
+        """The camera of this view."""
+        return Intrinsics.from_matrix(self.intrinsics, *self.depth.shape[::-1])
 
 
 def write_view(folder: Path, v: int, view: View, coco: dict, visible: Mapping[int, float] | None = None) -> None:

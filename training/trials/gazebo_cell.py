@@ -17,7 +17,7 @@ import threading
 from pathlib import Path
 
 import numpy as np
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 from ros_gz_interfaces.msg import Entity, EntityFactory
 from ros_gz_interfaces.srv import DeleteEntity, SpawnEntity
@@ -25,13 +25,13 @@ from sensor_msgs.msg import Image
 from tf2_msgs.msg import TFMessage
 
 from dropclip_ros.base.errors import DropclipError, Status
-from dropclip_ros.ros.common import CAMERA_QOS, SENSOR_QOS, SERVICE_QOS, Setting, Settings, answer_errors, run
+from dropclip_ros.ros.common import CAMERA_QOS, SENSOR_QOS, Setting, Settings, answer_errors, run
 from dropclip_ros.ros.messages import color_image, image_message, pose_message
 from dropclip_ros.srv import ResetCell
 from training.runs.errors import InputError
 from training.trials.gazebo_models import model_sdf, write_model
 from training.workcell.cell import Cell, CellConfig
-from training.workcell.topics import LABELS_TOPIC, POSES_TOPIC, RESET_SERVICE, WORLD
+from training.workcell.topics import LABELS_TOPIC, POSES_TOPIC, WORLD, serve_reset
 
 SETTINGS = (
     Setting("world", "workcell", "Name of the world in Gazebo", read_only=True),
@@ -55,13 +55,7 @@ class GazeboCell(Node):
         self._labels = self.create_publisher(Image, LABELS_TOPIC, CAMERA_QOS)
         self.create_subscription(TFMessage, "/gazebo/poses", self._tell_poses, 10, callback_group=group)
         self.create_subscription(Image, "/gazebo/labels", self._tell_labels, SENSOR_QOS, callback_group=group)
-        self.create_service(
-            ResetCell,
-            RESET_SERVICE,
-            self._reset,
-            qos_profile=SERVICE_QOS,
-            callback_group=MutuallyExclusiveCallbackGroup(),
-        )
+        serve_reset(self, self._reset)
 
     def _tell_poses(self, msg: TFMessage) -> None:
         """Poses of the objects alone: their links and the robot's are in Gazebo's message as well, without stamps."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dropclip_ros.grasping.matching import seen_through
-from dropclip_ros.vision.geometry import Intrinsics, backproject, transform_points
+from dropclip_ros.vision.geometry import backproject, transform_points
 from training.scenes.scene import View
 
 NEAR = 0.06  # m from a tip: what the fingers would go around
@@ -16,15 +16,9 @@ ABOVE = 0.005  # m over the table
 SHARE = 0.3  # of what was there, behind which the camera now sees
 
 
-def intrinsics_of_view(view: View) -> Intrinsics:
-    """Of its camera."""
-    k = view.intrinsics
-    return Intrinsics(k[0, 0], k[1, 1], k[0, 2], k[1, 2], view.depth.shape[1], view.depth.shape[0])
-
-
 def changed(before: View, after: View, tips: Sequence[np.ndarray]) -> bool:
     """Whether much of what stood around one of the tips (3,), m in the world, is there no more."""
-    intrinsics = intrinsics_of_view(before)
+    intrinsics = before.camera
     seen, _ = backproject(before.depth, intrinsics)
     world = transform_points(before.world_from_camera, seen)
     standing = world[:, 2] > ABOVE

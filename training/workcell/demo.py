@@ -26,7 +26,6 @@ from training.runs.errors import InputError
 from training.scenes.description import FIRST_OBJECT_ID
 from training.scenes.scene import View
 from training.workcell.cell import Cell
-from training.workcell.changes import intrinsics_of_view
 from training.workcell.film import write_gif
 from training.workcell.pick import candidates_of, pick
 
@@ -40,7 +39,7 @@ FILM_STEP = 0.1  # s simulated, between pictures
 
 def grasps_of(cell: Cell, view: View, name: str, config: MatchConfig = RULES) -> Grasps:
     """The best grasps of an object that a view shows, in the world. Raises DropclipError where there are none."""
-    points, pixels = backproject(view.depth, intrinsics_of_view(view))
+    points, pixels = backproject(view.depth, view.camera)
     labels = view.mask.reshape(-1)[pixels].astype(int)
     standing = transform_points(view.world_from_camera, points)[:, 2] > ABOVE
     points, labels = points[standing], labels[standing]

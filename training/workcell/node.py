@@ -39,7 +39,6 @@ from dropclip_ros.ros.common import (
     DEPTH_TOPIC,
     INFO_TOPIC,
     PICK_ACTION,
-    SERVICE_QOS,
     Setting,
     Settings,
     answer_errors,
@@ -59,9 +58,8 @@ from dropclip_ros.vision.geometry import invert_pose
 from training.runs.errors import InputError
 from training.scenes.scene import View
 from training.workcell.cell import Cell, CellConfig
-from training.workcell.changes import intrinsics_of_view
 from training.workcell.pick import Candidate, PickResult, pick
-from training.workcell.topics import LABELS_TOPIC, OVERVIEW_TOPIC, POSES_TOPIC, RESET_SERVICE, WORLD
+from training.workcell.topics import LABELS_TOPIC, OVERVIEW_TOPIC, POSES_TOPIC, WORLD, serve_reset
 
 OPTICAL, CAMERA = "camera_color_optical_frame", "camera_link"
 FROM_OPTICAL = np.array([[0.0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1]])  # camera_link: x forward, z up
@@ -116,13 +114,7 @@ class WorkcellNode(Node):
         timers = MutuallyExclusiveCallbackGroup()
         self.create_timer(1 / self._settings["rate"], self._publish_camera, timers)
         self.create_timer(1 / self._settings["state_rate"], self._publish_state, MutuallyExclusiveCallbackGroup())
-        self.create_service(
-            ResetCell,
-            RESET_SERVICE,
-            self._reset,
-            qos_profile=SERVICE_QOS,
-            callback_group=MutuallyExclusiveCallbackGroup(),
-        )
+        serve_reset(self, self._reset)
         self._picks = ActionServer(
             self,
             Pick,
@@ -195,7 +187,7 @@ class WorkcellNode(Node):
                 self._seen.popitem(last=False)
         encoding = self._settings["depth_encoding"]
         depth = view.depth if encoding == "32FC1" else np.round(1000 * view.depth).clip(0, 65535)
-        intrinsics = intrinsics_of_view(view)
+        intrinsics = view.camera
         for publisher, make in (
             (self._info, lambda: camera_info_message(header, intrinsics)),
             (self._color, lambda: image_message(header, view.rgb, "rgb8")),

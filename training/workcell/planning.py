@@ -20,7 +20,6 @@ from training.scenes.grasps.grasp_trials import FINGERS
 from training.scenes.render_mujoco import TABLE_THICKNESS
 from training.scenes.scene import View
 from training.workcell.cell import CellConfig
-from training.workcell.changes import intrinsics_of_view
 from training.workcell.kinematics import inverse, nearest_turn, within_limits
 from training.workcell.robot import JOINTS, LINKS, add_robot
 
@@ -57,7 +56,7 @@ class NoPath(Exception):
 
 def observed(view: View, config: CellConfig) -> np.ndarray:
     """Points (K, 3) in the world, m, of all that stands on the table in a view: one a voxel, its middle."""
-    points, _ = backproject(view.depth, intrinsics_of_view(view))
+    points, _ = backproject(view.depth, view.camera)
     points = transform_points(view.world_from_camera, points)
     reach = np.array(config.scene.area) + BESIDE
     points = points[(np.abs(points[:, :2]) < reach).all(axis=1) & (points[:, 2] > ABOVE) & (points[:, 2] < HIGH)]

@@ -11,10 +11,9 @@ import numpy as np
 
 from training.evaluate.data.scene import seen_questions
 from training.evaluate.questions import MIN_VISIBLE, Question, areas_of, categories, questions
-from training.objects.catalogue import PROCEDURAL, open_catalogue
+from training.objects.catalogue import PROCEDURAL, catalogue_name, open_catalogue
 from training.objects.spec import ObjectSpec
 from training.runs.errors import InputError
-from training.runs.jobs import RECIPE_FILE, read_recipe
 from training.scenes.scene import Scene
 from training.scenes.shards import load_scenes
 
@@ -65,9 +64,7 @@ def load_mvtod(
     """
     root = Path(folder) / split if split else Path(folder)
     scenes = load_scenes(root)
-    catalogue: str | None = PROCEDURAL
-    if (root / RECIPE_FILE).exists():
-        catalogue = read_recipe(root).get("catalogue", PROCEDURAL)
+    catalogue: str | None = catalogue_name(root)
     try:
         open_catalogue(catalogue)
     except InputError:

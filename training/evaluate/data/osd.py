@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,33 +23,50 @@ from training.scenes.scene import View
 SPLITS = ("learn", "test")  # how its scenes' names begin
 
 
+class OsdScene(NamedTuple):
+    """An entry of the index: how its files' names begin, what the scene is of, and how many objects it has."""
+
+    name: str
+    category: str
+    objects: int
+
+
+def osd_index(root: Path) -> tuple[Intrinsics, list[OsdScene]]:
+    """The camera, and the scenes. InputError where index.json lacks something."""
+    index = read_json(root / "index.json")
+    try:
+        camera = Intrinsics.from_matrix(index["K"], index["width"], index["height"])
+        return camera, [OsdScene(str(r["id"]), str(r["category"]), int(r["n_objects"])) for r in index["scenes"]]
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise InputError(
+            f"{root / 'index.json'}: expected K, width, height and scenes with id, category, n_objects ({error})"
+        ) from error
+
+
+def osd_images(root: Path, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of a scene: colour (H,W,3) uint8, depth (H,W) uint16 mm, labels (H,W). InputError where one cannot be read."""
+    color = read_image(root / f"{name}_color.png", "RGB")
+    depth, label = (read_image(root / f"{name}_{what}.png") for what in ("depth", "label"))
+    return color, depth, label
+
+
 def load_osd(folder: str | Path, split: str | None = None) -> list[Recorded]:
     """All scenes, or those of one of SPLITS, in the order of the index; each of one view, stood on its table."""
     root = folder_of(Path(folder), "the Object Segmentation Database", "index.json")
-    index = read_json(root / "index.json")
-    try:
-        k = np.array(index["K"], float)
-        camera = Intrinsics(k[0, 0], k[1, 1], k[0, 2], k[1, 2], index["width"], index["height"])
-        rows = [(str(row["id"]), int(row["n_objects"])) for row in index["scenes"]]
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise InputError(
-            f"{root / 'index.json'}: expected K, width, height and scenes with id, n_objects ({error})"
-        ) from error
+    camera, rows = osd_index(root)
     if split is not None:
-        rows = [row for row in rows if row[0].startswith(split)]
+        rows = [row for row in rows if row.name.startswith(split)]
     if not rows:
         raise InputError(f"{root}: no scene of split {split!r}; expected one of {', '.join(SPLITS)}")
     return [
         Recorded(
-            name,
-            {FIRST_OBJECT_ID + k: {"name": "object", "category": "object"} for k in range(count)},
-            (partial(_view, root, name, camera),),
+            row.name,
+            {FIRST_OBJECT_ID + k: {"name": "object", "category": "object"} for k in range(row.objects)},
+            (partial(_view, root, row.name, camera),),
         )
-        for name, count in rows
+        for row in rows
     ]
 
 
 def _view(root: Path, name: str, camera: Intrinsics) -> View:
-    color = read_image(root / f"{name}_color.png", "RGB")
-    depth, label = (read_image(root / f"{name}_{what}.png") for what in ("depth", "label"))
-    return make_view(color, depth, label, camera, what=name)
+    return make_view(*osd_images(root, name), camera, what=name)

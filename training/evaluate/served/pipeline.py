@@ -20,7 +20,7 @@ from dropclip_ros.networks.image import ImageConfig, load_vit, to_images
 from dropclip_ros.networks.model_folder import IMAGE
 from dropclip_ros.networks.text import TextEncoder
 from dropclip_ros.tabletop.table import Table
-from dropclip_ros.vision.geometry import Intrinsics, RgbdFrame, backproject
+from dropclip_ros.vision.geometry import RgbdFrame, backproject
 from training.fusion.crops import view_crops
 from training.fusion.fuse import FusedScene, fuse_objects
 from training.fusion.weights import ScenePrompts
@@ -45,11 +45,8 @@ ServedMethod = Callable[[Scene, int], SeenInstances]  # of view v of a scene
 
 def view_frame(view: View) -> RgbdFrame:
     """A rendered view as a camera would deliver it."""
-    height, width = view.mask.shape
-    k = view.intrinsics
-    intrinsics = Intrinsics(k[0, 0], k[1, 1], k[0, 2], k[1, 2], width, height)
     depth = np.where(view.depth < MAX_DEPTH, view.depth, 0).astype(np.float32)
-    return RgbdFrame(view.rgb, depth, intrinsics, view.world_from_camera)
+    return RgbdFrame(view.rgb, depth, view.camera, view.world_from_camera)
 
 
 def true_labels(view: View) -> np.ndarray:

@@ -90,10 +90,7 @@ def build(spec: ObjectSpec) -> ObjectModel:
     material = material_of(spec.attributes)
     description = describe(spec.category, spec.attributes)
     return ObjectModel(
-        spec.name,
-        spec.category,
-        spec.split,
-        dict(spec.attributes),
+        *spec.identity,
         vertices,
         faces,
         uv,
