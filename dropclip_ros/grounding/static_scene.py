@@ -20,9 +20,8 @@ from safetensors import SafetensorError, safe_open
 
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.grounding.instances import instance_labels, pool_features
-from dropclip_ros.grounding.pipeline import MIN_POINTS, EncodedScene, Grounder
-from dropclip_ros.tabletop.crop import crop_above
-from dropclip_ros.tabletop.table import find_table
+from dropclip_ros.grounding.pipeline import EncodedScene, Grounder
+from dropclip_ros.tabletop.scene import MIN_POINTS, things
 from dropclip_ros.vision.geometry import Intrinsics, RgbdFrame, invert_pose, project, transform_points
 from dropclip_ros.vision.voxels import voxelize
 
@@ -122,10 +121,10 @@ def open_static_scene(path: str | Path, grounder: Grounder) -> tuple[Grounder, E
             f"{probe.shape[0]} channels); name the model that it was exported with, or export it again",
         )
     frame, points, pixels = seen_from_above(static.points, static.colors)
-    table = find_table(points, grounder.table, up=frame.camera_pose[2, :3])
-    chosen = np.flatnonzero(crop_above(points, table, grounder.table))
-    if len(chosen) < MIN_POINTS:
-        raise DropclipError(Status.EMPTY_SCENE, f"{path}: only {len(chosen)} points stand on the table")
+    try:
+        table, chosen = things(points, grounder.workspace, frame.camera_pose)
+    except DropclipError as error:
+        raise DropclipError(error.status, f"{path}: {error.message}") from error
     chosen = chosen[np.argsort(-points[chosen, 2], kind="stable")]  # of those in one pixel the nearest is drawn last
     points, pixels, colors = points[chosen], pixels[chosen], static.colors[chosen]
     local = transform_points(invert_pose(table.frame), points).astype(np.float32)
