@@ -26,12 +26,11 @@ from dropclip_ros.base.devices import enough_memory, usable_device
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.grounding.instances import (
     ObjectConfig,
-    group_voxels,
+    answering_instances,
     instance_labels,
     oriented_box,
     pool_features,
     referring_scores,
-    rival_threshold,
     semantic_labels,
     similarities,
 )
@@ -342,12 +341,11 @@ class Grounder:
         with _timed(timing, "similarity"), enough_memory(self.device):
             similarity = similarities(scene.instance_features, text, self.text.mean_object)
             rho = referring_scores(similarity, self.config.temperature, self.config.null_similarity)
-            rho = np.append(0.0, rho.cpu().numpy())[scene.instances]
+            rho = np.append(0.0, rho.cpu().numpy())
         with _timed(timing, "objects"):
-            beside = rival_threshold(rho, threshold, self.objects.rival)
-            groups = group_voxels(scene.voxels.centers, rho, beside, self.objects)
-            objects = [self._found(scene, group, rho) for group in groups]
-        scores = rho[scene.voxels.point_to_voxel]
+            meant = answering_instances(rho[1:], threshold, self.objects.rival)
+            objects = [self._found(scene, instance, float(rho[instance])) for instance in meant]
+            scores = rho[scene.instances][scene.voxels.point_to_voxel]
         if objects:
             message = f"{len(objects)} found"
             status = Status.OK
@@ -361,13 +359,11 @@ class Grounder:
         return GroundResult(query, status, message, objects, scores, threshold, timing)
 
     @staticmethod
-    def _found(scene: EncodedScene, group: np.ndarray, rho: np.ndarray) -> FoundObject:
-        inside = np.zeros(len(scene.voxels.centers), bool)
-        inside[group] = True
-        index = np.flatnonzero(inside[scene.voxels.point_to_voxel])
+    def _found(scene: EncodedScene, instance: int, score: float) -> FoundObject:
+        index = np.flatnonzero((scene.instances == instance)[scene.voxels.point_to_voxel])
         points = scene.points[index]
         pose, size = oriented_box(points, scene.table.frame)
-        return FoundObject(float(rho[group].mean()), index, points.mean(0), size, pose)
+        return FoundObject(score, index, points.mean(0), size, pose)
 
     @torch.inference_mode()
     def segment(self, scene: EncodedScene, classes: Sequence[str]) -> np.ndarray:

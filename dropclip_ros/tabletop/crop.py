@@ -131,7 +131,8 @@ def _on_the_table(
     A thing is what hangs together. It is on the table as a whole where more of it is over the table than not, or over
     where the table may go on behind things and it comes down to it. It is not where it floats: its lowest point is high
     above the table, something lower is seen right below it, and it is held (a shelf on the wall, a lamp, an arm). What
-    stands behind another thing does not float, for what is below it is hidden. What goes on below the table stands beside it.
+    stands behind another thing does not float, for what is below it is hidden. What goes on below the table stands
+    beside it.
     """
     if not local.shape[1]:
         return local[2] > 0
@@ -151,8 +152,10 @@ def _on_the_table(
 def _whole_things(
     local: np.ndarray, thing: np.ndarray, count: int, extent: Extent, margin: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Which of `count` things are over the table and not beside it, bool (count,), by those (N,) that some of the points
-    are of; and their lowest points, metres."""
+    """Which of `count` things are over the table and not beside it, bool (count,), and their lowest points, metres.
+
+    local (3, N): some points, plane coordinates and height; thing (N,): which of the things each is of.
+    """
     low = np.full(count, np.inf)
     np.minimum.at(low, thing, local[2])
     beyond, place = outside(local, extent.outline), extent.grid.place(local[:2])

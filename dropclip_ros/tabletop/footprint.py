@@ -107,8 +107,8 @@ def _without_rim(cells: np.ndarray, empty: float) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class Extent:
-    """How far a table reaches. outline (L, 3): convex, as of `outline_of`. Cells of the grid, bool (R, C): reach, the table
-    and where it may go on behind things; sunk, where something is seen that goes down below the table."""
+    """How far a table reaches. outline (L, 3): convex, as of `outline_of`. Cells of the grid, bool (R, C): reach, the
+    table and where it may go on behind things; sunk, where something is seen that goes down below the table."""
 
     outline: np.ndarray
     reach: np.ndarray
@@ -126,9 +126,9 @@ class Extent:
 def extent_of(local: np.ndarray, eye: float, distance: float, cell: float = CELL) -> Extent:
     """How far the table reaches of which these are the plane coordinates (3, N) and heights of all that is seen.
 
-    eye: height of the camera, over the origin of the coordinates. What a ray ends on tells of the cell in which it meets
-    the plane: the table itself, something that hides it, or something lower that is seen past it. Patches of the table
-    between which it is only hidden are one table: books part it into many.
+    eye: height of the camera, over the origin of the coordinates. What a ray ends on tells of the cell in which it
+    meets the plane: the table itself, something that hides it, or something lower that is seen past it. Patches of the
+    table between which it is only hidden are one table: books part it into many.
     """
     local = local[:, local[2] < 0.95 * eye]
     height = local[2]

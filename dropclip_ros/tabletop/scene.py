@@ -28,8 +28,8 @@ _PLANES = 6
 class Tabletop:
     """What a depth image shows, camera frame.
 
-    points (N, 3) m and pixels (N,), flat, of all that is in range and in the region; table; standing: which of the points
-    are on it, indices. note: what a user must know about the depths, '' where they are fine.
+    points (N, 3) m and pixels (N,), flat, of all that is in range and in the region; table; standing: which of the
+    points are on it, indices. note: what a user must know about the depths, '' where they are fine.
     """
 
     points: Array
@@ -94,8 +94,6 @@ def things(
     """
     up = pose[2, :3] if up is None and pose is not None else up
     config = workspace.search
-    if len(points) < MIN_POINTS:
-        raise DropclipError(Status.EMPTY_SCENE, f"only {len(points)} points are in the region, expected {MIN_POINTS}.")
     if workspace.table == "none":
         return _by_themselves(points, config, up)
     tried: list[tuple[Table, int]] = []
@@ -105,12 +103,15 @@ def things(
             if len(standing) >= MIN_POINTS:
                 return table, standing
             tried.append((table, len(standing)))
+        raise DropclipError(Status.EMPTY_SCENE, _nothing(tried))
     except DropclipError as error:
-        if workspace.table == "plane" or not (workspace.bounded or "no plane" in error.message):
+        # a plane that is tilted where gravity is known means a wrong pose more often than a heap without a table
+        if workspace.table == "plane" or not (workspace.bounded or (up is None and not tried)):
             raise
-    if workspace.table == "auto" and (workspace.bounded or not tried):
-        return _by_themselves(points, config, up)
-    raise DropclipError(Status.EMPTY_SCENE, _nothing(tried))
+        try:
+            return _by_themselves(points, config, up)
+        except DropclipError:
+            raise error from None
 
 
 def _likely(points: Array, workspace: Workspace, pose, up, last) -> Iterator[Table]:
@@ -127,13 +128,15 @@ def _nothing(tried: list[tuple[Table, int]]) -> str:
     found = max(count for _, count in tried)
     planes = ", ".join(f"{table.plane[3]:.2f} m ({count})" for table, count in tried)
     return (
-        f"only {found} points stand on the table, expected at least {MIN_POINTS}: is something on it, within the camera's "
-        f"view and range? Planes tried, by their distance from the camera: {planes}."
+        f"only {found} points stand on the table, expected at least {MIN_POINTS}: is something on it, within the "
+        f"camera's view and range? Planes tried, by their distance from the camera: {planes}."
     )
 
 
 def _by_themselves(points: Array, config: TableConfig, up: np.ndarray | None) -> tuple[Table, Array]:
     """What is there without what encloses it (floors, walls of bins and rooms), on a plane under all of it."""
+    if len(points) < MIN_POINTS:
+        raise DropclipError(Status.EMPTY_SCENE, f"only {len(points)} points are there, expected at least {MIN_POINTS}.")
     sample = as_type(thin_points(points, FIT_POINTS), "float64")
     keep, floor = points[:, 0] == points[:, 0], None
     for plane in _enclosing(sample, config):

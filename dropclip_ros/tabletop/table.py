@@ -139,7 +139,7 @@ def tables(
 
     `up` (3,) is the direction against gravity in the camera frame, when known: planes tilted from level by more
     than `max_tilt` are then no table. Without gravity, planes that look like a table to an upright camera count more.
-    Of the planes left, the table is the one that carries the most, see `_carried`; a floor under it is none (`_raised`).
+    Of the planes left, the table is the one that carries the most (`_carried`); a floor under it is none (`_raised`).
 
     `last`: the table in an earlier frame of the same camera. Where its points still lie in it, and no more than before
     lie in none of the planes known then, it is fitted anew and not searched for. Raises NO_TABLE, at once.
@@ -158,8 +158,8 @@ def tables(
 
 
 def known_table(points: Array, plane: np.ndarray, config: TableConfig = TableConfig()) -> Table:
-    """The table where a plane (4,), camera frame, is known: fitted to the points (N, 3) m in it, where there are enough;
-    as it was given otherwise, for a table may be black or covered."""
+    """The table where a plane (4,), camera frame, is known: fitted to the points (N, 3) m in it where there are enough,
+    else as it was given, for a table may be black or covered."""
     sample = as_type(thin_points(points, config.sample), "float64")
     lies = abs(signed_distance(sample, plane)) < 2 * config.distance
     if _count(lies) * len(points) >= config.min_points * len(sample):

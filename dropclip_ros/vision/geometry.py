@@ -252,7 +252,7 @@ def _why_no_depth(depth: np.ndarray) -> str:
     valid = depth[np.isfinite(depth) & (depth > 0)]
     if len(valid) == 0:
         return "all are unknown (0, NaN or inf). Is the sensor covered, or its emitter off?"
-    return f"their median is {np.median(valid):.3g} m"
+    return f"their median is {np.median(valid):.3g} m (32FC1 is in metres, 16UC1 in mm or 0.1mm)"
 
 
 def out_of_range(depth: Array, kept: int, near: float, far: float) -> str:
@@ -263,7 +263,8 @@ def out_of_range(depth: Array, kept: int, near: float, far: float) -> str:
     under = int(((depth > 0) & (depth < near)).sum())
     if 2 * under >= known - kept:
         return f"{100 * under / known:.0f} % of the depths are under {near:g} m: is the unit right?"
-    return f"{100 * (known - kept - under) / known:.0f} % of the depths are over {far:g} m: raise `far`, or is the unit right?"
+    over = 100 * (known - kept - under) / known
+    return f"{over:.0f} % of the depths are over {far:g} m: raise `far`, or is the unit right?"
 
 
 def project(points: np.ndarray, intrinsics: Intrinsics) -> tuple[np.ndarray, np.ndarray]:
