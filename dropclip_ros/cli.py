@@ -19,6 +19,9 @@ from dropclip_ros.grasping.grasps import GRIPPERS, Grasps
 from dropclip_ros.grasping.matching import MatchConfig, match_grasps
 from dropclip_ros.grounding.pipeline import NEGATIVE_MODES, EncodedScene, FoundObject, Grounder, GroundResult
 from dropclip_ros.grounding.static_scene import open_static_scene
+from dropclip_ros.tabletop.workspace import TABLES, Workspace
+from dropclip_ros.vision.clouds import FRAMES as CLOUD_FRAMES
+from dropclip_ros.vision.clouds import load_cloud_frame
 from dropclip_ros.vision.geometry import DEPTH_UNITS, load_frame, transform_points
 
 
@@ -36,6 +39,15 @@ def _parser() -> argparse.ArgumentParser:
     frame.add_argument(
         "--camera-pose", help="JSON with the 4x4 world_from_camera, m; results are then in the world frame"
     )
+    frame.add_argument("--cloud", help="instead of an image: a point cloud, .ply or .pcd, organised or not")
+    frame.add_argument("--cloud-unit", choices=("m", "mm"), default="m", help="unit of the cloud (default m)")
+    frame.add_argument(
+        "--cloud-frame",
+        choices=CLOUD_FRAMES,
+        default="camera",
+        help="camera: as it sees it; world: z up (default camera)",
+    )
+    _add_workspace(frame)
     frame.add_argument("--model", help="model folder (default: the shipped one)")
     frame.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     frame.add_argument(
@@ -57,6 +69,49 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--classes", help="comma-separated class names")
     what.add_argument("--instances", action="store_true", help="separate objects without naming them")
     return parser
+
+
+def _add_workspace(parser: argparse.ArgumentParser) -> None:
+    """What a lab knows, see `Workspace`."""
+    group = parser.add_argument_group("workspace", "lengths in m, in the world where the camera's pose is given")
+    default = Workspace()
+    group.add_argument("--near", type=float, default=default.near, help="nearer depths are left out (default 0.1)")
+    group.add_argument("--far", type=float, default=default.far, help="further depths are left out (default 3)")
+    group.add_argument("--table", choices=TABLES, default=default.table, help="none: bins, trays, hands; default auto")
+    group.add_argument("--table-height", type=float, metavar="Z", help="where the table is known to be")
+    group.add_argument(
+        "--table-plane", type=float, nargs=4, metavar=tuple("ABCD"), help="the same: ax + by + cz + d = 0"
+    )
+    group.add_argument(
+        "--region", type=float, nargs=6, metavar=("X", "Y", "Z", "X2", "Y2", "Z2"), help="box to look in"
+    )
+    group.add_argument(
+        "--polygon",
+        type=float,
+        nargs="+",
+        metavar="UV",
+        help="corners, in pixels, of what part of the image to look at",
+    )
+
+
+def _workspace(args: argparse.Namespace) -> Workspace:
+    """Raises BAD_REQUEST where the options contradict each other."""
+    region, polygon = args.region or (), args.polygon or ()
+    try:
+        if len(polygon) % 2:
+            raise ValueError(f"polygon of {len(polygon)} numbers: expected pairs u v")
+        return Workspace(
+            args.near,
+            args.far,
+            args.table,
+            args.table_height,
+            tuple(args.table_plane) if args.table_plane else None,
+            tuple(region[:3]) or None,
+            tuple(region[3:]) or None,
+            tuple(zip(polygon[::2], polygon[1::2], strict=True)),
+        )
+    except ValueError as error:
+        raise DropclipError(Status.BAD_REQUEST, f"workspace: {error}") from error
 
 
 def _at_least_one(text: str) -> int:
@@ -83,19 +138,30 @@ def _parsed(argv: list[str] | None) -> argparse.Namespace:
     """The arguments; ends with code 2 where they name neither a frame nor a static scene, or both."""
     args = (parser := _parser()).parse_args(argv)
     frame = (args.rgb, args.depth, args.intrinsics)
-    if args.field and (any(frame) or args.camera_pose or args.image):
-        parser.error("--field needs no frame: leave out --rgb, --depth, --intrinsics, --camera-pose and --image")
-    if not args.field and not all(frame):
-        parser.error("expected --rgb, --depth and --intrinsics, or --field")
+    for name, others in (
+        ("field", [*frame, args.cloud, args.camera_pose, args.image]),
+        ("cloud", [*frame, args.camera_pose]),
+    ):
+        if getattr(args, name) and any(others):
+            parser.error(
+                f"--{name} needs no frame: leave out --rgb, --depth, --intrinsics, --camera-pose"
+                + (", --image and --cloud" if name == "field" else "")
+            )
+    if not args.field and not args.cloud and not all(frame):
+        parser.error("expected --rgb, --depth and --intrinsics, or --cloud, or --field")
     return args
 
 
 def _scene(args: argparse.Namespace) -> tuple[Grounder, EncodedScene]:
     """What is asked about, and who answers."""
+    workspace = _workspace(args)
     if args.field:
-        return open_static_scene(args.field, Grounder.from_pretrained(args.model, args.device))
-    frame = load_frame(args.rgb, args.depth, args.depth_unit, args.intrinsics, args.camera_pose)
-    grounder = Grounder.from_pretrained(args.model, args.device, image=args.image)
+        return open_static_scene(args.field, Grounder.from_pretrained(args.model, args.device, workspace))
+    if args.cloud:
+        frame = load_cloud_frame(args.cloud, args.cloud_unit, args.cloud_frame)
+    else:
+        frame = load_frame(args.rgb, args.depth, args.depth_unit, args.intrinsics, args.camera_pose)
+    grounder = Grounder.from_pretrained(args.model, args.device, workspace, image=args.image)
     return grounder, grounder.encode(frame)
 
 
@@ -263,10 +329,12 @@ def _segment(grounder: Grounder, scene: EncodedScene, args: argparse.Namespace) 
         Image.fromarray(draw_segments(scene.frame.rgb, image, legend)).save(args.out / "segments.png")
     counts = {name: int((labels == int(k)).sum()) for k, name in legend.items()}
     if args.json:
-        print(json.dumps({"legend": legend, "points": counts, "timing_ms": scene.timing_ms}))
+        print(json.dumps({"legend": legend, "points": counts, "note": scene.note, "timing_ms": scene.timing_ms}))
     else:
         for name, count in counts.items():
             print(f"{name}: {count} points")
+    if scene.note:
+        print(f"dropclip: {scene.note}", file=sys.stderr)
     return 0
 
 

@@ -13,6 +13,13 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
+WORKSPACE = {  # arguments of grounding.launch.py, for every node that looks for the table
+    "region.near": ("near", float),
+    "region.far": ("far", float),
+    "table.mode": ("table", str),
+    "table.plane": ("table_plane", list[float]),
+    "region.box": ("region", list[float]),
+}
 STREAMS = ("color/image_raw", "aligned_depth_to_color/image_raw", "color/camera_info")
 
 
@@ -31,10 +38,14 @@ def generate_launch_description():  # long: arguments and nodes, listed in order
     gripper = {"gripper": text("gripper")}
     streams = [(f"camera/{stream}", [LaunchConfiguration("camera"), f"/{stream}"]) for stream in STREAMS]
     world = {"world_frame": text("world_frame")}
+    scene = world | {
+        name: ParameterValue(LaunchConfiguration(argument), value_type=kind)
+        for name, (argument, kind) in WORKSPACE.items()
+    }
     hggd = {"weights": text("hggd_weights"), "device": text("device")}
     return LaunchDescription(
         [
-            # declares camera, world_frame, model, device and rviz as well
+            # declares camera, world_frame, model, device, rviz and what is known of table and region as well
             IncludeLaunchDescription(
                 PythonLaunchDescriptionSource(PathJoinSubstitution([share, "launch", "grounding.launch.py"]))
             ),
@@ -65,7 +76,7 @@ def generate_launch_description():  # long: arguments and nodes, listed in order
                 executable="proposal_node",
                 name="proposal_node",
                 output="screen",
-                parameters=[parameters, gripper],
+                parameters=[parameters, gripper, scene],
                 remappings=streams,
                 condition=proposed_by("antipodal"),
             ),
@@ -74,7 +85,7 @@ def generate_launch_description():  # long: arguments and nodes, listed in order
                 executable="hggd_node",
                 name="hggd_node",
                 output="screen",
-                parameters=[parameters, gripper, hggd],
+                parameters=[parameters, gripper, hggd, scene],
                 remappings=streams,
                 condition=proposed_by("hggd"),
             ),
@@ -91,7 +102,7 @@ def generate_launch_description():  # long: arguments and nodes, listed in order
                 executable="grasp_matcher_node",
                 name="grasp_matcher_node",
                 output="screen",
-                parameters=[parameters, gripper, world],
+                parameters=[parameters, gripper, scene],
                 remappings=streams,
             ),
         ]

@@ -15,7 +15,19 @@ ARGUMENTS = (
     ("model", "", "Folder of the model; '' for the one shipped"),
     ("device", "auto", "auto, cpu, cuda or cuda:N"),
     ("rviz", "false", "Also start RViz: true or false"),
+    ("near", "0.1", "Nearer depths are left out, m"),
+    ("far", "3.0", "Further depths are left out, m"),
+    ("table", "auto", "plane, none (bins, trays), or auto: none where no plane is seen"),
+    ("table_plane", "[0.0]", "[a, b, c, d] of the table where it is known, in world_frame; [0.0]: it is looked for"),
+    ("region", "[0.0]", "Box to look in, in world_frame: [x, y, z, x, y, z], m; [0.0]: everywhere"),
 )
+WORKSPACE = {  # of every node that looks for the table: argument and type of a parameter
+    "region.near": ("near", float),
+    "region.far": ("far", float),
+    "table.mode": ("table", str),
+    "table.plane": ("table_plane", list[float]),
+    "region.box": ("region", list[float]),
+}
 DDS_PROFILE = "FASTDDS_DEFAULT_PROFILES_FILE"
 STREAMS = ("color/image_raw", "aligned_depth_to_color/image_raw", "color/camera_info")
 
@@ -24,6 +36,10 @@ def generate_launch_description():
     share = FindPackageShare("dropclip_ros")
     strings = {
         name: ParameterValue(LaunchConfiguration(name), value_type=str) for name in ("world_frame", "model", "device")
+    }
+    workspace = {
+        name: ParameterValue(LaunchConfiguration(argument), value_type=kind)
+        for name, (argument, kind) in WORKSPACE.items()
     }
     return LaunchDescription(
         [
@@ -47,7 +63,7 @@ def generate_launch_description():
                 executable="grounding_node",
                 name="grounding_node",
                 output="screen",
-                parameters=[LaunchConfiguration("grounding_parameters"), strings],
+                parameters=[LaunchConfiguration("grounding_parameters"), strings, workspace],
                 remappings=[(f"camera/{stream}", [LaunchConfiguration("camera"), f"/{stream}"]) for stream in STREAMS],
             ),
             Node(

@@ -17,7 +17,7 @@ from dropclip_ros.vision.geometry import Intrinsics, RgbdFrame
 
 _WIDTH, _HEIGHT, _FOCAL = 640, 480, 525.0
 _NOISE = 0.0015  # m at 1 m, growing with the square of depth; depth then counts in millimetres
-BACKGROUND, TABLE, OBJECT = 0, 1, 2
+BACKGROUND, TABLE = 0, 1  # objects are 2, 3, ...
 
 
 def rooms(count: int, seed: int = 0) -> Iterator[LabelledFrame]:
@@ -26,7 +26,13 @@ def rooms(count: int, seed: int = 0) -> Iterator[LabelledFrame]:
         yield _room(np.random.default_rng([seed, i]), f"room{i}")
 
 
-def _room(rng: np.random.Generator, name: str) -> LabelledFrame:
+def crowded(count: int, seed: int = 0) -> Iterator[LabelledFrame]:
+    """As `rooms`, with a table that books and boxes cover for the most part, some of them on others or through them."""
+    for i in range(count):
+        yield _room(np.random.default_rng([seed, i, 1]), f"crowd{i}", _crowd)
+
+
+def _room(rng: np.random.Generator, name: str, furnish=None) -> LabelledFrame:
     spec = mujoco.MjSpec()
     spec.visual.global_.offwidth, spec.visual.global_.offheight = _WIDTH, _HEIGHT
     spec.visual.map.znear, spec.visual.map.zfar = 0.05, 20.0
@@ -50,9 +56,7 @@ def _room(rng: np.random.Generator, name: str) -> LabelledFrame:
     box((-half[0], -half[1], -0.03), (half[0], half[1], 0), TABLE)
     box((-4, -4, floor - 0.1), (4, 4, floor), BACKGROUND)
     beside = _surround(box, rng, half, floor)
-    placed: list[tuple[float, float, float]] = []
-    while len(placed) < rng.integers(3, 8):
-        _put_object(spec, box, labels, rng, half, placed)
+    (furnish or _few)(spec, box, labels, rng, half)
 
     pose = _camera(rng)
     spec.worldbody.add_light(pos=[0.5, -1.0, 1.8], dir=[-0.2, 0.5, -1.0], castshadow=False, diffuse=[0.5] * 3)
@@ -106,6 +110,33 @@ def _surround(box, rng: np.random.Generator, half: tuple[float, float], floor: f
     return "+".join(names) or "floor"
 
 
+def _few(spec, box, labels: list[int], rng: np.random.Generator, half: tuple) -> None:
+    """Three objects or more, apart from each other."""
+    placed: list[tuple[float, float, float]] = []
+    while len(placed) < rng.integers(3, 8):
+        _put_object(spec, box, labels, rng, half, placed)
+
+
+def _crowd(spec, box, labels: list[int], rng: np.random.Generator, half: tuple) -> None:
+    """Books over most of the table; boxes on them or beside. What is only touched is cut through."""
+    tops: list[tuple[float, float, float, float, float]] = []  # x, y, half sides, height
+    for layer, count in enumerate((rng.integers(8, 16), rng.integers(3, 8))):
+        for _ in range(count):
+            size = rng.uniform((0.13, 0.1, 0.01), (0.3, 0.22, 0.06)) if layer == 0 or rng.random() < 0.3 else None
+            size = rng.uniform(0.04, (0.14, 0.1, 0.25)) if size is None else size
+            x, y = rng.uniform(-1, 1, 2) * np.maximum(np.minimum(half, (0.5, 0.4)) - size[:2] / 2, 0)
+            under = [top for a, b, r, s, top in tops if np.hypot(x - a, y - b) < min(r, s)]
+            low = max(under, default=0.0)
+            if low > 0.15:
+                continue
+            tops.append((x, y, size[0] / 2, size[1] / 2, low + size[2]))
+            low_corner, high_corner = (
+                (x - size[0] / 2, y - size[1] / 2, low),
+                (x + size[0] / 2, y + size[1] / 2, tops[-1][4]),
+            )
+            box(low_corner, high_corner, max(*labels, TABLE) + 1, turn=rng.uniform(0, np.pi))
+
+
 def _put_object(spec, box, labels: list[int], rng: np.random.Generator, half: tuple, placed: list) -> None:
     """A box, often a large flat one, a can or a ball where nothing stands yet; `placed` gets (x, y, radius)."""
     kind = rng.choice(["flat", "box", "can", "ball"], p=[0.3, 0.35, 0.2, 0.15])
@@ -128,7 +159,7 @@ def _put_object(spec, box, labels: list[int], rng: np.random.Generator, half: tu
         box(
             (x - size[0] / 2, y - size[1] / 2, 0),
             (x + size[0] / 2, y + size[1] / 2, size[2]),
-            OBJECT,
+            max(*labels, TABLE) + 1,
             turn=rng.uniform(0, np.pi),
         )
         return
@@ -136,7 +167,7 @@ def _put_object(spec, box, labels: list[int], rng: np.random.Generator, half: tu
     spec.worldbody.add_geom(
         type=shape, pos=[x, y, size[2] / 2], size=[size[0] / 2, size[2] / 2, 0], rgba=[*rng.uniform(0.2, 0.9, 3), 1]
     )
-    labels.append(OBJECT)
+    labels.append(max(*labels, TABLE) + 1)
 
 
 def _camera(rng: np.random.Generator) -> np.ndarray:

@@ -13,9 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import tyro
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
 
 from benchmarks.data.osd import FOLDER, osd_frames
-from dropclip_ros.grounding.instances import group_voxels
 from dropclip_ros.grounding.pipeline import Grounder, ObjectConfig
 
 GAPS = (0.0055, 0.0075, 0.009, 0.0125, 0.016, 0.02)  # m; voxels are 5 mm
@@ -32,10 +34,11 @@ def best_ious(labels: np.ndarray, found: np.ndarray) -> np.ndarray:
 
 def clusters(centers: np.ndarray, gap: float) -> np.ndarray:
     """Connected components (M,) of the voxels at a gap, 0 for specks."""
-    labels = np.zeros(len(centers), np.int64)
-    for k, group in enumerate(group_voxels(centers, np.ones(len(centers)), 0.5, ObjectConfig(gap=gap))):
-        labels[group] = k + 1
-    return labels
+    near = cKDTree(centers).query_pairs(gap, output_type="ndarray")
+    graph = coo_matrix((np.ones(len(near)), near.T), shape=(len(centers), len(centers)))
+    part = connected_components(graph, directed=False)[1]
+    large = np.bincount(part) >= ObjectConfig().min_voxels
+    return np.where(large, np.cumsum(large), 0)[part]
 
 
 def main(data: Path = FOLDER, model: Path | None = None) -> None:

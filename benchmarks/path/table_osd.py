@@ -12,13 +12,13 @@ import numpy as np
 import tyro
 
 from benchmarks.data.osd import FOLDER, LabelledFrame, osd_frames
-from dropclip_ros.tabletop.crop import crop_above
-from dropclip_ros.tabletop.table import TableConfig, find_table
-from dropclip_ros.vision.geometry import backproject
+from dropclip_ros.tabletop.scene import seen, things
+from dropclip_ros.tabletop.table import TableConfig
+from dropclip_ros.tabletop.workspace import Workspace
 from dropclip_ros.vision.voxels import voxelize
 
 DEFAULTS = TableConfig()
-STAGES = ("backproject", "find_table", "crop_above", "voxelize")
+STAGES = ("backproject", "table", "voxelize")
 
 
 @dataclass(frozen=True)
@@ -33,16 +33,15 @@ class Result:
 
 def measure(scene: LabelledFrame, config: TableConfig, up: np.ndarray | None = None) -> Result:
     """Run one scene as the pipeline does and compare with its labels, on the pixels that have depth."""
-    clock = [time.perf_counter()]
-    points, pixels = backproject(scene.frame.depth, scene.frame.intrinsics)
+    workspace, clock = Workspace(search=config), [time.perf_counter()]
+    points, pixels, _ = seen(scene.frame.depth, scene.frame.intrinsics, workspace, None)
     clock.append(time.perf_counter())
-    table = find_table(points, config, up)
+    table, standing = things(points, workspace, up=up)
     clock.append(time.perf_counter())
-    above = crop_above(points, table, config)
+    voxelize(points[standing], np.zeros((len(standing), 3), dtype=np.float32))
     clock.append(time.perf_counter())
-    voxelize(points[above], np.zeros((above.sum(), 3), dtype=np.float32))
-    clock.append(time.perf_counter())
-    labels = scene.labels[pixels]
+    labels, above = scene.labels[pixels], np.zeros(len(points), bool)
+    above[standing] = True
     return Result(scene.name, iou(table.inliers & ~above, labels == 1), iou(above, labels >= 2), tuple(np.diff(clock)))
 
 

@@ -7,7 +7,7 @@ python -m benchmarks.path.table_rooms [--count 100] [--seed 0] [--every]
 import tyro
 
 from benchmarks.data.rooms import rooms
-from benchmarks.path.table_osd import DEFAULTS, Result, measure, report
+from benchmarks.path.table_osd import DEFAULTS, STAGES, Result, measure, report
 from dropclip_ros.base.errors import DropclipError
 from dropclip_ros.tabletop.table import TableConfig
 
@@ -22,7 +22,7 @@ def main(count: int = 100, seed: int = 0, every: bool = False, config: TableConf
                 results.append(measure(scene, config, scene.frame.camera_pose[2, :3] if gravity else None))
             except DropclipError as error:
                 print(f"{scene.name}: {error}")
-                results.append(Result(scene.name, 0.0, 0.0, (0.0,) * 4))
+                results.append(Result(scene.name, 0.0, 0.0, (0.0,) * len(STAGES)))
         print(f"gravity {'known' if gravity else 'unknown'}")
         report(results, every)
 

@@ -118,15 +118,14 @@ def _components(count: int, edges: np.ndarray) -> np.ndarray:
     return connected_components(graph, directed=False)[1]
 
 
-def group_voxels(centers: np.ndarray, scores: np.ndarray, threshold: float, config: ObjectConfig) -> list[np.ndarray]:
-    """Voxels scored over the threshold, as connected objects, best mean score first; each (n,) voxel indices."""
-    chosen = np.flatnonzero(scores > threshold)
-    if len(chosen) < config.min_voxels:
-        return []
-    part = _components(len(chosen), _neighbours(centers[chosen], config.gap))
-    groups = [chosen[part == p] for p in range(part.max() + 1)]
-    groups = [group for group in groups if len(group) >= config.min_voxels]
-    return sorted(groups, key=lambda group: -scores[group].mean())
+def answering_instances(scores: np.ndarray, threshold: float, rival: float) -> list[int]:
+    """Of instances 1..K, largest first, with scores (K,): which a phrase means, best first, of equal ones the larger.
+
+    Objects are instances as they are: an answer is one or several whole ones, wherever they touch and whatever they are
+    made of.
+    """
+    chosen = np.flatnonzero(scores > rival_threshold(scores, threshold, rival))
+    return (1 + chosen[np.argsort(-scores[chosen], kind="stable")]).tolist()
 
 
 def _adjacency(count: int, edges: Array):

@@ -21,17 +21,16 @@ import torch
 import torch.nn.functional as F
 from threadpoolctl import ThreadpoolController
 
-from dropclip_ros.base.arrays import Array, as_type, to_numpy, true_indices
+from dropclip_ros.base.arrays import Array, as_type, to_numpy
 from dropclip_ros.base.devices import enough_memory, usable_device
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.grounding.instances import (
     ObjectConfig,
-    group_voxels,
+    answering_instances,
     instance_labels,
     oriented_box,
     pool_features,
     referring_scores,
-    rival_threshold,
     semantic_labels,
     similarities,
 )
@@ -39,15 +38,15 @@ from dropclip_ros.networks.encoder import OFFSET_UNIT, Activations
 from dropclip_ros.networks.image import ImageTower
 from dropclip_ros.networks.model_folder import ADAPTER, IMAGE, ModelConfig, load_model
 from dropclip_ros.networks.text import TextEncoder, clean_phrase
-from dropclip_ros.tabletop.crop import crop_above
-from dropclip_ros.tabletop.table import Table, TableConfig, find_table
-from dropclip_ros.vision.geometry import Intrinsics, RgbdFrame, backproject, invert_pose, transform_points
+from dropclip_ros.tabletop.scene import MIN_POINTS, noted, seen, things
+from dropclip_ros.tabletop.table import Table
+from dropclip_ros.tabletop.workspace import Workspace
+from dropclip_ros.vision.geometry import Intrinsics, RgbdFrame, invert_pose, transform_points
 from dropclip_ros.vision.voxels import Voxels, voxelize
 
 MODEL_FOLDER = Path(__file__).parents[1] / "model"
 NEGATIVE_MODES = ("none", "canonical", "custom", "scene")
 MAX_NEGATIVES = 256
-MIN_POINTS = 20  # fewer points above the table are not a scene
 
 
 @dataclass
@@ -69,6 +68,7 @@ class EncodedScene:
     instances: np.ndarray  # (M,) of each voxel, 1..K, 0 for specks
     instance_features: torch.Tensor  # (K,C), unit unless the image has its say (`Grounder`)
     timing_ms: dict[str, float]
+    note: str = ""  # what a user must know about the frame
 
     def image(self, values: np.ndarray, fill: float = 0) -> np.ndarray:
         """Per-point values (N,) as an image (H,W) of the same type; `fill` where there is no point."""
@@ -152,7 +152,7 @@ class Grounder:
         text: TextEncoder,
         config: ModelConfig,
         device: str = "cpu",
-        table: TableConfig | None = None,
+        workspace: Workspace | None = None,
         objects: ObjectConfig | None = None,
         image: ImageTower | None = None,
     ) -> None:
@@ -163,7 +163,7 @@ class Grounder:
         self.uploads = self.device.type != "cpu"  # on the CPU NumPy is quicker than torch
         self.thin_head, self.basis = encoder.thin_head()
         self.image = image
-        self.table = table or TableConfig()
+        self.workspace = workspace or Workspace()
         self.objects = objects or ObjectConfig()
         self.scene_phrases: tuple[str, ...] = ()  # the negatives of mode "scene"
 
@@ -172,7 +172,7 @@ class Grounder:
         cls,
         path: str | Path | None = None,
         device: str = "auto",
-        table: TableConfig | None = None,
+        workspace: Workspace | None = None,
         objects: ObjectConfig | None = None,
         image: bool = False,
     ) -> Grounder:
@@ -191,7 +191,7 @@ class Grounder:
                 f"{folder}: features have {config.encoder.out_channels} channels and phrases {text.channels}; encoder "
                 "and text model must be of one training. Fetch the model again",
             )
-        return cls(encoder, text, config, device, table, objects, tower)
+        return cls(encoder, text, config, device, workspace, objects, tower)
 
     def warm_up(self) -> None:
         """Runs each network once, so that the first frame and the first phrase take no longer than the later ones."""
@@ -209,15 +209,16 @@ class Grounder:
         again where it is no longer there. Raises BAD_FRAME, NO_TABLE, EMPTY_SCENE or MODEL_ERROR.
         """
         timing: dict[str, float] = {}
-        if up is None and frame.camera_pose is not None:
-            up = frame.camera_pose[2, :3]
         with _timed(timing, "backproject"), enough_memory(self.device):
-            points, pixels = backproject(self._uploaded(frame.depth), frame.intrinsics)
-        with _timed(timing, "table"), enough_memory(self.device):
-            table = find_table(points, self.table, up, last)
-            chosen = true_indices(crop_above(points, table, self.table))
-            points, pixels = points[chosen], pixels[chosen]  # each point contiguous from here on
-        return self.encode_points(frame, table, points, pixels, timing=timing)
+            depth = self._uploaded(frame.depth)
+            points, pixels, note = seen(depth, frame.intrinsics, self.workspace, frame.camera_pose)
+        with noted(note):
+            with _timed(timing, "table"), enough_memory(self.device):
+                table, standing = things(points, self.workspace, frame.camera_pose, up, last)
+                points, pixels = points[standing], pixels[standing]  # each point contiguous from here on
+            scene = self.encode_points(frame, table, points, pixels, timing=timing)
+        scene.note = note
+        return scene
 
     def _uploaded(self, array: Array) -> Array:
         """Where frames are worked on."""
@@ -340,12 +341,11 @@ class Grounder:
         with _timed(timing, "similarity"), enough_memory(self.device):
             similarity = similarities(scene.instance_features, text, self.text.mean_object)
             rho = referring_scores(similarity, self.config.temperature, self.config.null_similarity)
-            rho = np.append(0.0, rho.cpu().numpy())[scene.instances]
+            rho = np.append(0.0, rho.cpu().numpy())
         with _timed(timing, "objects"):
-            beside = rival_threshold(rho, threshold, self.objects.rival)
-            groups = group_voxels(scene.voxels.centers, rho, beside, self.objects)
-            objects = [self._found(scene, group, rho) for group in groups]
-        scores = rho[scene.voxels.point_to_voxel]
+            meant = answering_instances(rho[1:], threshold, self.objects.rival)
+            objects = [self._found(scene, instance, float(rho[instance])) for instance in meant]
+            scores = rho[scene.instances][scene.voxels.point_to_voxel]
         if objects:
             message = f"{len(objects)} found"
             status = Status.OK
@@ -355,16 +355,15 @@ class Grounder:
                 f"the threshold is {threshold:.2f}"
             )
             status = Status.NOT_FOUND
+        message = f"{message}; {scene.note}" if scene.note else message
         return GroundResult(query, status, message, objects, scores, threshold, timing)
 
     @staticmethod
-    def _found(scene: EncodedScene, group: np.ndarray, rho: np.ndarray) -> FoundObject:
-        inside = np.zeros(len(scene.voxels.centers), bool)
-        inside[group] = True
-        index = np.flatnonzero(inside[scene.voxels.point_to_voxel])
+    def _found(scene: EncodedScene, instance: int, score: float) -> FoundObject:
+        index = np.flatnonzero((scene.instances == instance)[scene.voxels.point_to_voxel])
         points = scene.points[index]
         pose, size = oriented_box(points, scene.table.frame)
-        return FoundObject(float(rho[group].mean()), index, points.mean(0), size, pose)
+        return FoundObject(score, index, points.mean(0), size, pose)
 
     @torch.inference_mode()
     def segment(self, scene: EncodedScene, classes: Sequence[str]) -> np.ndarray:

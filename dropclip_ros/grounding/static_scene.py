@@ -20,16 +20,14 @@ from safetensors import SafetensorError, safe_open
 
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.grounding.instances import instance_labels, pool_features
-from dropclip_ros.grounding.pipeline import MIN_POINTS, EncodedScene, Grounder
-from dropclip_ros.tabletop.crop import crop_above
-from dropclip_ros.tabletop.table import find_table
-from dropclip_ros.vision.geometry import Intrinsics, RgbdFrame, invert_pose, project, transform_points
+from dropclip_ros.grounding.pipeline import EncodedScene, Grounder
+from dropclip_ros.tabletop.scene import MIN_POINTS, things
+from dropclip_ros.vision.clouds import seen_from_above
+from dropclip_ros.vision.geometry import invert_pose, transform_points
 from dropclip_ros.vision.voxels import voxelize
 
 PROBE = "object"  # whose embedding tells whether a file is of the grounder's text space
 SAME = 0.999  # cosine of the two embeddings
-WIDTH, HEIGHT = 640, 480  # pixels of the view from above
-ROOM = 1.15  # by how much it shows more than the points
 TENSORS = {"points": 3, "colors": 3, "features": None, "scores": None, "probe": None}  # columns, where they are fixed
 
 
@@ -122,10 +120,10 @@ def open_static_scene(path: str | Path, grounder: Grounder) -> tuple[Grounder, E
             f"{probe.shape[0]} channels); name the model that it was exported with, or export it again",
         )
     frame, points, pixels = seen_from_above(static.points, static.colors)
-    table = find_table(points, grounder.table, up=frame.camera_pose[2, :3])
-    chosen = np.flatnonzero(crop_above(points, table, grounder.table))
-    if len(chosen) < MIN_POINTS:
-        raise DropclipError(Status.EMPTY_SCENE, f"{path}: only {len(chosen)} points stand on the table")
+    try:
+        table, chosen = things(points, grounder.workspace, frame.camera_pose)
+    except DropclipError as error:
+        raise DropclipError(error.status, f"{path}: {error.message}") from error
     chosen = chosen[np.argsort(-points[chosen, 2], kind="stable")]  # of those in one pixel the nearest is drawn last
     points, pixels, colors = points[chosen], pixels[chosen], static.colors[chosen]
     local = transform_points(invert_pose(table.frame), points).astype(np.float32)
@@ -143,22 +141,3 @@ def open_static_scene(path: str | Path, grounder: Grounder) -> tuple[Grounder, E
     calibrated = copy.copy(grounder)
     calibrated.config = replace(grounder.config, **{name: value for name, value in own.items() if value is not None})
     return calibrated, scene
-
-
-def seen_from_above(points: np.ndarray, colors: np.ndarray) -> tuple[RgbdFrame, np.ndarray, np.ndarray]:
-    """A frame of a camera over world points (N,3), looking down on all of them; the points in it, and their pixels."""
-    low, high = points.min(0).astype(np.float64), points.max(0).astype(np.float64)
-    middle, extent = (low + high) / 2, np.maximum(high - low, 1e-3)
-    focal = float(WIDTH)
-    above = ROOM * focal * max(extent[0] / WIDTH, extent[1] / HEIGHT)
-    pose = np.diag([1.0, -1.0, -1.0, 1.0])
-    pose[:3, 3] = middle[0], middle[1], high[2] + max(above, 0.3)
-    intrinsics = Intrinsics(focal, focal, WIDTH / 2 - 0.5, HEIGHT / 2 - 0.5, WIDTH, HEIGHT)
-    local = transform_points(invert_pose(pose), points).astype(np.float32)
-    column, row = np.round(project(local, intrinsics)[0]).astype(int).T
-    pixels = row.clip(0, HEIGHT - 1) * WIDTH + column.clip(0, WIDTH - 1)
-    rgb, depth = np.zeros((HEIGHT * WIDTH, 3), np.uint8), np.zeros(HEIGHT * WIDTH, np.float32)
-    far_first = np.argsort(-local[:, 2], kind="stable")
-    rgb[pixels[far_first]], depth[pixels[far_first]] = colors[far_first], local[far_first, 2]
-    frame = RgbdFrame(rgb.reshape(HEIGHT, WIDTH, 3), depth.reshape(HEIGHT, WIDTH), intrinsics, pose)
-    return frame, local, pixels

@@ -43,12 +43,11 @@ from dropclip_ros.ros.grasp_messages import candidate_messages, grasp_array_mess
 from dropclip_ros.ros.markers import grasp_markers
 from dropclip_ros.ros.messages import cloud_points, depth_image, intrinsics_of, nanoseconds, point_message
 from dropclip_ros.ros.stages import Stages, finish
-from dropclip_ros.ros.table_settings import table_config
+from dropclip_ros.ros.table_settings import workspace_of
 from dropclip_ros.ros.tf import Frames
 from dropclip_ros.srv import Ground, MatchGrasps
-from dropclip_ros.tabletop.crop import crop_above
-from dropclip_ros.tabletop.table import find_table
-from dropclip_ros.vision.geometry import backproject, invert_pose, transform_points
+from dropclip_ros.tabletop.scene import look
+from dropclip_ros.vision.geometry import invert_pose, transform_points
 
 _DEFAULT = MatchConfig()
 _MATCHING = (
@@ -103,7 +102,7 @@ def match_config(values: Mapping[str, object], top_k: int = 0) -> MatchConfig:
 
 def _check_settings(values: Mapping[str, object]) -> None:
     """ValueError or DropclipError where parameter values by name make no sense together or in themselves."""
-    table_config(values)
+    workspace_of(values)
     load_gripper(values["gripper"])
     if match_config(values).needs_surroundings and not values["use_camera"]:
         raise ValueError(
@@ -337,11 +336,11 @@ class GraspMatcherNode(Node):
                 f"{100 * moved:.0f} % of the target are no longer where it was "
                 f"found, more than max_moved {100 * self._settings['max_moved']:.0f} %: ask again",
             )
-        points, _ = backproject(depth, intrinsics)
-        config = table_config(self._settings)
-        table = find_table(points, config)
-        standing = points[crop_above(points, table, config)].astype(np.float64)
-        return Surroundings(standing, table.plane).transformed(target_from_camera)
+        world = self._settings["world_frame"]
+        pose = self._lookup(world, captured.header) if world else None
+        top = look(depth, intrinsics, workspace_of(self._settings), pose)
+        standing = top.points[top.standing].astype(np.float64)
+        return Surroundings(standing, top.table.plane).transformed(target_from_camera)
 
     def _way(self, target: Header, source: Header) -> np.ndarray:
         """target_from_source (4, 4), each at its own stamp, through the world frame; without one at the target's."""

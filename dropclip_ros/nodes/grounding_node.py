@@ -45,7 +45,7 @@ from dropclip_ros.ros.messages import (
     rgbd_frame,
     vector_message,
 )
-from dropclip_ros.ros.table_settings import table_config
+from dropclip_ros.ros.table_settings import workspace_of
 from dropclip_ros.ros.tf import Frames
 from dropclip_ros.srv import Ground
 from dropclip_ros.vision.geometry import invert_pose, transform_points
@@ -53,7 +53,8 @@ from dropclip_ros.vision.geometry import invert_pose, transform_points
 if TYPE_CHECKING:
     from dropclip_ros.grounding import pipeline
     from dropclip_ros.grounding.pipeline import EncodedScene, Grounder, GroundResult
-    from dropclip_ros.tabletop.table import Table, TableConfig
+    from dropclip_ros.tabletop.table import Table
+    from dropclip_ros.tabletop.workspace import Workspace
     from dropclip_ros.vision.geometry import RgbdFrame
 
 MODES = {
@@ -105,7 +106,7 @@ def _check_settings(values: Mapping[str, object]) -> None:
     """ValueError or DropclipError where parameter values by name make no sense together or in themselves."""
     from dropclip_ros.networks.text import clean_phrase
 
-    table_config(values)
+    workspace_of(values)
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", values["device"]):
         raise ValueError(f"device is {values['device']!r}: expected auto, cpu, cuda or cuda:N")
     for phrase in filter(None, values["scene_negatives"]):
@@ -151,7 +152,7 @@ class GroundingNode(Node):
             model, device, image = (self._settings[name] for name in ("model", "device", "use_image"))
             grounder = Grounder.from_pretrained(model or None, device, image=image)
             if path := self._settings["static_scene"]:
-                grounder.table = table_config(self._settings)
+                grounder.workspace = workspace_of(self._settings)
                 grounder, self._static = open_static_scene(path, grounder)
             else:
                 grounder.warm_up()
@@ -296,19 +297,19 @@ class GroundingNode(Node):
 
     def _encode(self, captured: CapturedFrame, pose: np.ndarray | None) -> tuple[EncodedScene, dict[str, float]]:
         """The scene and what it took, by stage in ms: nothing where this very frame was encoded before."""
-        unit, table, known = self._settings["depth_unit"], table_config(self._settings), self._encoded
-        config = (unit, table, None if pose is None else pose.tobytes())
+        unit, workspace, known = self._settings["depth_unit"], workspace_of(self._settings), self._encoded
+        config = (unit, workspace, None if pose is None else pose.tobytes())
         if known and known.captured is captured and known.config == config:
             return known.scene, {}
         start = time.perf_counter()
         frame = rgbd_frame(captured.color, captured.depth, captured.info, unit, pose)
         decoded = 1e3 * (time.perf_counter() - start)
-        self._grounder.table = table
-        scene = self._grounder.encode(frame, last=self._last_table(frame, table))
+        self._grounder.workspace = workspace
+        scene = self._grounder.encode(frame, last=self._last_table(frame, workspace))
         self._encoded = _Encoded(captured, config, scene, time.monotonic())
         return scene, {"decode": decoded} | scene.timing_ms
 
-    def _last_table(self, frame: RgbdFrame, config: TableConfig) -> Table | None:
+    def _last_table(self, frame: RgbdFrame, config: Workspace) -> Table | None:
         """The table of the frame encoded last, where the same camera saw it and the settings are the same."""
         known = self._encoded
         if not (self._settings["remember_table"] and known and known.config[1] == config):

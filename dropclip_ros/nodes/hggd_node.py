@@ -19,9 +19,9 @@ from dropclip_ros.ros.camera import CapturedFrame
 from dropclip_ros.ros.common import Setting, run
 from dropclip_ros.ros.messages import color_image, depth_image, intrinsics_of
 from dropclip_ros.ros.proposer import Proposer
-from dropclip_ros.ros.table_settings import table_config
-from dropclip_ros.tabletop.table import find_table
-from dropclip_ros.vision.geometry import Intrinsics, backproject
+from dropclip_ros.ros.table_settings import workspace_of
+from dropclip_ros.tabletop.scene import look
+from dropclip_ros.vision.geometry import Intrinsics
 
 if TYPE_CHECKING:
     from dropclip_ros.grasping.hggd.config import DetectionConfig
@@ -63,7 +63,7 @@ def detection_config(values: Mapping[str, object]) -> DetectionConfig:
 
 def _check_settings(values: Mapping[str, object]) -> None:
     detection_config(values)
-    table_config(values)
+    workspace_of(values)
     load_gripper(values["gripper"])
 
 
@@ -87,14 +87,14 @@ class HggdNode(Proposer):
             intrinsics,
             detection_config(self._settings),
             load_gripper(self._settings["gripper"]),
-            self._table(depth, intrinsics),
+            self._table(depth, intrinsics, self.world_from_camera(captured.header)),
         )
 
-    def _table(self, depth: np.ndarray, intrinsics: Intrinsics) -> np.ndarray | None:
+    def _table(self, depth: np.ndarray, intrinsics: Intrinsics, pose: np.ndarray | None) -> np.ndarray | None:
         """The table's plane (4,); None where none is seen: HGGD needs none."""
-        points, _ = backproject(depth, intrinsics.scaled_to(depth.shape[1], depth.shape[0]))
         try:
-            return find_table(points, table_config(self._settings)).plane
+            top = look(depth, intrinsics.scaled_to(depth.shape[1], depth.shape[0]), workspace_of(self._settings), pose)
+            return top.table.plane if top.table.seen else None
         except DropclipError as error:
             self.get_logger().debug(f"proposals are not checked against a table: {error.message}")
             return None

@@ -11,10 +11,8 @@ from dropclip_ros.ros.camera import CapturedFrame
 from dropclip_ros.ros.common import Setting, run
 from dropclip_ros.ros.messages import depth_image, intrinsics_of
 from dropclip_ros.ros.proposer import Proposer
-from dropclip_ros.ros.table_settings import table_config
-from dropclip_ros.tabletop.crop import crop_above
-from dropclip_ros.tabletop.table import find_table
-from dropclip_ros.vision.geometry import backproject
+from dropclip_ros.ros.table_settings import workspace_of
+from dropclip_ros.tabletop.scene import look
 
 SETTINGS = (
     Setting("seed", 0, "Seed of the sampler", 0, 2**31 - 1),
@@ -25,7 +23,7 @@ SETTINGS = (
 
 def _check_settings(values: Mapping[str, object]) -> None:
     """ValueError or DropclipError where parameter values by name make no sense together or in themselves."""
-    table_config(values)
+    workspace_of(values)
     load_gripper(values["gripper"])
 
 
@@ -36,15 +34,12 @@ class ProposalNode(Proposer):
     def propose(self, captured: CapturedFrame) -> Grasps:
         depth = depth_image(captured.depth, self._settings["depth_unit"])
         intrinsics = intrinsics_of(captured.info).scaled_to(depth.shape[1], depth.shape[0])
-        points, _ = backproject(depth, intrinsics)
-        config = table_config(self._settings)
-        table = find_table(points, config)
-        above = crop_above(points, table, config)
+        top = look(depth, intrinsics, workspace_of(self._settings), self.world_from_camera(captured.header))
         return sample_antipodal(
-            points[above],
+            top.points[top.standing],
             AntipodalConfig(seed=self._settings["seed"]),
             load_gripper(self._settings["gripper"]),
-            table=table.plane,
+            table=top.table.plane,
         )
 
 

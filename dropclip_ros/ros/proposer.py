@@ -6,6 +6,7 @@ with the image's stamp, while somebody subscribes.
 import time
 from collections.abc import Callable, Sequence
 
+import numpy as np
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 from std_msgs.msg import Header
@@ -20,11 +21,14 @@ from dropclip_ros.ros.camera import CameraListener, CapturedFrame
 from dropclip_ros.ros.common import GRASPS_TOPIC, Setting, Settings, log_bug
 from dropclip_ros.ros.grasp_messages import grasp_array_message
 from dropclip_ros.ros.markers import grasp_markers
+from dropclip_ros.ros.tf import Frames
 
 GRIPPER = Setting("gripper", "robotiq_2f_140", "The gripper that must fit: a name, or the path of a profile, .yaml")
 SETTINGS = (
     Setting("max_rate", 2.0, "Highest rate of proposals, Hz", 0.01, 100.0, read_only=True),
     GRIPPER,
+    Setting("world_frame", "", "Frame with z up, in which the table is level; '' where gravity is not known"),
+    Setting("tf_timeout", 0.5, "How long a transform is waited for, s", 0.0, 10.0),
     *camera.SETTINGS,
 )
 
@@ -72,6 +76,7 @@ class Proposer(Node):
         super().__init__(name, **options)
         self._settings = Settings(self, settings, check=check)
         self._camera = CameraListener(self, self._settings, with_color)
+        self._frames = Frames(self)
         self._grasps = GraspPublisher(self, self._settings)
         self._done: CapturedFrame | None = None
         self.create_timer(1.0 / self._settings["max_rate"], self._tick, MutuallyExclusiveCallbackGroup())
@@ -79,6 +84,13 @@ class Proposer(Node):
     def propose(self, captured: CapturedFrame) -> Grasps:
         """Grasps in the camera's optical frame. Raises DropclipError where the frame, or the scene, has none."""
         raise NotImplementedError
+
+    def world_from_camera(self, header: Header) -> np.ndarray | None:
+        """Pose (4, 4) of the camera at the header's stamp, None without a `world_frame`. Raises TF_ERROR."""
+        world = self._settings["world_frame"]
+        if not world:
+            return None
+        return self._frames.lookup(world, header.frame_id, header.stamp, self._settings["tf_timeout"])
 
     def _tick(self) -> None:
         if self._grasps.heard:

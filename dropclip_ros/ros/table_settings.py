@@ -1,13 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The table's parameters, shared by the nodes that look for one."""
+"""The parameters of table and workspace, shared by the nodes that look for one."""
 
 from collections.abc import Mapping
 
 from dropclip_ros.ros.common import Setting
 from dropclip_ros.tabletop.table import TableConfig
+from dropclip_ros.tabletop.workspace import TABLES, Workspace
 
 _DEFAULT = TableConfig()
-SETTINGS = (
+UNKNOWN = [0.0]  # of a parameter that is a list of numbers
+_WORKSPACE = (
+    Setting("region.near", Workspace().near, "Nearer depths are left out, m", 0.0, 100.0),
+    Setting("region.far", Workspace().far, "Further depths are left out, m", 0.01, 1000.0),
+    Setting(
+        "table.mode",
+        Workspace().table,
+        "plane: there is a table; none: things stand in the region by themselves (bins, trays); auto: none where no plane "
+        "is seen",
+        choices=TABLES,
+    ),
+    Setting("table.plane", UNKNOWN, "Of the table where it is known, in world_frame: a b c d, ax + by + cz + d = 0"),
+    Setting("region.box", UNKNOWN, "Box to look in, in world_frame (else the camera's): x y z x y z, m"),
+    Setting("region.polygon", UNKNOWN, "What part of the image to look at: corners u v u v ..., pixels"),
+)
+_TABLE = (
     Setting("table.distance", _DEFAULT.distance, "RANSAC inlier distance, m", 1e-4, 0.2),
     Setting("table.iterations", _DEFAULT.iterations, "RANSAC iterations", 1, 100_000),
     Setting("table.seed", _DEFAULT.seed, "Seed of RANSAC", 0, 2**31 - 1),
@@ -31,6 +47,26 @@ SETTINGS = (
 )
 
 
-def table_config(values: Mapping[str, object]) -> TableConfig:
+SETTINGS = _TABLE + _WORKSPACE
+
+
+def workspace_of(values: Mapping[str, object]) -> Workspace:
     """The core's configuration from parameter values by name; ValueError where they contradict each other."""
-    return TableConfig(**{s.name.removeprefix("table."): values[s.name] for s in SETTINGS})
+    plane, region, polygon = (
+        () if list(values[name]) == UNKNOWN else tuple(values[name])
+        for name in ("table.plane", "region.box", "region.polygon")
+    )
+    if len(region) not in (0, 6) or len(polygon) % 2:
+        raise ValueError(
+            f"workspace: {len(region)} numbers of the region and {len(polygon)} of the polygon: expected 6, pairs"
+        )
+    return Workspace(
+        values["region.near"],
+        values["region.far"],
+        values["table.mode"],
+        plane=plane or None,
+        low=region[:3] or None,
+        high=region[3:] or None,
+        polygon=tuple(zip(polygon[::2], polygon[1::2], strict=True)),
+        search=TableConfig(**{s.name.removeprefix("table."): values[s.name] for s in _TABLE}),
+    )

@@ -8,10 +8,11 @@ from dropclip_ros.base.arrays import Array, array_namespace, as_type, like_array
 from dropclip_ros.tabletop.footprint import (
     CELL,
     FIT_POINTS,
-    outline_of,
+    Extent,
+    extent_of,
+    outside,
     plane_coordinates,
     raster,
-    thin_mask,
     thin_points,
     within,
 )
@@ -23,7 +24,16 @@ from dropclip_ros.vision.voxels import VoxelConfig, voxelize
 _GROW_CELL = 0.005  # m, raster in which objects grow down to their base
 _THING_CELL = 0.01  # m, raster in which things beside the table hang together
 _BESIDE = 0.15  # m, how far beyond the table's rim such things are looked at
+_THING_POINTS = 8000  # that tell where things stand
 _OUTLINE_POINTS = 40000  # so that no 2 cm of a far rim are left out
+_STEEP = 0.5  # cosine of a wall's normal with the table's, at most
+_FLOATS = 0.1  # m, lowest point of what may float above the table
+_GAP = 0.06  # m, between that point and what is seen below it
+_HELD = 0.03  # m, beyond what is cut away as a wall
+_HELD_PART = 0.01  # of what is held
+_RIM = 0.01  # of the picture's width and height
+_COMES_DOWN = 0.03  # m, lowest point of what is seen to stand on the table
+_PART = 0.3  # share of a thing that tells of all of it
 
 
 def crop_above(points: Array, table: Table, config: TableConfig = TableConfig()) -> Array:
@@ -42,17 +52,18 @@ def crop_above(points: Array, table: Table, config: TableConfig = TableConfig())
     near = true_indices(mask)
     local, depth = array_namespace(points).stack([x[near], y[near], height[near]]), points[near, 2]
     level = over[near] / _interpolate(depth, table.noise)
-    outline = _extent(table, points)
+    extent = table_extent(points, table, config)
+    outline = extent.outline
     candidate = (level > config.clearance) & within(local, outline, config.edge_margin + _BESIDE)
-    for wall in _walls(points, table, outline, config):
+    walls = _walls(points, table, outline, config)
+    for wall in walls:
         candidate &= signed_distance(points[near], wall) > 2 * config.distance  # nothing is seen behind a wall
     near, level, local = near[candidate], level[candidate], local[:, candidate]
-    on_it = within(local, outline, config.edge_margin)
-    on_it &= _mostly(on_it, local)
+    on_it = _on_the_table(points, near, local, walls, extent, config)
     near, level, local = near[on_it], level[on_it], local[:, on_it]
     sure = level > config.certainty
     high = true_indices(sure)
-    sure[high] = _without_outliers(points[near[high]], config)
+    sure[high] = without_outliers(points[near[high]], config)
     mask[:] = False
     mask[near[_beside(local[:2], sure)]] = True
     return mask
@@ -71,10 +82,10 @@ def _interpolate(values: Array, table: np.ndarray) -> Array:
     return of[right - 1] + share * (of[right] - of[right - 1])
 
 
-def _extent(table: Table, points: Array) -> np.ndarray:
-    """`outline_of` of the table's own points."""
-    lying = points[thin_mask(table.inliers, _OUTLINE_POINTS)]
-    return outline_of(plane_coordinates(lying, table.plane)[:2], CELL)
+def table_extent(points: Array, table: Table, config: TableConfig = TableConfig()) -> Extent:
+    """How far the table reaches, by what is seen of it, before it and past it."""
+    local = to_numpy(plane_coordinates(thin_points(points, _OUTLINE_POINTS), table.plane))
+    return extent_of(local, float(table.plane[3]), config.distance)
 
 
 def _walls(points: Array, table: Table, outline: np.ndarray, config: TableConfig) -> list[np.ndarray]:
@@ -87,6 +98,8 @@ def _walls(points: Array, table: Table, outline: np.ndarray, config: TableConfig
     inside = within(local, outline, -2 * CELL) & (local[2] > -config.distance)
     walls = []
     for plane in table.others:
+        if abs(table.plane[:3] @ plane[:3]) > _STEEP:
+            continue
         before = signed_distance(some, plane)
         of_plane = abs(before) < config.distance
         masks = lying & (before > -config.distance), lying, inside & of_plane, of_plane
@@ -96,19 +109,74 @@ def _walls(points: Array, table: Table, outline: np.ndarray, config: TableConfig
     return walls
 
 
-def _mostly(over: Array, local: Array) -> Array:
-    """Which of the points (3, N), metres, hang together with more that are `over` the table (N,) than are not."""
-    if over.all():
-        return over
+def _held(points: Array, chosen: Array, walls: list[np.ndarray], config: TableConfig) -> np.ndarray:
+    """Which of the `chosen` points may be held by a wall, or from outside of what the picture shows: bool."""
+    sample, chosen = thin_points(points, FIT_POINTS), to_numpy(chosen)
+    held = np.zeros(len(chosen), bool)
+    for wall in walls:
+        held |= signed_distance(chosen, wall) < 2 * config.distance + _HELD
+    for column in range(2):
+        place = sample[:, column] / sample[:, 2]
+        low, high = float(place.min()), float(place.max())
+        place = chosen[:, column] / chosen[:, 2]
+        held |= (place < low + _RIM * (high - low)) | (place > high - _RIM * (high - low))
+    return held
+
+
+def _on_the_table(
+    points: Array, near: Array, local: Array, walls: list[np.ndarray], extent: Extent, config: TableConfig
+) -> Array:
+    """Which of the `near` points, of plane coordinates and height (3, N), are of things on the table: bool (N,).
+
+    A thing is what hangs together. It is on the table as a whole where more of it is over the table than not, or over
+    where the table may go on behind things and it comes down to it. It is not where it floats: its lowest point is high
+    above the table, something lower is seen right below it, and it is held (a shelf on the wall, a lamp, an arm). What
+    stands behind another thing does not float, for what is below it is hidden. What goes on below the table stands
+    beside it.
+    """
+    if not local.shape[1]:
+        return local[2] > 0
     cells, _, shape = raster(local, _THING_CELL, border=1)
-    occupied = zeros(over, shape, "bool")
+    occupied = zeros(local, shape, "bool")
     occupied[cells] = True
-    labels = ndimage.label(to_numpy(occupied), np.ones((3, 3, 3)))[0]
-    thing, xp = like_array(cells[0], labels)[cells], array_namespace(over)
-    return (xp.bincount(thing, as_type(over, "float64")) > 0.5 * xp.bincount(thing))[as_type(thing, "int64")]
+    labels, count = ndimage.label(to_numpy(occupied), np.ones((3, 3, 3)))
+    thing, xp = like_array(as_type(cells[0], "int64"), labels)[cells], array_namespace(local)
+    step = max(local.shape[1] // _THING_POINTS, 1)
+    some, of = to_numpy(local[:, ::step]), to_numpy(thing[::step])
+    on_it, low = _whole_things(some, of, count + 1, extent, config.edge_margin)
+    if (low[on_it] > _FLOATS).any():
+        on_it &= ~_floating(some, of, low, extent, _held(points, points[near[::step]], walls, config))
+    return (on_it if xp is np else xp.as_tensor(on_it, device=thing.device))[thing]
 
 
-def _without_outliers(points: Array, config: TableConfig) -> Array:
+def _whole_things(
+    local: np.ndarray, thing: np.ndarray, count: int, extent: Extent, margin: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which of `count` things are over the table and not beside it, bool (count,), and their lowest points, metres.
+
+    local (3, N): some points, plane coordinates and height; thing (N,): which of the things each is of.
+    """
+    low = np.full(count, np.inf)
+    np.minimum.at(low, thing, local[2])
+    beyond, place = outside(local, extent.outline), extent.grid.place(local[:2])
+    flags = beyond <= margin, beyond <= 0, extent.reach.ravel()[place], extent.sunk.ravel()[place]
+    over, well, reach, sunk = (_share(flag, thing, count) for flag in flags)
+    return np.where(low < _COMES_DOWN, (over > 0.5) | (reach > 0.5), well > 0.5) & (sunk < _PART), low
+
+
+def _floating(local: np.ndarray, thing: np.ndarray, low: np.ndarray, extent: Extent, held: np.ndarray) -> np.ndarray:
+    """Which things are high above what is seen right below them, and `held` (N,): bool (count,)."""
+    free = extent.bottom.ravel()[extent.grid.place(local[:2])] < low[thing] - _GAP
+    free, held = (_share(flag, thing, len(low)) for flag in (free, held))
+    return (low > _FLOATS) & (free > _PART) & (held > _HELD_PART)
+
+
+def _share(flag: np.ndarray, thing: np.ndarray, count: int) -> np.ndarray:
+    """Share of each thing's points (N,) that have the flag: (count,)."""
+    return np.bincount(thing, flag, count) / np.maximum(np.bincount(thing, minlength=count), 1)
+
+
+def without_outliers(points: Array, config: TableConfig) -> Array:
     """Mask (N,) of the points whose voxel is not a statistical outlier: not further from its nearest voxels, on
     average, than the mean of all by `outlier_std` standard deviations. As open3d's remove_statistical_outlier."""
     if config.outlier_std == 0 or len(points) <= config.outlier_neighbors:

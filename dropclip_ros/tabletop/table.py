@@ -8,6 +8,7 @@ Points may lie on a GPU (see `arrays`): what concerns all of them or the sample 
 there; hulls, connected things and the statistics of 20000 points of the table are the host's.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -29,6 +30,9 @@ from dropclip_ros.tabletop.plane import at_most, fit_plane, ransac_plane, settle
 _NOISE_BINS = 12
 _MIN_SIGMA = 0.0005  # m; a depth image counts in millimetres at best, however flat the table looks
 _STAYS = 0.8  # share of a known table's points that must still lie in it
+_LEGS = 0.15  # m, least height of a table over what it stands on
+_TILTED = 0.08  # rad from level, at which a plane counts half
+_PARALLEL = 0.98  # cosine between the normals of a floor and of a table over it
 _NEW = 0.1  # share of all points that may newly lie in none of the known planes
 
 
@@ -40,7 +44,7 @@ class TableConfig:
     iterations: int = 1000
     seed: int = 0
     sample: int = 4000  # points that RANSAC sees, drawn uniformly; the plane is then refined on all
-    max_planes: int = 4  # planes that are tried, largest first
+    max_planes: int = 6  # planes that are tried, largest first
     min_points: int = 500  # inliers that a table needs at least
     max_tilt: float = 0.35  # from level, when gravity is known
     max_height: float = 0.5  # above the table, of what counts as standing on it
@@ -90,6 +94,7 @@ class Table:
     noise: np.ndarray
     others: np.ndarray = field(default_factory=lambda: np.zeros((0, 4)))
     shares: tuple[float, float] = (1.0, 1.0)
+    seen: bool = True
 
     def height(self, points: Array) -> Array:
         """Signed height (N,) of camera-frame points (N, 3) above the plane, metres."""
@@ -122,26 +127,47 @@ def table_frame(plane: np.ndarray) -> np.ndarray:
 def find_table(
     points: Array, config: TableConfig = TableConfig(), up: np.ndarray | None = None, last: Table | None = None
 ) -> Table:
-    """Find the table in camera-frame points (N, 3), metres; the quickest with each coordinate contiguous in memory.
+    """Find the table in camera-frame points (N, 3), metres: the first of `tables`. Raises NO_TABLE."""
+    return next(tables(points, config, up, last))
+
+
+def tables(
+    points: Array, config: TableConfig = TableConfig(), up: np.ndarray | None = None, last: Table | None = None
+) -> Iterator[Table]:
+    """Planes of camera-frame points (N, 3), metres, that may be the table, likely ones first; the next are for whom
+    nothing stands on the first. Quickest with each coordinate contiguous in memory.
 
     `up` (3,) is the direction against gravity in the camera frame, when known: planes tilted from level by more
-    than `max_tilt` are then no table. Of the planes left, the table is the one that carries the most: its own
-    points and those standing on it, near ones counting more, so that the floor or a wall behind it loses. Without
-    gravity, planes that look like a table to an upright camera count more.
+    than `max_tilt` are then no table. Without gravity, planes that look like a table to an upright camera count more.
+    Of the planes left, the table is the one that carries the most (`_carried`); a floor under it is none (`_raised`).
 
     `last`: the table in an earlier frame of the same camera. Where its points still lie in it, and no more than before
-    lie in none of the planes known then, it is fitted anew and not searched for. Raises NO_TABLE.
+    lie in none of the planes known then, it is fitted anew and not searched for. Raises NO_TABLE, at once.
     """
     up = None if up is None else _unit(up)
     rng = np.random.default_rng(config.seed)
     sample = as_type(at_most(points, config.sample, rng), "float64")
     min_points = max(config.min_points * len(sample) // max(len(points), 1), 3)
-    found = None if last is None else _still_there(sample, last, up, config, min_points)
-    if found is None:
-        planes = _search(sample, len(points), up, config, min_points, rng)
-        lies = _lie(sample, planes, config)
-        found = planes, (_share(lies[0]), _share(lies.any(axis=0)))
-    return _refine(points, sample, *found, config)
+    if last is not None and (known := _still_there(sample, last, up, config, min_points)) is not None:
+        yield _refine(points, sample, known, last.shares, config)
+    planes, count = _search(sample, len(points), up, config, min_points, rng)
+    lies = _lie(sample, planes, config)
+    for i in range(count):
+        first_is_it = np.concatenate([planes[i : i + 1], np.delete(planes, i, axis=0)])
+        yield _refine(points, sample, first_is_it, (_share(lies[i]), _share(lies.any(axis=0))), config)
+
+
+def known_table(points: Array, plane: np.ndarray, config: TableConfig = TableConfig()) -> Table:
+    """The table where a plane (4,), camera frame, is known: fitted to the points (N, 3) m in it where there are enough,
+    else as it was given, for a table may be black or covered."""
+    sample = as_type(thin_points(points, config.sample), "float64")
+    lies = abs(signed_distance(sample, plane)) < 2 * config.distance
+    if _count(lies) * len(points) >= config.min_points * len(sample):
+        shares = (_share(lies), _share(lies))
+        return _refine(points, sample, fit_plane(sample, lies)[None], shares, config)
+    inliers = abs(signed_distance(points, plane)) < config.distance
+    noise = np.array([[0.0], [config.distance / config.certainty]])
+    return Table(plane, inliers, np.zeros(6), noise)
 
 
 def _lie(sample: Array, planes, config: TableConfig) -> Array:
@@ -157,26 +183,27 @@ def _share(mask: Array) -> float:
     return _count(mask) / max(len(mask), 1)
 
 
-def _search(sample, count: int, up, config: TableConfig, min_points: int, rng: np.random.Generator) -> np.ndarray:
-    """The planes (K, 4) of the sample, the table's first. `count`: of all points."""
-    best, best_score, tilts = None, 0.0, []
-    planes = list(_planes(sample, config, min_points, rng))
-    for plane in planes:
-        if up is not None and _tilt(plane, up) > config.max_tilt:
-            tilts.append(_tilt(plane, up))
-            continue
-        score = _carried(sample, plane, config) * (1.0 if up is not None else _looks_level(plane[:3]))
-        if score > best_score:
-            best, best_score = plane, score
-    if best is None:
-        raise DropclipError(Status.NO_TABLE, _why_none(count, tilts, config))
-    return np.array([best, *(plane for plane in planes if plane is not best)])
+def _search(
+    sample: Array, count: int, up: np.ndarray | None, config: TableConfig, min_points: int, rng: np.random.Generator
+) -> tuple[np.ndarray, int]:
+    """The planes (K, 4) of the sample, likely tables first, and how many may be one. `count`: of all points."""
+    found = list(_planes(sample, config, min_points, rng))
+    level = [plane for plane in found if up is None or _tilt(plane, up) <= config.max_tilt]
+    if not level:
+        raise DropclipError(Status.NO_TABLE, _why_none(count, [_tilt(plane, up) for plane in found], config))
+    likely = [_looks_level(plane[:3]) if up is None else 1 / (1 + (_tilt(plane, up) / _TILTED) ** 2) for plane in level]
+    scores = [_carried(sample, plane, config) * weight for plane, weight in zip(level, likely, strict=True)]
+    order = np.argsort(-np.array(scores), kind="stable").tolist()
+    first = _raised(sample, [level[i] for i in order], config)
+    order.insert(0, order.pop(first))
+    steep = [plane for plane in found if not any(plane is other for other in level)]
+    return np.array([*(level[i] for i in order), *steep]), len(level)
 
 
 def _still_there(
     sample: Array, last: Table, up: np.ndarray | None, config: TableConfig, min_points: int
-) -> tuple[np.ndarray, tuple[float, float]] | None:
-    """The planes (K, 4) of an earlier frame where they are in this one, the table's first, and `Table.shares`."""
+) -> np.ndarray | None:
+    """The planes (K, 4) of an earlier frame where they are in this one, the table's first."""
     planes = [settle(plane, sample, config.distance, rounds=2) for plane in (last.plane, *last.others)]
     lies = _lie(sample, planes, config)
     counts = to_numpy(lies.sum(axis=1))
@@ -187,7 +214,7 @@ def _still_there(
         or (up is not None and _tilt(planes[0], up) > config.max_tilt)
     ):
         return None
-    return np.array([plane for plane, of in zip(planes, counts, strict=True) if of >= min_points]), last.shares
+    return np.array([plane for plane, of in zip(planes, counts, strict=True) if of >= min_points])
 
 
 def _unit(up: np.ndarray) -> np.ndarray:
@@ -220,11 +247,11 @@ def _planes(sample: Array, config: TableConfig, min_points: int, rng: np.random.
 
 
 def _carried(sample: Array, plane: np.ndarray, config: TableConfig) -> float:
-    """How much of a table a plane is: half of what lies in it, all that stands on it, less what is close below it.
+    """How much of a table a plane is: half of what surely lies in it, all that stands on it, less what is below it.
 
     What stands on a box also stands on the table under it, so the table wins. Close below a table nothing is seen, but
-    below a plane that slants through the scene there is as much as above. A point weighs z^-4, for near things
-    matter most: a large floor behind a small table must lose.
+    below a plane that slants through table and books there is as much as above; it also has fewer points in its
+    middle. A point weighs z^-4, for near things matter most: a large floor behind a small table must lose.
     """
     local = plane_coordinates(sample, plane)
     height, weight = local[2], sample[:, 2] ** -4.0
@@ -232,19 +259,48 @@ def _carried(sample: Array, plane: np.ndarray, config: TableConfig) -> float:
     cell = 2 * CELL
     outline = outline_of(local[:2, lies], cell)
     # Well inside the outline: what lies before a wall or a box projects onto its lower rim.
-    inside = within(local, outline, -config.edge_margin - cell)
+    inside, over = within(local, outline, -config.edge_margin - cell), within(local, outline, 0.0)
+    surely = abs(height) < config.distance / 3
     stands = inside & (height >= config.distance) & (height < config.max_height)
-    below = inside & (height <= -config.distance) & (height > -config.max_height)
-    return float((weight * (0.5 * lies + 1.0 * stands - 1.0 * below)).sum())
+    below = (height <= -config.distance) & (height > -config.max_height)
+    return float((weight * (0.5 * surely + 1.0 * stands - 3.0 * (below & inside) - 1.0 * (below & over))).sum())
+
+
+def _raised(sample: Array, planes: list[np.ndarray], config: TableConfig) -> int:
+    """Which of the planes (4,), likely tables first, is the table: the first, or one over it that floats.
+
+    A table over a floor stands on legs, a box on a table has sides: between the first plane and a top over it that is
+    at least `_LEGS` high, little is seen of the one and much of the other. From straight above, where sides are not
+    seen, what is as high is a table too.
+    """
+    first = 0
+    for k, plane in enumerate(planes):
+        local = plane_coordinates(sample, planes[first])
+        top = abs(signed_distance(sample, plane)) < config.distance
+        if k == first or planes[first][:3] @ plane[:3] < _PARALLEL or _count(top) == 0:
+            continue
+        height = float(np.median(to_numpy(local[2][top])))
+        lies = abs(local[2]) < config.distance
+        if height < _LEGS or not _count(lies):
+            continue
+        of_top = plane_coordinates(sample, plane)
+        outline = outline_of(of_top[:2, top], 2 * CELL)
+        over = within(of_top, outline, config.edge_margin)
+        sides = over & (local[2] > 0.2 * height) & (local[2] < 0.8 * height)
+        on_it = over & (of_top[2] >= config.distance) & (of_top[2] < config.max_height)
+        on_floor = within(local, outline_of(local[:2, lies], 2 * CELL), 0.0)
+        if _count(on_it) and _count(sides) < 0.1 * _count(top & over) and _count(on_floor & top) > 0.5 * _count(top):
+            first = k
+    return first
 
 
 def _looks_level(normal: np.ndarray) -> float:
-    """From 0.05 to 1: is this normal an up direction of an upright camera that looks ahead or down?
+    """From 0.01 to 1: is this normal an up direction of an upright camera that looks ahead or down?
 
     Those directions are (0, -cos t, -sin t), 0 <= t <= 90 degrees. Only a preference: some cameras hang otherwise.
     """
     cosine = np.hypot(min(normal[1], 0.0), normal[2]) if normal[2] < 0 else -normal[1]
-    return 0.05 + 0.95 * max(float(cosine), 0.0) ** 4
+    return 0.01 + 0.99 * max(float(cosine), 0.0) ** 16
 
 
 def _why_none(count: int, tilts: list[float], config: TableConfig) -> str:

@@ -241,7 +241,8 @@ def backproject(depth: Array, intrinsics: Intrinsics, near: float = 0.1, far: fl
     flat = as_type(depth, "float32").reshape(-1)
     pixels = true_indices((flat >= max(near, float(np.finfo(np.float32).tiny))) & (flat <= far))
     if len(pixels) == 0:
-        raise _bad_frame(f"no pixel has a depth between {near:g} and {far:g} m: {_why_no_depth(to_numpy(flat))}.")
+        why = f"{_why_no_depth(to_numpy(flat))}. {out_of_range(flat, 0, near, far)}".rstrip()
+        raise _bad_frame(f"no pixel has a depth between {near:g} and {far:g} m: {why}")
     if array_namespace(flat) is not np:
         points = _rays_on(intrinsics, flat.device).index_select(1, pixels)
         return points.mul_(flat[pixels]).T, pixels
@@ -257,10 +258,19 @@ def _why_no_depth(depth: np.ndarray) -> str:
     valid = depth[np.isfinite(depth) & (depth > 0)]
     if len(valid) == 0:
         return "all are unknown (0, NaN or inf). Is the sensor covered, or its emitter off?"
-    return (
-        f"their median is {np.median(valid):.3g} m. Check the unit of the depth (32FC1 is in metres, 16UC1 in mm "
-        "or 0.1mm), then how far the camera is"
-    )
+    return f"their median is {np.median(valid):.3g} m (32FC1 is in metres, 16UC1 in mm or 0.1mm)"
+
+
+def out_of_range(depth: Array, kept: int, near: float, far: float) -> str:
+    """A sentence where most of the known depths (H, W) m are not within [near, far], of which `kept` are; else ''."""
+    known = int(((depth > 0) & (depth < np.inf)).sum())
+    if 2 * kept >= known:
+        return ""
+    under = int(((depth > 0) & (depth < near)).sum())
+    if 2 * under >= known - kept:
+        return f"{100 * under / known:.0f} % of the depths are under {near:g} m: is the unit right?"
+    over = 100 * (known - kept - under) / known
+    return f"{over:.0f} % of the depths are over {far:g} m: raise `far`, or is the unit right?"
 
 
 def project(points: np.ndarray, intrinsics: Intrinsics) -> tuple[np.ndarray, np.ndarray]:

@@ -145,7 +145,7 @@ def test_depth_in_another_unit(files, tmp_path, capsys, frame):
     np.save(tmp_path / "b.npy", 1000 * frame.depth)
     files[3] = str(tmp_path / "b.npy")
     error = error_of(capsys, "ground", *files, "--query", "mug", "--depth-unit", "m")
-    assert "BAD_FRAME" in error and "Check the unit" in error
+    assert "BAD_FRAME" in error and "is the unit right" in error
 
 
 def test_bad_options(files, tmp_path, capsys):

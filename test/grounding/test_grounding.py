@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from dropclip_ros.grounding.instances import (
     ObjectConfig,
     _thinnest,
-    group_voxels,
+    answering_instances,
     instance_labels,
     oriented_box,
     pool_features,
@@ -93,12 +93,10 @@ def test_a_negative_never_raises_a_score(cosine, other):
     assert beside.item() < alone.item()
 
 
-def test_groups_are_connected_and_best_comes_first():
-    centers = np.concatenate([block((0, 0, 0)), block((0.2, 0, 0)), block((0.4, 0, 0), (1, 1, 2))])
-    scores = np.concatenate([np.full(64, 0.7), np.full(64, 0.9), np.full(2, 0.99)])
-    groups = group_voxels(centers, scores, 0.5, ObjectConfig())
-    assert [sorted(group) for group in groups] == [list(range(64, 128)), list(range(64))]  # the speck is dropped
-    assert group_voxels(centers, scores, 0.95, ObjectConfig()) == []
+def test_an_answer_is_whole_instances_the_best_first_and_of_equal_ones_the_larger():
+    assert answering_instances(np.array([0.7, 0.9, 0.2, 0.9]), 0.5, 0.0) == [2, 4, 1]
+    assert answering_instances(np.array([0.7, 0.9]), 0.95, 0.5) == []
+    assert answering_instances(np.zeros(0), 0.5, 0.5) == []
 
 
 def test_a_rival_must_come_near_to_the_best():

@@ -256,7 +256,7 @@ FRAMES = {
     "depth of inf": (full(np.inf), "BAD_FRAME", "all are unknown"),
     "depth negative": (depth(lambda d: -d), "BAD_FRAME", "all are unknown"),
     "depth saturated": (full(65535, np.uint16), "BAD_FRAME", "median is 65.5 m"),
-    "mm called m": (depth(lambda d: d * 1000), "BAD_FRAME", "Check the unit"),
+    "mm called m": (depth(lambda d: d * 1000), "BAD_FRAME", "is the unit right"),
     "m called mm": (depth(lambda d: d.astype(np.uint16)), "BAD_FRAME", "a depth between 0.1 and 3 m"),
     "two pixels": (
         depth(lambda d: np.where(np.arange(d.size).reshape(d.shape) < 2, np.float32(0.8), 0)),
