@@ -40,8 +40,8 @@ def cloud_frame(
     """Points (N, 3) m with colours (N, 3) uint8, grey without, as a frame.
 
     frame: `camera`, where they are in a camera's optical frame, or `world`, with z up; they are then seen from above,
-    and the frame's pose is that of this view. size (H, W): of an organised cloud, N = H W, row by row; what is not finite
-    has no depth. Raises BAD_FRAME.
+    and the frame's pose is that of this view. size (H, W): of an organised cloud, N = H W, row by row; what is not
+    finite has no depth. Raises BAD_FRAME.
     """
     if frame not in FRAMES:
         raise DropclipError(Status.BAD_REQUEST, f"frame {frame!r} of the cloud: expected one of {', '.join(FRAMES)}.")
