@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from scipy.sparse import coo_matrix, identity
-from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 from scipy.special import expit, logit
 
@@ -110,12 +109,6 @@ def _nearest(points: Array, others: Array) -> Array:
 def _distances(points: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
     """Distance of each from each, (M,K), of differences: as a product it would not tell near voxels apart."""
     return torch.cdist(points, others, compute_mode="donot_use_mm_for_euclid_dist")
-
-
-def _components(count: int, edges: np.ndarray) -> np.ndarray:
-    """Connected component of each of `count` nodes, (count,) int."""
-    graph = coo_matrix((np.ones(len(edges), np.int8), (edges[:, 0], edges[:, 1])), shape=(count, count))
-    return connected_components(graph, directed=False)[1]
 
 
 def answering_instances(scores: np.ndarray, threshold: float, rival: float) -> list[int]:
