@@ -13,8 +13,6 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -64,9 +62,3 @@ def true_indices(mask: Array) -> Array:
 def to_numpy(array: Array) -> np.ndarray:
     """The same in NumPy."""
     return array if array_namespace(array) is np else array.cpu().numpy()
-
-
-def connected_parts(count: int, pairs: np.ndarray) -> np.ndarray:
-    """Which part each of `count` nodes belongs to, (count,) int, where pairs (K, 2) of nodes hang together."""
-    graph = coo_matrix((np.ones(len(pairs), np.int8), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
-    return connected_components(graph, directed=False)[1]

@@ -10,9 +10,10 @@ unseen back side most often is.
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from dropclip_ros.base.arrays import connected_parts
 from dropclip_ros.base.ranges import check_fields, ranged
 from dropclip_ros.grasping.grasps import (
     ROBOTIQ_2F_140,
@@ -124,7 +125,8 @@ class _Part:
 
 def _connected_parts(points: np.ndarray, gap: float) -> np.ndarray:
     pairs = cKDTree(points).query_pairs(gap, output_type="ndarray")
-    return connected_parts(len(points), pairs)
+    graph = coo_array((np.ones(len(pairs), dtype=bool), pairs.T), shape=(len(points), len(points)))
+    return connected_components(graph, directed=False)[1]
 
 
 def _normals(points: np.ndarray, voxel_size: float) -> np.ndarray:
