@@ -15,7 +15,8 @@ from PIL import Image
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.draw import draw_result, draw_segments, write_ply
 from dropclip_ros.grasping.antipodal import sample_antipodal
-from dropclip_ros.grasping.grasps import GRIPPERS, Grasps
+from dropclip_ros.grasping.grasps import Grasps
+from dropclip_ros.grasping.grippers import GRIPPERS, load_gripper
 from dropclip_ros.grasping.matching import MatchConfig, match_grasps
 from dropclip_ros.grounding.pipeline import NEGATIVE_MODES, EncodedScene, FoundObject, Grounder, GroundResult
 from dropclip_ros.grounding.static_scene import open_static_scene
@@ -62,7 +63,9 @@ def _parser() -> argparse.ArgumentParser:
         "--negatives-mode", choices=NEGATIVE_MODES, help="default: custom with --negative, else canonical"
     )
     ground.add_argument("--threshold", type=float, default=0.0, help="in (0, 1); default: the model's")
-    ground.add_argument("--gripper", choices=sorted(GRIPPERS), default="robotiq_2f_140")
+    ground.add_argument(
+        "--gripper", default="robotiq_2f_140", help=f"{', '.join(sorted(GRIPPERS))}, or the path of a profile, .yaml"
+    )
     ground.add_argument("--top-k", type=_at_least_one, default=3, help="grasps an object (default 3)")
     segment = commands.add_parser("segment", parents=[frame], help="label every point, by class or by instance")
     what = segment.add_mutually_exclusive_group(required=True)
@@ -124,6 +127,8 @@ def main(argv: list[str] | None = None) -> int:
     """Runs one command; 0 when it was carried out (NOT_FOUND too), 1 with a one-line error otherwise."""
     args = _parsed(argv)
     try:
+        if args.command == "ground":
+            args.gripper = load_gripper(args.gripper)
         if args.out:
             args.out.mkdir(parents=True, exist_ok=True)
         grounder, scene = _scene(args)
@@ -184,10 +189,9 @@ def _failed(query: str, error: DropclipError) -> dict:
 
 
 def _ground(grounder: Grounder, scene: EncodedScene, args: argparse.Namespace) -> int:
-    gripper = GRIPPERS[args.gripper]
     start = time.perf_counter()
     labels = grounder.instances(scene) - 1  # specks are left out
-    proposals = sample_antipodal(scene.points, gripper=gripper, table=scene.table.plane, labels=labels)
+    proposals = sample_antipodal(scene.points, gripper=args.gripper, table=scene.table.plane, labels=labels)
     scene.timing_ms["proposals"] = 1e3 * (time.perf_counter() - start)
     answers, failed = [], False
     for number, query in enumerate(args.query):

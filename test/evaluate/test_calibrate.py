@@ -48,7 +48,7 @@ def test_phrases_are_those_of_the_catalogue_and_half_way_lies_between_present_an
         return [Question(*one) for one in asked]
 
     monkeypatch.setattr("training.evaluate.served.calibrate.questions", questions)
-    best, fits = best_similarities(perfect, Text(), scenes, specs=CATALOGUE.specs)
+    best, fits = best_similarities(perfect, Text(), scenes, CATALOGUE.specs)
     assert said == [{"red_box", "blue_box", "tin"}] * 4
     assert len(best) == 4 * (2 + 8) and fits.sum() == 8 and best[fits].min() > 0.9 > 0.2 > best[~fits].max()
     config = calibrate_method(perfect, Text(), ModelConfig("m"), scenes, CATALOGUE.specs)
@@ -64,5 +64,5 @@ def test_a_view_that_shows_nothing_tells_nothing(tmp_path):
     def half_blind(scene, v):
         return nothing(scene.view(v).mask.size, 3) if scene is scenes[0] else perfect(scene, v)
 
-    best, fits = best_similarities(half_blind, Text(), scenes, specs=CATALOGUE.specs)
+    best, fits = best_similarities(half_blind, Text(), scenes, CATALOGUE.specs)
     assert (~fits).sum() == 8 and len(best) == len(fits)

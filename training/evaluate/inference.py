@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From similarities to answers: what a phrase is told apart from, and what is over the threshold (3.4, table 10)."""
+"""From similarities to answers: what a phrase is told apart from, what is over the threshold (3.4, A.3, table 10)."""
 
 from __future__ import annotations
 

@@ -14,16 +14,23 @@ from torch import nn
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.networks.image import ImageTower
 from training.fusion.features import autocast
+from training.runs.factories import Factories
 
 SHORT_SIDE = 160  # pixels; the small tower tells objects no better apart in larger images, which take longer
 DINO_V2 = "vit_base_patch14_reg4_dinov2.lvd142m"  # as timm calls it
 DINO_SIDE = 448  # pixels; 32 patches of 14
 
 
+EXTRACTORS: Factories = {  # of an image tower; what `dropclip-eval --extractor` may name
+    "maskclip": ("training.fusion.dense", "MaskClip"),
+}
+
+
 class DenseFeatures(Protocol):
-    """An image model with a feature for each patch."""
+    """An image model with a feature for each patch. short_side: pixels that an image's shorter side is scaled to."""
 
     channels: int
+    short_side: int
 
     def embed(self, images: np.ndarray) -> torch.Tensor:
         """Images (n,H,W,3) uint8 -> patch features (n,C,h,w), to be brought to pixels by `sample`."""

@@ -21,9 +21,8 @@ from dropclip_ros.grounding.pipeline import Grounder
 from dropclip_ros.networks.image import ImageTower
 from dropclip_ros.networks.model_folder import ModelConfig
 from dropclip_ros.networks.text import TextEncoder
-from training.evaluate.questions import areas_of, questions
+from training.evaluate.questions import areas_of, fits_any, questions
 from training.evaluate.served.pipeline import ServedMethod, drawn_views, single_view
-from training.objects.procedural.objects import catalogue
 from training.objects.spec import ObjectSpec
 from training.objects.words.phrases import ABSENT_PHRASES
 from training.scenes.scene import Scene
@@ -34,14 +33,14 @@ def best_similarities(
     method: ServedMethod,
     text: TextEncoder,
     scenes: list[Scene],
+    specs: Sequence[ObjectSpec],
     seed: int = 0,
-    specs: Sequence[ObjectSpec] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Best similarity in view (n,) of phrases that fit something there and of absent ones; which fit (n,).
 
-    specs: the objects of the scenes' catalogues, the procedural ones by default.
+    specs: the objects of the scenes' catalogues.
     """
-    specs = {spec.name: spec for spec in (catalogue() if specs is None else specs)}
+    of_name = {spec.name: spec for spec in specs}
     rng = np.random.default_rng(seed)
     best, fits = [], []
     for _, scene, v in drawn_views(scenes, seed, "calibrate"):
@@ -49,8 +48,10 @@ def best_similarities(
         if not len(features):
             continue
         areas = areas_of(scene.view(v).mask)
-        asked = [question.phrase for question in questions(scene, areas, specs, "training", rng, absent=0)]
-        absent = [str(phrase) for phrase in rng.choice(ABSENT_PHRASES["calibration"], 8, replace=False)]
+        asked = [question.phrase for question in questions(scene, areas, of_name, "training", rng, absent=0)]
+        here = [of_name[entry["name"]] for entry in scene.objects.values()]
+        drawn = rng.choice(ABSENT_PHRASES["calibration"], 8, replace=False)
+        absent = [str(phrase) for phrase in drawn if not fits_any(phrase, here)]  # another catalogue may have it
         similarity = similarities(features, text.encode(asked + absent).to(features.device), text.mean_object)
         best.append(similarity.max(dim=0).values.cpu().numpy())
         fits.append([True] * len(asked) + [False] * len(absent))
@@ -62,10 +63,10 @@ def calibrate_method(
     text: TextEncoder,
     config: ModelConfig,
     scenes: list[Scene],
-    specs: Sequence[ObjectSpec] | None = None,
+    specs: Sequence[ObjectSpec],
 ) -> ModelConfig:
     """`config` with temperature and null similarity such that a score of 0.5 means "as likely as not"."""
-    best, fits = best_similarities(method, text, scenes, specs=specs)
+    best, fits = best_similarities(method, text, scenes, specs)
     fit = LogisticRegression(C=1e6, class_weight="balanced").fit(best[:, None], fits)
     slope, offset = float(fit.coef_[0, 0]), float(fit.intercept_[0])
     return replace(config, temperature=round(1 / slope, 5), null_similarity=round(-offset / slope, 5), threshold=0.5)
@@ -76,8 +77,8 @@ def calibrate(
     text: TextEncoder,
     config: ModelConfig,
     scenes: list[Scene],
+    specs: Sequence[ObjectSpec],
     image: ImageTower | None = None,
-    specs: Sequence[ObjectSpec] | None = None,
     sensor: SensorConfig | None = None,
 ) -> ModelConfig:
     """The same for the whole path with a trained encoder; with `image`, for its mixed cosines too. sensor: whose depth
