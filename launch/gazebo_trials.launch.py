@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The trials' workcell in Gazebo (Harmonic, Ionic or Jetty, with Jazzy or newer): world, UR5e with Robotiq 2F-140, RGB-D
-camera, bridge, MoveIt, grounding, proposals and the matcher: ros2 launch dropclip_ros gazebo_trials.launch.py
+"""The trials' workcell in Gazebo (Harmonic, Ionic or Jetty, with Jazzy or newer): world, UR5e with Robotiq 2F-140,
+RGB-D camera, bridge, MoveIt, grounding, proposals and the matcher: ros2 launch dropclip_ros gazebo_trials.launch.py
 
 The runner goes beside it: dropclip-trials run --running --hold 1.0. `reset_cell` and the truth come from a module of
 `training`: start this from the clone, or after `pip install -e .[train]`.
 
-Needs ros_gz (1.0.11 or newer, which bridges the services that create and remove objects: not Humble's), gz_ros2_control,
-MoveIt, ur_description and robotiq_description. Not run: there was no Gazebo where this was written.
+Needs ros_gz (1.0.11 or newer, which bridges the services that create and remove objects: not Humble's),
+gz_ros2_control, MoveIt, ur_description and robotiq_description. Not run: there was no Gazebo where this was written.
 """
 
 from launch import LaunchDescription

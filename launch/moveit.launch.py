@@ -5,9 +5,9 @@ With mock hardware (no robot):     ros2 launch dropclip_ros moveit.launch.py mod
 In Gazebo:                         gazebo_trials.launch.py includes this
 On the arm: start ur_robot_driver and the gripper's driver with their own controllers, then this (mode:=drivers).
 
-What differs by mode is in config/ur5e/modes.yaml; each value there is an argument too. Before each pick the node compares
-where TF has the arm with where this model has it (docs/launch.md). Needs moveit, ur_description and robotiq_description.
-Not run with them: there was no MoveIt where this was written.
+What differs by mode is in config/ur5e/modes.yaml; each value there is an argument too. Before each pick the node
+compares where TF has the arm with where this model has it (docs/launch.md). Needs moveit, ur_description and
+robotiq_description. Not run with them: there was no MoveIt where this was written.
 """
 
 import tempfile
@@ -37,7 +37,11 @@ from dropclip_ros.ros.launching.files import (
 )
 
 BY_MODE = (
-    ("base_xyz", "", "Of the arm's base in the world, m; '' for the mode's (drivers: 0 0 0, as the driver's TF has it)"),
+    (
+        "base_xyz",
+        "",
+        "Of the arm's base in the world, m; '' for the mode's (drivers: 0 0 0, as the driver's TF has it)",
+    ),
     ("base_rpy", "", "Its roll, pitch and yaw, rad; '' for the mode's"),
     ("table_centre", "", "Middle of the table's top in the world, m; '' for the mode's"),
     ("arm_controller", "", "Name of the arm's controller; '' for the mode's (drivers: UR's scaled one)"),
@@ -151,9 +155,7 @@ def simulated(arguments: dict[str, str], description: dict, clock: dict, control
     """What the arm's drivers bring along otherwise."""
 
     def node(package: str, executable: str, **more) -> Node:
-        return Node(
-            package=package, executable=executable, namespace=arguments["namespace"], output="screen", **more
-        )
+        return Node(package=package, executable=executable, namespace=arguments["namespace"], output="screen", **more)
 
     started = [node("robot_state_publisher", "robot_state_publisher", parameters=[description, clock])]
     if arguments["mode"] == "mock":

@@ -5,9 +5,9 @@
     python scripts/check_launch.py humble CHECKOUT_OF_LAUNCH CHECKOUT_OF_LAUNCH_ROS [--names]
 
 Both are pure Python; what they need beside it (osrf_pycommon, composition_interfaces) and the packages that the launch
-files name are stubs here, so no ROS is needed: rclpy alone, of any distro. Nothing is started. Prints, for every file and
-choice of arguments, the commands with their parameters; `--names` prints the distro's part of test/launch_names.yaml.
-Ends with code 1 where a file fails.
+files name are stubs here, so no ROS is needed: rclpy alone, of any distro. Nothing is started. Prints, for every file
+and choice of arguments, the commands with their parameters; `--names` prints the distro's part of
+test/launch_names.yaml. Ends with code 1 where a file fails.
 """
 
 import argparse
@@ -76,9 +76,7 @@ def use(launch: Path, launch_ros: Path) -> None:
             sys.exit(f"check_launch: {path} is not there; expected checkouts of ros2/launch and ros2/launch_ros")
         sys.path.insert(0, str(path))
     stub("osrf_pycommon")
-    stub(
-        "osrf_pycommon.process_utils", which=shutil.which, async_execute_process=None, AsyncSubprocessProtocol=object
-    )
+    stub("osrf_pycommon.process_utils", which=shutil.which, async_execute_process=None, AsyncSubprocessProtocol=object)
     stub("composition_interfaces")
     stub("composition_interfaces.srv", LoadNode=type("LoadNode", (), {"Request": object, "Response": object}))
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Launch files as lists of calls, by a stand-in for launch that knows the names each distro has, and no others.
 
-It goes as far as arguments and functions that wait for them; scripts/check_launch.py runs the files under the real thing.
+It goes as far as arguments and functions that wait for them; scripts/check_launch.py has the real thing run them.
 """
 
 import importlib.util
@@ -109,11 +109,16 @@ def launch_calls(request, monkeypatch) -> Callable[..., list[Call]]:
 
 
 def parameters_of(node: str) -> set[str]:
-    """Names of a node's parameters; from its source where what it imports is not installed here."""
+    """Names of a node's parameters; from the sources where what it imports is not installed here."""
     if node in SETTINGS:
         return {setting.name for setting in SETTINGS[node]}
     source = (ROOT / f"dropclip_ros/nodes/{node}.py").read_text()
-    return set(re.findall(r'Setting\(\s*"(\w+)"', source))
+    shared = re.findall(r"^    \*(\w+)\.SETTINGS,", source, re.M)
+    sources = [
+        source,
+        *(path.read_text() for name in shared for path in (ROOT / "dropclip_ros/ros").rglob(f"{name}.py")),
+    ]
+    return {name for one in sources for name in re.findall(r'Setting\(\s*"(\w+)"', one)}
 
 
 def installed_nodes() -> set[str]:

@@ -51,7 +51,7 @@ def whole_bag(path: Path) -> Path:
 
 
 def refuse_compressed(reader: AnyReader) -> None:
-    """BAD_REQUEST where messages are compressed and nothing says so: their bytes would be played as if they were not."""
+    """BAD_REQUEST where messages are compressed and nothing says so: they would be played as they are stored."""
     try:
         _, _, raw = next(iter(reader.messages()), (None, 0, b""))
     except Exception:  # of many kinds: a damaged bag is said to be so when it is played
@@ -72,7 +72,9 @@ class BagPlayer(Node):
         super().__init__("bag_player", **options)
         self._settings = Settings(self, SETTINGS)
         try:
-            self._reader = AnyReader([whole_bag(Path(self._settings["bag"]))], default_typestore=get_typestore(Stores.ROS2_JAZZY))
+            self._reader = AnyReader(
+                [whole_bag(Path(self._settings["bag"]))], default_typestore=get_typestore(Stores.ROS2_JAZZY)
+            )
             self._reader.open()
         except (AnyReaderError, OSError) as error:
             raise DropclipError(

@@ -102,8 +102,7 @@ class Settings:
         complaints = [c for c in (setting.complaint(value) for setting, value in known) if c]
         if self._cross_check and not complaints:
             values = {
-                name: self[name] if self._node.has_parameter(name) else s.default
-                for name, s in self._settings.items()
+                name: self[name] if self._node.has_parameter(name) else s.default for name, s in self._settings.items()
             } | told
             try:
                 self._cross_check(values)
@@ -167,7 +166,7 @@ def answer_errors(serve: Callable) -> Callable:
 
 
 def warn_of_namesake(node: Node, after: float = 3.0) -> None:
-    """Once discovery had `after` s: says where another node has this one's name, which answers in its place by turns."""
+    """Once discovery had `after` s: says where another node has this one's name, and answers in its place by turns."""
 
     def look() -> None:
         timer.cancel()

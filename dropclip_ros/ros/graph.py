@@ -47,4 +47,3 @@ def _why(node: Node, topic: str, reliable: bool, there: Mapping[str, list[str]])
         return f"nobody publishes {topic}, nor any other {wanted}: is the camera running, in this ROS domain?"
     shown = ", ".join(others[:_MOST]) + (" and more" if len(others) > _MOST else "")
     return f"nobody publishes {topic}; published are {shown}: launch with camera:=... or remap"
-

@@ -15,8 +15,8 @@ from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
 
 from dropclip_ros.base.errors import DropclipError, Status
-from dropclip_ros.ros.launching.cameras import TRANSPORTS
 from dropclip_ros.ros.common import Setting, Settings
+from dropclip_ros.ros.launching.cameras import TRANSPORTS
 from dropclip_ros.ros.messages import image_message
 
 TRANSPORT = Setting(

@@ -12,8 +12,8 @@ import ros_support  # noqa: F401  skips where ROS is missing
 import yaml
 from launch_support import NAMES, ROOT, SETTINGS, installed_nodes, launch_calls, parameters_of  # noqa: F401  the fixture
 
-from dropclip_ros.ros.launching.cameras import CameraTopics, camera_topics
 from dropclip_ros.ros.common import COLOR_TOPIC, DEPTH_TOPIC, INFO_TOPIC
+from dropclip_ros.ros.launching.cameras import CameraTopics, camera_topics
 from dropclip_ros.ros.launching.environment import DDS_PROFILES, dds_profile
 
 spec = importlib.util.spec_from_file_location("check_launch", ROOT / "scripts/check_launch.py")
@@ -67,8 +67,6 @@ def parameters(calls, executable: str) -> dict:
 
 
 def test_world_is_at_the_base_where_the_drivers_have_it(launch_calls):
-    if launch_calls.distro == "humble":
-        pytest.skip("the modes are the same on every distro")
     places = {}
     for mode in ("drivers", "mock"):
         calls = launch_calls(ROOT / "launch/moveit.launch.py", mode=mode)
@@ -144,7 +142,9 @@ def test_launch_files_run_under_the_distros_own_launch(distro):
     script = [sys.executable, str(ROOT / "scripts/check_launch.py"), distro]
     ran = subprocess.run([*script, folder / "launch", folder / "launch_ros"], capture_output=True, text=True)
     assert ran.returncode == 0, ran.stdout[-3000:] + ran.stderr
-    named = subprocess.run([*script, folder / "launch", folder / "launch_ros", "--names"], capture_output=True, text=True)
+    named = subprocess.run(
+        [*script, folder / "launch", folder / "launch_ros", "--names"], capture_output=True, text=True
+    )
     assert yaml.safe_load(named.stdout)[distro] == NAMES[distro]
 
 
