@@ -52,7 +52,7 @@ def check_robot(
 
 
 def compare(link: str, frame: str, seen: np.ndarray, model: np.ndarray, limit: float, angle: float) -> None:
-    """Raises ROBOT_MISMATCH where frame_from_link (4, 4) by TF and by the model are further apart than m and rad given."""
+    """Raises ROBOT_MISMATCH where frame_from_link (4, 4) by TF and by the model differ by more than m or rad given."""
     apart = float(np.linalg.norm(seen[:3, 3] - model[:3, 3]))
     turned = turn_between(seen, model)
     if apart <= limit and turned <= angle:
@@ -61,8 +61,8 @@ def compare(link: str, frame: str, seen: np.ndarray, model: np.ndarray, limit: f
         Status.ROBOT_MISMATCH,
         f"{link} is {1e3 * apart:.1f} mm and {np.degrees(turned):.1f} degrees away from where the planner's model "
         f"has it: by TF at {_shown(seen)} m in {frame}, in the model at {_shown(model)}; at most {1e3 * limit:g} mm "
-        f"and {np.degrees(angle):.1f} degrees are allowed. Give moveit.launch.py the base_xyz and base_rpy that TF has, "
-        "and the arm's own calibration (kinematics)",
+        f"and {np.degrees(angle):.1f} degrees are allowed. Give moveit.launch.py the base_xyz and base_rpy that TF "
+        "has, and the arm's own calibration (kinematics)",
     )
 
 
