@@ -34,8 +34,10 @@ def _why(node: Node, topic: str, reliable: bool, there: Mapping[str, list[str]])
             return f"{topic} is published as {', '.join(sorted(kinds))}, not as {wanted}"
         if reliable and all(p.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT for p in publishers):
             return f"{topic} is published best effort, and this node asks for reliable delivery: set reliable to false"
-        lost = "large images get lost without config/fastdds.xml (README, Images between processes)"
-        return f"{topic} is published by {publishers[0].node_name}, but nothing has come: {lost}"
+        return (
+            f"{topic} is published by {publishers[0].node_name}, but nothing has come: is the camera running, and is "
+            "its process told of config/fastdds.xml, without which large images get lost?"
+        )
     base = next((topic.removesuffix(suffix) for suffix in _SUFFIXES if topic.endswith(suffix)), topic)
     if wanted == COMPRESSED and node.count_publishers(base):
         return f"nobody publishes {topic}, but {base} is there: set transport to raw"

@@ -3,9 +3,12 @@
 
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
+import types
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 import ros_support  # noqa: F401  skips where ROS is missing
@@ -14,7 +17,7 @@ from launch_support import NAMES, ROOT, SETTINGS, installed_nodes, launch_calls,
 
 from dropclip_ros.ros.common import COLOR_TOPIC, DEPTH_TOPIC, INFO_TOPIC
 from dropclip_ros.ros.launching.cameras import CameraTopics, camera_topics
-from dropclip_ros.ros.launching.environment import DDS_PROFILES, dds_profile
+from dropclip_ros.ros.launching.environment import DDS_PROFILES, dds_profile, own_profile
 
 spec = importlib.util.spec_from_file_location("check_launch", ROOT / "scripts/check_launch.py")
 check_launch = importlib.util.module_from_spec(spec)
@@ -129,8 +132,22 @@ def test_presets_hold_topics_and_arguments_overrule_them(camera):
 
 
 def test_fast_dds_of_every_distro_reads_the_same_profile():
-    assert set(dds_profile({}, Path("/own.xml")).values()) == {"/own.xml"}
-    assert set(dds_profile({DDS_PROFILES[1]: "/lab.xml"}, Path("/own.xml")).values()) == {"/lab.xml"}
+    assert set(dds_profile({}, ROOT / "config").values()) == {str(ROOT / "config" / own_profile())}
+    assert set(dds_profile({DDS_PROFILES[1]: "/lab.xml"}, ROOT / "config").values()) == {"/lab.xml"}
+
+
+def test_a_containers_shared_memory_gets_the_small_profile(monkeypatch, tmp_path):
+    def usage(total):
+        return lambda path: types.SimpleNamespace(total=total)
+
+    for total, name in ((64 * 2**20, "fastdds_small.xml"), (8 * 2**30, "fastdds.xml")):
+        monkeypatch.setattr(shutil, "disk_usage", usage(total))
+        profile = ElementTree.parse(ROOT / "config" / own_profile(tmp_path)).getroot()
+        assert own_profile(tmp_path) == name
+        (segment,), (piece,) = (
+            [int(e.text) for e in profile.iter() if e.tag.endswith(tag)] for tag in ("segment_size", "maxMessageSize")
+        )
+        assert piece <= segment and 7 * segment <= total  # Fast DDS refuses the former, /dev/shm the latter
 
 
 @pytest.mark.parametrize("distro", list(NAMES))

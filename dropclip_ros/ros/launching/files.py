@@ -128,5 +128,5 @@ def include(file: str, package: str = "dropclip_ros", **arguments) -> IncludeLau
 
 def dds_environment(context: LaunchContext) -> list[SetEnvironmentVariable]:
     """Fast DDS with room for images, unless the environment names a profile; the camera's process needs it as well."""
-    chosen = dds_profile(os.environ, share(context) / "config" / "fastdds.xml")
+    chosen = dds_profile(os.environ, share(context) / "config")
     return [SetEnvironmentVariable(name, file) for name, file in chosen.items()]
