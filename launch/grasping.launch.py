@@ -9,6 +9,7 @@ from launch import LaunchDescription
 
 from dropclip_ros.ros.launching.files import (
     COMMON,
+    WORKSPACE,
     LaunchError,
     camera_told,
     declare,
@@ -19,6 +20,7 @@ from dropclip_ros.ros.launching.files import (
     strings,
     text,
     told,
+    workspace,
 )
 
 GRASPING = (
@@ -32,18 +34,20 @@ OF_GROUNDING = tuple((name, "", "") for name in ("world_frame", "device"))  # de
 
 
 def nodes(context) -> list:
-    arguments, camera = told(context, COMMON + GRASPING + OF_GROUNDING), camera_told(context)
+    arguments, camera = told(context, COMMON + GRASPING + WORKSPACE + OF_GROUNDING), camera_told(context)
     shared = [
         arguments["grasping_parameters"] or str(share(context) / "config" / "grasping.yaml"),
         strings(arguments, "gripper"),
     ]
 
+    scene = strings(arguments, "world_frame") | workspace(arguments)
+
     def antipodal():
-        return own_node("proposal_node", arguments, shared, camera)
+        return own_node("proposal_node", arguments, [*shared, scene], camera)
 
     def hggd():
         own = {"weights": text(arguments["hggd_weights"])} | strings(arguments, "device")
-        return own_node("hggd_node", arguments, [*shared, own], camera)
+        return own_node("hggd_node", arguments, [*shared, own, scene], camera)
 
     def rows():
         return own_node("grasp_rows_node", arguments, [*shared, {"folder": text(arguments["rows_folder"])}])
@@ -51,10 +55,10 @@ def nodes(context) -> list:
     proposers = {"antipodal": antipodal, "hggd": hggd, "rows": rows}
     if arguments["proposals"] not in proposers:
         raise LaunchError(f"proposals is {arguments['proposals']!r}: expected one of {', '.join(proposers)}")
-    matcher = own_node("grasp_matcher_node", arguments, [*shared, strings(arguments, "world_frame")], camera)
+    matcher = own_node("grasp_matcher_node", arguments, [*shared, scene], camera)
     return [proposers[arguments["proposals"]](), matcher]
 
 
 def generate_launch_description():
-    # the other file declares the camera's arguments, namespace, world_frame, model, device, rviz and more
+    # the other file declares camera, namespace, world_frame, model, device, rviz and more
     return LaunchDescription([include("grounding.launch.py"), *declare(GRASPING), later(nodes)])

@@ -10,6 +10,7 @@ from launch_ros.actions import Node
 from dropclip_ros.ros.launching.files import (
     CAMERA,
     COMMON,
+    WORKSPACE,
     camera_told,
     dds_environment,
     declare,
@@ -19,6 +20,7 @@ from dropclip_ros.ros.launching.files import (
     share,
     strings,
     told,
+    workspace,
 )
 
 GROUNDING = (
@@ -32,10 +34,10 @@ GROUNDING = (
 
 
 def nodes(context) -> list:
-    arguments, folder = told(context, COMMON + GROUNDING), share(context) / "config"
+    arguments, folder = told(context, COMMON + GROUNDING + WORKSPACE), share(context) / "config"
     parameters = [
         arguments["grounding_parameters"] or str(folder / "grounding.yaml"),
-        strings(arguments, "world_frame", "table_frame", "model", "device"),
+        strings(arguments, "world_frame", "table_frame", "model", "device") | workspace(arguments),
     ]
     started = [*dds_environment(context), own_node("grounding_node", arguments, parameters, camera_told(context))]
     if flag(arguments, "rviz"):
@@ -52,4 +54,4 @@ def nodes(context) -> list:
 
 
 def generate_launch_description():
-    return LaunchDescription([*declare(COMMON + CAMERA + GROUNDING), later(nodes)])
+    return LaunchDescription([*declare(COMMON + CAMERA + GROUNDING + WORKSPACE), later(nodes)])

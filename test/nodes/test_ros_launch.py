@@ -104,7 +104,7 @@ def test_moveit_is_told_in_the_words_of_its_distro(launch_calls):
         ("grounding.launch.py", {"use_sim_time": "yes"}, "true or false"),
         ("grasping.launch.py", {"proposals": "magic"}, "antipodal"),
         ("moveit.launch.py", {"mode": "real"}, "drivers"),
-        ("moveit.launch.py", {"base_xyz": "1,2,3"}, "3 numbers"),
+        ("moveit.launch.py", {"base_xyz": "1 2"}, "3 numbers"),
     ],
 )
 def test_an_argument_that_makes_no_sense_is_refused_in_a_sentence(launch_calls, file, told, said):

@@ -36,6 +36,13 @@ CAMERA: tuple[Argument, ...] = (
     ("reliable", "", "Ask the camera for reliable delivery: true or false; '' for the preset's"),
     ("transport", "raw", "raw, or compressed: IMAGE/compressed and DEPTH/compressedDepth are heard"),
 )
+WORKSPACE: tuple[Argument, ...] = (
+    ("near", "0.1", "Nearer depths are left out, m"),
+    ("far", "3.0", "Further depths are left out, m"),
+    ("table", "auto", "plane, none (bins, trays), or auto: none where no plane is seen"),
+    ("table_plane", "[0.0]", "[a, b, c, d] of the table where it is known, in world_frame; [0.0]: it is looked for"),
+    ("region", "[0.0]", "Box to look in, in world_frame: [x, y, z, x, y, z], m; [0.0]: everywhere"),
+)
 
 
 class LaunchError(RuntimeError):
@@ -83,15 +90,26 @@ def flag(arguments: Told, name: str) -> bool:
     return arguments[name].lower() == "true"
 
 
-def numbers(arguments: Told, name: str, count: int) -> list[float]:
-    """An argument of so many numbers with spaces between. Raises LaunchError."""
+def numbers(arguments: Told, name: str, *counts: int) -> list[float]:
+    """An argument of as many numbers as one of `counts`, as "1 2 3" or "[1, 2, 3]". Raises LaunchError."""
     try:
-        found = [float(word) for word in arguments[name].split()]
+        found = [float(word) for word in arguments[name].strip("[] ").replace(",", " ").split()]
     except ValueError:
         found = []
-    if len(found) != count:
-        raise LaunchError(f"{name} is {arguments[name]!r}: expected {count} numbers with spaces between")
+    if len(found) not in counts:
+        raise LaunchError(f"{name} is {arguments[name]!r}: expected {' or '.join(map(str, counts))} numbers")
     return found
+
+
+def workspace(arguments: Told) -> dict:
+    """The arguments WORKSPACE as parameters of the nodes that look for the table. Raises LaunchError."""
+    return {
+        "region.near": numbers(arguments, "near", 1)[0],
+        "region.far": numbers(arguments, "far", 1)[0],
+        "table.mode": text(arguments["table"]),
+        "table.plane": numbers(arguments, "table_plane", 1, 4),
+        "region.box": numbers(arguments, "region", 1, 6),
+    }
 
 
 def text(value: str) -> ParameterValue:
