@@ -7,40 +7,28 @@ after `pip install -e .[train]`.
 """
 
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, ExecuteProcess, IncludeLaunchDescription
-from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
-from launch_ros.substitutions import FindPackageShare
+from launch.actions import ExecuteProcess
+
+from dropclip_ros.ros.launching.files import dds_environment, declare, include, later, told
 
 GRIPPER = "parallel_140"  # the embedded workcell's: fingers that slide straight
-WORKCELL = ("catalogue", "seed", "clutter", "split", "depth_encoding")
-ARGUMENTS = (
+WORKCELL = (
     ("catalogue", "procedural", "Of the objects: procedural, or a folder with catalogue.json"),
     ("seed", "0", "Of the first scene"),
     ("clutter", "mixed", "Of the first scene: scattered, packed or mixed"),
     ("split", "unseen_instance", "Objects of the first scene: train, unseen_instance or unseen_category"),
     ("depth_encoding", "16UC1", "16UC1 (mm) or 32FC1 (m)"),
-    ("python", "python3", "Interpreter that has mujoco, ompl and this repository"),
 )
+PYTHON = (("python", "python3", "Interpreter that has mujoco, ompl and this repository"),)
+
+
+def workcell(context) -> list:
+    arguments = told(context, WORKCELL + PYTHON)
+    parameters = [word for name, _, _ in WORKCELL for word in ("-p", f"{name}:={arguments[name]}")]
+    command = [arguments["python"], "-m", "training.workcell.node", "--ros-args", *parameters]
+    return [*dds_environment(context), ExecuteProcess(cmd=command, output="screen")]
 
 
 def generate_launch_description():
-    share = FindPackageShare("dropclip_ros")
-    told = [word for name in WORKCELL for word in ("-p", [f"{name}:=", LaunchConfiguration(name)])]
-    return LaunchDescription(
-        [
-            *(
-                DeclareLaunchArgument(name, default_value=default, description=text)
-                for name, default, text in ARGUMENTS
-            ),
-            ExecuteProcess(
-                cmd=[LaunchConfiguration("python"), "-m", "training.workcell.node", "--ros-args", *told],
-                output="screen",
-            ),
-            # declares proposals, hggd_weights, model, device and rviz as well
-            IncludeLaunchDescription(
-                PythonLaunchDescriptionSource(PathJoinSubstitution([share, "launch", "grasping.launch.py"])),
-                launch_arguments=[("gripper", GRIPPER), ("world_frame", "world")],
-            ),
-        ]
-    )
+    grasping = include("grasping.launch.py", camera="topics", gripper=GRIPPER, world_frame="world")
+    return LaunchDescription([*declare(WORKCELL + PYTHON), later(workcell), grasping])

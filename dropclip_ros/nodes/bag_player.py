@@ -31,6 +31,7 @@ SETTINGS = (
     Setting("period", 0.1, "Least time from one start of the bag to the next, s", 0.01, 3600.0),
     Setting("restamp", True, "Shift the stamps so that the bag happens now"),
 )
+_ZSTD = b"\x28\xb5\x2f\xfd"  # what a compressed message begins with; a serialised one begins with 0
 
 
 def restamp_header(raw: bytes, restamp: Callable[[int], int]) -> bytes:
@@ -42,6 +43,26 @@ def restamp_header(raw: bytes, restamp: Callable[[int], int]) -> bytes:
     return bytes(out)
 
 
+def whole_bag(path: Path) -> Path:
+    """The folder of a bag where one of its files was named: only metadata.yaml says how its messages are stored."""
+    beside = path.parent / "metadata.yaml"
+    named = path.is_file() and beside.is_file() and path.name in beside.read_text(encoding="utf-8", errors="replace")
+    return path.parent if named else path
+
+
+def refuse_compressed(reader: AnyReader) -> None:
+    """BAD_REQUEST where messages are compressed and nothing says so: they would be played as they are stored."""
+    try:
+        _, _, raw = next(iter(reader.messages()), (None, 0, b""))
+    except Exception:  # of many kinds: a damaged bag is said to be so when it is played
+        return
+    if bytes(raw[:4]) == _ZSTD:
+        raise DropclipError(
+            Status.BAD_REQUEST,
+            "parameter bag: its messages are compressed; give the folder with the metadata.yaml that says so",
+        )
+
+
 class BagPlayer(Node):
     """Publishes what the bag holds, on its own topics; types that are not installed are left out, with a warning."""
 
@@ -51,12 +72,15 @@ class BagPlayer(Node):
         super().__init__("bag_player", **options)
         self._settings = Settings(self, SETTINGS)
         try:
-            self._reader = AnyReader([Path(self._settings["bag"])], default_typestore=get_typestore(Stores.ROS2_JAZZY))
+            self._reader = AnyReader(
+                [whole_bag(Path(self._settings["bag"]))], default_typestore=get_typestore(Stores.ROS2_JAZZY)
+            )
             self._reader.open()
         except (AnyReaderError, OSError) as error:
             raise DropclipError(
                 Status.BAD_REQUEST, f"parameter bag: {self._settings['bag']!r} cannot be read as a rosbag2 ({error})"
             ) from error
+        refuse_compressed(self._reader)
         self._topics = {c.topic: entry for c in self._reader.connections if (entry := self._publisher(c))}
         self._player.start()
 

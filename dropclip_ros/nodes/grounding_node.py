@@ -75,6 +75,13 @@ SETTINGS = (
         read_only=True,
     ),
     Setting("world_frame", "", "Frame of the answers, z up; '' for the table's own, which needs no TF"),
+    Setting(
+        "table_frame",
+        "",
+        "Name of the table's own frame; '' for dropclip_table, after this node's namespace and name where they are not "
+        "the usual ones: a frame has one parent",
+        read_only=True,
+    ),
     Setting("threshold", 0.0, "Least score of a point that answers, in (0, 1); 0 for the model's own", 0.0, 0.999),
     Setting(
         "negatives_mode",
@@ -127,6 +134,7 @@ class GroundingNode(Node):
     def __init__(self, **options):
         super().__init__("grounding_node", **options)
         self._settings = Settings(self, SETTINGS, check=_check_settings)
+        self._table_frame = self._settings["table_frame"] or own_table_frame(self.get_namespace(), self.get_name())
         self._frames = Frames(self)
         self._camera = CameraListener(self, self._settings)
         self._cloud_publisher = self.create_publisher(PointCloud2, "~/similarity", 1)
@@ -181,16 +189,16 @@ class GroundingNode(Node):
         captured = self._captured(request, glanced)
         header = captured.header
         world = self._settings["world_frame"]
-        target = request.target_frame or world or TABLE_FRAME
+        target = request.target_frame or world or self._table_frame
         waited = time.perf_counter()
         # both lookups come before the encoding: an unknown frame should fail at once
         pose = self._lookup(world, header) if world else None
-        target_from_camera = None if target == TABLE_FRAME else self._lookup(target, header)
+        target_from_camera = None if target == self._table_frame else self._lookup(target, header)
         times = {"frame": waited - start, "tf": time.perf_counter() - waited}
 
         scene, result, model_times = self._model.submit(self._infer, request, mode, captured, pose).result()
         camera_from_table = scene.table.frame
-        self._frames.publish(header.stamp, header.frame_id, TABLE_FRAME, camera_from_table)
+        self._frames.publish(header.stamp, header.frame_id, self._table_frame, camera_from_table)
         if target_from_camera is None:
             target_from_camera = invert_pose(camera_from_table)
         self._fill(
@@ -207,8 +215,8 @@ class GroundingNode(Node):
     def _answer_static(self, request: Ground.Request, response: Ground.Response, mode: str) -> None:
         """Fills the response from the static scene, as of now."""
         world, stamp = self._settings["world_frame"], self.get_clock().now().to_msg()
-        target = request.target_frame or world or TABLE_FRAME
-        if not world and target != TABLE_FRAME:
+        target = request.target_frame or world or self._table_frame
+        if not world and target != self._table_frame:
             raise DropclipError(
                 Status.TF_ERROR,
                 f"target_frame is {target!r}, and where the static scene lies is not "
@@ -216,17 +224,17 @@ class GroundingNode(Node):
             )
         start = time.perf_counter()
         target_from_world = None
-        if target not in (world, TABLE_FRAME):
+        if target not in (world, self._table_frame):
             target_from_world = self._lookup(target, Header(stamp=stamp, frame_id=world))
         times = {"tf": time.perf_counter() - start}
         scene, result, model_times = self._model.submit(self._infer_static, request, mode).result()
         world_from_camera, table_from_camera = scene.frame.camera_pose, invert_pose(scene.table.frame)
         if world:
-            self._frames.publish(stamp, world, TABLE_FRAME, world_from_camera @ scene.table.frame)
+            self._frames.publish(stamp, world, self._table_frame, world_from_camera @ scene.table.frame)
         if target_from_world is not None:
             target_from_camera = target_from_world @ world_from_camera
         else:
-            target_from_camera = table_from_camera if target == TABLE_FRAME else world_from_camera
+            target_from_camera = table_from_camera if target == self._table_frame else world_from_camera
         header = Header(stamp=stamp, frame_id=target)
         self._fill(response, scene, result, header, header, target_from_camera, times, model_times)
 
@@ -345,6 +353,12 @@ class GroundingNode(Node):
             self._mask_publisher.publish(image_message(camera_header, scene.image(inside), "mono8"))
         if self._marker_publisher.get_subscription_count():
             self._marker_publisher.publish(object_markers(response.header, result.query, response.objects))
+
+
+def own_table_frame(namespace: str, name: str) -> str:
+    """The table's frame of a grounding node: several cameras look at several tables, or at one from several places."""
+    own = [part for part in namespace.split("/") if part] + ([name] if name != "grounding_node" else [])
+    return "_".join([*own, TABLE_FRAME])
 
 
 def found_object(

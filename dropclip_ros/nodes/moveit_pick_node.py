@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """The action `pick` by MoveIt 2: an example for a lab to adapt. Needs moveit_msgs, control_msgs and move_group.
 
-Obstacles are what move_group knows: the table, which this node puts there, and the camera's octomap (sensors_3d.yaml).
-On the straight ways at the object the hand may touch the octomap, for what is to be grasped is in it: that the hand is
-free there was checked against the cloud, by the proposer and by the matcher's rule `collision`. The arm may never.
+Obstacles are what move_group knows: the table, which this node puts there, and the camera's octomap
+(config/ur5e/octomap.yaml). On the straight ways at the object the hand may touch the octomap, for what is to be grasped
+is in it: that the hand is free there was checked against the cloud, by the proposer and by the matcher's rule
+`collision`. The arm may never. Before each pick the robot in TF is compared with the model's (`ros.arm.robot_check`).
 
 Not run: there was no MoveIt where this was written. `pick_sequence`, which decides what is executed, is tested.
 """
 
 import threading
 import time
+from collections.abc import Mapping, Sequence
 
-from control_msgs.action import ParallelGripperCommand
+import numpy as np
+from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Pose
 from moveit_msgs.action import ExecuteTrajectory, MoveGroup
 from moveit_msgs.msg import (
@@ -27,7 +30,7 @@ from moveit_msgs.msg import (
     RobotState,
     RobotTrajectory,
 )
-from moveit_msgs.srv import ApplyPlanningScene, GetCartesianPath, GetPlanningScene
+from moveit_msgs.srv import ApplyPlanningScene, GetCartesianPath, GetPlanningScene, GetPositionFK
 from rclpy.action import ActionClient, ActionServer, CancelResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.callback_groups import ReentrantCallbackGroup
@@ -38,8 +41,12 @@ from std_msgs.msg import Header
 
 from dropclip_ros.action import Pick
 from dropclip_ros.base.errors import DropclipError, Status
+from dropclip_ros.grasping.grippers import load_gripper
+from dropclip_ros.ros.arm import gripper_action, robot_check
+from dropclip_ros.ros.arm.gripper_action import GripperAction, holds
+from dropclip_ros.ros.arm.robot_check import check_robot
 from dropclip_ros.ros.common import PICK_ACTION, Setting, Settings, run
-from dropclip_ros.ros.messages import pose_matrix, pose_message
+from dropclip_ros.ros.messages import point_message, pose_matrix, pose_message
 from dropclip_ros.ros.pick_sequence import NoPath, pick_first
 from dropclip_ros.ros.stages import Stages, finish
 from dropclip_ros.ros.tf import Frames
@@ -47,7 +54,7 @@ from dropclip_ros.ros.tf import Frames
 OCTOMAP = "<octomap>"  # MoveIt's name for it in the collision matrix
 SETTINGS = (
     Setting("planning_frame", "world", "Frame that poses are planned in", read_only=True),
-    Setting("group", "arm", "The arm's group in the SRDF", read_only=True),
+    Setting("group", "ur_manipulator", "The arm's group in the SRDF", read_only=True),
     Setting("tool_link", "tool0", "Link that candidates are poses of", read_only=True),
     Setting(
         "hand_links",
@@ -70,17 +77,27 @@ SETTINGS = (
     Setting("angle_tolerance", 0.01, "rad", 0.001, 0.5),
     Setting("finger_joint", "finger_joint", "Joint of the gripper that is driven", read_only=True),
     Setting("finger_closed", 0.695, "Its angle when closed, rad; 0 is open", 0.01, 3.0),
-    Setting("max_opening", 0.14, "Opening at angle 0, m; in between taken as linear", 0.01, 0.3),
     Setting("force", 40.0, "Of the gripper, N", 1.0, 300.0),
     Setting(
         "table",
         [1.5, 1.1, 0.04],
-        "Size of the table, m, its top at z = 0 of the planning frame; [0] for none",
+        "Size of the table, m; 0 0 0 for none",
         read_only=True,
     ),
+    Setting("table_centre", [0.0, 0.0, 0.0], "Middle of its top in the planning frame, m", read_only=True),
     Setting("timeout", 60.0, "Of a motion, s", 1.0, 600.0),
     Setting("tf_timeout", 0.5, "How long a transform is waited for, s", 0.0, 10.0),
+    *gripper_action.SETTINGS,
+    *robot_check.SETTINGS,
 )
+
+
+def _check_settings(values: Mapping[str, object]) -> None:
+    """ValueError or DropclipError where parameter values by name make no sense in themselves."""
+    load_gripper(values["gripper"])
+    for name in ("table", "table_centre"):
+        if len(values[name]) != 3:
+            raise ValueError(f"{name} has {len(values[name])} numbers: expected 3, m")
 
 
 class MoveItArm:
@@ -88,6 +105,7 @@ class MoveItArm:
 
     def __init__(self, node: Node, settings: Settings, stages: Stages):
         self._node, self._settings, self._stages = node, settings, stages
+        self.max_opening = load_gripper(settings["gripper"]).max_width
 
     def reach(self, pose: Pose) -> RobotTrajectory:
         goal = MoveGroup.Goal()
@@ -137,15 +155,14 @@ class MoveItArm:
             )
 
     def open(self, opening: float) -> None:
-        self._grip(self._settings["finger_closed"] * (1.0 - opening / self._settings["max_opening"]))
+        self._grip(self._settings["finger_closed"] * (1.0 - opening / self.max_opening))  # taken as linear
 
     def close(self) -> bool:
-        result = self._grip(self._settings["finger_closed"])
-        return bool(result.stalled and not result.reached_goal)  # stopped by what is between the fingers
+        return holds(self._grip(self._settings["finger_closed"]))
 
-    def _grip(self, angle: float) -> ParallelGripperCommand.Result:
-        command = JointState(name=[self._settings["finger_joint"]], position=[angle], effort=[self._settings["force"]])
-        return self._node.act(self._node.gripper, ParallelGripperCommand.Goal(command=command), self._stages)
+    def _grip(self, angle: float):
+        goal = self._node.gripper_type.goal(self._settings["finger_joint"], angle, self._settings["force"])
+        return self._node.act(self._node.gripper, goal, self._stages)
 
     def _constraints(self, pose: Pose) -> Constraints:
         header = Header(frame_id=self._settings["planning_frame"])
@@ -173,14 +190,16 @@ class MoveItArm:
 class MoveItPickNode(Node):
     def __init__(self, **options):
         super().__init__("moveit_pick_node", **options)
-        self._settings = Settings(self, SETTINGS)
+        self._settings = Settings(self, SETTINGS, check=_check_settings)
         self._frames = Frames(self)
         group = ReentrantCallbackGroup()
         self.planner = ActionClient(self, MoveGroup, "move_action", callback_group=group)
         self.executor_client = ActionClient(self, ExecuteTrajectory, "execute_trajectory", callback_group=group)
+        self.gripper_type = GripperAction(self._settings["gripper_type"])
         self.gripper = ActionClient(
-            self, ParallelGripperCommand, "gripper_controller/gripper_cmd", callback_group=group
+            self, self.gripper_type.action, self._settings["gripper_action"], callback_group=group
         )
+        self._kinematics = self.create_client(GetPositionFK, "compute_fk", callback_group=group)
         self.cartesian = self.create_client(GetCartesianPath, "compute_cartesian_path", callback_group=group)
         self._get_scene = self.create_client(GetPlanningScene, "get_planning_scene", callback_group=group)
         self._set_scene = self.create_client(ApplyPlanningScene, "apply_planning_scene", callback_group=group)
@@ -194,15 +213,12 @@ class MoveItPickNode(Node):
         try:
             with self._busy:
                 stages.begin("look")
+                frame = self._settings["planning_frame"]
+                check_robot(self._settings, frame, self._in_tf, self._in_model, handle.request.candidates)
                 self._put_table()
                 candidates = self._in_planning_frame(handle.request)
-                result = pick_first(
-                    MoveItArm(self, self._settings, stages),
-                    candidates,
-                    self._settings["max_opening"],
-                    stages.begin,
-                    stages.check,
-                )
+                arm = MoveItArm(self, self._settings, stages)
+                result = pick_first(arm, candidates, arm.max_opening, stages.begin, stages.check)
         except DropclipError as error:
             result = Pick.Result(status=int(error.status), message=error.message, executed=-1)
         stages.end()
@@ -226,16 +242,37 @@ class MoveItPickNode(Node):
                     raise DropclipError(Status.BAD_REQUEST, f"a candidate's {name} is no pose: {error}") from error
         return list(goal.candidates)
 
+    def _in_tf(self, link: str) -> np.ndarray:
+        """planning_frame_from_link (4, 4), the newest. Raises TF_ERROR."""
+        return self._frames.lookup(self._settings["planning_frame"], link, Time(), self._settings["tf_timeout"])
+
+    def _in_model(self, links: Sequence[str]) -> dict[str, np.ndarray]:
+        """The same of links in move_group's model, with the joints as it knows them. TIMEOUT or ROBOT_MISMATCH."""
+        request = GetPositionFK.Request(
+            header=Header(frame_id=self._settings["planning_frame"]),
+            fk_link_names=list(links),
+            robot_state=RobotState(is_diff=True),
+        )
+        answer = self.ask(self._kinematics, request)
+        if answer.error_code.val != MoveItErrorCodes.SUCCESS:
+            raise DropclipError(
+                Status.ROBOT_MISMATCH,
+                f"move_group does not know where {', '.join(links)} are in {request.header.frame_id} (MoveIt's code "
+                f"{answer.error_code.val}): set planning_frame and checked_links to names of its model",
+            )
+        poses = [pose_matrix(one.pose.position, one.pose.orientation) for one in answer.pose_stamped]
+        return dict(zip(answer.fk_link_names, poses, strict=True))
+
     def _put_table(self) -> None:
-        size = list(self._settings["table"])
-        if len(size) != 3:
+        size, centre = list(self._settings["table"]), self._settings["table_centre"]
+        if not all(size):
             return
         table = CollisionObject(
             header=Header(frame_id=self._settings["planning_frame"]), id="table", operation=CollisionObject.ADD
         )
         table.primitives = [SolidPrimitive(type=SolidPrimitive.BOX, dimensions=size)]
         table.primitive_poses = [Pose()]
-        table.primitive_poses[0].position.z = -size[2] / 2
+        table.primitive_poses[0].position = point_message((centre[0], centre[1], centre[2] - size[2] / 2))
         scene = PlanningScene(is_diff=True, robot_state=RobotState(is_diff=True))
         scene.world.collision_objects = [table]
         self.ask(self._set_scene, ApplyPlanningScene.Request(scene=scene))

@@ -14,9 +14,12 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.ros.common import CAMERA_QOS, COLOR_TOPIC, DEPTH_TOPIC, INFO_TOPIC, SENSOR_QOS, Setting, Settings
+from dropclip_ros.ros.graph import why_silent
 from dropclip_ros.ros.messages import nanoseconds
+from dropclip_ros.ros.transport import TRANSPORT, image_stream
 
 SETTINGS = (
+    TRANSPORT,
     Setting("depth_unit", "mm", "Unit of depth images of whole numbers (16UC1); 32FC1 is m", choices=("mm", "0.1mm")),
     Setting("pair_tolerance", 0.02, "Largest difference between the stamps of images of one frame, s", 0.0, 1.0),
     Setting("frame_timeout", 2.0, "How long a request waits for a frame, s", 0.0, 60.0),
@@ -60,9 +63,10 @@ class CameraListener:
 
     def __init__(self, node: Node, settings: Settings, with_color: bool = True):
         self._node, self._settings = node, settings
-        topics = {"depth": (Image, DEPTH_TOPIC), "info": (CameraInfo, INFO_TOPIC)}
+        topics = {"depth": image_stream(node, settings, "depth", DEPTH_TOPIC)}
+        topics["info"] = (CameraInfo, INFO_TOPIC, lambda msg: msg)
         if with_color:
-            topics["color"] = (Image, COLOR_TOPIC)
+            topics["color"] = image_stream(node, settings, "color", COLOR_TOPIC)
         self._waiting = {name: deque(maxlen=_WAITING) for name in topics}
         self._received = dict.fromkeys(topics, 0)
         self._frames: OrderedDict[int, CapturedFrame] = OrderedDict()  # by stamp, in order of arrival
@@ -71,9 +75,9 @@ class CameraListener:
         qos = CAMERA_QOS if settings["reliable"] else SENSOR_QOS
         self._subscriptions = {
             name: node.create_subscription(
-                kind, topic, lambda msg, name=name: self._take(name, msg), qos, callback_group=group
+                kind, topic, lambda msg, name=name, made=made: self._take(name, made(msg)), qos, callback_group=group
             )
-            for name, (kind, topic) in topics.items()
+            for name, (kind, topic, made) in topics.items()
         }
 
     def _take(self, name: str, msg: Image | CameraInfo) -> None:
@@ -176,9 +180,8 @@ class CameraListener:
         counts = ", ".join(
             f"{self._received[name]} on {subscription.topic_name}" for name, subscription in self._subscriptions.items()
         )
-        reason = (
-            "their stamps differ by more than pair_tolerance"
-            if all(self._received.values())
-            else "is the camera running, and are the topics remapped to its own?"
-        )
+        silent = {name: s for name, s in self._subscriptions.items() if not self._received[name]}
+        reason = "their stamps differ by more than pair_tolerance"
+        if silent:
+            reason = why_silent(self._node, silent, self._settings["reliable"])
         return f"no complete frame has arrived (messages so far: {counts}); {reason}"

@@ -16,6 +16,7 @@ from pathlib import Path
 import rclpy
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
 from rclpy.callback_groups import CallbackGroup
+from rclpy.clock import Clock
 from rclpy.exceptions import NameValidationException, ParameterException
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy.impl.implementation_singleton import rclpy_implementation
@@ -24,16 +25,16 @@ from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
 from dropclip_ros.base.errors import DropclipError, Status
+from dropclip_ros.base.missing import how_to_install
 from dropclip_ros.base.ranges import range_of
+from dropclip_ros.ros.launching.cameras import COLOR_TOPIC as COLOR_TOPIC
+from dropclip_ros.ros.launching.cameras import DEPTH_TOPIC as DEPTH_TOPIC
+from dropclip_ros.ros.launching.cameras import INFO_TOPIC as INFO_TOPIC
 
 RCLError = rclpy_implementation.RCLError
 
 THREADS = 28  # of a node's executor: more than the requests that may wait in it (`WaitingCallbackGroup`)
 
-# Relative names, as a RealSense driver in the namespace /camera publishes them; remap for other cameras.
-COLOR_TOPIC = "camera/color/image_raw"
-DEPTH_TOPIC = "camera/aligned_depth_to_color/image_raw"
-INFO_TOPIC = "camera/color/camera_info"
 GRASPS_TOPIC = "grasp_proposals"
 GROUND_SERVICE = "ground"
 MATCH_SERVICE = "match_grasps"
@@ -81,6 +82,8 @@ class Setting:
 
     def complaint(self, value: object) -> str | None:
         """Why a value of the right type and range cannot be taken."""
+        if value is None:
+            return f"{self.name} has no value"
         if isinstance(value, float) and not math.isfinite(value):
             return f"{self.name} is {value}: expected a finite number"
         if self.choices and value not in self.choices:
@@ -102,21 +105,26 @@ class Settings:
             node.declare_parameter(s.name, s.default, s.descriptor())
 
     def _check(self, parameters: Sequence[Parameter]) -> SetParametersResult:
-        known = [(self._settings[p.name], p.value) for p in parameters if p.name in self._settings]
+        told = {p.name: self._value(p) for p in parameters}
+        known = [(self._settings[name], value) for name, value in told.items() if name in self._settings]
         complaints = [c for c in (setting.complaint(value) for setting, value in known) if c]
         if self._cross_check and not complaints:
             values = {
-                name: self._node.get_parameter(name).value if self._node.has_parameter(name) else s.default
-                for name, s in self._settings.items()
-            } | {p.name: p.value for p in parameters}
+                name: self[name] if self._node.has_parameter(name) else s.default for name, s in self._settings.items()
+            } | told
             try:
                 self._cross_check(values)
             except (ValueError, DropclipError) as error:
                 complaints = [str(error)]
         return SetParametersResult(successful=not complaints, reason="; ".join(complaints))
 
+    def _value(self, parameter: Parameter):
+        """Of a parameter; an empty list, of which ROS knows no type, comes as None."""
+        setting = self._settings.get(parameter.name)
+        return [] if parameter.value is None and setting and isinstance(setting.default, list) else parameter.value
+
     def __getitem__(self, name: str):
-        return self._node.get_parameter(name).value
+        return self._value(self._node.get_parameter_or(name))
 
 
 class WaitingCallbackGroup(CallbackGroup):
@@ -165,6 +173,21 @@ def answer_errors(serve: Callable) -> Callable:
     return callback
 
 
+def warn_of_namesake(node: Node, after: float = 3.0) -> None:
+    """Once discovery had `after` s: says where another node has this one's name, and answers in its place by turns."""
+
+    def look() -> None:
+        timer.cancel()
+        own = (node.get_name(), node.get_namespace())
+        if sum((name, space) == own for name, space in node.get_node_names_and_namespaces()) > 1:
+            node.get_logger().warning(
+                f"another node is called {node.get_fully_qualified_name()} too: give one of them a namespace "
+                "(launch argument namespace), or end it"
+            )
+
+    timer = node.create_timer(after, look, clock=Clock())
+
+
 def run(make_node: Callable[[], Node], imports: Sequence[str] = ()) -> None:
     """Serve a node until SIGINT or SIGTERM, then end the process: exit code 0, or 2 where it could not start.
 
@@ -190,21 +213,23 @@ def run(make_node: Callable[[], Node], imports: Sequence[str] = ()) -> None:
         node = make_node()
         executor = MultiThreadedExecutor(num_threads=THREADS)
         executor.add_node(node)
+        warn_of_namesake(node)
         while rclpy.ok():
             executor.spin_once(timeout_sec=0.5)  # bounded: a signal just before rclpy waits does not wake it
     except ExternalShutdownException:
         pass
-    except (DropclipError, NameValidationException, ParameterException, RCLError) as error:
+    except (DropclipError, NameValidationException, ParameterException, RCLError, ImportError) as error:
         if not stopped():
-            print(f"{Path(sys.argv[0]).name}: cannot start: {error}", file=sys.stderr)
+            reason = how_to_install(error, sys.executable) if isinstance(error, ImportError) else error
+            print(f"{Path(sys.argv[0]).name}: cannot start: {reason}", file=sys.stderr)
             code = 2
     except Exception:
         if not stopped():
             traceback.print_exc()
             code = 1
-    if node is not None:
+    if node is not None:  # one that was not made to its end cannot be taken down in order
         node.destroy_node()
-    rclpy.try_shutdown()
+        rclpy.try_shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

@@ -19,8 +19,9 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from dropclip_ros.base.errors import DropclipError, Status
+from dropclip_ros.ros.launching.environment import dds_profile
 
-PROFILE = Path(__file__).resolve().parents[2] / "config" / "fastdds.xml"
+CONFIG = Path(__file__).resolve().parents[2] / "config"
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 Client = TypeVar("Client", bound=Node)
 
@@ -96,7 +97,7 @@ def running(
     before = {number: signal.signal(number, signal.default_int_handler) for number in SIGNALS}
     os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-    os.environ.setdefault("FASTDDS_DEFAULT_PROFILES_FILE", str(PROFILE))
+    os.environ.update(dds_profile(os.environ, CONFIG))
     with tempfile.TemporaryDirectory(prefix="dropclip_") as logs:
         children = Children(Path(logs))
         try:

@@ -12,7 +12,10 @@ from dropclip_ros.ros.messages import nanoseconds, pose_matrix, transform_messag
 
 try:
     from tf2_ros import Buffer, TransformException, TransformListener
+
+    OWN_BUFFER = False
 except ImportError:
+    OWN_BUFFER = True
     from dropclip_ros.ros.tf_buffer import Buffer, TransformException, TransformListener
 
 _FARTHEST = 1e5  # m; points are float32, beyond this their steps are a centimetre
@@ -23,6 +26,8 @@ class Frames:
 
     def __init__(self, node: Node):
         self._buffer = Buffer()
+        if OWN_BUFFER:
+            node.get_logger().info("tf2_ros is not installed (apt: tf2_ros_py): a buffer of our own stands in")
         self._listener = TransformListener(self._buffer, node)
         self._publisher = node.create_publisher(TFMessage, "/tf", 100)
 

@@ -1,35 +1,168 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Launch files start programs that are installed, with files, arguments and parameters that exist.
+"""Launch files start programs that are installed, with files, arguments and parameters that exist, on every distro."""
 
-Where launch is missing (the PyPI wheels lack it) a recording stand-in takes its place, so that the same is asserted.
-"""
-
-import re
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import types
+from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 import ros_support  # noqa: F401  skips where ROS is missing
 import yaml
-from launch_support import ROOT, SETTINGS, launch_calls  # noqa: F401  the fixture
+from launch_support import NAMES, ROOT, SETTINGS, installed_nodes, launch_calls, parameters_of  # noqa: F401  the fixture
 
 from dropclip_ros.ros.common import COLOR_TOPIC, DEPTH_TOPIC, INFO_TOPIC
+from dropclip_ros.ros.launching.cameras import CameraTopics, camera_topics
+from dropclip_ros.ros.launching.environment import DDS_PROFILES, dds_profile, own_profile
+
+spec = importlib.util.spec_from_file_location("check_launch", ROOT / "scripts/check_launch.py")
+check_launch = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(check_launch)
+CAMERAS = ROOT / "config/cameras"
+NOTHING_TOLD = {
+    "camera": "realsense",
+    "camera_prefix": "",
+    "color_topic": "",
+    "depth_topic": "",
+    "info_topic": "",
+    "depth_unit": "",
+    "reliable": "",
+    "transport": "raw",
+}
 
 
-@pytest.mark.parametrize("file", ["grounding.launch.py", "grasping.launch.py"])
-def test_launch_files_start_what_is_installed(launch_calls, file):
-    calls = launch_calls(ROOT / "launch" / file)
-    installed = set(re.search(r"foreach\(node ([^)]*)\)", (ROOT / "CMakeLists.txt").read_text()).group(1).split())
-    nodes = [kwargs for name, _, kwargs in calls if name == "Node" and kwargs["package"] == "dropclip_ros"]
-    assert nodes
+@pytest.mark.parametrize("file, told", check_launch.CASES, ids=lambda value: str(value))
+def test_launch_files_start_what_is_installed(launch_calls, file, told):
+    if check_launch.NOT_ON.get(launch_calls.distro, lambda *_: False)(file, told):
+        with pytest.raises(RuntimeError, match="Jazzy"):
+            launch_calls(ROOT / "launch" / file, **told)
+        return
+    calls = launch_calls(ROOT / "launch" / file, **told)
+    nodes = [kwargs for name, _, kwargs in calls if name == "Node"]
+    ours = [node for node in nodes if node["package"] == "dropclip_ros"]
+    assert ours
+    for node in ours:
+        assert node["executable"] in installed_nodes()
+        assert (ROOT / f"dropclip_ros/nodes/{node['executable']}.py").is_file()
+        known = parameters_of(node["executable"]) | {"use_sim_time"}
+        assert {key for p in node["parameters"] if isinstance(p, dict) for key in p} <= known
+        assert {source for source, _ in node["remappings"]} <= {COLOR_TOPIC, DEPTH_TOPIC, INFO_TOPIC}
     for node in nodes:
-        assert node["executable"] in installed and (ROOT / f"dropclip_ros/nodes/{node['executable']}.py").is_file()
-        names = {s.name for s in SETTINGS[node["executable"]]}
-        assert {key for p in node["parameters"] if isinstance(p, dict) for key in p} <= names
-        assert {source for source, _ in node.get("remappings", ())} <= {COLOR_TOPIC, DEPTH_TOPIC, INFO_TOPIC}
+        for path in (p for p in node.get("parameters", ()) if isinstance(p, str)):
+            assert Path(path).is_file()
+        if node["package"] != "dropclip_ros":
+            assert node["executable"] in check_launch.OTHERS[node["package"]]
     declared = {args[0] for name, args, _ in calls if name == "DeclareLaunchArgument"}
-    if file.startswith("grounding"):
-        assert {"camera", "world_frame", "model", "device"} <= declared
+    assert set(told) <= declared
+    variables = {args[0] for name, args, _ in calls if name == "SetEnvironmentVariable"}
+    assert "moveit" in file or variables == set(DDS_PROFILES)
+
+
+def parameters(calls, executable: str) -> dict:
+    """Of a node, by name: the later ones win; a typed value by what it was made of."""
+    (node,) = (kwargs for name, _, kwargs in calls if name == "Node" and kwargs["executable"] == executable)
+    told = {key: value for one in node["parameters"] if isinstance(one, dict) for key, value in one.items()}
+    return {key: value.args[0] if hasattr(value, "args") else value for key, value in told.items()}
+
+
+def test_world_is_at_the_base_where_the_drivers_have_it(launch_calls):
+    places = {}
+    for mode in ("drivers", "mock"):
+        calls = launch_calls(ROOT / "launch/moveit.launch.py", mode=mode)
+        (command,) = parameters(calls, "move_group")["robot_description"].args
+        pick = parameters(calls, "moveit_pick_node")
+        base = [float(x) for x in command.partition("base_xyz:='")[2].partition("'")[0].split()]
+        places[mode] = base, pick["table_centre"]
+    assert places["drivers"][0] == [0, 0, 0]
+    ahead = [[t - b for t, b in zip(table, base, strict=True)] for base, table in places.values()]
+    assert ahead[0] == ahead[1]  # the table is in the same place of the arm
+
+
+def test_moveit_is_told_in_the_words_of_its_distro(launch_calls):
+    calls = launch_calls(ROOT / "launch/moveit.launch.py", mode="mock")
+    planner, pick = parameters(calls, "move_group")["ompl"], parameters(calls, "moveit_pick_node")
+    if launch_calls.distro == "humble":
+        assert isinstance(planner["planning_plugin"], str) and isinstance(planner["request_adapters"], str)
+        assert pick["gripper_type"] == "gripper_command"
+        assert "robot_description" in parameters(calls, "ros2_control_node")
     else:
-        assert any(name == "IncludeLaunchDescription" for name, _, _ in calls) and {"gripper", "proposals"} <= declared
+        assert all(isinstance(planner[name], list) for name in ("planning_plugins", "request_adapters"))
+        assert pick["gripper_type"] == "parallel_gripper_command"
+    assert pick["group"] == "ur_manipulator"
+    assert parameters(calls, "move_group")["camera"]["image_topic"].args[0].startswith("/camera/camera/aligned_depth")
+
+
+@pytest.mark.parametrize(
+    "file, told, said",
+    [
+        ("grounding.launch.py", {"camera": "/camera"}, "realsense"),
+        ("grounding.launch.py", {"depth_unit": "cm"}, "0.1mm"),
+        ("grounding.launch.py", {"use_sim_time": "yes"}, "true or false"),
+        ("grasping.launch.py", {"proposals": "magic"}, "antipodal"),
+        ("moveit.launch.py", {"mode": "real"}, "drivers"),
+        ("moveit.launch.py", {"base_xyz": "1 2"}, "3 numbers"),
+    ],
+)
+def test_an_argument_that_makes_no_sense_is_refused_in_a_sentence(launch_calls, file, told, said):
+    with pytest.raises(RuntimeError, match=said):
+        launch_calls(ROOT / "launch" / file, **told)
+
+
+def test_the_stand_in_refuses_what_a_distro_lacks(launch_calls):
+    lacking = "launch.substitutions", "EqualsSubstitution"
+    assert (lacking[1] in NAMES[launch_calls.distro][lacking[0]]) == (launch_calls.distro != "humble")
+    module = sys.modules["launch_ros.actions"]
+    with pytest.raises(AssertionError, match="takes"):
+        module.Node(package="a", executable="b", remaps=[])
+
+
+@pytest.mark.parametrize("camera", sorted(path.stem for path in CAMERAS.glob("*.yaml")))
+def test_presets_hold_topics_and_arguments_overrule_them(camera):
+    found = camera_topics(CAMERAS, NOTHING_TOLD | {"camera": camera})
+    assert isinstance(found, CameraTopics) and len({found.color, found.depth, found.info}) == 3
+    assert camera == "topics" or all(name.startswith("/") for _, name in found.remappings())
+    assert camera != "topics" or all(own == name for own, name in found.remappings())
+    told = {"camera": camera, "color_topic": "/c", "reliable": "true", "camera_prefix": "/left", "transport": "raw"}
+    other = camera_topics(CAMERAS, NOTHING_TOLD | told)
+    assert other.color == "/c" and other.reliable and other.depth.startswith("/left/")
+
+
+def test_fast_dds_of_every_distro_reads_the_same_profile():
+    assert set(dds_profile({}, ROOT / "config").values()) == {str(ROOT / "config" / own_profile())}
+    assert set(dds_profile({DDS_PROFILES[1]: "/lab.xml"}, ROOT / "config").values()) == {"/lab.xml"}
+
+
+def test_a_containers_shared_memory_gets_the_small_profile(monkeypatch, tmp_path):
+    def usage(total):
+        return lambda path: types.SimpleNamespace(total=total)
+
+    for total, name in ((64 * 2**20, "fastdds_small.xml"), (8 * 2**30, "fastdds.xml")):
+        monkeypatch.setattr(shutil, "disk_usage", usage(total))
+        profile = ElementTree.parse(ROOT / "config" / own_profile(tmp_path)).getroot()
+        assert own_profile(tmp_path) == name
+        (segment,), (piece,) = (
+            [int(e.text) for e in profile.iter() if e.tag.endswith(tag)] for tag in ("segment_size", "maxMessageSize")
+        )
+        assert piece <= segment and 7 * segment <= total  # Fast DDS refuses the former, /dev/shm the latter
+
+
+@pytest.mark.parametrize("distro", list(NAMES))
+def test_launch_files_run_under_the_distros_own_launch(distro):
+    """With checkouts in $DROPCLIP_LAUNCH/humble/launch, .../launch_ros and so on."""
+    folder = Path(os.environ.get("DROPCLIP_LAUNCH", "/nowhere")) / distro
+    if not folder.is_dir():
+        pytest.skip(f"no checkouts of launch and launch_ros in {folder} (set DROPCLIP_LAUNCH)")
+    script = [sys.executable, str(ROOT / "scripts/check_launch.py"), distro]
+    ran = subprocess.run([*script, folder / "launch", folder / "launch_ros"], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stdout[-3000:] + ran.stderr
+    named = subprocess.run(
+        [*script, folder / "launch", folder / "launch_ros", "--names"], capture_output=True, text=True
+    )
+    assert yaml.safe_load(named.stdout)[distro] == NAMES[distro]
 
 
 @pytest.mark.parametrize("file", ["grounding.yaml", "grasping.yaml"])

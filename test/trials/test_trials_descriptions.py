@@ -93,14 +93,22 @@ def test_simulated_hardware_drives_arm_and_gripper(expand, argument, plugin):
     assert (root.find("gazebo/plugin") is not None) == (argument == "sim_gazebo")
 
 
-def test_the_srdf_speaks_of_links_and_joints_that_there_are(expand):
-    urdf, srdf = Xml.fromstring(expand("workcell.urdf.xacro")), Xml.fromstring(expand("workcell.srdf.xacro"))
+@pytest.mark.parametrize("gripper", ["2f_140", "2f_85"])
+def test_the_srdf_speaks_of_links_and_joints_that_there_are(expand, gripper):
+    urdf, srdf = (Xml.fromstring(expand(f"workcell.{kind}.xacro", gripper=gripper)) for kind in ("urdf", "srdf"))
+    told = yaml.safe_load((ARM / "grippers.yaml").read_text())[f"robotiq_{gripper}"]
+    assert srdf.find("group[@name='gripper']/joint").get("name") == told["joint"]
+    assert float(srdf.find("group_state[@name='closed']/joint").get("value")) == told["closed"]
     links = {link.get("name") for link in urdf.iter("link")}
     joints = {joint.get("name"): joint for joint in urdf.findall("joint")}
     chain = srdf.find("group/chain")
     assert {chain.get("base_link"), chain.get("tip_link")} <= links
     pairs = [frozenset((pair.get("link1"), pair.get("link2"))) for pair in srdf.iter("disable_collisions")]
-    assert set().union(*pairs) <= links and len(pairs) == len(set(pairs)) and all(len(pair) == 2 for pair in pairs)
+    assert (
+        set(told["links"]) <= set().union(*pairs) <= links
+        and len(pairs) == len(set(pairs))
+        and all(len(pair) == 2 for pair in pairs)
+    )
     mimics = {name for name, joint in joints.items() if joint.find("mimic") is not None}
     assert {joint.get("name") for joint in srdf.findall("passive_joint")} == mimics
     for state in srdf.findall("group_state"):
@@ -129,15 +137,19 @@ def test_the_hand_at_home_touches_only_what_the_srdf_allows(expand):
 
 
 def test_controllers_are_told_of_joints_and_names_that_there_are():
-    move_group = yaml.safe_load((ARM / "move_group.yaml").read_text())["/**"]["ros__parameters"]
+    told = (ARM / "move_group.yaml").read_text().replace("$(var group)", "ur_manipulator")
+    told = told.replace("$(var arm_controller)", "arm_controller")
+    move_group = yaml.safe_load(told)["/**"]["ros__parameters"]
     controllers = yaml.safe_load((ARM / "controllers.yaml").read_text())
     known = controllers["controller_manager"]["ros__parameters"]
     manager = move_group["moveit_simple_controller_manager"]
+    assert manager["controller_names"]
     for name in manager["controller_names"]:
         assert name in known and manager[name]["joints"] == controllers[name]["ros__parameters"]["joints"]
     assert tuple(controllers["arm_controller"]["ros__parameters"]["joints"]) == JOINTS
     assert set(JOINTS) <= move_group["robot_description_planning"]["joint_limits"].keys()
-    assert move_group["camera"]["sensor_plugin"].endswith("DepthImageOctomapUpdater")
+    octomap = yaml.safe_load((ARM / "octomap.yaml").read_text())["/**"]["ros__parameters"]
+    assert octomap[octomap["sensors"][0]]["sensor_plugin"].endswith("DepthImageOctomapUpdater")
 
 
 def pose_of(text: str) -> np.ndarray:

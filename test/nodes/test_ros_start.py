@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Nodes as processes: a start that cannot be is one line and code 2, an empty list is a list, names do not collide."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from launch_support import installed_nodes
+from rclpy.parameter import Parameter
+from ros_support import ros, wait_until  # noqa: F401  the fixture
+
+from dropclip_ros.base.missing import how_to_install
+from dropclip_ros.nodes.grounding_node import own_table_frame
+from dropclip_ros.ros.common import Setting, Settings, warn_of_namesake
+
+ROOT = Path(__file__).resolve().parents[2]
+REFUSED = {
+    "bag_player": "rate:=-1.0",
+    "grasp_matcher_node": "top_k:=0",
+    "grasp_rows_node": "gripper:=nope",
+    "grounding_node": "negatives_mode:=magic",
+    "hggd_node": "far:=nan",
+    "image_folder_node": "depth_unit:=cm",
+    "proposal_node": "table.iterations:=many",
+}
+
+
+def run(node: str, *words: str, python: tuple[str, ...] = ("-m",)) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, *python, node, "--ros-args", *words],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+
+
+@pytest.mark.parametrize("node", sorted(installed_nodes()))
+def test_a_refused_parameter_is_one_line_and_code_2(node):
+    pytest.importorskip("moveit_msgs") if node not in REFUSED and node.startswith("moveit") else None
+    ended = run(f"dropclip_ros.nodes.{node}", "-p", REFUSED[node])
+    assert ended.returncode == 2 and len(ended.stderr.strip().splitlines()) == 1, ended.stderr
+    assert "cannot start" in ended.stderr
+
+
+def test_a_missing_package_is_one_line(tmp_path):
+    """As on a machine without MoveIt: the installed program, which has the node's name."""
+    program = tmp_path / "moveit_pick_node"
+    shutil.copy(ROOT / "scripts/node", program)
+    ended = run(str(program), python=())
+    assert ended.returncode == 2 and len(ended.stderr.strip().splitlines()) == 1
+    assert "moveit_msgs" in ended.stderr and "apt install" in ended.stderr
+
+
+def test_what_is_missing_is_said_with_what_to_do():
+    assert "open_clip_torch" in how_to_install(ModuleNotFoundError("", name="open_clip"), "python3")
+    assert "setup.bash" in how_to_install(ModuleNotFoundError("", name="rclpy"), "python3")
+    assert "python3 -m pip install torch" in how_to_install(ModuleNotFoundError("", name="torch.nn"), "python3")
+
+
+def test_an_empty_list_is_a_list(ros):
+    node = ros.node
+    node._parameter_overrides["empty"] = Parameter("empty")  # what "-p empty:=[]" comes to: a value without a type
+    settings = Settings(node, [Setting("empty", ["a"], "a list")], check=lambda values: list(values["empty"]))
+    assert settings["empty"] == []
+    assert node.set_parameters([Parameter("empty", value=["b"])])[0].successful and settings["empty"] == ["b"]
+
+
+@pytest.mark.parametrize("named", ["tabletop.db3", "alone.db3"])
+def test_a_file_of_a_compressed_bag_is_played_whole_or_refused(tmp_path, named):
+    folder = ROOT / "demo/tabletop"
+    if named == "alone.db3":
+        shutil.copy(folder / "tabletop.db3", tmp_path / named)
+        ended = run("dropclip_ros.nodes.bag_player", "-p", f"bag:={tmp_path / named}")
+        assert ended.returncode == 2 and len(ended.stderr.strip().splitlines()) == 1 and "metadata.yaml" in ended.stderr
+        return
+    from dropclip_ros.nodes.bag_player import whole_bag
+
+    assert whole_bag(folder / named) == folder and whole_bag(folder) == folder
+
+
+def test_tables_of_two_cameras_have_frames_of_their_own():
+    assert own_table_frame("/", "grounding_node") == "dropclip_table"
+    names = {own_table_frame(space, name) for space in ("/", "/left", "/right/a") for name in ("grounding_node", "b")}
+    assert len(names) == 6 and all(name.endswith("dropclip_table") and "/" not in name for name in names)
+
+
+def test_two_nodes_of_one_name_are_told(ros, caplog):
+    from rclpy.node import Node
+
+    said: list[str] = []
+    twins = [Node("twin"), Node("twin")]
+    for node in twins:
+        ros.serve(node)
+    logger = twins[0].get_logger()
+    logger.warning = lambda text: said.append(text)
+    twins[0].get_logger = lambda: logger
+    warn_of_namesake(twins[0], 0.5)
+    wait_until(lambda: said, 15.0)
+    assert "/twin too" in said[0]
+    for node in twins:
+        ros.stop(node)
