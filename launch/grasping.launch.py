@@ -45,7 +45,7 @@ def generate_launch_description():  # long: arguments and nodes, listed in order
     hggd = {"weights": text("hggd_weights"), "device": text("device")}
     return LaunchDescription(
         [
-            # declares camera, world_frame, model, device, rviz and what is known of table and region as well
+            # declares camera, world_frame, model, device, preset, rviz and what is known of table and region as well
             IncludeLaunchDescription(
                 PythonLaunchDescriptionSource(PathJoinSubstitution([share, "launch", "grounding.launch.py"]))
             ),
@@ -69,7 +69,7 @@ def generate_launch_description():  # long: arguments and nodes, listed in order
             DeclareLaunchArgument(
                 "grasping_parameters",
                 description="Parameter file of the proposers and the matcher",
-                default_value=PathJoinSubstitution([share, "config", "grasping.yaml"]),
+                default_value=PathJoinSubstitution([share, "config", LaunchConfiguration("preset"), "grasping.yaml"]),
             ),
             Node(
                 package="dropclip_ros",

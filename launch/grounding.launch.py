@@ -14,10 +14,12 @@ ARGUMENTS = (
     ("world_frame", "", "Frame of the answers, z up; '' for the table's own"),
     ("model", "", "Folder of the model; '' for the one shipped"),
     ("device", "auto", "auto, cpu, cuda or cuda:N"),
+    ("preset", ".", "a7: parameter files of the paper's appendix A.7; '.': ours"),
+    ("scoring", "instances", "instances, paper, argmax or release, where the parameter file does not say"),
     ("rviz", "false", "Also start RViz: true or false"),
     ("near", "0.1", "Nearer depths are left out, m"),
     ("far", "3.0", "Further depths are left out, m"),
-    ("table", "auto", "plane, none (bins, trays), or auto: none where no plane is seen"),
+    ("table", "auto", "plane, none (bins, trays), ransac (the paper's), or auto: none where no plane is seen"),
     ("table_plane", "[0.0]", "[a, b, c, d] of the table where it is known, in world_frame; [0.0]: it is looked for"),
     ("region", "[0.0]", "Box to look in, in world_frame: [x, y, z, x, y, z], m; [0.0]: everywhere"),
 )
@@ -37,6 +39,7 @@ def generate_launch_description():
     strings = {
         name: ParameterValue(LaunchConfiguration(name), value_type=str) for name in ("world_frame", "model", "device")
     }
+    scoring = {"scoring": ParameterValue(LaunchConfiguration("scoring"), value_type=str)}
     workspace = {
         name: ParameterValue(LaunchConfiguration(argument), value_type=kind)
         for name, (argument, kind) in WORKSPACE.items()
@@ -56,14 +59,14 @@ def generate_launch_description():
             DeclareLaunchArgument(
                 "grounding_parameters",
                 description="Parameter file of the grounding node",
-                default_value=PathJoinSubstitution([share, "config", "grounding.yaml"]),
+                default_value=PathJoinSubstitution([share, "config", LaunchConfiguration("preset"), "grounding.yaml"]),
             ),
             Node(
                 package="dropclip_ros",
                 executable="grounding_node",
                 name="grounding_node",
                 output="screen",
-                parameters=[LaunchConfiguration("grounding_parameters"), strings, workspace],
+                parameters=[scoring, LaunchConfiguration("grounding_parameters"), strings, workspace],
                 remappings=[(f"camera/{stream}", [LaunchConfiguration("camera"), f"/{stream}"]) for stream in STREAMS],
             ),
             Node(
