@@ -155,6 +155,27 @@ def known_table(points: Array, plane: np.ndarray, config: TableConfig = TableCon
     return Table(plane, inliers, np.zeros(6), noise)
 
 
+def largest_plane(points: Array, config: TableConfig) -> Table:
+    """The plane that open3d's segment_plane finds in all points (N, 3), metres, as the paper has it (A.7): `distance`,
+    three points a hypothesis, `iterations` of them. Raises NO_TABLE."""
+    import open3d
+
+    if len(points) < max(config.min_points, 3):
+        raise DropclipError(Status.NO_TABLE, _why_none(len(points), [], config))
+    open3d.utility.random.seed(config.seed)
+    host = np.ascontiguousarray(to_numpy(points), dtype=np.float64)
+    cloud = open3d.geometry.PointCloud(open3d.utility.Vector3dVector(host))
+    plane, inliers = cloud.segment_plane(config.distance, 3, config.iterations)
+    if len(inliers) < config.min_points:
+        raise DropclipError(Status.NO_TABLE, _why_none(len(points), [], config))
+    lies = points[:, 0] != points[:, 0]  # where the points are
+    lies[inliers] = True
+    plane = plane / np.linalg.norm(plane[:3])
+    share = _share(lies)
+    noise = np.array([[0.0], [_MIN_SIGMA]])
+    return Table(plane if plane[3] >= 0 else -plane, lies, np.zeros(6), noise, shares=(share, share))
+
+
 def _lie(sample: Array, planes, config: TableConfig) -> Array:
     """Which points (N, 3) lie in each of the planes: bool (K, N)."""
     return array_namespace(sample).stack([abs(signed_distance(sample, plane)) < config.distance for plane in planes])

@@ -24,8 +24,8 @@ import torch
 from scipy.special import expit
 from tqdm import tqdm
 
-from dropclip_ros.grounding.instances import referring_scores, rival_threshold, semantic_labels, similarities
 from dropclip_ros.grounding.pipeline import Grounder
+from dropclip_ros.grounding.scoring import referring_scores, rival_threshold, semantic_labels, similarities
 from dropclip_ros.networks.model_folder import ModelConfig
 from dropclip_ros.networks.text import TextEncoder
 from training.evaluate.metrics import overlap, refusal, refused, row_counts, summary
