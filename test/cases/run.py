@@ -42,10 +42,9 @@ class OldPlaces(MetaPathFinder, Loader):
     """
 
     def __init__(self, moved: dict[str, str], renamed: dict[str, dict[str, str]]) -> None:
-        self._moved = moved | {
-            old.rpartition(".")[2]: new for old, new in moved.items() if old.startswith("benchmarks")
-        }
-        self._renamed = renamed
+        bare = {old.rpartition(".")[2]: old for old in moved if old.startswith("benchmarks.")}
+        self._moved = moved | {name: moved[old] for name, old in bare.items()}
+        self._renamed = renamed | {name: renamed[old] for name, old in bare.items() if old in renamed}
         self._real: dict[str, ModuleSpec] = {}
         self._packages = {name.rpartition(".")[0] for name in moved}
 
