@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from dropclip_ros.grasping.grippers import Gripper, load_gripper
     from dropclip_ros.grasping.handoff import hand_off
     from dropclip_ros.grasping.matching import MatchConfig, match_grasps
-    from dropclip_ros.grounding.instances import similarities
     from dropclip_ros.grounding.pipeline import EncodedScene, FoundObject, Grounder, GroundResult
+    from dropclip_ros.grounding.scoring import similarities
     from dropclip_ros.grounding.static_scene import open_static_scene
     from dropclip_ros.networks.model_folder import load_model
     from dropclip_ros.tabletop.crop import crop_above
@@ -38,7 +38,7 @@ _PLACES = {
     "grasping.grippers": ("Gripper", "load_gripper"),
     "grasping.handoff": ("hand_off",),
     "grasping.matching": ("MatchConfig", "match_grasps"),
-    "grounding.instances": ("similarities",),
+    "grounding.scoring": ("similarities",),
     "grounding.pipeline": ("FoundObject", "GroundResult", "Grounder", "EncodedScene"),
     "grounding.static_scene": ("open_static_scene",),
     "networks.model_folder": ("load_model",),

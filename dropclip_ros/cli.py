@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`dropclip ground` and `dropclip segment`: the main path from files, without ROS."""
+"""The command `dropclip`: ground and segment, the main path from files, without ROS; `commands` makes models."""
 
 from __future__ import annotations
 
@@ -13,11 +13,15 @@ import numpy as np
 from PIL import Image
 
 from dropclip_ros.base.errors import DropclipError, Status
+from dropclip_ros.commands import calibrate, models, train
 from dropclip_ros.draw import draw_result, draw_segments, write_ply
 from dropclip_ros.grasping.antipodal import sample_antipodal
-from dropclip_ros.grasping.grasps import GRIPPERS, Grasps
+from dropclip_ros.grasping.grasps import Grasps
+from dropclip_ros.grasping.grippers import GRIPPERS, load_gripper
 from dropclip_ros.grasping.matching import MatchConfig, match_grasps
+from dropclip_ros.grasping.presets import PRESETS, Preset
 from dropclip_ros.grounding.pipeline import NEGATIVE_MODES, EncodedScene, FoundObject, Grounder, GroundResult
+from dropclip_ros.grounding.scoring import SCORINGS
 from dropclip_ros.grounding.static_scene import open_static_scene
 from dropclip_ros.tabletop.workspace import TABLES, Workspace
 from dropclip_ros.vision.clouds import FRAMES as CLOUD_FRAMES
@@ -62,9 +66,19 @@ def _parser() -> argparse.ArgumentParser:
         "--negatives-mode", choices=NEGATIVE_MODES, help="default: custom with --negative, else canonical"
     )
     ground.add_argument("--threshold", type=float, default=0.0, help="in (0, 1); default: the model's")
-    ground.add_argument("--gripper", choices=sorted(GRIPPERS), default="robotiq_2f_140")
+    ground.add_argument(
+        "--gripper", default="robotiq_2f_140", help=f"{', '.join(sorted(GRIPPERS))}, or the path of a profile, .yaml"
+    )
+    ground.add_argument(
+        "--scoring", choices=SCORINGS, default="instances", help="ours, or section 3.4's for every point"
+    )
+    ground.add_argument(
+        "--preset", choices=sorted(PRESETS), help="a7: scoring, threshold, RANSAC and matching of the paper's appendix"
+    )
     ground.add_argument("--top-k", type=_at_least_one, default=3, help="grasps an object (default 3)")
     segment = commands.add_parser("segment", parents=[frame], help="label every point, by class or by instance")
+    for command in (models, calibrate, train):
+        command.add_parser(commands)
     what = segment.add_mutually_exclusive_group(required=True)
     what.add_argument("--classes", help="comma-separated class names")
     what.add_argument("--instances", action="store_true", help="separate objects without naming them")
@@ -77,7 +91,12 @@ def _add_workspace(parser: argparse.ArgumentParser) -> None:
     default = Workspace()
     group.add_argument("--near", type=float, default=default.near, help="nearer depths are left out (default 0.1)")
     group.add_argument("--far", type=float, default=default.far, help="further depths are left out (default 3)")
-    group.add_argument("--table", choices=TABLES, default=default.table, help="none: bins, trays, hands; default auto")
+    group.add_argument(
+        "--table",
+        choices=TABLES,
+        default=default.table,
+        help="none: bins, trays, hands; ransac: the paper's; default auto",
+    )
     group.add_argument("--table-height", type=float, metavar="Z", help="where the table is known to be")
     group.add_argument(
         "--table-plane", type=float, nargs=4, metavar=tuple("ABCD"), help="the same: ax + by + cz + d = 0"
@@ -122,8 +141,13 @@ def _at_least_one(text: str) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Runs one command; 0 when it was carried out (NOT_FOUND too), 1 with a one-line error otherwise."""
-    args = _parsed(argv)
+    argv = sys.argv[1:] if argv is None else argv
+    args = argparse.Namespace(command="train", options=argv[1:]) if argv[:1] == ["train"] else _parsed(argv)
     try:
+        if args.command not in ("ground", "segment"):
+            return train.run(args) if args.command == "train" else args.run(args)
+        if args.command == "ground":
+            args.gripper = load_gripper(args.gripper)
         if args.out:
             args.out.mkdir(parents=True, exist_ok=True)
         grounder, scene = _scene(args)
@@ -137,6 +161,10 @@ def main(argv: list[str] | None = None) -> int:
 def _parsed(argv: list[str] | None) -> argparse.Namespace:
     """The arguments; ends with code 2 where they name neither a frame nor a static scene, or both."""
     args = (parser := _parser()).parse_args(argv)
+    if args.command not in ("ground", "segment"):
+        return args
+    if args.command == "ground" and args.preset:
+        _apply(PRESETS[args.preset], args)
     frame = (args.rgb, args.depth, args.intrinsics)
     for name, others in (
         ("field", [*frame, args.cloud, args.camera_pose, args.image]),
@@ -150,6 +178,13 @@ def _parsed(argv: list[str] | None) -> argparse.Namespace:
     if not args.field and not args.cloud and not all(frame):
         parser.error("expected --rgb, --depth and --intrinsics, or --cloud, or --field")
     return args
+
+
+def _apply(preset: Preset, args: argparse.Namespace) -> None:
+    """The preset's values; the threshold and what is told apart may still be given."""
+    args.scoring, args.table, args.top_k = preset.scoring, preset.workspace.table, preset.match.top_k
+    args.threshold = args.threshold or preset.threshold
+    args.negatives_mode = args.negatives_mode or preset.negatives_mode
 
 
 def _scene(args: argparse.Namespace) -> tuple[Grounder, EncodedScene]:
@@ -166,7 +201,7 @@ def _scene(args: argparse.Namespace) -> tuple[Grounder, EncodedScene]:
 
 
 def _fail(args: argparse.Namespace, error: DropclipError) -> int:
-    if args.json and args.command == "ground":
+    if args.command == "ground" and args.json:
         print(json.dumps([_failed(query, error) for query in args.query]))
     print(f"dropclip: {error.status.name}: {error.message}", file=sys.stderr)
     return 1
@@ -184,15 +219,15 @@ def _failed(query: str, error: DropclipError) -> dict:
 
 
 def _ground(grounder: Grounder, scene: EncodedScene, args: argparse.Namespace) -> int:
-    gripper = GRIPPERS[args.gripper]
     start = time.perf_counter()
     labels = grounder.instances(scene) - 1  # specks are left out
-    proposals = sample_antipodal(scene.points, gripper=gripper, table=scene.table.plane, labels=labels)
+    proposals = sample_antipodal(scene.points, gripper=args.gripper, table=scene.table.plane, labels=labels)
     scene.timing_ms["proposals"] = 1e3 * (time.perf_counter() - start)
+    grounder.scene_phrases = tuple(args.negative)
     answers, failed = [], False
     for number, query in enumerate(args.query):
         try:
-            result = grounder.ground(scene, query, args.negative, args.negatives_mode, args.threshold)
+            result = grounder.ground(scene, query, args.negative, args.negatives_mode, args.threshold, args.scoring)
         except DropclipError as error:
             answers.append(_failed(query, error))
             failed = True

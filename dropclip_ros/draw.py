@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures that explain a result at a glance, and coloured clouds for any viewer."""
+"""Pictures that explain a result at a glance (A.5), and coloured clouds for any viewer."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dropclip_ros.grasping.grasps import ROBOTIQ_2F_140, Grasps, Gripper
+from dropclip_ros.grasping.grasps import Grasps
+from dropclip_ros.grasping.grippers import ROBOTIQ_2F_140, Gripper
 from dropclip_ros.vision.geometry import Intrinsics, project
 
 _INK, _PAPER = "#1b1f24", "#ffffff"

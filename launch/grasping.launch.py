@@ -30,13 +30,13 @@ GRASPING = (
     ("rows_folder", "", "Folder of GraspNet rows; '' for the topic grasp_rows"),
     ("grasping_parameters", "", "Parameter file of the proposers and the matcher; '' for the one shipped"),
 )
-OF_GROUNDING = tuple((name, "", "") for name in ("world_frame", "device"))  # declared by grounding.launch.py
+OF_GROUNDING = tuple((name, "", "") for name in ("world_frame", "device", "preset"))  # declared by grounding.launch.py
 
 
 def nodes(context) -> list:
     arguments, camera = told(context, COMMON + GRASPING + WORKSPACE + OF_GROUNDING), camera_told(context)
     shared = [
-        arguments["grasping_parameters"] or str(share(context) / "config" / "grasping.yaml"),
+        arguments["grasping_parameters"] or str(share(context) / "config" / arguments["preset"] / "grasping.yaml"),
         strings(arguments, "gripper"),
     ]
 

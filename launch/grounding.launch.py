@@ -28,6 +28,8 @@ GROUNDING = (
     ("table_frame", "", "Name of the table's own frame; '' for dropclip_table, after the namespace where there is one"),
     ("model", "", "Folder of the model; '' for the one shipped"),
     ("device", "auto", "auto, cpu, cuda or cuda:N"),
+    ("preset", ".", "a7: parameter files of the paper's appendix A.7; '.': ours"),
+    ("scoring", "instances", "instances, paper, argmax or release, where the parameter file does not say"),
     ("grounding_parameters", "", "Parameter file of the grounding node; '' for the one shipped"),
     ("rviz", "false", "Also start RViz: true or false"),
 )
@@ -36,7 +38,8 @@ GROUNDING = (
 def nodes(context) -> list:
     arguments, folder = told(context, COMMON + GROUNDING + WORKSPACE), share(context) / "config"
     parameters = [
-        arguments["grounding_parameters"] or str(folder / "grounding.yaml"),
+        strings(arguments, "scoring"),
+        arguments["grounding_parameters"] or str(folder / arguments["preset"] / "grounding.yaml"),
         strings(arguments, "world_frame", "table_frame", "model", "device") | workspace(arguments),
     ]
     started = [*dds_environment(context), own_node("grounding_node", arguments, parameters, camera_told(context))]

@@ -17,7 +17,9 @@ if not torch.cuda.is_available():
 with suppress(ImportError):
     import triton  # noqa: F401 (its LLVM and OSMesa's live in one process only if it comes first)
 
-import training  # noqa: F401 (chooses how MuJoCo draws, before anything imports it)
+with suppress(ImportError):  # a ROS install has the core alone
+    import training  # noqa: F401 (chooses how MuJoCo draws, before anything imports it)
+
 from dropclip_ros.vision.geometry import Intrinsics, RgbdFrame, invert_pose
 
 COLORS = np.array([[90, 90, 90], [150, 110, 70], [200, 40, 40], [40, 160, 60], [50, 70, 200], [220, 200, 40]], np.uint8)

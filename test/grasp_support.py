@@ -5,7 +5,8 @@ import numpy as np
 import trimesh
 from scipy.spatial.transform import Rotation
 
-from dropclip_ros.grasping.grasps import ROBOTIQ_2F_140, Grasps
+from dropclip_ros.grasping.grasps import Grasps
+from dropclip_ros.grasping.grippers import ROBOTIQ_2F_140
 from training.objects.spec import ObjectModel
 
 

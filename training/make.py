@@ -32,12 +32,10 @@ from training.fusion.crops import collect_crops, joined
 from training.fusion.fuse import fuse_objects
 from training.fusion.image_tower import FrozenText, TowerConfig, save_tower, train_tower
 from training.fusion.phrase_features import embedded
-from training.fusion.run import FeatureRecipe as FeatureRecipe
-from training.fusion.run import digest, extract, load_view_features
+from training.fusion.run import FeatureRecipe, digest, extract, load_view_features
 from training.fusion.targets import load_fused, save_fused
 from training.fusion.weights import ScenePrompts
-from training.objects.catalogue import PROCEDURAL, Catalogue
-from training.objects.procedural.objects import catalogue
+from training.objects.catalogue import PROCEDURAL, Catalogue, open_catalogue
 from training.objects.spec import ObjectSpec
 from training.objects.words.language import prompts, training_vocabulary
 from training.scenes.sensor import SENSORS
@@ -52,6 +50,9 @@ class MakeRecipe:
     views: int = 8
     heldout_scenes: int = 200
     seed: int = 0
+    catalogue: str = (
+        PROCEDURAL  # what scenes are made of: "procedural", or a folder of your own objects, and these only
+    )
     tower: TowerConfig = field(default_factory=TowerConfig)
     distill: DistillConfig = field(default_factory=lambda: read_config(SMALL))
     adapt_text: bool = True
@@ -63,7 +64,8 @@ class MakeRecipe:
     @property
     def objects(self) -> list[ObjectSpec]:
         """What is learnt from."""
-        return catalogue() + list(Catalogue.load(self.meshes).specs if self.meshes else ())
+        specs = open_catalogue(self.catalogue).specs
+        return [*specs, *(Catalogue.load(self.meshes).specs if self.meshes else ())]
 
     @property
     def training_folders(self) -> tuple[str, ...]:
@@ -84,7 +86,11 @@ def make_scenes(out: Path, recipe: MakeRecipe) -> None:
     """Renders every split, in processes of their own: the LLVMs of OSMesa and of Triton do not share one."""
     counts = {"train": recipe.scenes, "meshes": recipe.mesh_scenes}
     for folder, split in SPLITS.items():
-        if folder == "meshes" and not recipe.meshes:
+        source = recipe.meshes if folder == "meshes" else recipe.catalogue
+        if source is None:
+            continue
+        if split not in {spec.split for spec in open_catalogue(str(source)).specs}:
+            print(f"{folder}: {source} has no object of split {split}; left out")
             continue
         options = {
             "out": out / "scenes" / folder,
@@ -92,7 +98,7 @@ def make_scenes(out: Path, recipe: MakeRecipe) -> None:
             "scenes": counts.get(folder, recipe.heldout_scenes),
             "views": recipe.views,
             "seed": recipe.seed + (folder == "validation"),
-            "catalogue": recipe.meshes if folder == "meshes" else PROCEDURAL,
+            "catalogue": source,
         }
         said = [str(part) for name, value in options.items() for part in (f"--{name}", value)]
         subprocess.run([sys.executable, "-m", "training.mvtod", "generate", *said], check=True)
@@ -196,9 +202,10 @@ def make_model(out: Path, recipe: MakeRecipe, model: Path, real: bool = False) -
     tower = out / "image_tower.safetensors"
     image, sensor = ImageTower(recipe.tower.image, tower), SENSORS[made_by.augment.sensor]
     scenes = load_scenes(out / "scenes" / "validation")
-    config = calibrate(encoder, text, config, scenes, image, sensor=sensor)
+    config = calibrate(encoder, text, config, scenes, recipe.objects, image, sensor)
     extras = load_file(out / "text_adapter.safetensors")
-    data = f"{len(load_scenes(out / 'scenes' / 'train'))} procedural scenes"
+    made_of = "procedural scenes" if recipe.catalogue == PROCEDURAL else f"scenes of {recipe.catalogue}"
+    data = f"{len(load_scenes(out / 'scenes' / 'train'))} {made_of}"
     data += f", {recipe.mesh_scenes} of meshes" if real else ""
     metrics = json.loads((out / f"distill{suffix}" / "summary.json").read_text())
     adapter, mean = extras["adapter"], extras["mean_object"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command `dropclip-mvtod`: collects, annotates objects; generates scenes, adds grasps, shows, counts, exports."""
+"""The command `dropclip-mvtod`: objects and scenes, made, imported, shown, counted, exported."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 import tyro
 
 from training.annotation.annotate import annotate
+from training.evaluate.data.convert import import_scenes
 from training.objects.collect import collect
 from training.runs.errors import InputError
 from training.scenes.export.export import export
@@ -20,6 +21,7 @@ COMMANDS = {
     "collect": collect,
     "annotate": annotate,
     "generate": generate,
+    "import": import_scenes,
     "grasps": grasps,
     "inspect": inspect,
     "stats": stats,

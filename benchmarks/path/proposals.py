@@ -21,7 +21,8 @@ import tyro
 
 from dropclip_ros.base.errors import DropclipError
 from dropclip_ros.grasping.antipodal import AntipodalConfig, sample_antipodal
-from dropclip_ros.grasping.grasps import GRIPPERS, Grasps, Gripper
+from dropclip_ros.grasping.grasps import Grasps
+from dropclip_ros.grasping.grippers import GRIPPERS, Gripper
 from dropclip_ros.grasping.hggd.detector import Hggd
 from dropclip_ros.tabletop.crop import crop_above
 from dropclip_ros.tabletop.table import find_table

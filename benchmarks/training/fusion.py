@@ -34,7 +34,7 @@ from training.fusion.features import ObjectFeatures
 from training.fusion.fuse import PointFusion, Weighting, fuse_objects
 from training.fusion.run import embed_scenes, save_view_features, tower_of
 from training.fusion.weights import ScenePrompts
-from training.objects.procedural.objects import catalogue
+from training.objects.catalogue import catalogue_of
 from training.scenes.scene import Scene
 from training.scenes.shards import load_scenes
 
@@ -53,8 +53,8 @@ def _tower(name: str) -> ImageTower:
         return ImageTower(config, Path(folder) / "vit.safetensors")
 
 
-def _prompts() -> ScenePrompts:
-    return ScenePrompts(catalogue(), TextEncoder(TextConfig(), "cpu", adapter=MODEL_FOLDER / ADAPTER))
+def _prompts(scenes: Path) -> ScenePrompts:
+    return ScenePrompts(catalogue_of(scenes).specs, TextEncoder(TextConfig(), "cpu", adapter=MODEL_FOLDER / ADAPTER))
 
 
 class _Stages:
@@ -90,7 +90,7 @@ def speed(
             view = stages("decode", scene.view, v, depth=False)
             shown = stages("find", shown_objects, view, scene.objects)
             images.append(stages("cut", extractor.cut, view, list(shown)))
-        whole, prompts = np.concatenate(images), _prompts()
+        whole, prompts = np.concatenate(images), _prompts(scenes)
         wall: dict[str, list[float]] = {"bare": [], "pipeline": []}
         for _ in range(rounds):
             start = time.perf_counter()
@@ -127,7 +127,7 @@ def points(scenes: Path = SCENES, views: int | None = None, voxel: float = 0.005
     """Of the first scene; patch features by the shipped tower."""
     torch.set_num_threads(1)
     scene, stages = load_scenes(scenes)[0], _Stages()
-    count = _fuse_points(scene, views, voxel, stages)
+    count = _fuse_points(scene, _prompts(scenes), views, voxel, stages)
     each = ", ".join(f"{stage} {ms / 1000:.2f}" for stage, ms in stages.spent.items())
     print(
         f"{views or len(scene)} views, voxels of {1e3 * voxel:g} mm, {count} points, {len(WEIGHTINGS)} weightings: a "
@@ -135,10 +135,10 @@ def points(scenes: Path = SCENES, views: int | None = None, voxel: float = 0.005
     )
 
 
-def _fuse_points(scene: Scene, views: int | None, voxel: float, stages: _Stages) -> int:
+def _fuse_points(scene: Scene, prompts: ScenePrompts, views: int | None, voxel: float, stages: _Stages) -> int:
     numbers = range(len(scene))[:views]
     cloud = stages("cloud", full_cloud, scene, numbers, voxel)
-    dense, fusion = MaskClip(_tower("small")), PointFusion(cloud, _prompts().of(scene), WEIGHTINGS)
+    dense, fusion = MaskClip(_tower("small")), PointFusion(cloud, prompts.of(scene), WEIGHTINGS)
     for v in numbers:
         view = stages("decode", scene.view, v)
         features = stages("patches", dense.embed, view.rgb[None])
@@ -162,7 +162,7 @@ def peak(
     torch.set_num_threads(1)
     scene, extractor = load_scenes(scenes)[0], ObjectFeatures(_tower("small"))
     if what == "points":
-        _prompts().of(scene)
+        _prompts(scenes).of(scene)
     before, count = _peak(), 0
     if what == "objects":
         (seen,) = embed_scenes([scene], extractor, views=views)

@@ -16,15 +16,14 @@ from scipy.spatial import cKDTree
 
 from dropclip_ros.base.ranges import check_fields, ranged
 from dropclip_ros.grasping.grasps import (
-    ROBOTIQ_2F_140,
     Grasps,
-    Gripper,
     colliding,
     fill_down,
     height_above,
     suppress,
     thin_cloud,
 )
+from dropclip_ros.grasping.grippers import ROBOTIQ_2F_140, Gripper
 
 # Parts of the score, all in [0, 1]: how well both contacts lie in the friction cone, how much surface lies between the
 # fingers, how close to the object's middle they close, how near the approach is to the preferred one, spare opening.

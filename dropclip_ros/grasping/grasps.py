@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from dropclip_ros.base.errors import DropclipError, Status
-from dropclip_ros.grasping.grippers import FRANKA_HAND, GRIPPERS, ROBOTIQ_2F_85, ROBOTIQ_2F_140, Gripper  # noqa: F401
+from dropclip_ros.grasping.grippers import ROBOTIQ_2F_140, Gripper
 
 logger = logging.getLogger(__name__)
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Open-vocabulary inference on a feature cloud (section 3.4): referring, semantic and instance segmentation.
+"""Instances without names (section 3.4, A.6.2), and scored voxels as objects; `scoring` has the scores.
 
-Everything here works on plain arrays: features (M,C) of M voxels as unit rows, phrases as unit text embeddings. Voxels
-may lie on a GPU (see `arrays`); what instances are put together from is then computed there, but for the merging.
+Everything here works on plain arrays: features (M,C) of M voxels as unit rows. Voxels may lie on a GPU (see `arrays`);
+what instances are put together from is then computed there, but for the merging.
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from scipy.sparse import coo_matrix, identity
-from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
-from scipy.special import expit, logit
 
 from dropclip_ros.base.arrays import Array, array_namespace, as_type, like_array, sum_by_index, to_numpy, zeros
+from dropclip_ros.grounding.scoring import rival_threshold
 
 _ROWS = 4096  # voxels that a GPU compares with all others at once
 
@@ -55,43 +54,6 @@ class ObjectConfig:
                 raise ValueError(f"{name} {getattr(self, name)}: expected a weight of 0 or more")
 
 
-def similarities(features: torch.Tensor, text: torch.Tensor, mean_object: torch.Tensor | None = None) -> torch.Tensor:
-    """Cosine of each voxel (M,C) with each phrase (K,C), above that of the average object (C,) with it: (M,K).
-
-    Some phrases are near to everything; what tells is how much nearer than to any odd object.
-    """
-    cosine = features @ text.T
-    return cosine if mean_object is None else cosine - text @ mean_object
-
-
-def referring_scores(similarity: torch.Tensor, temperature: float, null_similarity: float) -> torch.Tensor:
-    """Probability that each voxel is meant: softmax of similarity over temperature (section 3.4), (M,) in [0, 1].
-
-    similarity (M,1+K): of the query and its K negatives. To the paper's classes comes a null class of constant
-    similarity: with it all scores of a scene may be low, so that an absent object is answered NOT_FOUND.
-    """
-    null = similarity.new_full((len(similarity), 1), null_similarity)
-    return torch.softmax(torch.cat([similarity, null], dim=1) / temperature, dim=1)[:, 0]
-
-
-def rival_threshold(scores: np.ndarray, threshold: float, rival: float) -> float:
-    """The threshold for objects beside the best one: `rival` of the way from `threshold` to the best, in log-odds.
-
-    A red car answers "the red mug" better than nothing does, but not beside a red mug. Where nothing reaches the
-    threshold it stays as it is.
-    """
-    best = min(float(scores.max(initial=0.0)), 1 - 1e-6)
-    if best <= threshold:
-        return threshold
-    return float(expit(logit(threshold) + rival * (logit(best) - logit(threshold))))
-
-
-def semantic_labels(similarity: torch.Tensor, null_similarity: float) -> torch.Tensor:
-    """Nearest of K classes for each voxel, (M,K) -> (M,) in 1..K; 0 where none is nearer than the null class."""
-    best, index = similarity.max(dim=1)
-    return torch.where(best > null_similarity, index + 1, 0)
-
-
 def _neighbours(centers: Array, gap: float) -> Array:
     """Pairs (E,2) of voxels at most `gap` apart."""
     if array_namespace(centers) is np:
@@ -110,12 +72,6 @@ def _nearest(points: Array, others: Array) -> Array:
 def _distances(points: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
     """Distance of each from each, (M,K), of differences: as a product it would not tell near voxels apart."""
     return torch.cdist(points, others, compute_mode="donot_use_mm_for_euclid_dist")
-
-
-def _components(count: int, edges: np.ndarray) -> np.ndarray:
-    """Connected component of each of `count` nodes, (count,) int."""
-    graph = coo_matrix((np.ones(len(edges), np.int8), (edges[:, 0], edges[:, 1])), shape=(count, count))
-    return connected_components(graph, directed=False)[1]
 
 
 def answering_instances(scores: np.ndarray, threshold: float, rival: float) -> list[int]:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cache, wraps
+from functools import cache, cached_property, wraps
 from pathlib import Path
 
 import numpy as np
@@ -30,13 +30,20 @@ from dropclip_ros.grounding.instances import (
     instance_labels,
     oriented_box,
     pool_features,
+)
+from dropclip_ros.grounding.scoring import (
+    PAPER_THRESHOLD,
+    SCORINGS,
+    beats_negatives,
+    point_scores,
     referring_scores,
     semantic_labels,
     similarities,
 )
+from dropclip_ros.networks.clip import load_clip
 from dropclip_ros.networks.encoder import OFFSET_UNIT, Activations
 from dropclip_ros.networks.image import ImageTower
-from dropclip_ros.networks.model_folder import ADAPTER, IMAGE, ModelConfig, load_model
+from dropclip_ros.networks.model_folder import ADAPTER, IMAGE, FrameConfig, ModelConfig, load_model
 from dropclip_ros.networks.text import TextEncoder, clean_phrase
 from dropclip_ros.tabletop.scene import MIN_POINTS, noted, seen, things
 from dropclip_ros.tabletop.table import Table
@@ -63,12 +70,17 @@ class EncodedScene:
     colors: np.ndarray  # (N,3) uint8
     voxels: Voxels  # centres in the table frame
     features: torch.Tensor
-    basis: torch.Tensor  # (C,D), orthonormal columns
+    basis: torch.Tensor | None  # (C,D), orthonormal columns; None where the encoder does not speak the text's language
     middles: np.ndarray | None  # (M,3) m, of each voxel's object, in the table frame, as the encoder sees it
     instances: np.ndarray  # (M,) of each voxel, 1..K, 0 for specks
-    instance_features: torch.Tensor  # (K,C), unit unless the image has its say (`Grounder`)
+    naming: Callable[[], torch.Tensor]  # gives `instance_features`
     timing_ms: dict[str, float]
     note: str = ""  # what a user must know about the frame
+
+    @cached_property
+    def instance_features(self) -> torch.Tensor:
+        """(K,C), unit unless the image has its say (`Grounder`); crops are embedded when this is first asked for."""
+        return self.naming()
 
     def image(self, values: np.ndarray, fill: float = 0) -> np.ndarray:
         """Per-point values (N,) as an image (H,W) of the same type; `fill` where there is no point."""
@@ -128,6 +140,22 @@ def _empty_scene(what: str) -> DropclipError:
     return DropclipError(Status.EMPTY_SCENE, f"{what}: is something on it, within the camera's view and range?")
 
 
+def _moved(transform: np.ndarray, points: Array) -> Array:
+    return as_type(transform_points(transform, points), "float32")
+
+
+def _check_scoring(scoring: str, negatives: Sequence[str]) -> None:
+    """BAD_REQUEST where there is no such scoring, or nothing that it could tell a query from."""
+    if scoring not in SCORINGS:
+        raise DropclipError(Status.BAD_REQUEST, f"scoring {scoring!r}: expected one of {', '.join(SCORINGS)}")
+    if scoring != "instances" and not negatives:
+        raise DropclipError(
+            Status.BAD_REQUEST,
+            f"scoring {scoring} tells the query from negatives (section 3.4) and there are none; give some, or the "
+            "canonical ones",
+        )
+
+
 def _warm_frame() -> RgbdFrame:
     """A box on a table, 60 cm below a camera that looks straight down."""
     intrinsics = Intrinsics(300, 300, 159.5, 119.5, 320, 240)
@@ -143,7 +171,8 @@ class Grounder:
     comes back with its voxels. That has not been run on a GPU yet, on torch's CPU tensors only.
 
     image: the tower that looks at the crop of every instance, as well; None for the encoder alone, as in the paper's
-    tables. Cosines of both are averaged by `config.image.weight` (figure 20), which the mean of the features does.
+    tables. Cosines of both are averaged by `config.image.weight` (figure 20), which the mean of the features does; with
+    a weight of 1 it names alone, and the encoder only tells objects apart.
     """
 
     def __init__(
@@ -178,14 +207,16 @@ class Grounder:
     ) -> Grounder:
         """Loads a model folder (the shipped one by default). Raises MODEL_ERROR where it is not whole and true.
 
-        image: whether its image tower, where it has one, looks at the frame too.
+        image: whether its image tower, where it has one, looks at the frame too; one that names alone always does.
         """
         device, folder = usable_device(device), Path(path) if path else MODEL_FOLDER
         with enough_memory(device):
             encoder, config = load_model(folder, device)
-            text = TextEncoder(config.text, device, adapter=folder / ADAPTER)
-            tower = ImageTower(config.image, folder / IMAGE, device) if image and config.image else None
-        if text.channels != config.encoder.out_channels:
+            seeing = config.image if image or not config.encoder_names else None
+            clip = load_clip(config.text.source) if seeing and seeing.source else None
+            text = TextEncoder(config.text, device, folder / ADAPTER, clip=clip)
+            tower = ImageTower(seeing, folder / IMAGE, device, clip) if seeing else None
+        if config.encoder_names and text.channels != config.encoder.out_channels:
             raise DropclipError(
                 Status.MODEL_ERROR,
                 f"{folder}: features have {config.encoder.out_channels} channels and phrases {text.channels}; encoder "
@@ -248,10 +279,15 @@ class Grounder:
         with _timed(timing, "voxels"), enough_memory(self.device):
             points, pixels = self._uploaded(points), self._uploaded(pixels)
             colors = self._uploaded(frame.rgb).reshape(-1, 3)[pixels]
-            local = as_type(transform_points(invert_pose(table.frame), points), "float32")
+            encoder_from_camera = self._encoder_frame(frame, table, points)
+            local = as_type(transform_points(encoder_from_camera, points), "float32")
             voxels = voxelize(local, as_type(colors, "float32") / 255, self.config.voxels)
         with _timed(timing, "encoder"), enough_memory(self.device):
             passed, features, middles = self._features(voxels)
+            if self.config.frame != FrameConfig():
+                table_from_encoder = invert_pose(table.frame) @ invert_pose(encoder_from_camera)
+                voxels = replace(voxels, centers=_moved(table_from_encoder, voxels.centers))
+                middles = None if middles is None else _moved(table_from_encoder, middles)
         with _timed(timing, "instances"), enough_memory(self.device):
             if objects is None:
                 eye = invert_pose(table.frame)[:3, 3]
@@ -265,16 +301,36 @@ class Grounder:
                 instances = np.unique(np.append(0, shown), return_inverse=True)[1][1:]
             if not instances.any():
                 raise _empty_scene(f"only specks stand on the table, none of {self.objects.min_voxels} voxels")
-            pooled = self._instance_features(passed, features, instances)
-        if self.image is not None:
-            with _timed(timing, "image"), enough_memory(self.device):
-                labels = np.zeros(frame.depth.size, np.int64)
-                labels[pixels] = instances[voxels.point_to_voxel]
-                seen, weight = self.image.embed(frame.rgb, labels.reshape(frame.depth.shape)), self.image.config.weight
-                pooled = (1 - weight) * pooled + weight * seen
+            pooled = self._instance_features(passed, features, instances) if self.config.encoder_names else None
+        labels = np.zeros(frame.depth.size, np.int64)
+        labels[pixels] = instances[voxels.point_to_voxel]
+
+        def naming() -> torch.Tensor:
+            if self.image is None:
+                return pooled
+            seen, weight = self.image.embed(frame.rgb, labels.reshape(frame.depth.shape)), self.image.config.weight
+            return seen if pooled is None else (1 - weight) * pooled + weight * seen
+
+        basis = self.basis if self.config.encoder_names else None
         return EncodedScene(
-            frame, table, points, pixels, colors, voxels, features, self.basis, middles, instances, pooled, timing
+            frame, table, points, pixels, colors, voxels, features, basis, middles, instances, naming, timing
         )
+
+    def _encoder_frame(self, frame: RgbdFrame, table: Table, points: Array) -> np.ndarray:
+        """encoder_from_camera (4,4): the frame that the encoder was trained in. BAD_REQUEST where it is not known."""
+        wanted = self.config.frame
+        if wanted.axes == "world" and frame.camera_pose is None:
+            raise DropclipError(
+                Status.BAD_REQUEST,
+                f"{self.config.name} was trained in world axes: expected the camera's pose (--camera-pose, or the "
+                "node's world_frame)",
+            )
+        axes = {"table": invert_pose(table.frame), "camera": np.eye(4), "world": frame.camera_pose}[wanted.axes]
+        if not wanted.centred:
+            return axes
+        moved = axes.copy()
+        moved[:3, 3] = -axes[:3, :3] @ to_numpy(points).mean(0, dtype=np.float64)
+        return moved
 
     def _features(self, voxels: Voxels) -> tuple[Activations, torch.Tensor, Array | None]:
         """What the encoder's pass left, unit features (M,D), and the middles (M,3) m of their objects where the encoder
@@ -321,11 +377,14 @@ class Grounder:
         negatives: Sequence[str] = (),
         mode: str | None = None,
         threshold: float = 0.0,
+        scoring: str = "instances",
     ) -> GroundResult:
         """Objects of the scene that `query` means (section 3.4), or NOT_FOUND.
 
         mode: none, canonical, custom (the given negatives) or scene (`scene_phrases`); custom where negatives are
-        given and canonical otherwise. threshold in (0, 1), 0 for the model's own. Raises BAD_REQUEST.
+        given and canonical otherwise. threshold in (0, 1), 0 for the model's own. scoring: "instances", ours, or the
+        paper's for every point (section 3.4): "paper" with a threshold (0 for 0.7), "argmax" with none, "release" as
+        its code has it; their answer is one object, all points chosen. Raises BAD_REQUEST.
         """
         timing = dict(scene.timing_ms)
         if threshold != 0 and not 0 < threshold < 1:
@@ -333,19 +392,20 @@ class Grounder:
                 Status.BAD_REQUEST,
                 f"threshold {threshold}: expected a number in (0, 1), or 0 for the default",
             )
-        threshold = threshold or self.config.threshold
+        threshold = threshold or (self.config.threshold if scoring == "instances" else PAPER_THRESHOLD)
         query = clean_phrase(query, "query")
         others = self._negatives(query, negatives, mode or ("custom" if negatives else "canonical"))
+        _check_scoring(scoring, others)
         with _timed(timing, "text"), enough_memory(self.device):
             text = self.text.encode([query, *others]).to(self.device)
+        if self.image is not None and "instance_features" not in vars(scene):
+            with _timed(timing, "image"), enough_memory(self.device):
+                _ = scene.instance_features
         with _timed(timing, "similarity"), enough_memory(self.device):
-            similarity = similarities(scene.instance_features, text, self.text.mean_object)
-            rho = referring_scores(similarity, self.config.temperature, self.config.null_similarity)
-            rho = np.append(0.0, rho.cpu().numpy())
+            rho, meant = self._scores(scene, text, threshold, scoring)
         with _timed(timing, "objects"):
-            meant = answering_instances(rho[1:], threshold, self.objects.rival)
-            objects = [self._found(scene, instance, float(rho[instance])) for instance in meant]
-            scores = rho[scene.instances][scene.voxels.point_to_voxel]
+            objects = [self._found(scene, voxels, rho) for voxels in meant]
+        scores = rho[scene.voxels.point_to_voxel]
         if objects:
             message = f"{len(objects)} found"
             status = Status.OK
@@ -358,12 +418,32 @@ class Grounder:
         message = f"{message}; {scene.note}" if scene.note else message
         return GroundResult(query, status, message, objects, scores, threshold, timing)
 
+    def _scores(
+        self, scene: EncodedScene, text: torch.Tensor, threshold: float, scoring: str
+    ) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Score (M,) of each voxel for the query, first of the phrases (1+K,C), and the voxels (M,) bool of each object
+        that it means."""
+        if scoring == "instances":
+            similarity = similarities(scene.instance_features, text, self.text.mean_object)
+            rho = referring_scores(similarity, self.config.temperature, self.config.null_similarity)
+            rho = rho.cpu().numpy()
+            meant = answering_instances(rho, threshold, self.objects.rival)
+            return np.append(0.0, rho)[scene.instances], [scene.instances == instance for instance in meant]
+        if scene.basis is not None:
+            similarity = similarities(scene.features, text @ scene.basis)
+        else:  # every point has its object's; specks are at right angles to everything
+            each = F.normalize(scene.instance_features, dim=-1)
+            similarity = similarities(torch.cat([torch.zeros_like(each[:1]), each])[scene.instances], text)
+        rho = point_scores(similarity, self.config.temperature, scoring)
+        chosen = (beats_negatives(similarity) if scoring == "argmax" else rho > threshold).cpu().numpy()
+        return rho.double().cpu().numpy(), [chosen] if chosen.any() else []
+
     @staticmethod
-    def _found(scene: EncodedScene, instance: int, score: float) -> FoundObject:
-        index = np.flatnonzero((scene.instances == instance)[scene.voxels.point_to_voxel])
+    def _found(scene: EncodedScene, voxels: np.ndarray, rho: np.ndarray) -> FoundObject:
+        index = np.flatnonzero(voxels[scene.voxels.point_to_voxel])
         points = scene.points[index]
         pose, size = oriented_box(points, scene.table.frame)
-        return FoundObject(score, index, points.mean(0), size, pose)
+        return FoundObject(float(rho[voxels].mean()), index, points.mean(0), size, pose)
 
     @torch.inference_mode()
     def segment(self, scene: EncodedScene, classes: Sequence[str]) -> np.ndarray:

@@ -136,8 +136,11 @@ def open_static_scene(path: str | Path, grounder: Grounder) -> tuple[Grounder, E
         raise DropclipError(Status.EMPTY_SCENE, f"{path}: only specks stand on the table")
     basis = torch.eye(features.shape[1], device=grounder.device)
     pooled = pool_features(features, instances)
-    scene = EncodedScene(frame, table, points, pixels, colors, voxels, features, basis, None, instances, pooled, {})
+    scene = EncodedScene(
+        frame, table, points, pixels, colors, voxels, features, basis, None, instances, lambda: pooled, {}
+    )
     own = {"temperature": static.temperature, "null_similarity": static.null_similarity}
     calibrated = copy.copy(grounder)
+    calibrated.image = None  # there are no pictures to look at
     calibrated.config = replace(grounder.config, **{name: value for name, value in own.items() if value is not None})
     return calibrated, scene

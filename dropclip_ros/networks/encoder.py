@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MinkUNet14D, the 3D encoder of DROP-CLIP (paper, section 3.3): voxels in, open-vocabulary features out.
+"""MinkUNet14D, the 3D encoder of DROP-CLIP (paper, sections 3.3 and A.2): voxels in, open-vocabulary features out.
 
 Parameter names and layout are those of MinkowskiEngine's MinkUNet14D, so its checkpoints load unchanged.
 """

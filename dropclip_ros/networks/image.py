@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from torch.nn.functional import normalize
 
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.base.files import load_tensors
-from dropclip_ros.networks.text import load_open_clip
+from dropclip_ros.networks.clip import Clip, ClipSource, load_clip
 
 EXPANSION = 1.2  # side of the square crop over the longer side of the mask's box
 BACKGROUND = 0.5  # grey of the masked-out pixels of a crop-mask, in [0, 1]
@@ -34,7 +35,9 @@ class ImageConfig:
     model: "vit", a ViT of the shape below whose weights lie in the model folder, or any name that open_clip knows (see
         `TextConfig.model`), with pretrained: its tag or checkpoint path, and sha256: of that checkpoint.
     size, patch_size: pixels. width, layers, heads: of the transformer. channels: of the text space.
-    weight: of the tower's cosine against the encoder's, in [0, 1].
+    weight: of the tower's cosine against the encoder's, in [0, 1]; 1: it names alone (`names_alone`).
+    crop: what it is shown of an object: "mask", the crop with all else in `background` (crop-mask of A.3), "plain", the
+        crop with its surroundings, or "both", averaged. background: "grey", or "mean", the picture's mean colour.
     temperature, null_similarity: as `ModelConfig`'s, for cosines so mixed.
     """
 
@@ -48,6 +51,8 @@ class ImageConfig:
     heads: int = 3
     channels: int = 384
     weight: float = 0.5
+    crop: Literal["mask", "plain", "both"] = "mask"
+    background: Literal["grey", "mean"] = "grey"
     temperature: float = 0.1
     null_similarity: float = 0.0
 
@@ -65,6 +70,19 @@ class ImageConfig:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
                 raise ValueError(f"{name} must be a number in [{low}, {high}]; got {value!r}")
+        for name, known in (("crop", ("mask", "plain", "both")), ("background", ("grey", "mean"))):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} must be one of {', '.join(known)}; got {getattr(self, name)!r}")
+
+    @property
+    def names_alone(self) -> bool:
+        """Whether names come from this tower alone; the encoder then need not speak the text's language."""
+        return self.weight == 1
+
+    @property
+    def source(self) -> ClipSource | None:
+        """The model of open_clip whose image tower this is; None where the weights lie in the model folder."""
+        return None if self.model == "vit" else ClipSource(self.model, self.pretrained, self.sha256)
 
 
 def make_vit(config: ImageConfig, patch_dropout: float = 0.0) -> nn.Module:
@@ -116,28 +134,35 @@ def cut_crop(
 
 
 def to_images(
-    pixels: np.ndarray, masks: np.ndarray | None, mean: tuple = (0.5, 0.5, 0.5), std: tuple = (0.5, 0.5, 0.5)
+    pixels: np.ndarray,
+    masks: np.ndarray | None,
+    mean: tuple = (0.5, 0.5, 0.5),
+    std: tuple = (0.5, 0.5, 0.5),
+    background: float | np.ndarray = BACKGROUND,
 ) -> Tensor:
-    """Crops (N,S,S,3) uint8 as network input (N,3,S,S); with `masks` all but the object is grey (crop-mask, A.3)."""
+    """Crops (N,S,S,3) uint8 as network input (N,3,S,S); with `masks` all but the object is `background`, a grey or a
+    colour (3,) in [0, 1] (crop-mask, A.3)."""
     images = torch.tensor(pixels).permute(0, 3, 1, 2).float().div_(255)
     if masks is not None:
         keep = torch.tensor(masks).unsqueeze(1)
-        images = torch.where(keep, images, torch.tensor(BACKGROUND))
+        images = torch.where(keep, images, torch.as_tensor(background, dtype=torch.float32).view(-1, 1, 1))
     return images.sub_(torch.tensor(mean)[:, None, None]).div_(torch.tensor(std)[:, None, None])
 
 
 class ImageTower:
     """Embeds the crops of a frame's instances. Raises MODEL_ERROR where the tower of `config` cannot be had.
 
-    path: the weights of a "vit".
+    path: the weights of a "vit". clip: the config's model of open_clip, where it is loaded already.
     """
 
-    def __init__(self, config: ImageConfig, path: Path, device: str | torch.device = "cpu") -> None:
+    def __init__(
+        self, config: ImageConfig, path: Path, device: str | torch.device = "cpu", clip: Clip | None = None
+    ) -> None:
         self.config, self.device = config, torch.device(device)
-        if config.model == "vit":
+        if config.source is None:
             network, self.size, self.norm = load_vit(path, config), config.size, {}
         else:
-            network = _open_clip_visual(config)
+            network = (clip or load_clip(config.source)).model.visual
             size = network.image_size
             self.size = size[0] if isinstance(size, tuple) else size
             self.norm = {"mean": network.image_mean, "std": network.image_std}
@@ -154,22 +179,16 @@ class ImageTower:
             wide = tuple(slice(max(s.start - 2, 0), s.stop + 2) for s in box)  # room for the closing
             mask[wide] = binary_closing(mask[wide], CLOSING) | mask[wide]
             crops.append(cut_crop(image, mask, self.size))
+        pixels, masks = (np.stack(part) for part in zip(*crops, strict=True))
+        background = rgb.mean((0, 1)) / 255 if self.config.background == "mean" else BACKGROUND
+        shown = {"mask": (masks,), "plain": (None,), "both": (masks, None)}[self.config.crop]
+        return normalize(torch.stack([self._embed(pixels, inside, background) for inside in shown]).mean(0), dim=-1)
+
+    def _embed(self, pixels: np.ndarray, masks: np.ndarray | None, background: float | np.ndarray) -> Tensor:
+        """Unit features (K,C) of crops (K,S,S,3), by the batch."""
         parts = []
-        for start in range(0, len(crops), BATCH):
-            pixels, masks = (np.stack(part) for part in zip(*crops[start : start + BATCH], strict=True))
-            parts.append(self.network(to_images(pixels, masks, **self.norm).to(self.device)))
-        return normalize(torch.cat(parts), dim=-1)
-
-
-def _open_clip_visual(config: ImageConfig) -> nn.Module:
-    """The image tower of any model of open_clip."""
-    try:
-        _, model = load_open_clip(config.model, config.pretrained, config.sha256)
-    except DropclipError:
-        raise
-    except Exception as error:  # the library raises many kinds; to the caller they mean one thing
-        raise DropclipError(
-            Status.MODEL_ERROR,
-            f"cannot load the image model {config.model!r} (pretrained {config.pretrained!r}): {error}",
-        ) from error
-    return model.visual.eval().requires_grad_(False)
+        for batch in (slice(start, start + BATCH) for start in range(0, len(pixels), BATCH)):
+            inside = None if masks is None else masks[batch]
+            images = to_images(pixels[batch], inside, **self.norm, background=background)
+            parts.append(self.network(images.to(self.device)))
+        return normalize(torch.cat(parts).float(), dim=-1)

@@ -15,7 +15,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -31,7 +31,27 @@ CONFIG = "config.json"
 ENCODER = "encoder.safetensors"
 ADAPTER = "text_adapter.safetensors"
 IMAGE = "image_tower.safetensors"
+AXES = ("table", "camera", "world")
 NEGATIVES = ("object", "thing", "texture", "stuff")  # the paper's canonical ones
+
+
+@dataclass(frozen=True)
+class FrameConfig:
+    """How points reach the encoder: as it was trained.
+
+    axes: "table", ours (z up from the table, x the image's right), "camera", the optical frame, or "world", that of
+    the camera's pose, z up. centred: whether the points' mean is moved to the origin before they are cut into voxels;
+    a shift by less than 16 voxels changes what the coarse levels see.
+    """
+
+    axes: Literal["table", "camera", "world"] = "table"
+    centred: bool = False
+
+    def __post_init__(self) -> None:
+        if self.axes not in AXES:
+            raise ValueError(f"axes must be one of {', '.join(AXES)}; got {self.axes!r}")
+        if not isinstance(self.centred, bool):
+            raise ValueError(f"centred must be true or false; got {self.centred!r}")
 
 
 @dataclass(frozen=True)
@@ -40,12 +60,15 @@ class ModelConfig:
 
     temperature: gamma of section 3.4. null_similarity: the constant cosine of "none of these", which lets a scene
     hold nothing that a phrase means. threshold: of the score, in (0, 1). image: the tower for the frame's own crops,
-    None for the encoder alone. sha256: hex digest of each tensor file, filled in by `save_model`.
+    None for the encoder alone; one of open_clip is the other half of the text tower. frame: the axes that the encoder
+    sees points in, and whether their mean is the origin (`FrameConfig`). sha256: hex digest of each tensor file, filled
+    in by `save_model`.
     """
 
     name: str
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     voxels: VoxelConfig = field(default_factory=VoxelConfig)
+    frame: FrameConfig = field(default_factory=FrameConfig)
     text: TextConfig = field(default_factory=TextConfig)
     image: ImageConfig | None = None
     temperature: float = 0.1
@@ -64,6 +87,11 @@ class ModelConfig:
                 raise ValueError(f"{name} must be a number in [{low}, {high}]; got {value!r}")
         if not all(isinstance(text, str) and text.strip() for text in self.canonical_negatives):
             raise ValueError(f"canonical_negatives must be non-empty texts; got {self.canonical_negatives!r}")
+        if self.image is not None and self.image.source not in (None, self.text.source):
+            raise ValueError(
+                f"image is of {self.image.source} and text of {self.text.source}: the two towers of a model belong "
+                "together, others do not meet in one space"
+            )
         if not isinstance(self.sha256, Mapping):
             raise ValueError(f"sha256 must map file names to digests; got {self.sha256!r}")
         for file, digest in self.sha256.items():
@@ -72,6 +100,11 @@ class ModelConfig:
                     f"sha256 maps {ENCODER}, {ADAPTER} and {IMAGE} to 64 hex digits; got {file!r}: {digest!r}"
                 )
 
+    @property
+    def encoder_names(self) -> bool:
+        """Whether the encoder's features are compared with phrases; otherwise it only tells objects apart."""
+        return self.image is None or not self.image.names_alone
+
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
 
@@ -79,7 +112,13 @@ class ModelConfig:
     def from_json(cls, text: str) -> ModelConfig:
         """ValueError where the text is no JSON, a key is unknown or missing, or a value is out of range."""
         data = _fields_of(cls, json.loads(text), "")
-        parts = {"encoder": EncoderConfig, "voxels": VoxelConfig, "text": TextConfig, "image": ImageConfig}
+        parts = {
+            "encoder": EncoderConfig,
+            "voxels": VoxelConfig,
+            "frame": FrameConfig,
+            "text": TextConfig,
+            "image": ImageConfig,
+        }
         for name, part in parts.items():
             if name in data and not (name == "image" and data[name] is None):
                 data[name] = _build(part, data[name], name)
@@ -139,10 +178,15 @@ def save_model(
     for name in {ADAPTER, IMAGE} - set(files):
         (folder / name).unlink(missing_ok=True)
     config = dataclasses.replace(config, sha256=digests)
+    write_config(folder, config)
+    return config
+
+
+def write_config(folder: Path, config: ModelConfig) -> None:
+    """config.json, written beside its place and renamed."""
     part = folder / (CONFIG + ".part")
     part.write_text(config.to_json(), encoding="utf-8")
     os.replace(part, folder / CONFIG)
-    return config
 
 
 def load_config(folder: str | Path) -> ModelConfig:

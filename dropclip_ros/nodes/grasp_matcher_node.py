@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The service `match_grasps` and the action `grasp`: which of the newest grasp proposals take hold of what a phrase
-means (appendix A.7, and the rules of dropclip_ros.grasping.matching)?
+means (4.4, appendix A.7, and the rules of dropclip_ros.grasping.matching)?
 
 With a world frame, what was seen at another time than the target is carried to it through that frame. Without one the
 camera is taken to stand still. What else stands around the target, and whether it is still where it was found, is seen

@@ -84,6 +84,12 @@ SETTINGS = (
     ),
     Setting("threshold", 0.0, "Least score of a point that answers, in (0, 1); 0 for the model's own", 0.0, 0.999),
     Setting(
+        "scoring",
+        "instances",
+        "How points are scored: instances, ours; paper, argmax or release: section 3.4's, for every point",
+        choices=("instances", "paper", "argmax", "release"),
+    ),
+    Setting(
         "negatives_mode",
         "canonical",
         "What a query is told apart from, where the request does not say",
@@ -300,7 +306,12 @@ class GroundingNode(Node):
     def _query(self, scene: EncodedScene, request: Ground.Request, mode: str) -> GroundResult:
         self._grounder.scene_phrases = tuple(filter(None, self._settings["scene_negatives"]))
         return self._grounder.ground(
-            scene, request.query, tuple(request.negatives), mode, request.threshold or self._settings["threshold"]
+            scene,
+            request.query,
+            tuple(request.negatives),
+            mode,
+            request.threshold or self._settings["threshold"],
+            self._settings["scoring"],
         )
 
     def _encode(self, captured: CapturedFrame, pose: np.ndarray | None) -> tuple[EncodedScene, dict[str, float]]:

@@ -26,6 +26,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.base.missing import how_to_install
+from dropclip_ros.base.ranges import range_of
 from dropclip_ros.ros.launching.cameras import COLOR_TOPIC as COLOR_TOPIC
 from dropclip_ros.ros.launching.cameras import DEPTH_TOPIC as DEPTH_TOPIC
 from dropclip_ros.ros.launching.cameras import INFO_TOPIC as INFO_TOPIC
@@ -59,6 +60,13 @@ class Setting:
     high: float | None = None
     choices: tuple[str, ...] = ()
     read_only: bool = False
+
+    @classmethod
+    def of(cls, config: type, field: str, prefix: str = "", default: float | None = None, high: float | None = None):
+        """A field of a dataclass as a parameter, by its default, range and meaning; `default`, `high`: other ones."""
+        limits = range_of(config, field)
+        own = config.__dataclass_fields__[field].default if default is None else default
+        return cls(prefix + field, own, limits.doc, limits.low, limits.high if high is None else high)
 
     def descriptor(self) -> ParameterDescriptor:
         found = ParameterDescriptor(

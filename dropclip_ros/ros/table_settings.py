@@ -7,7 +7,6 @@ from dropclip_ros.ros.common import Setting
 from dropclip_ros.tabletop.table import TableConfig
 from dropclip_ros.tabletop.workspace import TABLES, Workspace
 
-_DEFAULT = TableConfig()
 UNKNOWN = [0.0]  # of a parameter that is a list of numbers
 _WORKSPACE = (
     Setting("region.near", Workspace().near, "Nearer depths are left out, m", 0.0, 100.0),
@@ -23,27 +22,18 @@ _WORKSPACE = (
     Setting("region.box", UNKNOWN, "Box to look in, in world_frame (else the camera's): x y z x y z, m"),
     Setting("region.polygon", UNKNOWN, "What part of the image to look at: corners u v u v ..., pixels"),
 )
-_TABLE = (
-    Setting("table.distance", _DEFAULT.distance, "RANSAC inlier distance, m", 1e-4, 0.2),
-    Setting("table.iterations", _DEFAULT.iterations, "RANSAC iterations", 1, 100_000),
-    Setting("table.seed", _DEFAULT.seed, "Seed of RANSAC", 0, 2**31 - 1),
-    Setting("table.min_points", _DEFAULT.min_points, "Fewest points of a table", 3, 10**7),
-    Setting(
-        "table.max_tilt",
-        _DEFAULT.max_tilt,
-        "Largest tilt from level where gravity is known (world_frame), rad",
-        0.0,
-        1.57,
-    ),
-    Setting("table.max_height", _DEFAULT.max_height, "Greatest height of things on the table, m", 0.01, 10.0),
-    Setting("table.outlier_neighbors", _DEFAULT.outlier_neighbors, "Neighbours in the outlier removal", 1, 1000),
-    Setting(
-        "table.outlier_std",
-        _DEFAULT.outlier_std,
-        "Standard deviations in the outlier removal; 0 switches it off",
-        0.0,
-        20.0,
-    ),
+_TABLE = tuple(
+    Setting.of(TableConfig, name, "table.")
+    for name in (
+        "distance",
+        "iterations",
+        "seed",
+        "min_points",
+        "max_tilt",
+        "max_height",
+        "outlier_neighbors",
+        "outlier_std",
+    )
 )
 
 

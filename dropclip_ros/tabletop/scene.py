@@ -14,7 +14,7 @@ from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.tabletop.crop import crop_above, without_outliers
 from dropclip_ros.tabletop.footprint import FIT_POINTS, plane_coordinates, thin_points
 from dropclip_ros.tabletop.plane import fit_plane, ransac_plane, signed_distance
-from dropclip_ros.tabletop.table import Table, TableConfig, known_table, tables
+from dropclip_ros.tabletop.table import Table, TableConfig, known_table, largest_plane, tables
 from dropclip_ros.tabletop.workspace import Workspace
 from dropclip_ros.vision.geometry import Intrinsics, backproject, out_of_range
 
@@ -96,6 +96,9 @@ def things(
     config = workspace.search
     if workspace.table == "none":
         return _by_themselves(points, config, up)
+    if workspace.table == "ransac":
+        table = largest_plane(points, config)
+        return table, true_indices(~table.inliers)
     tried: list[tuple[Table, int]] = []
     try:
         for table in _likely(points, workspace, pose, up, last):

@@ -15,6 +15,7 @@ import numpy as np
 
 from dropclip_ros.base.arrays import Array, array_namespace, as_type, to_numpy
 from dropclip_ros.base.errors import DropclipError, Status
+from dropclip_ros.base.ranges import check_fields, ranged
 from dropclip_ros.tabletop.footprint import (
     CELL,
     FIT_POINTS,
@@ -40,40 +41,24 @@ _NEW = 0.1  # share of all points that may newly lie in none of the known planes
 class TableConfig:
     """How the table is found. Lengths in metres, angles in radians."""
 
-    distance: float = 0.01  # RANSAC inlier distance
-    iterations: int = 1000
-    seed: int = 0
-    sample: int = 4000  # points that RANSAC sees, drawn uniformly; the plane is then refined on all
-    max_planes: int = 6  # planes that are tried, largest first
-    min_points: int = 500  # inliers that a table needs at least
-    max_tilt: float = 0.35  # from level, when gravity is known
-    max_height: float = 0.5  # above the table, of what counts as standing on it
-    edge_margin: float = 0.03  # beyond the seen rim of the table, where things still count as on it
-    clearance: float = 2.5  # in sigmas of the table's noise: where an object begins
-    certainty: float = 5.0  # in sigmas: what surely is an object; objects grow down from here to `clearance`
-    outlier_neighbors: int = 25
-    outlier_std: float = 2.0  # 0 switches the outlier removal off
+    distance: float = ranged(0.01, 1e-4, 0.2, doc="RANSAC inlier distance, m")
+    iterations: int = ranged(1000, 1, 100_000, doc="RANSAC iterations")
+    seed: int = ranged(0, 0, 2**31 - 1, doc="Seed of RANSAC")
+    sample: int = ranged(4000, 100, 10**7)  # points that RANSAC sees, drawn uniformly; the plane is then refined on all
+    max_planes: int = ranged(6, 1, 20)  # planes that are tried, largest first
+    min_points: int = ranged(500, 3, 10**7, doc="Fewest points of a table")
+    max_tilt: float = ranged(0.35, 0.0, 1.57, doc="Largest tilt from level where gravity is known (world_frame), rad")
+    max_height: float = ranged(0.5, 0.01, 10.0, doc="Greatest height of things on the table, m")
+    edge_margin: float = ranged(0.03, 0.0, 1.0)  # beyond the seen rim of the table, where things still count as on it
+    clearance: float = ranged(2.5, 0.0, 20.0)  # in sigmas of the table's noise: where an object begins
+    certainty: float = ranged(5.0, 0.0, 50.0)  # in sigmas: what surely is an object; objects grow down to `clearance`
+    outlier_neighbors: int = ranged(25, 1, 1000, doc="Neighbours in the outlier removal")
+    outlier_std: float = ranged(2.0, 0.0, 20.0, doc="Standard deviations in the outlier removal; 0 switches it off")
 
-    def __post_init__(self):
-        limits = {
-            "distance": (1e-4, 0.2),
-            "iterations": (1, 10**6),
-            "seed": (0, 2**31 - 1),
-            "sample": (100, 10**7),
-            "max_planes": (1, 20),
-            "min_points": (3, 10**7),
-            "max_tilt": (0.0, 1.57),
-            "max_height": (0.01, 10.0),
-            "edge_margin": (0.0, 1.0),
-            "clearance": (0.0, 20.0),
-            "certainty": (self.clearance, 50.0),
-            "outlier_neighbors": (1, 1000),
-            "outlier_std": (0.0, 20.0),
-        }
-        for name, (low, high) in limits.items():
-            value = getattr(self, name)
-            if not low <= value <= high:  # false for NaN too
-                raise ValueError(f"table: {name} is {value}; it must be within [{low}, {high}]")
+    def __post_init__(self) -> None:
+        check_fields(self, "table: ")
+        if self.certainty < self.clearance:
+            raise ValueError(f"table: certainty {self.certainty}: expected at least clearance, {self.clearance}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,6 +153,27 @@ def known_table(points: Array, plane: np.ndarray, config: TableConfig = TableCon
     inliers = abs(signed_distance(points, plane)) < config.distance
     noise = np.array([[0.0], [config.distance / config.certainty]])
     return Table(plane, inliers, np.zeros(6), noise)
+
+
+def largest_plane(points: Array, config: TableConfig) -> Table:
+    """The plane that open3d's segment_plane finds in all points (N, 3), metres, as the paper has it (A.7): `distance`,
+    three points a hypothesis, `iterations` of them. Raises NO_TABLE."""
+    import open3d
+
+    if len(points) < max(config.min_points, 3):
+        raise DropclipError(Status.NO_TABLE, _why_none(len(points), [], config))
+    open3d.utility.random.seed(config.seed)
+    host = np.ascontiguousarray(to_numpy(points), dtype=np.float64)
+    cloud = open3d.geometry.PointCloud(open3d.utility.Vector3dVector(host))
+    plane, inliers = cloud.segment_plane(config.distance, 3, config.iterations)
+    if len(inliers) < config.min_points:
+        raise DropclipError(Status.NO_TABLE, _why_none(len(points), [], config))
+    lies = points[:, 0] != points[:, 0]  # where the points are
+    lies[inliers] = True
+    plane = plane / np.linalg.norm(plane[:3])
+    share = _share(lies)
+    noise = np.array([[0.0], [_MIN_SIGMA]])
+    return Table(plane if plane[3] >= 0 else -plane, lies, np.zeros(6), noise, shares=(share, share))
 
 
 def _lie(sample: Array, planes, config: TableConfig) -> Array:

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from dropclip_ros.base.arrays import Array, like_array, true_indices
 from dropclip_ros.tabletop.table import TableConfig
 
-TABLES = ("auto", "plane", "none")
+TABLES = ("auto", "plane", "none", "ransac")
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,8 @@ class Workspace:
     """Lengths in metres. Plane, height and box are in the world where the camera's pose is known, else in its frame.
 
     table: `plane` expects one; `none` takes whatever is in the region by itself, as in bins and trays; `auto` does so
-    where no plane is seen, or where a region is given and nothing stands on a plane in it.
+    where no plane is seen, or where a region is given and nothing stands on a plane in it. `ransac` is the paper's
+    (A.7): the largest plane of open3d's RANSAC, and everything else stands on it.
     """
 
     near: float = 0.1  # depths under it, and

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pinhole geometry: intrinsics, RGB-D frames, back-projection and rigid transforms.
+"""Pinhole geometry: intrinsics, RGB-D frames, back-projection (section 3.1) and rigid transforms.
 
 Metres everywhere. The camera frame is the optical frame of REP-103: x right, y down, z forward; integer pixel
 coordinates are pixel centres. Everything that is wrong with an image or its calibration is a BAD_FRAME.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Points to voxels: what the sparse encoder eats (paper section 3.3; lengths as in the released model)."""
+"""Points to voxels: what the sparse encoder eats (paper, sections 3.3 and A.2; lengths as in the released model)."""
 
 from dataclasses import dataclass
 

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.cli import main
+from dropclip_ros.grasping.grippers import FOLDER
 from dropclip_ros.grounding.pipeline import MODEL_FOLDER
 from dropclip_ros.networks.model_folder import CONFIG, ENCODER
 from dropclip_ros.vision.bags import load_bag_frame
@@ -48,6 +50,19 @@ def test_ground_command_prints_what_the_readme_says(files, tmp_path, capsys):
     assert {"backproject", "table", "voxels", "encoder", "text", "similarity"} <= set(mug["timing_ms"])
     assert giraffe["instances"] == [] and giraffe["grasps"] == []
     assert len(list((tmp_path / "out").glob("*.ply"))) == 2
+
+
+def test_grasps_are_for_a_gripper_of_ones_own(files, tmp_path, capsys):
+    profile = yaml.safe_load((FOLDER / "robotiq_2f_140.yaml").read_text())
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(profile | {"name": "mine", "max_width": 0.06}))
+    for gripper, widest in (("mine.yaml", 0.06), ("robotiq_2f_140", 0.14)):
+        chosen = str(tmp_path / gripper) if "." in gripper else gripper
+        assert main(["ground", *files, "--query", "the hammer", "--json", "--gripper", chosen]) == 0
+        (answer,) = json.loads(capsys.readouterr().out)
+        assert answer["grasps"] and max(grasp["width"] for grasp in answer["grasps"]) <= widest
+    assert main(["ground", *files, "--query", "the hammer", "--gripper", "a_claw"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("dropclip: BAD_REQUEST: gripper 'a_claw': expected one of") and error.count("\n") == 1
 
 
 def test_the_image_tower_may_have_its_say(files, capsys):

@@ -10,13 +10,14 @@ import pytest
 import torch
 from distill_support import source, tiny
 
+from dropclip_ros.base.errors import DropclipError
 from dropclip_ros.base.files import load_tensors
+from dropclip_ros.networks import minkowski_checkpoint as minkowski_command
 from dropclip_ros.networks.encoder import EncoderConfig, MinkUNet14D
+from dropclip_ros.networks.minkowski_checkpoint import read_minkowski, write_minkowski
 from dropclip_ros.networks.model_folder import ModelConfig, load_model
 from training.distill import DistillConfig, InputError, distill
-from training.distill import minkowski as minkowski_command
 from training.distill.export import export, start_encoder
-from training.distill.minkowski import read_minkowski, write_minkowski
 
 TINY = EncoderConfig(3, 6, 4, (4, 4, 8, 8, 8, 8, 4, 5))
 
@@ -101,13 +102,13 @@ def test_what_is_not_plain_tensors_is_refused_with_the_way_out(tmp_path, encoder
         ({k: v for k, v in state.items() if k != "block4.0.conv2.kernel"}, "no layout of MinkUNet14D"),
     ):
         torch.save(content, path)
-        with pytest.raises(InputError, match=said) as error:
+        with pytest.raises(DropclipError, match=said) as error:
             read_minkowski(path)
         assert "\n" not in str(error.value)
     path.write_bytes(path.read_bytes()[:500])
-    with pytest.raises(InputError, match="no whole torch checkpoint"):
+    with pytest.raises(DropclipError, match="no whole torch checkpoint"):
         read_minkowski(path)
-    with pytest.raises(InputError, match="cannot read"):
+    with pytest.raises(DropclipError, match="cannot read"):
         read_minkowski(tmp_path / "none.pth")
 
 
@@ -115,7 +116,7 @@ def test_the_way_out_works(tmp_path, encoder):
     """The command that the refusal names, run where the class is at hand."""
     path = tmp_path / "c.pth"
     torch.save({"state_dict": encoder.state_dict(), "config": Custom()}, path)
-    with pytest.raises(InputError) as error:
+    with pytest.raises(DropclipError) as error:
         read_minkowski(path)
     command = str(error.value).split('python -c "')[1].rstrip('"')
     code = f"import {__name__}; {command}"

@@ -6,7 +6,7 @@ import torch
 from distill_support import LABELS, write_data
 from mvtod_support import CATALOGUE
 
-from dropclip_ros.grounding.instances import referring_scores
+from dropclip_ros.grounding.scoring import referring_scores
 from dropclip_ros.networks.model_folder import ModelConfig
 from training.evaluate.questions import Question
 from training.evaluate.served.calibrate import best_similarities, calibrate_method
@@ -48,9 +48,14 @@ def test_phrases_are_those_of_the_catalogue_and_half_way_lies_between_present_an
         return [Question(*one) for one in asked]
 
     monkeypatch.setattr("training.evaluate.served.calibrate.questions", questions)
-    best, fits = best_similarities(perfect, Text(), scenes, specs=CATALOGUE.specs)
+    best, fits, owner = best_similarities(perfect, Text(), scenes, CATALOGUE.specs)
     assert said == [{"red_box", "blue_box", "tin"}] * 4
-    assert len(best) == 4 * (2 + 8) and fits.sum() == 8 and best[fits].min() > 0.9 > 0.2 > best[~fits].max()
+    assert (
+        len(best) == len(owner) == 4 * (2 + 8)
+        and set(owner) == {0, 1, 2, 3}
+        and fits.sum() == 8
+        and best[fits].min() > 0.9 > 0.2 > best[~fits].max()
+    )
     config = calibrate_method(perfect, Text(), ModelConfig("m"), scenes, CATALOGUE.specs)
     scores = [
         referring_scores(torch.tensor([[s]]), config.temperature, config.null_similarity).item() for s in (0.9, 0.2)
@@ -64,5 +69,5 @@ def test_a_view_that_shows_nothing_tells_nothing(tmp_path):
     def half_blind(scene, v):
         return nothing(scene.view(v).mask.size, 3) if scene is scenes[0] else perfect(scene, v)
 
-    best, fits = best_similarities(half_blind, Text(), scenes, specs=CATALOGUE.specs)
+    best, fits, _ = best_similarities(half_blind, Text(), scenes, CATALOGUE.specs)
     assert (~fits).sum() == 8 and len(best) == len(fits)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from dropclip_ros.grounding.instances import referring_scores, rival_threshold
+from dropclip_ros.grounding.scoring import referring_scores, rival_threshold
 from dropclip_ros.networks.model_folder import ModelConfig
 from training.evaluate.inference import Answer, Asker, InferenceConfig, Negatives, calibrate, probabilities
 from training.evaluate.metrics import overlap

@@ -14,16 +14,14 @@ from scipy.spatial.transform import Rotation
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.grasping.antipodal import AntipodalConfig, sample_antipodal
 from dropclip_ros.grasping.grasps import (
-    GRIPPERS,
-    ROBOTIQ_2F_140,
     Grasps,
-    Gripper,
     colliding,
     fill_down,
     height_above,
     suppress,
     thin_cloud,
 )
+from dropclip_ros.grasping.grippers import GRIPPERS, ROBOTIQ_2F_140, Gripper
 from dropclip_ros.vision.geometry import Intrinsics, backproject, decode_depth
 
 CAMERA = Intrinsics(525.0, 525.0, 319.5, 239.5, 640, 480)

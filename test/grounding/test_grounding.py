@@ -14,11 +14,8 @@ from dropclip_ros.grounding.instances import (
     instance_labels,
     oriented_box,
     pool_features,
-    referring_scores,
-    rival_threshold,
-    semantic_labels,
-    similarities,
 )
+from dropclip_ros.grounding.scoring import referring_scores, rival_threshold, semantic_labels, similarities
 
 
 def block(corner, cells=(4, 4, 4), edge=0.005):

@@ -17,7 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from dropclip_ros.grasping.grasps import ROBOTIQ_2F_140, Grasps, height_above
+from dropclip_ros.grasping.grasps import Grasps, height_above
+from dropclip_ros.grasping.grippers import ROBOTIQ_2F_140
 from dropclip_ros.grasping.hggd.checkpoint import load_networks
 from dropclip_ros.grasping.hggd.config import HggdConfig
 from dropclip_ros.grasping.hggd.decode import Centers, decode_regions, find_centers, lift, rotation_of

@@ -17,8 +17,9 @@ import dropclip_ros
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = {  # from the ground up
     "dropclip_ros": "base vision tabletop sparse networks grounding grasping draw "
-    "ros client behaviours tools nodes cli",
-    "training": "runs objects scenes annotation fusion ovs3d evaluate distill hggd workcell trials mvtod make",
+    "ros client behaviours tools nodes commands cli",
+    "training": "runs objects scenes annotation fusion ovs3d evaluate distill hggd workcell trials mvtod make "
+    "clip_plan clip",
 }
 MOST = 20  # files in a folder
 ROS = ("dropclip_ros.ros", "dropclip_ros.nodes", "dropclip_ros.client", "dropclip_ros.behaviours", "dropclip_ros.tools")

@@ -15,6 +15,8 @@ import ros_support  # noqa: F401  skips where ROS is missing
 import yaml
 from launch_support import NAMES, ROOT, SETTINGS, installed_nodes, launch_calls, parameters_of  # noqa: F401  the fixture
 
+from dropclip_ros.grasping.presets import A7
+from dropclip_ros.grounding.scoring import SCORINGS
 from dropclip_ros.ros.common import COLOR_TOPIC, DEPTH_TOPIC, INFO_TOPIC
 from dropclip_ros.ros.launching.cameras import CameraTopics, camera_topics
 from dropclip_ros.ros.launching.environment import DDS_PROFILES, dds_profile, own_profile
@@ -165,7 +167,7 @@ def test_launch_files_run_under_the_distros_own_launch(distro):
     assert yaml.safe_load(named.stdout)[distro] == NAMES[distro]
 
 
-@pytest.mark.parametrize("file", ["grounding.yaml", "grasping.yaml"])
+@pytest.mark.parametrize("file", ["grounding.yaml", "grasping.yaml", "a7/grounding.yaml", "a7/grasping.yaml"])
 def test_parameter_files_hold_parameters_in_range(file):
     for node, content in yaml.safe_load((ROOT / "config" / file).read_text()).items():
         settings = {s.name: s for s in SETTINGS[node.removeprefix("/**/")]}
@@ -173,6 +175,22 @@ def test_parameter_files_hold_parameters_in_range(file):
             setting = settings[name]
             assert type(value) is type(setting.default) and setting.complaint(value) is None
             assert setting.low is None or setting.low <= value <= setting.high
+
+
+def test_the_preset_of_the_nodes_is_that_of_python():
+    read = [yaml.safe_load((ROOT / "config" / "a7" / f"{name}.yaml").read_text()) for name in ("grounding", "grasping")]
+    (grounding,), (matching,) = (list(content.values()) for content in read)
+    said = grounding["ros__parameters"]
+    assert {said[name] for name in ("scoring", "negatives_mode")} == {A7.scoring, A7.negatives_mode}
+    assert said["threshold"] == A7.threshold
+    assert said["table.mode"] == A7.workspace.table
+    search = {name[6:]: value for name, value in said.items() if name.startswith("table.") and name != "table.mode"}
+    assert search and all(getattr(A7.workspace.search, name) == value for name, value in search.items())
+    for name, value in matching["ros__parameters"].items():
+        own = A7.match.needs_surroundings if name == "use_camera" else getattr(A7.match, name)
+        assert value == ([""] if own == () else own)
+    settings = {s.name: s for s in SETTINGS["grounding_node"]}
+    assert settings["scoring"].choices == SCORINGS
 
 
 def test_every_parameter_has_a_description_and_a_default_in_range():

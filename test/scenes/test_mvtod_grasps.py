@@ -18,7 +18,8 @@ from scipy.spatial.transform import Rotation
 
 pytest.importorskip("mujoco", reason="mujoco is not installed (make setup)")
 
-from dropclip_ros.grasping.grasps import FRANKA_HAND, GRIPPERS, ROBOTIQ_2F_140, Grasps
+from dropclip_ros.grasping.grasps import Grasps
+from dropclip_ros.grasping.grippers import FRANKA_HAND, GRIPPERS, ROBOTIQ_2F_140
 from training.objects.catalogue import Catalogue
 from training.objects.spec import ObjectModel, ObjectSpec
 from training.runs.errors import InputError

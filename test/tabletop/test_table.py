@@ -208,7 +208,7 @@ def test_table_frame(make_tabletop, pitch):
     [("distance", 0.0), ("iterations", 0), ("max_tilt", -1), ("edge_margin", np.nan), ("certainty", 1.0)],
 )
 def test_bad_config_is_refused(field, value):
-    with pytest.raises(ValueError, match=f"{field} is {value}"):
+    with pytest.raises(ValueError, match=f"{field} {value}"):
         TableConfig(**{field: value})
 
 

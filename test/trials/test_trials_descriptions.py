@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 mujoco = pytest.importorskip("mujoco", reason="mujoco is not installed (make setup)")
 xacrodoc = pytest.importorskip("xacrodoc", reason="xacrodoc is not installed (make setup)")
 
-from dropclip_ros.grasping.grasps import ROBOTIQ_2F_140  # noqa: E402
+from dropclip_ros.grasping.grippers import ROBOTIQ_2F_140  # noqa: E402
 from training.trials.gazebo_models import model_sdf, write_model  # noqa: E402
 from training.workcell.cell import CellConfig  # noqa: E402
 from training.workcell.robot import HOME, JOINTS, LIMITS, dh_matrix  # noqa: E402

@@ -24,6 +24,7 @@ import tyro
 
 from dropclip_ros.base.errors import DropclipError
 from dropclip_ros.base.files import load_tensors
+from dropclip_ros.networks.clip import width_of
 from dropclip_ros.networks.model_folder import ModelConfig
 from dropclip_ros.networks.text import TextConfig, TextEncoder
 from training.distill.config import DistillConfig
@@ -74,6 +75,7 @@ class Options:
 def run(options: Options) -> None:
     """Trains and exports. Raises InputError, CheckpointError or DropclipError."""
     config = options.recipe
+    _check_width(options.fused, config)
     scenes = load_scenes(options.scenes, skip_broken=True)
     words = _words(options)
     source = TrainingSet(scenes, targets_of(options.fused, options.scenes, scenes, words), options.out / "clouds")
@@ -83,7 +85,9 @@ def run(options: Options) -> None:
     trained = distill(source, config, options.out, phrases, start, validate, options.tensorboard, options.profile)
     if int(os.environ.get("RANK", 0)) == 0:
         text = words.text.config if words else TextConfig()
-        model = ModelConfig(options.name, config.encoder, config.voxels, text)
+        tower = tower_of_features(options.fused)
+        image = tower if tower and tower.source else None  # the weights of others would have to lie in the folder
+        model = ModelConfig(options.name, config.encoder, config.voxels, text=text, image=image)
         data = f"{len(scenes)} scenes of {options.scenes}, targets {options.fused}."
         metrics = last_validation(options.out) | _summary(options.out)
         adapter = load_tensors(options.text_adapter) if options.text_adapter else {}
@@ -92,21 +96,32 @@ def run(options: Options) -> None:
         print(f"model: {options.out / 'model'} (not calibrated)")
 
 
+def _check_width(fused: Path, config: DistillConfig) -> None:
+    """InputError, before anything is read, where the tower of the features has another width than the network."""
+    tower = tower_of_features(fused)
+    width = width_of(tower.source) if tower and tower.source else None
+    if width not in (None, config.feat_dim):
+        raise InputError(
+            f"{fused} has features of {tower.model}, {width} channels, and the network {config.feat_dim}; set feat_dim "
+            f"to {width}, or fuse the features of another image tower"
+        )
+
+
 def _words(options: Options) -> Vocabulary | None:
     """The text tower that goes with the targets, and the phrases of the scenes' catalogue; None without either."""
-    config = TextConfig()
-    if options.fused.is_dir():
-        tower = tower_of_features(options.fused)
-        if tower.model != "vit":
-            config = TextConfig(tower.model, tower.pretrained, tower.sha256)
-        elif options.text_adapter is None:
+    config, tower = TextConfig(), tower_of_features(options.fused)
+    if tower and tower.source:
+        config = TextConfig(tower.model, tower.pretrained, tower.sha256)
+    elif options.fused.is_dir():
+        if options.text_adapter is None:
             raise InputError(
                 f"{options.fused} holds features of a tower of our own: expected the adapter that maps "
                 "text to them; give --text-adapter"
             )
     elif options.text_adapter is None:
         return None
-    text = TextEncoder(config, "cpu", adapter=options.text_adapter)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    text = TextEncoder(config, device, adapter=options.text_adapter)
     if not (options.fused.is_dir() or options.recipe.phrase_weight):
         return Vocabulary(text, (), text.encode(()))
     phrases = training_vocabulary(catalogue_of(options.scenes).specs).phrases

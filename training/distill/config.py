@@ -106,7 +106,7 @@ class AugmentConfig:
 
 @dataclass(frozen=True)
 class DistillConfig:
-    """A run: the stage of full clouds, then that of partial ones. The defaults are the paper's network and schedule."""
+    """A run: the stage of full clouds, then that of partial ones. The defaults are those of table 7."""
 
     voxel_size: float = 0.05
     """Edge of a voxel, scaled (0.05: 5 mm)."""

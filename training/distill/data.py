@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Samples and batches: a scene, whole or from one view, augmented, cut into voxels, with the target of each object.
+"""Samples and batches: a scene, whole or from one view, augmented, cut into voxels, with each object's target (3.3).
 
 Every sample is a function of the seed and its number in the run alone: which process or worker makes it, and whether
 the run was ever interrupted, does not show in it.

@@ -9,9 +9,10 @@ from pathlib import Path
 from torch import Tensor
 
 from dropclip_ros.networks.encoder import MinkUNet14D
+from dropclip_ros.networks.minkowski_checkpoint import read_minkowski
+from dropclip_ros.networks.model_card import calibration_text
 from dropclip_ros.networks.model_folder import ModelConfig, load_model, save_model
 from training.distill.config import DistillConfig
-from training.distill.minkowski import read_minkowski
 from training.runs.files import write_atomically
 from training.runs.recipes import write_config
 
@@ -70,7 +71,7 @@ def card(
         "",
         f"**Training.** {_stages(recipe)} {_losses(recipe)} Every field is in `{RECIPE}`.",
         "",
-        _calibration(model),
+        calibration_text(model),
         "",
         "| file | SHA-256 |",
         "| --- | --- |",
@@ -106,12 +107,3 @@ def _losses(recipe: DistillConfig) -> str:
         "whole objects": recipe.object_weight > 0,
     }
     return f"Losses: {', '.join(name for name, on in named.items() if on)}."
-
-
-def _calibration(model: ModelConfig) -> str:
-    if model.null_similarity == 0:
-        return "**Calibration.** None yet: the paper's temperature, and nothing is ever NOT_FOUND."
-    return (
-        f"**Calibration.** Temperature {model.temperature:g}, null similarity {model.null_similarity:g}, "
-        f"threshold {model.threshold:g}."
-    )

@@ -26,7 +26,7 @@ from training.evaluate.metrics import class_overlaps, row_counts, semantic_summa
 from training.evaluate.protocol import Method, Prediction, WeightsAbsent
 from training.evaluate.questions import Question, areas_of, categories, questions
 from training.fusion.clouds import Cloud, full_cloud, view_cloud
-from training.fusion.dense import MaskClip
+from training.fusion.dense import EXTRACTORS, DenseFeatures
 from training.fusion.prompts2d import VisualPrompt
 from training.fusion.run import (
     FeatureRecipe,
@@ -40,6 +40,7 @@ from training.fusion.run import (
 from training.fusion.weights import ScenePrompts
 from training.objects.catalogue import PROCEDURAL
 from training.objects.words.phrases import FAMILIES
+from training.runs.factories import factory
 from training.runs.files import write_atomically
 from training.scenes.scene import View
 
@@ -57,7 +58,7 @@ class Bench:
     split, validation: of the calibration, None: all. which: phrases that training knew, or heldout wording. voxel: m,
     of full clouds. seed: of questions and of the views that single-view methods see. workers: processes that embed.
     exported: folder with a folder of predictions for each system that does not run here
-    (`training.evaluate.methods.exported`).
+    (`training.evaluate.methods.exported`). extractor: of patch features, one of `training.fusion.dense.EXTRACTORS`.
     """
 
     scenes: Path
@@ -71,6 +72,7 @@ class Bench:
     seed: int = 0
     workers: int = 2
     exported: Path = Path("exported")
+    extractor: str = "maskclip"
     _clouds: dict[str, Cloud] = field(default_factory=dict, repr=False)
 
     def about(self) -> dict[str, object]:
@@ -106,7 +108,8 @@ class Bench:
 
     @cached_property
     def asker(self) -> Asker:
-        specs = list(specs_of(self.test[0].catalogue or PROCEDURAL).values())
+        catalogue = self.test[0].catalogue if self.scenes.is_dir() else None  # other data sets need no MV-TOD
+        specs = list(specs_of(catalogue or PROCEDURAL).values())
         return Asker(specs, ScenePrompts(specs, self.grounder.text))
 
     @property
@@ -139,14 +142,14 @@ class Bench:
         return load_view_features(folder, scene)
 
     @cached_property
-    def dense(self) -> MaskClip:
-        return MaskClip(self.tower)
+    def dense(self) -> DenseFeatures:
+        return factory(EXTRACTORS, self.extractor, "extractor")(self.tower)
 
     def patches(self, scene: EvalScene, v: int, view: View) -> torch.Tensor:
-        """MaskCLIP's patch features (C,h,w) of a view, fp16; those of MV-TOD are kept in the cache."""
+        """The extractor's patch features (C,h,w) of a view, fp16; those of MV-TOD are kept in the cache."""
         if not isinstance(scene, MvtodScene):
             return self.dense.embed(view.rgb[None])[0].cpu()
-        name = f"maskclip-{self.dense.short_side}"
+        name = f"{self.extractor}-{self.dense.short_side}"
         path = self._place(scene, name) / scene.name / f"{v:02d}.safetensors"
         try:
             return torch.from_numpy(load_file(path)["patches"]).float()

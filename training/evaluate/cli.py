@@ -12,7 +12,7 @@ from typing import Literal
 import tyro
 
 from dropclip_ros.base.errors import DropclipError
-from training.evaluate import tables, tables_transfer
+from training.evaluate import tables_transfer
 from training.evaluate.bench import Bench
 from training.evaluate.ovs3d import evaluate
 from training.evaluate.report import ReportTable
@@ -20,6 +20,7 @@ from training.ovs3d.config import SMALL, read_config
 from training.ovs3d.segment import load_towers
 from training.runs.checkpoint import CheckpointError
 from training.runs.errors import InputError
+from training.runs.factories import Factories, factory
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Options:
         workers: processes that embed crops.
         exported: folder of predictions of other systems.
         seed: of questions and views.
+        extractor: of patch features (training.fusion.dense.EXTRACTORS).
     """
 
     scenes: Path = Path("runs/eval/scenes")
@@ -53,6 +55,7 @@ class Options:
     workers: int = 2
     exported: Path = Path("exported")
     seed: int = 0
+    extractor: str = "maskclip"
 
     def bench(self) -> Bench:
         sizes = {"limit": self.limit, "validation": self.validation, "workers": self.workers}
@@ -64,6 +67,7 @@ class Options:
             which=self.which,
             seed=self.seed,
             exported=self.exported,
+            extractor=self.extractor,
             **sizes,
         )
 
@@ -111,6 +115,17 @@ def table12(options: Options, lerf: Path | None = None, scene: str = "teatime") 
     written(tables_transfer.table12(options.bench(), lerf, scene), options)
 
 
+def data(options: Options, reader: str, folder: Path, known: Path | None = None) -> None:
+    """Referring and semantic segmentation of single views of any data set that has a reader.
+
+    Args:
+        reader: name of the reader, of training.evaluate.data.READERS.
+        folder: the data set.
+        known: another part of it to calibrate on; the same by default.
+    """
+    written(tables_transfer.data_set(options.bench(), reader, folder, known), options)
+
+
 def ovs3d(options: Options, config: Path = SMALL, tower: str | None = None, pretrained: str | None = None) -> None:
     """3D-OVS and its ablations beside fused patches and DROP-CLIP; goes on where it was stopped.
 
@@ -133,21 +148,22 @@ def on_mvtod(make: Callable[[Bench, int | None], ReportTable]) -> Callable[[Opti
     return command
 
 
-MVTOD = (
-    tables.table2,
-    tables.table3,
-    tables.student,
-    tables.table8,
-    tables.table9,
-    tables.table10,
-    tables.figure5,
-    tables.figure6,
-)
-COMMANDS = {make.__name__: on_mvtod(make) for make in MVTOD} | {
+MVTOD: Factories = {  # tables that are made of MV-TOD scenes: functions of a Bench and how many views
+    "table2": ("training.evaluate.tables", "table2"),
+    "table3": ("training.evaluate.tables", "table3"),
+    "student": ("training.evaluate.tables", "student"),
+    "table8": ("training.evaluate.tables", "table8"),
+    "table9": ("training.evaluate.tables", "table9"),
+    "table10": ("training.evaluate.tables", "table10"),
+    "figure5": ("training.evaluate.tables", "figure5"),
+    "figure6": ("training.evaluate.tables", "figure6"),
+}
+COMMANDS = {name: on_mvtod(factory(MVTOD, name, "table")) for name in MVTOD} | {
     "table4": table4,
     "table5": table5,
     "table11": table11,
     "table12": table12,
+    "data": data,
     "ovs3d": ovs3d,
 }
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From similarities to answers: what a phrase is told apart from, and what is over the threshold (3.4, table 10)."""
+"""From similarities to answers: what a phrase is told apart from, what is over the threshold (3.4, A.3, table 10)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from scipy.special import expit
 
 from dropclip_ros.base.ranges import check_fields, ranged
-from dropclip_ros.grounding.instances import rival_threshold
+from dropclip_ros.grounding.scoring import rival_threshold, stretched
 from dropclip_ros.networks.model_folder import ModelConfig
 from training.evaluate.metrics import overlap, overlap_over, row_counts
 from training.evaluate.protocol import FeatureCloud, Prediction
@@ -117,8 +117,7 @@ def probabilities(similarity: torch.Tensor, negatives: Negatives | None, config:
         return similarity
     if config.release:
         pairwise = torch.sigmoid((similarity - highest_rival(similarity, negatives, config)) / config.temperature)
-        low, high = pairwise.amin(0), pairwise.amax(0)
-        return torch.where(high > low, (pairwise - low) / (high - low), 1.0)  # the best one is 1 in any case
+        return stretched(pairwise)  # the best one is 1 in any case
     rest = similarity.new_full(similarity.shape, -torch.inf)
     if config.negatives != "none":
         rest = negatives.log_sum(config.temperature)

@@ -194,8 +194,8 @@ def localised(scores: np.ndarray, pixels: np.ndarray, boxes: np.ndarray) -> bool
 
 
 def refused(best: np.ndarray, threshold: float) -> float:
-    """Share, in percent, of questions whose best score (n,) is not over the threshold."""
-    return 100 * float((best <= threshold).mean())
+    """Share, in percent, of questions whose best score (n,) is not over the threshold; NaN where there are none."""
+    return 100 * float((best <= threshold).mean()) if len(best) else math.nan
 
 
 def refusal(present: np.ndarray, absent: np.ndarray) -> dict[str, float]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""3D-OVS beside DROP-CLIP and fused patches on the same scenes (table 12's kind), and its own ablations.
+"""3D-OVS beside DROP-CLIP and fused patches on the same scenes (table 12's kind, A.6.3), and its own ablations.
 
 Of each scene some views are fitted and some held out. Classes are the categories on the table and the table itself.
 Metrics are of a scene's classes: IoU over all held-out pixels (or all points), and the share that is right. Columns of

@@ -46,18 +46,6 @@ TABLE_5 = {
     "OCID-VLG": _rows("mIoU AP25", sam="60.1 95.3", single="50.9 68.0"),
     "MV-TOD": _rows("mIoU AP25", sam="70.1 95.2", single="80.8 91.9", mask3d="14.4 18.7", full="88.3 93.3"),
 }
-# Table 8 has lost its column heads; FACTS of the release: crop, crop-mask, then prompts of the whole image, of which
-# two stand alone with unknown names.
-TABLE_8 = {
-    "crop": 81.9,
-    "crop, 3 x 0.1": 81.0,
-    "crop, 3 x 0.15": 80.6,
-    "crop, 3 x 0.2": 80.3,
-    "crop-mask": 84.0,
-    "crop-mask, 3 x 0.15": 82.4,
-    "crop-mask, 3 x 0.2": 82.0,
-    "crop + crop-mask": 81.7,
-}
 TABLE_9 = {
     ("cls", "mean", "scene"): (82.2, 83.1, 73.1, 75.1),
     ("cls", "max", "scene"): (82.8, 84.0, 74.9, 76.7),

@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from dropclip_ros.grounding.instances import similarities
+from dropclip_ros.grounding.scoring import similarities
 from dropclip_ros.networks.text import TextEncoder
 from training.fusion.clouds import Cloud
 from training.scenes.scene import Scene

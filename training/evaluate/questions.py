@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ from training.objects.catalogue import matches
 from training.objects.spec import ObjectSpec
 from training.objects.words.phrases import ABSENT_PHRASES, FAMILIES
 from training.objects.words.wording import describe_object
+from training.runs.errors import InputError
 from training.scenes.scene import Scene
 
 MIN_VISIBLE = 300  # pixels: an object that shows less is not asked for
@@ -39,8 +41,13 @@ def questions(
     """For each visible object a phrase of each family, and phrases that fit nothing; `which`: training or heldout.
 
     areas (256,): pixels or points of each mask label; visible objects have `least`. Half of the absent phrases name
-    things outside the catalogue ('absent'), half what is just not here ('other').
+    things outside the catalogue ('absent'), half what is just not here ('other'). InputError where the scene holds an
+    object that `specs`, the objects of its catalogue by name, lack.
     """
+    if strange := sorted({o["name"] for o in scene.objects.values()} - set(specs)):
+        raise InputError(
+            f"{scene.name} holds {strange[0]}, which its catalogue lacks; give the catalogue that it was made of"
+        )
     present = {label: specs[o["name"]] for label, o in scene.objects.items() if areas[label] > 0}
     visible = {label: spec for label, spec in present.items() if areas[label] >= least}
     asked = []
@@ -51,14 +58,22 @@ def questions(
                 fits = [label for label, other in visible.items() if matches(other, phrase)]
                 asked.append(Question(str(phrase), family, fits))
     for phrase in rng.choice(ABSENT_PHRASES["test"], absent, replace=False):
-        if not any(matches(p, phrase) for p in present.values()):  # another catalogue may have it
+        if not fits_any(phrase, present.values()):  # another catalogue may have it
             asked.append(Question(str(phrase), "absent", []))
     others = [s for s in specs.values() if s.category not in {p.category for p in present.values()}]
     for spec in rng.choice(np.array(others, object), min(absent, len(others)), replace=False):
-        phrase = str(rng.choice(getattr(describe_object(spec), which)["class"]))
-        if not any(matches(p, phrase) for p in present.values()):
+        named = getattr(describe_object(spec), which)["class"]
+        if not named:  # an object of one's own that has no held-out name
+            continue
+        phrase = str(rng.choice(named))
+        if not fits_any(phrase, present.values()):
             asked.append(Question(phrase, "other", []))
     return asked
+
+
+def fits_any(phrase: str, specs: Iterable[ObjectSpec]) -> bool:
+    """Does the phrase describe one of the objects?"""
+    return any(matches(spec, phrase) for spec in specs)
 
 
 def areas_of(labels: np.ndarray) -> np.ndarray:

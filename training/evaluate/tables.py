@@ -40,7 +40,7 @@ def with_paper(rows: Sequence[dict], paper: Sequence[Mapping[str, float] | None]
 
 
 def table2(bench: Bench, views: int | None = None) -> ReportTable:
-    """Fusion ablation: patches by points or crops by objects, visibility, informativeness."""
+    """Table 2: Fusion ablation: patches by points or crops by objects, visibility, informativeness."""
     points = point_wise(bench, [WEIGHTINGS[key] for key in ("v", "g", "vg")], views)
     methods: dict[str, Method] = {
         "point, patch, visibility": points.method(WEIGHTINGS["v"]),
@@ -64,7 +64,7 @@ def table2(bench: Bench, views: int | None = None) -> ReportTable:
 
 
 def table3(bench: Bench, views: int | None = None) -> ReportTable:
-    """Referring and semantic segmentation, from all views and from one."""
+    """Table 3: Referring and semantic segmentation, from all views and from one."""
     visible = Weighting(visibility=True, informative=False)
     full: dict[str, Method] = {
         "OpenScene (upper bound)": point_wise(bench, [visible], views).method(visible),
@@ -110,7 +110,7 @@ def student(bench: Bench, _: int | None = None) -> ReportTable:
 
 
 def table8(bench: Bench, views: int | None = None) -> ReportTable:
-    """Visual prompts: what the image tower is shown of an object."""
+    """Table 8: Visual prompts: what the image tower is shown of an object."""
     rows = []
     for prompts, paper in TABLE_8:
         method = ObjectWise(bench.features(prompts, views), bench.prompts, bench.grounder.text)
@@ -123,7 +123,7 @@ def table8(bench: Bench, views: int | None = None) -> ReportTable:
 
 
 def table9(bench: Bench, _: int | None = None) -> ReportTable:
-    """Semantic informativeness: prompts, operator, negatives."""
+    """Table 9: Semantic informativeness: prompts, operator, negatives."""
     configs = [PromptConfig(*key) for key in TABLE_9]
     names = [f"{config.kind}, {config.operator}, {config.negatives}" for config in configs]
     methods = {name: object_wise(bench, config=config) for name, config in zip(names, configs, strict=True)}
@@ -143,7 +143,7 @@ def table9(bench: Bench, _: int | None = None) -> ReportTable:
 
 
 def table10(bench: Bench, _: int | None = None) -> ReportTable:
-    """Inference: argmax or threshold, negatives, the release's variant, a null class."""
+    """Table 10: Inference: argmax or threshold, negatives, the release's variant, a null class."""
     method = {"upper bound": object_wise(bench)}
 
     def fitted(**options: object) -> InferenceConfig:

@@ -16,6 +16,7 @@ import torch
 from tqdm import tqdm
 
 from training.evaluate.bench import Bench, row_of, scored
+from training.evaluate.data import READERS
 from training.evaluate.data.lerf import PlaceQuestion, load_lerf
 from training.evaluate.data.mvtod import load_mvtod
 from training.evaluate.data.ocid_vlg import load_ocid_vlg
@@ -32,7 +33,9 @@ from training.evaluate.metrics import Overlaps, instance_summary, localised
 from training.evaluate.paper import TABLE_4, TABLE_5, TABLE_11, TABLE_12
 from training.evaluate.protocol import Method, WeightsAbsent
 from training.evaluate.report import ReportTable
+from training.evaluate.tables import REFERRING as PRECISION
 from training.fusion.clouds import Cloud
+from training.runs.factories import factory
 
 EPS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.4)  # of unit features, Euclidean, to fit on known instances
 FITTED_ON = 10  # scenes of these
@@ -52,7 +55,7 @@ def best_scale(bench: Bench, scenes: Sequence[EvalScene], scales: Sequence[float
 
 
 def table4(bench: Bench, data: Path | None = None) -> ReportTable:
-    """Zero-shot semantic segmentation of single views: OCID-VLG in the folder DATA, or MV-TOD's unseen categories."""
+    """Table 4: semantic segmentation of single views: OCID-VLG in the folder DATA, or MV-TOD's unseen categories."""
     about, scale = bench.about(), 1.0
     if data is None:
         scenes: Sequence[EvalScene] = load_mvtod(bench.scenes, "unseen_category", seed=bench.seed)[: bench.limit]
@@ -101,7 +104,7 @@ REFERRING = (  # OCID-VLG's test as fits its val best, REGRAD as fits itself
 
 
 def table11(bench: Bench, ocid_vlg: Path | None = None, regrad: Path | None = None) -> ReportTable:
-    """Zero-shot referring segmentation of single views of REFERRING, each in its folder."""
+    """Table 11: referring segmentation of single views of REFERRING, each in its folder."""
     rows: list[dict] = []
     for data, folder in zip(REFERRING, (ocid_vlg, regrad), strict=True):
         rows += absent_rows(data.name) if folder is None else referring_rows(bench, data, folder)
@@ -127,8 +130,27 @@ def referring_rows(bench: Bench, data: ReferringData, folder: Path) -> list[dict
     return [row | {"paper": paper} for row, paper in zip(found, TABLE_11[data.name].values(), strict=True)]
 
 
+def data_set(bench: Bench, reader: str, folder: Path, known: Path | None = None) -> ReportTable:
+    """Referring and semantic segmentation of single views of a data set, each method calibrated on `known` ones."""
+    read = factory(READERS, reader, "data set")
+    scenes = read(folder)[: bench.limit]
+    methods: dict[str, Method] = {
+        "MaskCLIP to 3D": PatchesOfView(bench.patches, bench.grounder.text),
+        "DROP-CLIP": Student(bench.grounder),
+        "DROP-CLIP, instances": InstanceMethod(bench.grounder),
+    }
+    config = InferenceConfig(negatives="canonical")
+    rows = bench.referring(methods, config, True, scenes, read(known)[: bench.validation] if known else scenes)
+    about = {
+        "data": f"{len(scenes)} scenes of {folder} ({reader})",
+        "calibrated on": str(known or "these views themselves: the numbers flatter"),
+        "model": bench.grounder.config.name,
+    }
+    return ReportTable(f"data_{reader}", f"Single views of {folder}", (*PRECISION, "semantic_mIoU"), rows, about)
+
+
 def table12(bench: Bench, lerf: Path | None = None, scene: str = "teatime") -> ReportTable:
-    """Localisation and segmentation of LERF's phrases in single images, with depth beside them."""
+    """Table 12: Localisation and segmentation of LERF's phrases in single images, with depth beside them."""
     rows = [
         {"method": name, "absent": "the paper's own figure; not run here", "paper": TABLE_12[key]}
         for name, key in (("LERF", "lerf"), ("LangSplat", "langsplat"), ("SemanticGaussians", "semanticgaussians"))
@@ -212,7 +234,7 @@ def segmented(
 
 
 def table5(bench: Bench, osd: Path | None = None) -> ReportTable:
-    """Instances from features: DBSCAN and HDBSCAN, with and without coordinates, and the package's own; MV-TOD, OSD."""
+    """Table 5: instances from features: DBSCAN, HDBSCAN, with and without coordinates, our own; MV-TOD, OSD."""
     student, paper = Student(bench.grounder), TABLE_5["MV-TOD"]
     fitted = fitted_clustering(student, bench.known[:FITTED_ON], bench.single)
     by_features = {

@@ -14,16 +14,23 @@ from torch import nn
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.networks.image import ImageTower
 from training.fusion.features import autocast
+from training.runs.factories import Factories
 
 SHORT_SIDE = 160  # pixels; the small tower tells objects no better apart in larger images, which take longer
 DINO_V2 = "vit_base_patch14_reg4_dinov2.lvd142m"  # as timm calls it
 DINO_SIDE = 448  # pixels; 32 patches of 14
 
 
+EXTRACTORS: Factories = {  # of an image tower; what `dropclip-eval --extractor` may name
+    "maskclip": ("training.fusion.dense", "MaskClip"),
+}
+
+
 class DenseFeatures(Protocol):
-    """An image model with a feature for each patch."""
+    """An image model with a feature for each patch. short_side: pixels that an image's shorter side is scaled to."""
 
     channels: int
+    short_side: int
 
     def embed(self, images: np.ndarray) -> torch.Tensor:
         """Images (n,H,W,3) uint8 -> patch features (n,C,h,w), to be brought to pixels by `sample`."""
@@ -35,22 +42,28 @@ class MaskClip:
     value instead of attending to others, and goes, without the residual and the MLP, through the output projection, the
     last norm and the projection into the text space.
 
-    tower: its image tower; short_side: pixels that the image's shorter side is scaled to, to a multiple of the patch.
+    tower: its image tower; short_side: pixels that the image's shorter side is scaled to, to a multiple of the patch;
+    None: the tower's own size, as the paper has it (336 x 448 for ViT-L/14@336px), and SHORT_SIDE for a small one.
     Positional embeddings are interpolated, bicubic. amp: see `autocast`. MODEL_ERROR where the tower is no ViT of
     open_clip's own kind: ResNets have no patches, the ViTs of timm and those with a pooling head no value path into the
     text space.
     """
 
-    def __init__(self, tower: ImageTower, short_side: int = SHORT_SIDE, amp: bool = False) -> None:
+    def __init__(self, tower: ImageTower, short_side: int | None = None, amp: bool = False) -> None:
         vit = tower.network
         blocks = getattr(getattr(vit, "transformer", None), "resblocks", None)
         if blocks is None or getattr(vit, "attn_pool", None) is not None or not _has_plain_values(blocks[-1].attn):
             raise DropclipError(
                 Status.MODEL_ERROR,
-                f"MaskCLIP needs a ViT of open_clip's own with a [CLS] token, such as ViT-L-14-336; the image tower of "
+                f"MaskCLIP needs a ViT of open_clip's own with a [CLS] token, such as ViT-B-16; the image tower of "
                 f"{tower.config.model!r} ({type(vit).__name__}) is none; choose another",
             )
-        self.vit, self.device, self.short_side, self.amp = vit, tower.device, short_side, amp
+        self.vit, self.device, self.short_side, self.amp = (
+            vit,
+            tower.device,
+            short_side or max(SHORT_SIDE, tower.size),
+            amp,
+        )
         self.norm = {key: tower.norm.get(key, (0.5,) * 3) for key in ("mean", "std")}
         self.channels = vit.output_dim
 

@@ -47,7 +47,7 @@ def fuse_objects(
     operator: str = PromptConfig.operator,
     fallback: bool = True,
 ) -> FusedScene:
-    """Equation 5: the mean of an object's views by their weights.
+    """Fusion of objects (eq. 5): the mean of an object's views by their weights.
 
     features (V,C) unit rows of all object crops of a scene, labels (V,) the object each shows, pixels (V,) how many
     show it (for visibility), queries by label. An object that no view shows informatively falls back to the mean of its
@@ -87,7 +87,7 @@ class FusedPoints:
 
 
 class PointFusion:
-    """Equation 2, view by view, for several weightings at once: M x C numbers for each, whatever the number of views.
+    """Fusion of points (eq. 2), view by view, for several weightings at once: M x C numbers for each of them.
 
     queries: by label of the cloud's objects; c_thr: m, of occlusion (see `correspond`). A point that no view shows
     informatively falls back to the mean of the views by the other factor.

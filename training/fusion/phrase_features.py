@@ -14,12 +14,14 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+from tqdm import tqdm
 
 from dropclip_ros.base.files import sha256_of
 from dropclip_ros.networks.text import TextEncoder
 from training.runs.files import write_atomically
 
 PHRASES = "phrases.safetensors"
+BLOCK = 256  # phrases between two steps of the progress bar
 
 
 class Vocabulary:
@@ -47,8 +49,11 @@ def embedded(text: TextEncoder, phrases: Sequence[str], folder: Path, adapter: P
     digest, path = hashlib.sha256(json.dumps(made_of).encode()).hexdigest(), folder / PHRASES
     rows = _kept(path, digest)
     if rows is None:
-        rows = text.encode(phrases).cpu()
-        if int(os.environ.get("RANK", 0)) == 0:
+        first = int(os.environ.get("RANK", 0)) == 0
+        blocks = [phrases[a : a + BLOCK] for a in range(0, len(phrases), BLOCK)]
+        bar = tqdm(blocks, "phrases", unit=f"x{BLOCK}", disable=not first)
+        rows = torch.cat([text.encode(block).cpu() for block in bar] or [text.encode(()).cpu()])
+        if first:
             with write_atomically(path, replace=True) as part:
                 save_file({"rows": rows.contiguous()}, part, metadata={"digest": digest})
     return Vocabulary(text, phrases, rows)

@@ -20,7 +20,7 @@ BLUR = 4  # by how much the image is reduced before the median over 5 of its pix
 
 @dataclass(frozen=True)
 class VisualPrompt:
-    """What the image tower is shown of an object (A.3).
+    """What the image tower is shown of an object (A.3, table 8).
 
     kind: "crop", a square around it; "crop-mask", the same with nothing but the object; or the whole image, squeezed to
     a square, with all else taken out ("mask-out"), made gray ("mask-gray") or blurred by a median ("mask-blur").

@@ -28,6 +28,7 @@ from tqdm import tqdm
 from dropclip_ros.base.errors import DropclipError
 from dropclip_ros.base.files import sha256_of
 from dropclip_ros.grounding.pipeline import MODEL_FOLDER
+from dropclip_ros.networks.clip import ClipSource
 from dropclip_ros.networks.image import BATCH, ImageConfig, ImageTower
 from dropclip_ros.networks.model_folder import IMAGE, load_config
 from training.fusion.crops import MIN_PIXELS, shown_objects
@@ -263,16 +264,20 @@ def extract(
 
 def tower_of(model: Path) -> tuple[ImageConfig, Path]:
     """The image tower of a model folder, without what only scoring needs, and where the weights of a "vit" are."""
-    unscored = {name: getattr(ImageConfig, name) for name in ("weight", "temperature", "null_similarity")}
+    served = ("weight", "crop", "background", "temperature", "null_similarity")
+    unscored = {name: getattr(ImageConfig, name) for name in served}
     return replace(load_config(model).image or ImageConfig(), **unscored), model / IMAGE
+
+
+def open_clip_tower(tower: str, pretrained: str | None) -> ImageConfig:
+    """A model of open_clip as features name it: from any working directory, with the digest of a local file."""
+    source = ClipSource(tower, pretrained).settled
+    return ImageConfig(model=source.model, pretrained=source.pretrained, sha256=source.sha256)
 
 
 def digest(config: ImageConfig, weights: Path) -> str | None:
     """SHA-256 of a tower's weights, where they are a file."""
-    if config.model == "vit":
-        return sha256_of(weights)
-    file = Path(config.pretrained or "")
-    return sha256_of(file) if file.is_file() else config.sha256
+    return sha256_of(weights) if config.source is None else config.source.settled.sha256
 
 
 def fuse(
@@ -317,7 +322,7 @@ def fuse(
     """
     config, weights = tower_of(model)
     if tower is not None:
-        config = ImageConfig(model=tower, pretrained=pretrained)
+        config = open_clip_tower(tower, pretrained)
     shown = tuple(
         VisualPrompt(kind, background, crops if kind.startswith("crop") else 1, ratio)
         for kind in dict.fromkeys(prompts)

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from tqdm import tqdm
 
 from dropclip_ros.networks.image import ImageConfig
 from training.fusion.fuse import fuse_objects
@@ -40,12 +41,14 @@ class ObjectTargets:
     features: torch.Tensor
 
 
-def save_fused(path: Path, scenes: Sequence[Scene], fused: Sequence[Targets]) -> None:
-    """Features of each scene under its folder's name; labels in the metadata."""
+def save_fused(path: Path, scenes: Sequence[Scene], fused: Sequence[Targets], tower: ImageConfig | None = None) -> None:
+    """Features of each scene under its folder's name; labels in the metadata, and the tower that they are of, so that
+    what is trained on them is exported with its text tower."""
     labels = {scene.name: f.labels for scene, f in zip(scenes, fused, strict=True)}
     tensors = {scene.name: f.features.contiguous() for scene, f in zip(scenes, fused, strict=True)}
     with write_atomically(path, replace=True) as part:
-        save_file(tensors, part, metadata={"labels": json.dumps(labels)})
+        made_by = {"tower": json.dumps(asdict(tower))} if tower else {}
+        save_file(tensors, part, metadata={"labels": json.dumps(labels)} | made_by)
 
 
 def load_fused(path: Path, scenes: Sequence[Scene]) -> list[ObjectTargets]:
@@ -64,20 +67,32 @@ def load_fused(path: Path, scenes: Sequence[Scene]) -> list[ObjectTargets]:
         raise InputError(f"{path} holds no fused features ({error}); fuse them again") from error
 
 
-def tower_of_features(folder: Path) -> ImageConfig:
-    """The image tower whose features `dropclip-fuse` wrote into a folder. InputError where none did."""
-    recipe = read_recipe(folder)
+def tower_of_features(fused: Path) -> ImageConfig | None:
+    """The image tower whose features `dropclip-fuse` wrote into a folder, or that a file of fused ones was made with,
+    None where the file does not say. InputError where it is neither."""
+    if not fused.is_dir():
+        return _tower_of_file(fused)
+    folder, recipe = fused, read_recipe(fused)
     try:
         return ImageConfig(**recipe["tower"])
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{folder / RECIPE_FILE} is none of dropclip-fuse ({error}); run dropclip-fuse") from error
 
 
+def _tower_of_file(path: Path) -> ImageConfig | None:
+    try:
+        with safe_open(path, "pt") as file:
+            said = (file.metadata() or {}).get("tower")
+        return ImageConfig(**json.loads(said)) if said else None
+    except (OSError, SafetensorError, TypeError, ValueError) as error:
+        raise InputError(f"{path} holds no fused features ({error}); fuse them again") from error
+
+
 def fuse_views(folder: Path, scenes: Sequence[Scene], prompts: ScenePrompts) -> list[ObjectTargets]:
     """Equation 5 for `scenes`, of the features of their views in a folder of `dropclip-fuse`, in its recipe's weighting
     (informativeness alone). InputError where one lacks or they are of other scenes."""
     found = []
-    for scene in scenes:
+    for scene in tqdm(scenes, "fusion", unit="scene", mininterval=1):
         seen = load_view_features(folder, scene)
         if strange := sorted(set(seen.labels.tolist()) - set(scene.objects)):
             raise InputError(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Semantic informativeness of views (section 3.2, eq. 3 and 4; table 9): from which views an object can be told."""
+"""Semantic informativeness of views (sections 3.2 and A.3, eq. 3 and 4; table 9): which views tell an object apart."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ class PromptConfig:
 def informativeness(
     features: torch.Tensor, positive: torch.Tensor, negatives: torch.Tensor, operator: str = "max"
 ) -> torch.Tensor:
-    """Equations 3 and 4: how much nearer a view's feature is to the object's own prompt than to others', clipped at 0.
+    """G (of points: eq. 3, of objects: eq. 4): how much nearer a view's feature is to the object's own prompt than to
+    others', clipped at 0.
 
     features (...,C), positive (C,), negatives (K,C), all unit rows; returns (...). Without negatives nothing can be
     confused and every view weighs its similarity.

@@ -15,7 +15,7 @@ import math
 import os
 from collections import Counter
 from dataclasses import asdict, dataclass, fields
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 
 from training.objects.spec import SPLITS, ObjectModel, ObjectSpec
@@ -46,6 +46,11 @@ class Catalogue:
 
         return cls(tuple(catalogue()))
 
+    @cached_property
+    def by_name(self) -> dict[str, ObjectSpec]:
+        """Each spec under its name."""
+        return {spec.name: spec for spec in self.specs}
+
     def of_split(self, split: str) -> tuple[ObjectSpec, ...]:
         """Specs of one of SPLITS; raises InputError where there are none."""
         if split not in SPLITS:
@@ -61,8 +66,11 @@ class Catalogue:
             from training.objects.meshes import build_mesh
 
             return build_mesh(spec, self.root)
+        from training.objects.procedural.kinds import KINDS
         from training.objects.procedural.objects import build
 
+        if spec.category not in KINDS:
+            raise InputError(f"{self.root}: {spec.name} has no mesh: it is known from recordings, and cannot be made")
         return build(spec)
 
     @classmethod
@@ -178,11 +186,13 @@ def _check_paths(entry: dict, folder: Path) -> None:
             raise ValueError(f"{key} {path}: expected a relative path inside or beside {folder}; copy the file there")
         if not whole.is_file():
             raise ValueError(f"{key} {path}: no such file; put it there or leave the object out")
-    if entry.get("mesh") is None:
+    if entry.get("mesh") is None and entry.get("prompts") is None:
         from training.objects.procedural.kinds import KINDS
 
         if entry["category"] not in KINDS or "seed" not in entry:
-            raise ValueError("has no mesh and is none of the procedural categories with a seed; name its mesh")
+            raise ValueError(
+                "has no mesh, no prompts, and is none of the procedural categories with a seed; name its mesh"
+            )
 
 
 def _are_numbers(values: object) -> bool:

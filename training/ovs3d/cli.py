@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command `dropclip-ovs3d`: reconstructs one scene from posed images, and segments it by class phrases (3D-OVS).
+"""The command `dropclip-ovs3d`: reconstructs one scene from posed images, segments it by class phrases (3D-OVS, A.6.3).
 
     dropclip-ovs3d fit --scene SCENE --out OUT --classes mug "red box" table
     dropclip-ovs3d render --out OUT --turntable

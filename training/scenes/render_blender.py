@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Renders a scene description with Blender's Cycles (`bpy`, extra `blender`): light that bounces, soft shadows.
+"""Renders a scene description with Blender's Cycles (`bpy`, extra `blender`): light that bounces, soft shadows (A.1.1).
 
 Depth and masks come from a pass of their own with one sample through the middle of each pixel, so that they are as
 exact as MuJoCo's; the picture has many samples and is denoised.

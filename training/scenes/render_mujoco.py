@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Renders a scene description with MuJoCo: OSMesa on a CPU, EGL on a GPU (MUJOCO_GL=egl)."""
+"""Renders a scene description with MuJoCo: OSMesa on a CPU, EGL on a GPU (MUJOCO_GL=egl); A.1.1."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Counts what was generated: the paper's tables 1 and 6 and figure 10, and what else one asks of a data set."""
+"""Counts what was generated: the paper's tables 1 and 6 and figure 10 (A.1.2), and what else one asks of a data set."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What trials say together: grounding and success, with intervals, beside the paper's, as Markdown and JSON."""
+"""What trials say together: grounding and success, with intervals, beside the paper's (A.7), as Markdown and JSON."""
 
 from __future__ import annotations
 

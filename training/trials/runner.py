@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Plays trials: lay a scene, ask a phrase, pick what it means, and read from the truth what became of it."""
+"""Plays trials: lay a scene, ask a phrase, pick what it means, and read from the truth what became of it (4.4)."""
 
 from __future__ import annotations
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dropclip_ros.grasping.grasps import GRIPPERS, Grasps
+from dropclip_ros.grasping.grasps import Grasps
+from dropclip_ros.grasping.grippers import GRIPPERS
 from dropclip_ros.vision.geometry import Intrinsics, backproject
 from training.objects.catalogue import open_catalogue
 from training.runs.errors import InputError

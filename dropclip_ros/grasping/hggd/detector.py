@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""HGGD from a checkpoint and a frame to grasps that a gripper can try.
+"""HGGD from a checkpoint and a frame to grasps that a gripper can try (A.7).
 
 hggd = Hggd.load("realsense_checkpoint")
 grasps = hggd.detect(rgb, depth, Intrinsics(927, 927, 651, 350, 1280, 720))

@@ -39,7 +39,7 @@ CAMERA: tuple[Argument, ...] = (
 WORKSPACE: tuple[Argument, ...] = (
     ("near", "0.1", "Nearer depths are left out, m"),
     ("far", "3.0", "Further depths are left out, m"),
-    ("table", "auto", "plane, none (bins, trays), or auto: none where no plane is seen"),
+    ("table", "auto", "plane, none (bins, trays), ransac (the paper's), or auto: none where no plane is seen"),
     ("table_plane", "[0.0]", "[a, b, c, d] of the table where it is known, in world_frame; [0.0]: it is looked for"),
     ("region", "[0.0]", "Box to look in, in world_frame: [x, y, z, x, y, z], m; [0.0]: everywhere"),
 )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Predictions of systems that do not run here (LSeg, OpenSeg, Mask3D), read from a folder that they were exported to.
+"""Predictions of systems that do not run here (LSeg, OpenSeg, Mask3D; A.4), read from a folder of their exports.
 
     python -m training.evaluate.methods.exported FOLDER      # writes a small example of the layout
 

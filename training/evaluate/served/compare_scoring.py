@@ -12,6 +12,7 @@ alone, with the model's own calibration and without negatives.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -40,7 +41,8 @@ from training.evaluate.served.pipeline import (
     view_frame,
 )
 from training.evaluate.served.quality import Answers, ask, best, load_grounder, pixel_counts
-from training.objects.procedural.objects import catalogue
+from training.objects.catalogue import catalogue_of
+from training.objects.spec import ObjectSpec
 from training.scenes.scene import Scene
 from training.scenes.shards import load_scenes
 
@@ -81,9 +83,9 @@ def with_features(method: ServedMethod, truth: TrueFeatures, mean_object: torch.
     return replaced
 
 
-def stages(grounder: Grounder, model: Path | None) -> dict[str, ServedMethod]:
+def stages(grounder: Grounder, model: Path | None, specs: Sequence[ObjectSpec]) -> dict[str, ServedMethod]:
     """Truth in the place of table removal, instances and features; the last row is the fused upper bound."""
-    found, fused = single_view(grounder), TrueFeatures.of_model(model, grounder)
+    found, fused = single_view(grounder), TrueFeatures.of_model(model, grounder, specs)
 
     def true_table(scene: Scene, v: int) -> SeenInstances:
         return of_encoded(encode_with_truth(grounder, scene.view(v), instances=False))
@@ -96,7 +98,7 @@ def stages(grounder: Grounder, model: Path | None) -> dict[str, ServedMethod]:
         "true table": true_table,
         "true table and instances": true_instances,
         "true features (fused) of the instances found": with_features(found, fused, grounder.text.mean_object),
-        "all true, features of the one view": TrueFeatures.of_model(model, grounder, one_view=True),
+        "all true, features of the one view": TrueFeatures.of_model(model, grounder, specs, one_view=True),
         "all true (fused)": fused,
     }
 
@@ -137,8 +139,8 @@ def main(
     """Prints a row for each replaced stage or choice. scenes: folder with a folder of scenes for each split."""
     torch.set_grad_enabled(False)
     known, asked_scenes = (load_scenes(scenes / name)[:limit] for name in ("validation", split))
-    grounder = load_grounder(model, image_weight if what == "stages" else 0.0, known)
-    specs = {spec.name: spec for spec in catalogue()}
+    objects, specs = catalogue_of(scenes / "validation").specs, catalogue_of(scenes / split).by_name
+    grounder = load_grounder(model, image_weight if what == "stages" else 0.0, known, objects)
 
     def answers(s: int, scene: Scene, v: int, seen: SeenInstances, config: ModelConfig) -> Answers:
         view = scene.view(v)
@@ -150,8 +152,8 @@ def main(
         print(f"{name:46} " + "   ".join(f"{key} {value:5.1f}" for key, value in row.items()), flush=True)
 
     if what == "stages":
-        for name, method in stages(grounder, model).items():
-            config = calibrate_method(method, grounder.text, grounder.config, known)
+        for name, method in stages(grounder, model, objects).items():
+            config = calibrate_method(method, grounder.text, grounder.config, known, objects)
             drawn = drawn_views(asked_scenes, seed, name)
             report(
                 name,

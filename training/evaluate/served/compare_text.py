@@ -27,11 +27,11 @@ from dropclip_ros.networks.image import load_vit
 from dropclip_ros.networks.text import TextConfig, TextEncoder
 from training.fusion.crops import Crops, collect_crops
 from training.fusion.image_tower import FrozenText, TowerConfig, embed_crops, train_tower
-from training.objects.catalogue import matches
-from training.objects.procedural.objects import catalogue
+from training.objects.catalogue import catalogue_of, matches
 from training.objects.spec import ObjectSpec
 from training.objects.words.language import Embed, prompts, training_vocabulary
-from training.objects.words.phrases import ABSENT_PHRASES, FAMILIES, describe
+from training.objects.words.phrases import ABSENT_PHRASES, FAMILIES
+from training.objects.words.wording import describe_object
 from training.scenes.shards import load_scenes
 
 
@@ -68,13 +68,7 @@ def retrieval(
     scores: dict[str, list[float]] = {"present": [], "other": [], "absent": []}
     absent = embed(list(ABSENT_PHRASES["test"]))
     for family in FAMILIES:
-        phrases = sorted(
-            {
-                p
-                for name in names
-                for p in getattr(describe(specs[name].category, specs[name].attributes), which)[family]
-            }
-        )
+        phrases = sorted({p for name in names for p in getattr(describe_object(specs[name]), which)[family]})
         true = np.array([[matches(specs[name], phrase) for phrase in phrases] for name in names])
         text = embed(phrases)
         right, chance = [], []
@@ -109,7 +103,7 @@ def main(
     scenes: Path, steps: int = 300, limit: int = 200, only: str = "", seed: int = 0, trained: Path | None = None
 ) -> None:
     """Prints a table row for each text side, split and kind of phrase, or those of the tower in `trained`."""
-    specs = {spec.name: spec for spec in catalogue()}
+    specs = catalogue_of(scenes / "train").by_name
     heldout = {split: collect_crops(load_scenes(scenes / split)) for split in ("unseen_instance", "unseen_category")}
     if trained is not None:
         encoder = TextEncoder(TextConfig(), "cpu", adapter=trained / "text_adapter.safetensors", cache_size=20000)

@@ -6,7 +6,7 @@ Whatever follows (similarity with phrases, null class, thresholds) is the same f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from dropclip_ros.vision.geometry import RgbdFrame, backproject
 from training.fusion.crops import view_crops
 from training.fusion.fuse import FusedScene, fuse_objects
 from training.fusion.weights import ScenePrompts
-from training.objects.procedural.objects import catalogue
+from training.objects.spec import ObjectSpec
 from training.scenes.description import FIRST_OBJECT_ID
 from training.scenes.scene import Scene, View
 from training.scenes.sensor import SensorConfig
@@ -99,18 +99,23 @@ class TrueFeatures:
     """The targets of distillation (eq. 4 and 5): features of true masks by the image tower, fused over views.
 
     As a method it is the upper bound: what the student would answer, had it learned all and seen all. one_view: the
-    features of the asked view alone, which is what the image tower knows where the student is.
+    features of the asked view alone, which is what the image tower knows where the student is. specs: the objects of
+    the scenes' catalogue.
     """
 
-    def __init__(self, tower: torch.nn.Module, text: TextEncoder, one_view: bool = False) -> None:
+    def __init__(
+        self, tower: torch.nn.Module, text: TextEncoder, specs: Sequence[ObjectSpec], one_view: bool = False
+    ) -> None:
         self.tower, self.text, self.one_view = tower, text, one_view
-        self._prompts = ScenePrompts(catalogue(), text)
+        self._prompts = ScenePrompts(specs, text)
 
     @classmethod
-    def of_model(cls, model: Path | None, grounder: Grounder, one_view: bool = False) -> TrueFeatures:
+    def of_model(
+        cls, model: Path | None, grounder: Grounder, specs: Sequence[ObjectSpec], one_view: bool = False
+    ) -> TrueFeatures:
         """With the image tower that lies in the grounder's model folder (the shipped one by default)."""
         tower = load_vit((model or MODEL_FOLDER) / IMAGE, grounder.config.image or ImageConfig())
-        return cls(tower, grounder.text, one_view)
+        return cls(tower, grounder.text, specs, one_view)
 
     @torch.inference_mode()
     def fused(self, scene: Scene, v: int) -> FusedScene:

@@ -22,9 +22,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from scipy.special import expit
+from tqdm import tqdm
 
-from dropclip_ros.grounding.instances import referring_scores, rival_threshold, semantic_labels, similarities
 from dropclip_ros.grounding.pipeline import Grounder
+from dropclip_ros.grounding.scoring import referring_scores, rival_threshold, semantic_labels, similarities
 from dropclip_ros.networks.model_folder import ModelConfig
 from dropclip_ros.networks.text import TextEncoder
 from training.evaluate.metrics import overlap, refusal, refused, row_counts, summary
@@ -38,8 +39,10 @@ from training.evaluate.served.pipeline import (
     single_view,
     true_labels,
 )
-from training.objects.procedural.objects import catalogue
+from training.objects.catalogue import catalogue_of
+from training.objects.spec import ObjectSpec
 from training.objects.words.phrases import FAMILIES
+from training.runs.errors import InputError
 from training.scenes.scene import Scene
 from training.scenes.shards import load_scenes
 
@@ -118,10 +121,15 @@ def semantic_ious(
 
 
 def answer_all(
-    method: ServedMethod, scenes: list[Scene], text: TextEncoder, config: ModelConfig, seed: int = 0
+    method: ServedMethod,
+    scenes: list[Scene],
+    specs: dict[str, ObjectSpec],
+    text: TextEncoder,
+    config: ModelConfig,
+    seed: int = 0,
 ) -> tuple[dict[str, list[Answers]], list[np.ndarray]]:
-    """The answers to either kind of phrase about one view of each scene, and semantic IoUs of each."""
-    specs = {spec.name: spec for spec in catalogue()}
+    """The answers to either kind of phrase about one view of each scene, and semantic IoUs of each. specs: the objects
+    of the scenes' catalogue by name."""
     answers, semantic = {which: [] for which in WHICH}, []
     for s, scene, v in drawn_views(scenes, seed):
         seen, view = method(scene, v), scene.view(v)
@@ -158,7 +166,7 @@ def refusals(answers: list[Answers], config: ModelConfig, threshold: float) -> d
     present = np.concatenate([by_family[family] for family in FAMILIES])
     shares = {family: refused(values, threshold) for family, values in by_family.items() if len(values)}
     rows = {"refused": {"present": refused(present, threshold)} | shares}
-    return rows | {kind: refusal(present, by_family[kind]) for kind in ABSENT_FAMILIES}
+    return rows | {kind: refusal(present, by_family[kind]) for kind in ABSENT_FAMILIES if len(by_family[kind])}
 
 
 def curve(answers: list[Answers], config: ModelConfig, rival: float) -> Iterable[dict[str, float]]:
@@ -200,9 +208,9 @@ def refusal_table(rows: list[dict]) -> str:
         "| --- " * 9 + "|",
     ]
     for row in rows:
-        share, kinds = row["refused"], [row[kind] for kind in ABSENT_FAMILIES]
+        share, kinds = row["refused"], [row[kind] for kind in ABSENT_FAMILIES if kind in row]
         cells = [row["split"], row["phrases"], row["method"]]
-        cells += [f"{share[name]:.0f} %" for name in (*ABSENT_FAMILIES, "present")]
+        cells += [f"{share[name]:.0f} %" if name in share else "" for name in (*ABSENT_FAMILIES, "present")]
         cells += [", ".join(f"{kind['AUROC']:.2f}" for kind in kinds)]
         for point in ("present refused at 90 % of absent", "absent refused at 5 % of present"):
             cells += [", ".join(f"{kind[point]:.0f} %" for kind in kinds)]
@@ -238,12 +246,13 @@ def plot_curves(curves: list[dict], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-def load_grounder(model: Path | None, image_weight: float, known: list[Scene]) -> Grounder:
-    """The model, with the frame's crops at `image_weight`, and calibrated for it on the scenes `known` if need be."""
+def load_grounder(model: Path | None, image_weight: float, known: list[Scene], specs: Sequence[ObjectSpec]) -> Grounder:
+    """The model, with the frame's crops at `image_weight`, and calibrated for it on the scenes `known` if need be.
+    specs: the objects of these scenes' catalogue."""
     grounder = Grounder.from_pretrained(model, image=image_weight > 0)
     if grounder.image is not None and grounder.image.config.weight != image_weight:
         grounder.image.config = replace(grounder.image.config, weight=image_weight)
-        grounder.config = calibrate_method(single_view(grounder), grounder.text, grounder.config, known)
+        grounder.config = calibrate_method(single_view(grounder), grounder.text, grounder.config, known, specs)
     return grounder
 
 
@@ -266,19 +275,23 @@ def main(
     """
     torch.set_grad_enabled(False)
     known = load_scenes(scenes / "validation")[:limit]
-    grounder = load_grounder(model, image_weight, known)
+    objects = catalogue_of(scenes / "validation").specs
+    grounder = load_grounder(model, image_weight, known, objects)
     text, rival = grounder.text, grounder.objects.rival
     methods: dict[str, tuple[ServedMethod, ModelConfig]] = {"single view": (single_view(grounder), grounder.config)}
     if fused:
-        upper = TrueFeatures.of_model(model, grounder)
-        methods["fused"] = (upper, calibrate_method(upper, text, grounder.config, known))
+        upper = TrueFeatures.of_model(model, grounder, objects)
+        methods["fused"] = (upper, calibrate_method(upper, text, grounder.config, known, objects))
     rows, curves = [], []
     for split in splits:
-        of_split = load_scenes(scenes / split)[:limit]
+        of_split, specs = load_scenes(scenes / split)[:limit], catalogue_of(scenes / split).by_name
         for name, (method, config) in methods.items():
             config = replace(config, threshold=threshold or config.threshold)
-            answers, semantic = answer_all(method, of_split, text, config, seed)
+            answers, semantic = answer_all(method, of_split, specs, text, config, seed)
             for which in WHICH:
+                if not any(question.labels for view in answers[which] for question in view.questions):
+                    tqdm.write(f"{split}: its catalogue has no {which} phrases of what is in view; left out")
+                    continue
                 head = {"split": split, "scenes": len(of_split), "phrases": which, "method": name}
                 row = head | {"referring": referring(answers[which], config, rival, config.threshold)}
                 of_scenes = summary([np.array([ious.mean()]) for ious in semantic])
@@ -287,6 +300,8 @@ def main(
                 rows.append(row)
                 curves += [head | point for point in curve(answers[which], config, rival)]
                 print(json.dumps(rounded(row)), flush=True)
+    if not rows:
+        raise InputError(f"{scenes}: no view shows what its catalogue has phrases for; give its objects phrases")
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(referring_table(rows) + "\n" + refusal_table(rows))
     with out.with_suffix(".csv").open("w", newline="") as file:

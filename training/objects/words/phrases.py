@@ -16,9 +16,15 @@ from itertools import product
 from string import Formatter
 
 from training.objects.words import vocabulary as words
+from training.objects.words import vocabulary_facts as facts
 from training.objects.words import vocabulary_uses as uses
+from training.objects.words.vocabulary_uses_heldout import HELDOUT_AFFORDANCES
+from training.runs.factories import Factories, factory
 
-FAMILIES = ("class", "attribute", "affordance", "open")
+FURTHER: Factories = {  # more families than the paper's: functions of category and attributes, see `further`
+}
+FAMILIES = ("class", "attribute", "affordance", "open", *FURTHER)
+Phrases = tuple[str, ...]
 CANONICAL_NEGATIVES = ("object", "thing", "texture", "stuff")
 ABSENT_PHRASES = {"calibration": words.ABSENT[0::2], "test": words.ABSENT[1::2]}
 
@@ -66,7 +72,7 @@ def _describe(category: str, items: tuple[tuple[str, str], ...]) -> Description:
         "class": (*nouns, *groups),
         "attribute": (*fill(NOUN, fields, nouns), *fill(COLOR, fields)),
         "affordance": _of(uses.AFFORDANCES, category),
-        "open": (*fill(labels, fields), *_of(words.FACTS, category)),
+        "open": (*fill(labels, fields), *_of(facts.FACTS, category)),
     }
     heldout = {
         "class": (*other_nouns, *other_groups),
@@ -75,15 +81,22 @@ def _describe(category: str, items: tuple[tuple[str, str], ...]) -> Description:
             *fill(HELDOUT_NOUN, fields, nouns),
             *fill(HELDOUT_COLOR, fields),
         ),
-        "affordance": _of(uses.HELDOUT_AFFORDANCES, category),
-        "open": (*fill(other_labels, fields), *_of(words.HELDOUT_FACTS, category)),
+        "affordance": _of(HELDOUT_AFFORDANCES, category),
+        "open": (*fill(other_labels, fields), *_of(facts.HELDOUT_FACTS, category)),
     }
+    for family, (said, other) in further(category, attributes).items():
+        training[family], heldout[family] = said, other
     every = [phrase for table in (training, heldout) for family in table.values() for phrase in family]
     every += fill((*NOUN, *HELDOUT_NOUN), fields, (*groups, *other_nouns, *other_groups))
     if attributes.get("color") == "silver":  # bright metal also passes for gray; nobody is taught to say so
         gray = fields | {"color": ("gray",)}
         every += fill((*COLOR, *HELDOUT_COLOR), gray) + fill((*NOUN, *HELDOUT_NOUN), gray, (*nouns, *other_nouns))
     return Description(training, heldout, frozenset(normal(phrase) for phrase in every))
+
+
+def further(category: str, attributes: Mapping[str, str]) -> dict[str, tuple[Phrases, Phrases]]:
+    """What the families of FURTHER say of an object: those of training, and held-out ones in other words."""
+    return {name: factory(FURTHER, name, "family")(category, attributes) for name in FURTHER}
 
 
 def _of(table: Mapping[str, Iterable[str]], category: str) -> tuple[str, ...]:
@@ -133,22 +146,3 @@ def fill(
                 if len(said) == len(set(said)):
                     filled[phrase] = None
     return tuple(filled)
-
-
-def all_training_phrases(specs: Iterable) -> tuple[str, ...]:
-    """Sorted distinct phrases of the specs of split 'train'."""
-    return _collect(specs, "training", ("train",))
-
-
-def all_heldout_phrases(specs: Iterable) -> tuple[str, ...]:
-    """Sorted distinct held-out phrases of all specs."""
-    return _collect(specs, "heldout", ("train", "unseen_instance", "unseen_category"))
-
-
-def _collect(specs: Iterable, which: str, splits: tuple[str, ...]) -> tuple[str, ...]:
-    found = set()
-    for spec in specs:
-        if spec.split in splits:
-            for family in getattr(describe(spec.category, spec.attributes), which).values():
-                found.update(family)
-    return tuple(sorted(found))

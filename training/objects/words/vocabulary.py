@@ -7,8 +7,6 @@ never shown to training, so that tests with it measure understanding rather than
 
 from __future__ import annotations
 
-from training.objects.words.vocabulary_facts import FACTS, HELDOUT_FACTS  # noqa: F401  # phrases.py finds all here
-
 # category: (class names used in training, class names held out)
 NOUNS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "mug": (("mug", "coffee mug", "coffee cup", "tea mug"), ("teacup", "cup with a handle")),

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from training.objects.words.vocabulary_uses_heldout import HELDOUT_AFFORDANCES  # noqa: F401  # phrases.py finds it here
-
 AFFORDANCES: dict[str, tuple[str, ...]] = {
     "something to drink from": ("mug", "tumbler", "wine glass"),
     "something to drink coffee from": ("mug",),

@@ -96,6 +96,8 @@ def _describe(category: str, items: tuple[tuple[str, str], ...]) -> Description:
         "affordance": _distinct(phrase for table in tables for phrase in table.training["affordance"]),
         "open": fill(OPEN, fields, names),
     }
+    for family, (said, other) in phrases.further(category, attributes).items():
+        training[family], heldout[family] = said, other
     nouns = _distinct((*wide(names), *training["class"], *heldout["class"]))
     colors = wide(fields["color"])
     fields |= {"color": colors, "color2": colors, **_stuff(wide(values(attributes, "material")))}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Grasps of an object in the files of ACRONYM (Eppner, Mousavian and Fox, ICRA 2021), which ours are too.
+"""Grasps of an object in the files of ACRONYM (Eppner, Mousavian and Fox, ICRA 2021), which ours are too (A.1.1).
 
 Its grasp frame is that of a Panda hand: z the approach, x the closing axis, the fingertips 0.1122 m ahead.
 Ours (`dropclip_ros.grasping.grasps`) has x for the approach, y for the closing axis, and the tips `depth` ahead.
@@ -12,7 +12,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from dropclip_ros.grasping.grasps import FRANKA_HAND, ROTATION_TOLERANCE, Grasps
+from dropclip_ros.grasping.grasps import ROTATION_TOLERANCE, Grasps
+from dropclip_ros.grasping.grippers import FRANKA_HAND
 from training.runs.errors import InputError
 from training.runs.files import write_atomically
 

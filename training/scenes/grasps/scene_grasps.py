@@ -17,7 +17,8 @@ import numpy as np
 import trimesh
 from tqdm import tqdm
 
-from dropclip_ros.grasping.grasps import GRIPPERS, Grasps, Gripper, height_above, thin_cloud
+from dropclip_ros.grasping.grasps import Grasps, height_above, thin_cloud
+from dropclip_ros.grasping.grippers import GRIPPERS, Gripper
 from training.objects.catalogue import PROCEDURAL, Catalogue, open_catalogue
 from training.objects.spec import ObjectModel, ObjectSpec
 from training.runs.errors import InputError

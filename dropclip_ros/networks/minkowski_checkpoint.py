@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """State dicts of MinkowskiEngine's MinkUNet14D, read from and written to torch checkpoints; none is unpickled blindly.
 
-    python -m training.distill.minkowski read weights.pth encoder.safetensors
-    python -m training.distill.minkowski write MODEL_FOLDER weights.pth
+    python -m dropclip_ros.networks.minkowski_checkpoint read weights.pth encoder.safetensors
+    python -m dropclip_ros.networks.minkowski_checkpoint write MODEL_FOLDER weights.pth
 
 The encoder's names and layout are MinkowskiEngine's own. Published checkpoints often wrap them: in a dict beside an
 optimizer, behind `module.` or `model.`, with further networks; the one network that has MinkUNet14D's names is taken.
@@ -10,6 +10,7 @@ optimizer, behind `module.` or `model.`, with further networks; the one network 
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,11 +20,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from dropclip_ros.base.errors import DropclipError
+from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.networks.encoder import PLANES, EncoderConfig, MinkUNet14D
 from dropclip_ros.networks.model_folder import load_model
-from training.runs.errors import InputError
-from training.runs.files import write_atomically
 
 FIRST = "conv0p1s1.kernel"  # every MinkUNet has it
 DEEPEST = 4  # dicts in dicts that are searched
@@ -32,12 +31,12 @@ DEEPEST = 4  # dicts in dicts that are searched
 def read_minkowski(path: Path) -> MinkUNet14D:
     """The encoder of a torch checkpoint (or a safetensors file), fp32, in eval mode; its shape is read off the tensors.
 
-    InputError where the file holds anything but plain tensors and containers (it is not unpickled), none or several
+    MODEL_ERROR where the file holds anything but plain tensors and containers (it is not unpickled), none or several
     such networks, or tensors that are no MinkUNet14D.
     """
     found = list(_networks(_load(path), DEEPEST))
     if len(found) != 1:
-        raise InputError(
+        raise _bad(
             f"{path} holds {len(found)} networks with a tensor {FIRST}, expected 1; save the state dict of one of them"
         )
     state = {name: _as_kept(tensor) for name, tensor in found[0].items()}
@@ -45,15 +44,15 @@ def read_minkowski(path: Path) -> MinkUNet14D:
     encoder = MinkUNet14D(config)
     for name, tensor in encoder.state_dict().items():
         if name not in state and not name.endswith("num_batches_tracked"):
-            raise InputError(f"{path}: tensor {name} is missing; expected MinkowskiEngine's MinkUNet14D")
+            raise _bad(f"{path}: tensor {name} is missing; expected MinkowskiEngine's MinkUNet14D")
         if name in state and state[name].shape != tensor.shape:
-            raise InputError(
+            raise _bad(
                 f"{path}: tensor {name} has shape {tuple(state[name].shape)}, expected {tuple(tensor.shape)} of a "
                 f"MinkUNet14D with planes {config.planes}; other networks are not read"
             )
     surplus = sorted(set(state) - set(encoder.state_dict()))
     if surplus:
-        raise InputError(f"{path}: tensor {surplus[0]} is no part of a MinkUNet14D; other networks are not read")
+        raise _bad(f"{path}: tensor {surplus[0]} is no part of a MinkUNet14D; other networks are not read")
     encoder.load_state_dict(state, strict=False)
     return encoder.eval()
 
@@ -65,8 +64,13 @@ def write_minkowski(path: Path, encoder: MinkUNet14D) -> None:
     """
     kept = {k: v for k, v in encoder.state_dict().items() if not k.startswith(("offset.", "objects."))}
     state = {name: tensor.detach().cpu().clone() for name, tensor in kept.items()}
-    with write_atomically(path, replace=True) as part:
-        torch.save(state, part)
+    part = path.with_name(path.name + ".part")
+    torch.save(state, part)
+    os.replace(part, path)
+
+
+def _bad(message: str) -> DropclipError:
+    return DropclipError(Status.MODEL_ERROR, message)
 
 
 def _load(path: Path) -> Any:
@@ -75,9 +79,9 @@ def _load(path: Path) -> Any:
             return load_file(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}; give a checkpoint") from error
+        raise _bad(f"cannot read {path}: {error.strerror or error}; give a checkpoint") from error
     except Exception as error:  # unpickling, zip and runtime errors
-        raise InputError(f"{path} is not read: {_reason(path, error)}") from error
+        raise _bad(f"{path} is not read: {_reason(path, error)}") from error
 
 
 def _reason(path: Path, error: Exception) -> str:
@@ -122,7 +126,7 @@ def _shape_of(state: Mapping[str, Tensor], path: Path) -> EncoderConfig:
         out, hidden = state["final.kernel"].shape[-1], len(state.get("objects.0.weight", ()))
         return EncoderConfig(channels, out, stem, planes, "offset.weight" in state, hidden)
     except (KeyError, IndexError, ValueError) as error:
-        raise InputError(f"{path}: no layout of MinkUNet14D ({error}); other networks are not read") from error
+        raise _bad(f"{path}: no layout of MinkUNet14D ({error}); other networks are not read") from error
 
 
 def main() -> None:
@@ -130,16 +134,17 @@ def main() -> None:
         match sys.argv[1:]:
             case ["read", source, target]:
                 encoder = read_minkowski(Path(source))
-                with write_atomically(Path(target), replace=True) as part:
-                    save_file(encoder.state_dict(), part)
+                part = Path(target + ".part")
+                save_file(encoder.state_dict(), part)
+                os.replace(part, target)
                 print(f"{target}: {encoder.config}")
             case ["write", source, target]:
                 write_minkowski(Path(target), load_model(source, fuse=False)[0])
                 print(target)
             case _:
-                raise InputError("expected: read CHECKPOINT FILE.safetensors, or write MODEL_FOLDER CHECKPOINT")
-    except (InputError, DropclipError) as error:
-        print(f"training.distill.minkowski: {error}", file=sys.stderr)
+                raise _bad("expected: read CHECKPOINT FILE.safetensors, or write MODEL_FOLDER CHECKPOINT")
+    except DropclipError as error:
+        print(f"dropclip_ros.networks.minkowski_checkpoint: {error}", file=sys.stderr)
         sys.exit(2)
 
 
