@@ -87,7 +87,12 @@ def started(prefix: Path, node: str, *words: str, seconds: float = SECONDS) -> t
     while process.poll() is None and time.monotonic() < end:
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=30)
+    try:
+        out, _ = process.communicate(timeout=30)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        out, _ = process.communicate()
+        out += "does not end on SIGINT"
     return process.returncode, out
 
 
