@@ -186,6 +186,7 @@ def test_the_bridge_feeds_what_the_nodes_hear():
         "camera/color/image_raw",
         "camera/aligned_depth_to_color/image_raw",
         "camera/color/camera_info",
+        "camera/aligned_depth_to_color/camera_info",
         "overview/image_raw",
         "clock",
         "gazebo/poses",

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Closes the loop on an arm: `ros2 run dropclip_ros pick "the red mug"` says what would be picked; --execute picks it.
+
+Asks `ground`, then `grasp`, shows both answers, asks the person at the keyboard, and sends the candidates to `pick`.
+Ends with 0 where all went well, 1 where the answer was no, 2 where the words make no sense.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+
+from dropclip_ros.base.errors import DropclipError
+from dropclip_ros.client import Client, Grasped, Grounded
+
+Say = Callable[[str], None]
+
+
+def describe(found: Grounded, grasped: Grasped) -> list[str]:
+    """What was found and how it would be taken hold of, in lines; best first, metres."""
+    lines = [f"in {found.frame}, as of {found.stamp:.2f} s:"]
+    for number, one in enumerate(found.objects, 1):
+        x, y, z = one.centre
+        name, doubt = one.label or "object", ", doubtful" if one.doubtful else ""
+        lines.append(f"  {number}. {name}, score {one.score:.2f}{doubt}, centre ({x:.3f}, {y:.3f}, {z:.3f})")
+    if grasped.interpretation.not_understood:
+        lines.append(f"  not understood: {', '.join(grasped.interpretation.not_understood)}")
+    lines.append(f"{len(grasped.candidates)} candidates in {grasped.header.frame_id}: {grasped.message}")
+    for number, candidate in enumerate(grasped.candidates, 1):
+        tip = candidate.grasp.tip.position
+        lines.append(
+            f"  {number}. tip ({tip.x:.3f}, {tip.y:.3f}, {tip.z:.3f}), opened to {candidate.grasp.width:.3f}, "
+            f"score {candidate.grasp.score:.2f}"
+        )
+    return lines
+
+
+def run(client: Client, query: str, execute: bool, confirm: Callable[[str], bool], say: Say, top_k: int = 0) -> int:
+    """The whole of it; returns the exit code. Nothing moves unless `execute`, and `confirm` says yes to a question."""
+    try:
+        found = client.ground(query)
+        grasped = client.grasp(query, top_k=top_k)
+        for line in describe(found, grasped):
+            say(line)
+        if not execute:
+            say("nothing has moved: --execute sends these candidates to the arm")
+            return 0
+        if not confirm(f"pick {query!r} with the first of these that the arm has a path to?"):
+            say("nothing has moved")
+            return 1
+        picked = client.pick(grasped)
+    except DropclipError as error:
+        say(str(error))
+        return 1
+    for reason in picked.reasons:
+        say(f"left out: {reason}")
+    say(f"candidate {picked.executed + 1}: {picked.message}")
+    return 0
+
+
+def ask(question: str) -> bool:
+    """Of the person at the keyboard; no keyboard is a no."""
+    try:
+        return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:
+        return False
+
+
+def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="pick", description=__doc__.split("\n")[0])
+    parser.add_argument("query", help='the object, as "the red mug"')
+    parser.add_argument("--execute", action="store_true", help="move the arm; otherwise only say what would be done")
+    parser.add_argument("--yes", action="store_true", help="do not ask before the arm moves")
+    parser.add_argument("--top-k", type=int, default=0, help="at most so many candidates (0: the matcher's parameter)")
+    parser.add_argument("--namespace", default="", help="of the nodes that are asked")
+    parser.add_argument("--timeout", type=float, default=120.0, help="for each answer, s")
+    args = parser.parse_args(words)
+    if not 0 <= args.top_k <= 255 or not args.timeout > 0:
+        parser.error("expected --top-k of 0 to 255 and a --timeout above 0 s")
+    return args
+
+
+def main() -> None:
+    words = sys.argv[1:]
+    args = arguments(words[: words.index("--ros-args")] if "--ros-args" in words else words)
+    try:
+        with Client(namespace=args.namespace, timeout=args.timeout) as client:
+            confirm = (lambda _: True) if args.yes else ask
+            sys.exit(run(client, args.query, args.execute, confirm, print, args.top_k))
+    except KeyboardInterrupt:
+        sys.exit("stopped; a goal that was running is cancelled")
+
+
+if __name__ == "__main__":
+    main()
