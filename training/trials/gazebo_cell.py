@@ -49,8 +49,9 @@ class GazeboCell(Node):
         self._cell = Cell(CellConfig(catalogue=self._settings["catalogue"]))
         self._names: tuple[str, ...] = ()
         group, world = ReentrantCallbackGroup(), self._settings["world"]
-        self._create = self.create_client(SpawnEntity, f"/world/{world}/create", callback_group=group)
-        self._remove = self.create_client(DeleteEntity, f"/world/{world}/remove", callback_group=group)
+        how = {"qos_profile": SERVICE_QOS, "callback_group": group}
+        self._create = self.create_client(SpawnEntity, f"/world/{world}/create", **how)
+        self._remove = self.create_client(DeleteEntity, f"/world/{world}/remove", **how)
         self._poses = self.create_publisher(TFMessage, POSES_TOPIC, 10)
         self._labels = self.create_publisher(Image, LABELS_TOPIC, CAMERA_QOS)
         self.create_subscription(TFMessage, "/gazebo/poses", self._tell_poses, 10, callback_group=group)
