@@ -25,7 +25,7 @@ from sensor_msgs.msg import Image
 from tf2_msgs.msg import TFMessage
 
 from dropclip_ros.base.errors import DropclipError, Status
-from dropclip_ros.ros.common import CAMERA_QOS, SENSOR_QOS, Setting, Settings, answer_errors, run
+from dropclip_ros.ros.common import CAMERA_QOS, SENSOR_QOS, SERVICE_QOS, Setting, Settings, answer_errors, run
 from dropclip_ros.ros.messages import color_image, image_message, pose_message
 from dropclip_ros.srv import ResetCell
 from training.runs.errors import InputError
