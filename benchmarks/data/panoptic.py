@@ -61,7 +61,8 @@ def tally(labels: np.ndarray, found: np.ndarray) -> Tally:
     matched = iou > 0.5
     holds = both > 0.5 * sizes[2:, None]
     of_piece = (both > 0.5 * area).sum(axis=1)
-    best = iou.max(axis=1, initial=0.0)
+    # as the tables before: unlabelled pixels count against an instance
+    best = (both / np.maximum(sizes[2:, None] + area - both, 1)).max(axis=1, initial=0.0)
     return Tally(
         objects=len(best),
         best=float(best.sum()),

@@ -18,6 +18,9 @@ from scipy.spatial import cKDTree
 from dropclip_ros.base.arrays import Array, array_namespace, as_type, like_array, sum_by_index, to_numpy, zeros
 from dropclip_ros.grounding.scoring import rival_threshold
 
+_SPACED = 500  # voxels that tell how far apart they are
+_AROUND = 6  # neighbours that a voxel of a surface has within 1.4 voxels,
+_SPARSE = 1.27  # so much less than the gap
 _ROWS = 4096  # voxels that a GPU compares with all others at once
 
 
@@ -29,6 +32,8 @@ class ObjectConfig:
     min_voxels: int = 8  # of an object
     fragment: int = 50  # voxels: a smaller piece belongs to what is near it
     near: float = 0.02
+    film: float = 0.009  # a piece no higher above the table, and
+    speck: float = 0.1  # no longer than this, is what was left of the table, as reflections are: no object
     patch: float = 0.02  # size of the patches that instances are put together from
     concave: float = 1.8  # what parts neighbouring patches, 1 being enough: sine of the angle of a concave edge,
     offset: float = 6.0  # metres from one's middle to the other's plane,
@@ -47,8 +52,9 @@ class ObjectConfig:
         for name in ("min_voxels", "fragment"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} {getattr(self, name)}: expected at least 1")
-        if self.near < 0:
-            raise ValueError(f"near {self.near}: expected a length of 0 m or more")
+        for name in ("near", "film", "speck"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} {getattr(self, name)}: expected a length of 0 m or more")
         for name in ("concave", "offset", "unlike", "recoloured", "apart", "aided"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} {getattr(self, name)}: expected a weight of 0 or more")
@@ -247,11 +253,11 @@ def instance_labels(
     are convex more often than not, so a concave edge is a border, and so is a step, another colour or another feature.
     middles (M,3) m: where each voxel's object has its middle, from an encoder that says so.
     Pieces under `fragment` voxels join the nearest large one where it is `near`; the others are objects of their own,
-    but 0, no object, under `min_voxels`.
+    but 0, no object, under `min_voxels`, or where they are a `film` on the table z = 0.
     """
     if len(centers) == 0:
         return np.zeros(0, np.int64)
-    edges = _neighbours(centers, config.gap)
+    edges = _neighbours(centers, _gap(centers, config))
     normals = _normals(centers, edges, eye)
     patch = _patches(centers, normals, colors, config.patch)
     pairs, lengths = _shared_borders(patch, edges)
@@ -265,11 +271,30 @@ def instance_labels(
         near = distance <= config.near
         part[small[near]] = part[large[nearest[near]]]
     part = np.unique(part, return_inverse=True)[1]
-    sizes = np.bincount(part)
+    sizes = np.where(_films(centers, part, config), 0, np.bincount(part))
     order = np.argsort(-sizes, kind="stable")
     rank = np.empty(len(sizes), np.int64)
     rank[order] = np.arange(1, len(sizes) + 1)
     return np.where(sizes >= config.min_voxels, rank, 0)[part]
+
+
+def _gap(centers: Array, config: ObjectConfig) -> float:
+    """How far voxels of one object may be apart, metres: further where a far or coarse camera leaves some empty."""
+    some, around = centers[:: max(len(centers) // _SPACED, 1)], min(_AROUND + 1, len(centers))
+    if array_namespace(centers) is np:
+        furthest = cKDTree(centers).query(some, [around])[0]
+    else:
+        furthest = to_numpy(_distances(some, centers).kthvalue(around, dim=1).values)
+    return max(config.gap, float(_SPARSE * np.median(furthest)))
+
+
+def _films(centers: np.ndarray, part: np.ndarray, config: ObjectConfig) -> np.ndarray:
+    """Which of the parts 0..K-1 (M,) are low and short: bool (K,)."""
+    count = part.max() + 1
+    high, low = np.full((count, 3), -np.inf), np.full((count, 3), np.inf)
+    np.maximum.at(high, part, centers)
+    np.minimum.at(low, part, centers)
+    return (high[:, 2] < config.film) & ((high - low).max(axis=1) < config.speck)
 
 
 def pool_features(features: torch.Tensor, labels: Array) -> torch.Tensor:

@@ -94,7 +94,7 @@ class HggdNode(Proposer):
         """The table's plane (4,); None where none is seen: HGGD needs none."""
         try:
             top = look(depth, intrinsics.scaled_to(depth.shape[1], depth.shape[0]), workspace_of(self._settings), pose)
-            return top.table.plane if top.table.seen else None
+            return top.table.plane
         except DropclipError as error:
             self.get_logger().debug(f"proposals are not checked against a table: {error.message}")
             return None

@@ -14,8 +14,7 @@ _WORKSPACE = (
     Setting(
         "table.mode",
         Workspace().table,
-        "plane: there is a table; none: things stand in the region by themselves (bins, trays); auto: none where no "
-        "plane is seen",
+        "plane: there is a table; none: things stand by themselves (bins, trays); auto: none where no plane is seen",
         choices=TABLES,
     ),
     Setting("table.plane", UNKNOWN, "Of the table where it is known, in world_frame: a b c d, ax + by + cz + d = 0"),

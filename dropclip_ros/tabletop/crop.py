@@ -49,6 +49,8 @@ def crop_above(points: Array, table: Table, config: TableConfig = TableConfig())
     over = table.over_surface(x, y, height)
     # the seen surface may lie below the plane; most points lie on the table and are gone after this line
     mask = (height > -config.distance) & (height < config.max_height) & (over > config.clearance * table.noise[1].min())
+    if not table.seen:  # nothing tells how far it reaches
+        return mask
     near = true_indices(mask)
     local, depth = array_namespace(points).stack([x[near], y[near], height[near]]), points[near, 2]
     level = over[near] / _interpolate(depth, table.noise)

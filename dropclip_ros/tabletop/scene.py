@@ -20,6 +20,7 @@ from dropclip_ros.vision.geometry import Intrinsics, backproject, out_of_range
 
 MIN_POINTS = 20  # fewer are not a scene
 _ENCLOSING = 0.98  # share of what is seen that is before a wall or a floor
+_HEAP = 0.1  # share of the points below a plane on which nothing stands that is no table's
 _LONG = 0.3  # m, diagonal of the smallest wall or floor
 _PLANES = 6
 
@@ -109,12 +110,18 @@ def things(
         raise DropclipError(Status.EMPTY_SCENE, _nothing(tried))
     except DropclipError as error:
         # a plane that is tilted where gravity is known means a wrong pose more often than a heap without a table
-        if workspace.table == "plane" or not (workspace.bounded or (up is None and not tried)):
+        heap = up is None and all(_share_below(points, table, config) > _HEAP for table, _ in tried)
+        if workspace.table == "plane" or not (workspace.bounded or heap):
             raise
         try:
             return _by_themselves(points, config, up)
         except DropclipError:
             raise error from None
+
+
+def _share_below(points: Array, table: Table, config: TableConfig) -> float:
+    """Share of the points that are below a plane: where there are any, it is no table."""
+    return float(to_numpy(table.height(thin_points(points, FIT_POINTS)) < -config.distance).mean())
 
 
 def _likely(points: Array, workspace: Workspace, pose, up, last) -> Iterator[Table]:

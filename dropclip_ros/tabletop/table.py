@@ -152,7 +152,7 @@ def known_table(points: Array, plane: np.ndarray, config: TableConfig = TableCon
         return _refine(points, sample, fit_plane(sample, lies)[None], shares, config)
     inliers = abs(signed_distance(points, plane)) < config.distance
     noise = np.array([[0.0], [config.distance / config.certainty]])
-    return Table(plane, inliers, np.zeros(6), noise)
+    return Table(plane, inliers, np.zeros(6), noise, seen=False)
 
 
 def largest_plane(points: Array, config: TableConfig) -> Table:
@@ -295,7 +295,11 @@ def _raised(sample: Array, planes: list[np.ndarray], config: TableConfig) -> int
         sides = over & (local[2] > 0.2 * height) & (local[2] < 0.8 * height)
         on_it = over & (of_top[2] >= config.distance) & (of_top[2] < config.max_height)
         on_floor = within(local, outline_of(local[:2, lies], 2 * CELL), 0.0)
-        if _count(on_it) and _count(sides) < 0.1 * _count(top & over) and _count(on_floor & top) > 0.5 * _count(top):
+        if (
+            _count(on_it) > 0.02 * _count(top)
+            and _count(sides) < 0.1 * _count(top & over)
+            and _count(on_floor & top) > 0.5 * _count(top)
+        ):
             first = k
     return first
 
