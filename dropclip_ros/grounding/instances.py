@@ -19,6 +19,7 @@ from dropclip_ros.base.arrays import Array, array_namespace, as_type, like_array
 from dropclip_ros.grounding.scoring import rival_threshold
 
 _SPACED = 500  # voxels that tell how far apart they are
+_EVERY, _WIDE = 8, 64  # of every eighth voxel so many make up some centimetres of a surface
 _AROUND = 6  # neighbours that a voxel of a surface has within 1.4 voxels,
 _SPARSE = 1.27  # so much less than the gap
 _ROWS = 4096  # voxels that a GPU compares with all others at once
@@ -33,7 +34,7 @@ class ObjectConfig:
     fragment: int = 50  # voxels: a smaller piece belongs to what is near it
     near: float = 0.02
     film: float = 0.009  # a piece no higher above the table, and
-    speck: float = 0.1  # no longer than this, is what was left of the table, as reflections are: no object
+    speck: float = 0.08  # no longer than this, is what was left of the table, as reflections are: no object
     patch: float = 0.02  # size of the patches that instances are put together from
     concave: float = 1.8  # what parts neighbouring patches, 1 being enough: sine of the angle of a concave edge,
     offset: float = 6.0  # metres from one's middle to the other's plane,
@@ -101,8 +102,9 @@ def _adjacency(count: int, edges: Array):
     return torch.sparse_coo_tensor(index, ones, (count, count), check_invariants=False).coalesce()
 
 
-def _normals(centers: Array, edges: Array, eye: np.ndarray) -> Array:
-    """Unit normals (M,3) of the surface at each voxel, towards the eye, from neighbours and theirs (1 to 2 cm)."""
+def _normals(centers: Array, edges: Array, eye: np.ndarray | None) -> Array:
+    """Unit normals (M,3) of the surface at each voxel, of neighbours and theirs (1 to 2 cm): towards the eye (3,), or,
+    without one, away from the middle of what is within some centimetres."""
     near, xp = _adjacency(len(centers), edges), array_namespace(centers)
     rows, columns = np.triu_indices(3)
     local = as_type(centers - centers.mean(0), "float64")
@@ -112,7 +114,16 @@ def _normals(centers: Array, edges: Array, eye: np.ndarray) -> Array:
     covariance[:, rows, columns] = covariance[:, columns, rows] = squares
     covariance -= mean[:, :, None] * mean[:, None, :]
     normals = _thinnest(covariance)
-    return normals * xp.where(((like_array(normals, eye) - centers) * normals).sum(axis=1) < 0, -1.0, 1.0)[:, None]
+    outside = like_array(normals, eye) - centers if eye is not None else centers - _inside(centers)
+    return normals * xp.where((outside * normals).sum(axis=1) < 0, -1.0, 1.0)[:, None]
+
+
+def _inside(centers: Array) -> Array:
+    """The middle (M,3) of what is within some centimetres of each voxel: inside of what is seen from all sides."""
+    host = to_numpy(centers)
+    some = host[::_EVERY]
+    around = cKDTree(some).query(host, min(_WIDE, len(some)))[1].reshape(len(host), -1)
+    return like_array(centers, some[around].mean(axis=1))
 
 
 def _thinnest(covariance: Array) -> Array:
@@ -243,13 +254,14 @@ def instance_labels(
     centers: Array,
     colors: Array,
     features: torch.Tensor,
-    eye: np.ndarray,
+    eye: np.ndarray | None,
     config: ObjectConfig,
     middles: Array | None = None,
 ) -> np.ndarray:
     """Instance of each voxel, (M,) in 1..N, largest first: patches without a border between them are one object.
 
-    centers (M,3) m and colors (M,3) in [0, 1] of the voxels, eye (3,): the camera, in the frame of the centres. Objects
+    centers (M,3) m and colors (M,3) in [0, 1] of the voxels, eye (3,): the camera, in the frame of the
+    centres; None where things are seen from all sides. Objects
     are convex more often than not, so a concave edge is a border, and so is a step, another colour or another feature.
     middles (M,3) m: where each voxel's object has its middle, from an encoder that says so.
     Pieces under `fragment` voxels join the nearest large one where it is `near`; the others are objects of their own,

@@ -130,8 +130,7 @@ def open_static_scene(path: str | Path, grounder: Grounder) -> tuple[Grounder, E
     voxels = voxelize(local, colors.astype(np.float32) / 255, grounder.config.voxels)
     features = torch.from_numpy(static.features[chosen]).to(grounder.device)
     features = pool_features(features, voxels.point_to_voxel + 1)
-    eye = invert_pose(table.frame)[:3, 3]
-    instances = instance_labels(voxels.centers, voxels.feats, features, eye, grounder.objects)
+    instances = instance_labels(voxels.centers, voxels.feats, features, None, grounder.objects)
     if not instances.any():
         raise DropclipError(Status.EMPTY_SCENE, f"{path}: only specks stand on the table")
     basis = torch.eye(features.shape[1], device=grounder.device)

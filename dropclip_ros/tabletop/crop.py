@@ -31,7 +31,6 @@ _FLOATS = 0.1  # m, lowest point of what may float above the table
 _GAP = 0.06  # m, between that point and what is seen below it
 _HELD = 0.03  # m, beyond what is cut away as a wall
 _HELD_PART = 0.01  # of what is held
-_RIM = 0.01  # of the picture's width and height
 _COMES_DOWN = 0.03  # m, lowest point of what is seen to stand on the table
 _PART = 0.3  # share of a thing that tells of all of it
 
@@ -111,18 +110,12 @@ def _walls(points: Array, table: Table, outline: np.ndarray, config: TableConfig
     return walls
 
 
-def _held(points: Array, chosen: Array, walls: list[np.ndarray], config: TableConfig) -> np.ndarray:
-    """Which of the `chosen` points may be held by a wall, or from outside of what the picture shows: bool."""
-    sample, chosen = thin_points(points, FIT_POINTS), to_numpy(chosen)
-    held = np.zeros(len(chosen), bool)
+def _at_a_wall(points: np.ndarray, walls: list[np.ndarray], config: TableConfig) -> np.ndarray:
+    """Which of the points (N, 3) a wall may hold: bool (N,)."""
+    near = np.zeros(len(points), bool)
     for wall in walls:
-        held |= signed_distance(chosen, wall) < 2 * config.distance + _HELD
-    for column in range(2):
-        place = sample[:, column] / sample[:, 2]
-        low, high = float(place.min()), float(place.max())
-        place = chosen[:, column] / chosen[:, 2]
-        held |= (place < low + _RIM * (high - low)) | (place > high - _RIM * (high - low))
-    return held
+        near |= signed_distance(points, wall) < 2 * config.distance + _HELD
+    return near
 
 
 def _on_the_table(
@@ -132,7 +125,7 @@ def _on_the_table(
 
     A thing is what hangs together. It is on the table as a whole where more of it is over the table than not, or over
     where the table may go on behind things and it comes down to it. It is not where it floats: its lowest point is high
-    above the table, something lower is seen right below it, and it is held (a shelf on the wall, a lamp, an arm). What
+    above the table, something lower is seen right below it, and a wall may hold it, as it does a shelf. What
     stands behind another thing does not float, for what is below it is hidden. What goes on below the table stands
     beside it.
     """
@@ -147,7 +140,7 @@ def _on_the_table(
     some, of = to_numpy(local[:, ::step]), to_numpy(thing[::step])
     on_it, low = _whole_things(some, of, count + 1, extent, config.edge_margin)
     if (low[on_it] > _FLOATS).any():
-        on_it &= ~_floating(some, of, low, extent, _held(points, points[near[::step]], walls, config))
+        on_it &= ~_floating(some, of, low, extent, _at_a_wall(to_numpy(points[near[::step]]), walls, config))
     return (on_it if xp is np else xp.as_tensor(on_it, device=thing.device))[thing]
 
 

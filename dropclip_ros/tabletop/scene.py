@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.tabletop.crop import crop_above, without_outliers
 from dropclip_ros.tabletop.footprint import FIT_POINTS, plane_coordinates, thin_points
 from dropclip_ros.tabletop.plane import fit_plane, ransac_plane, signed_distance
-from dropclip_ros.tabletop.table import Table, TableConfig, known_table, largest_plane, tables
+from dropclip_ros.tabletop.table import Table, TableConfig, known_table, largest_plane, tables, unseen_table
 from dropclip_ros.tabletop.workspace import Workspace
 from dropclip_ros.vision.geometry import Intrinsics, backproject, out_of_range
 
@@ -165,7 +165,7 @@ def _by_themselves(points: Array, config: TableConfig, up: np.ndarray | None) ->
     lowest = float(
         to_numpy(array_namespace(points).amin(signed_distance(points[chosen], np.append(normal, 0.0)), axis=0))
     )
-    return replace(known_table(points, np.append(normal, -lowest), config), seen=False), chosen
+    return unseen_table(points, np.append(normal, -lowest), config), chosen
 
 
 def _enclosing(sample: Array, config: TableConfig) -> Iterator[np.ndarray]:

@@ -150,6 +150,11 @@ def known_table(points: Array, plane: np.ndarray, config: TableConfig = TableCon
     if _count(lies) * len(points) >= config.min_points * len(sample):
         shares = (_share(lies), _share(lies))
         return _refine(points, sample, fit_plane(sample, lies)[None], shares, config)
+    return unseen_table(points, plane, config)
+
+
+def unseen_table(points: Array, plane: np.ndarray, config: TableConfig = TableConfig()) -> Table:
+    """A table of which little or nothing is seen, as it is given: plane (4,), camera frame."""
     inliers = abs(signed_distance(points, plane)) < config.distance
     noise = np.array([[0.0], [config.distance / config.certainty]])
     return Table(plane, inliers, np.zeros(6), noise, seen=False)

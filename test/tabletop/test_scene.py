@@ -48,7 +48,7 @@ def test_a_table_that_books_cover(make_tabletop, gravity):
 def test_a_shelf_on_the_wall_over_the_table_is_no_object(make_tabletop):
     shelf = (0.0, 0.42, 0.9, 0.16, 0.02, 0.3)
     scene = make_tabletop([*THINGS, shelf], [], table=(0.5, 0.5), wall=0.5, pitch=0.6, distance=1.1, noise=0.001)
-    objects, _, top = seen(scene)
+    _, _, top = seen(scene)
     kept = np.zeros(len(top.points), bool)
     kept[top.standing] = True
     labels = scene.labels.ravel()[top.pixels]
@@ -61,7 +61,7 @@ def test_a_shelf_on_the_wall_over_the_table_is_no_object(make_tabletop):
 
 def test_a_stack_whose_top_hides_what_it_stands_on_stays(make_tabletop):
     stack = [(0, 0, 0.06, 0.06, 0.2), (0, 0, 0.2, 0.2, 0.06, 0.2)]
-    objects, _, top = seen(make_tabletop(stack, [], noise=0.001, pitch=0.9, distance=1.3))
+    objects, _, _ = seen(make_tabletop(stack, [], noise=0.001, pitch=0.9, distance=1.3))
     assert objects > 0.9
 
 
@@ -126,9 +126,8 @@ def test_auto_does_without_a_table_where_none_is_seen():
     points = (ball[ball[:, 2] < 0] + (0, 0, 0.7)).astype(np.float32)  # in a hand, too near to see anything else
     table, standing = things(points)
     assert not table.seen and len(standing) > 0.9 * len(points) and table.height(points).min() > -1e-4
-    with pytest.raises(DropclipError, match="no plane") as error:
+    with pytest.raises(DropclipError, match="only 0 points stand on the table"):
         things(points, Workspace(table="plane"))
-    assert error.value.status is Status.NO_TABLE
 
 
 @pytest.mark.parametrize("scale, words", [(0.1, "under 0.1 m: is the unit right"), (4.5, "over 3 m: raise `far`")])
