@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import sys
 import time
@@ -139,8 +140,34 @@ def _at_least_one(text: str) -> int:
     return number
 
 
+class _NoOutput(Exception):
+    """stdout takes no more."""
+
+
+def _say(text: str) -> None:
+    """A line on stdout."""
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        raise _NoOutput(error.strerror) from error
+
+
 def main(argv: list[str] | None = None) -> int:
-    """Runs one command; 0 when it was carried out (NOT_FOUND too), 1 with a one-line error otherwise."""
+    """Runs one command; 0 when it was carried out (NOT_FOUND too), 1 with a one-line error otherwise, 130 by Ctrl-C."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a letter still gets the answer
+    try:
+        return _run(argv)
+    except KeyboardInterrupt:
+        return 130
+    except _NoOutput as error:
+        sys.stdout = io.StringIO()  # what is left in it would fail once more at the end
+        print(f"dropclip: cannot write to stdout: {error}", file=sys.stderr)
+        return 1
+
+
+def _run(argv: list[str] | None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     args = argparse.Namespace(command="train", options=argv[1:]) if argv[:1] == ["train"] else _parsed(argv)
     try:
@@ -202,7 +229,7 @@ def _scene(args: argparse.Namespace) -> tuple[Grounder, EncodedScene]:
 
 def _fail(args: argparse.Namespace, error: DropclipError) -> int:
     if args.command == "ground" and args.json:
-        print(json.dumps([_failed(query, error) for query in args.query]))
+        _say(json.dumps([_failed(query, error) for query in args.query]))
     print(f"dropclip: {error.status.name}: {error.message}", file=sys.stderr)
     return 1
 
@@ -237,7 +264,7 @@ def _ground(grounder: Grounder, scene: EncodedScene, args: argparse.Namespace) -
         if args.out:
             _write_pictures(scene, result, grasps, args.out, number)
     if args.json:
-        print(json.dumps(answers))
+        _say(json.dumps(answers))
     else:
         for answer in answers:
             _print_answer(answer)
@@ -262,7 +289,11 @@ def _to_output_frame(scene: EncodedScene) -> np.ndarray:
 
 def _answer(scene: EncodedScene, result: GroundResult, grasps: Grasps, out: Path | None, number: int) -> dict:
     pose = _to_output_frame(scene)
-    instances = [_instance(scene, found, pose, out, f"{number:02d}_{k}") for k, found in enumerate(result.objects)]
+    name = _file_name(number, result.query)
+    for old in out.glob(f"{name}_*.png") if out else ():
+        if old.stem[len(name) + 1 :].isdigit():  # a mask of an earlier run, which found more
+            old.unlink()
+    instances = [_instance(scene, found, pose, out, f"{name}_{k}") for k, found in enumerate(result.objects)]
     moved = grasps.transformed(pose)
     return {
         "query": result.query,
@@ -287,10 +318,15 @@ def _instance(scene: EncodedScene, found: FoundObject, pose: np.ndarray, out: Pa
         "size": found.size.tolist(),
     }
     if out:
-        path = out / f"mask_{name}.png"
+        path = out / f"{name}.png"
         Image.fromarray(mask_image(scene, found)).save(path)
         answer["mask"] = str(path)
     return answer
+
+
+def _file_name(number: int, query: str) -> str:
+    """What the files of a query begin with: picture, cloud and masks."""
+    return f"{number:02d}_" + "".join(c if c.isalnum() else "_" for c in query)[:40]
 
 
 def mask_image(scene: EncodedScene, found: FoundObject) -> np.ndarray:
@@ -301,7 +337,7 @@ def mask_image(scene: EncodedScene, found: FoundObject) -> np.ndarray:
 
 
 def _write_pictures(scene: EncodedScene, result: GroundResult, grasps: Grasps, out: Path, number: int) -> None:
-    name = f"{number:02d}_" + "".join(c if c.isalnum() else "_" for c in result.query)[:40]
+    name = _file_name(number, result.query)
     mask = np.zeros(scene.frame.depth.shape, bool)
     for found in result.objects:
         mask |= mask_image(scene, found) > 0
@@ -335,16 +371,16 @@ def describe(result: GroundResult) -> str:
 
 
 def _print_answer(answer: dict) -> None:
-    print(f"{answer['query']!r}: {answer['status']}: {answer['message']}")
+    _say(f"{answer['query']!r}: {answer['status']}: {answer['message']}")
     for found in answer["instances"]:
         x, y, z = found["centre"]
-        print(
+        _say(
             f"  score {found['score']:.2f}, {found['points']} points, centre ({x:.3f}, {y:.3f}, {z:.3f}) m in the "
             f"{answer['frame']} frame, size {' x '.join(f'{side:.3f}' for side in found['size'])} m"
         )
     for grasp in answer["grasps"]:
         x, y, z = (row[3] for row in grasp["pose"][:3])
-        print(f"  grasp at ({x:.3f}, {y:.3f}, {z:.3f}) m, width {grasp['width']:.3f} m, score {grasp['score']:.2f}")
+        _say(f"  grasp at ({x:.3f}, {y:.3f}, {z:.3f}) m, width {grasp['width']:.3f} m, score {grasp['score']:.2f}")
 
 
 def _segment(grounder: Grounder, scene: EncodedScene, args: argparse.Namespace) -> int:
@@ -352,11 +388,11 @@ def _segment(grounder: Grounder, scene: EncodedScene, args: argparse.Namespace) 
         labels = grounder.instances(scene)
         legend = {str(k): f"instance {k}" for k in range(1, labels.max() + 1)}
     else:
-        names = [name for name in args.classes.split(",") if name.strip()]
+        names = list(dict.fromkeys(name.strip() for name in args.classes.split(",") if name.strip()))
         if not names:
             raise DropclipError(Status.BAD_REQUEST, f"--classes {args.classes!r}: expected names separated by commas")
         labels = grounder.segment(scene, names)
-        legend = {str(k + 1): name.strip() for k, name in enumerate(names)}
+        legend = {str(k + 1): name for k, name in enumerate(names)}
     image = scene.image(labels.astype(np.uint16))
     if args.out:
         Image.fromarray(image).save(args.out / "label.png")
@@ -364,10 +400,10 @@ def _segment(grounder: Grounder, scene: EncodedScene, args: argparse.Namespace) 
         Image.fromarray(draw_segments(scene.frame.rgb, image, legend)).save(args.out / "segments.png")
     counts = {name: int((labels == int(k)).sum()) for k, name in legend.items()}
     if args.json:
-        print(json.dumps({"legend": legend, "points": counts, "note": scene.note, "timing_ms": scene.timing_ms}))
+        _say(json.dumps({"legend": legend, "points": counts, "note": scene.note, "timing_ms": scene.timing_ms}))
     else:
         for name, count in counts.items():
-            print(f"{name}: {count} points")
+            _say(f"{name}: {count} points")
     if scene.note:
         print(f"dropclip: {scene.note}", file=sys.stderr)
     return 0

@@ -25,14 +25,13 @@ import rclpy
 from rclpy.action import ActionClient
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor, ShutdownException
 from rclpy.node import Node
-from rclpy.qos import qos_profile_services_default
 from rclpy.signals import SignalHandlerOptions
 
 from dropclip_ros.action import Grasp, Pick
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.msg import FoundObject as FoundObjectMessage
 from dropclip_ros.msg import GraspCandidate, Interpretation
-from dropclip_ros.ros.common import GRASP_ACTION, GROUND_SERVICE, PICK_ACTION
+from dropclip_ros.ros.common import ACTION_CLIENT_QOS, GRASP_ACTION, GROUND_SERVICE, PICK_ACTION, SERVICE_QOS
 from dropclip_ros.ros.messages import cloud_colors, cloud_points, cloud_to_numpy, pose_matrix
 from dropclip_ros.srv import Ground
 
@@ -186,9 +185,9 @@ class Client:
             threading.Thread(target=self._spin, daemon=True).start()
         self.node = node
         at = f"/{namespace.strip('/')}/" if namespace.strip("/") else ""
-        self._ground = node.create_client(Ground, at + GROUND_SERVICE, qos_profile=qos_profile_services_default)
-        self._grasp = ActionClient(node, Grasp, at + GRASP_ACTION)
-        self._pick = ActionClient(node, Pick, at + PICK_ACTION)
+        self._ground = node.create_client(Ground, at + GROUND_SERVICE, qos_profile=SERVICE_QOS)
+        self._grasp = ActionClient(node, Grasp, at + GRASP_ACTION, **ACTION_CLIENT_QOS)
+        self._pick = ActionClient(node, Pick, at + PICK_ACTION, **ACTION_CLIENT_QOS)
 
     def __enter__(self) -> Client:
         return self

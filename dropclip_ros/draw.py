@@ -77,7 +77,7 @@ def draw_segments(rgb: np.ndarray, labels: np.ndarray, legend: Mapping[str, str]
     figure, left = _panels(height / width, (0.66,))
     left.imshow(tinted.astype(np.uint8), interpolation="bilinear")
     order = seen[np.argsort(-counts, kind="stable")]
-    handles = [Patch(color=colours[label], label=legend[str(label)]) for label in order]
+    handles = [Patch(color=colours[label], label=_writable(legend[str(label)])) for label in order]
     rows = max(int(left.bbox.height / 27), 1)
     figure.legend(
         handles=handles,
@@ -145,6 +145,7 @@ def _title(figure, title: str, colour: str) -> None:
     from matplotlib.patches import Rectangle
 
     share = _TITLE / (figure.get_size_inches()[1] * _DPI)
+    title = _writable(title)
     title = title if len(title) <= 130 else title[:129] + "…"
     figure.add_artist(Rectangle((0, 1 - share), 1, share, facecolor=colour, linewidth=0, transform=figure.transFigure))
     figure.text(
@@ -157,6 +158,14 @@ def _title(figure, title: str, colour: str) -> None:
         va="center_baseline",
         parse_math=False,
     )
+
+
+def _writable(text: str) -> str:
+    """The text with letters that the font lacks as their numbers: boxes in their place say nothing."""
+    from matplotlib.font_manager import FontProperties, findfont, get_font
+
+    known = get_font(findfont(FontProperties(weight="bold"))).get_charmap()
+    return "".join(c if ord(c) in known else f"\\u{ord(c):04x}" for c in text)
 
 
 def _colour_bar(figure, heat, axis, threshold: float) -> None:

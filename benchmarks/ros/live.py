@@ -25,6 +25,7 @@ from dropclip_ros.ros.common import (
     GROUND_SERVICE,
     INFO_TOPIC,
     MATCH_SERVICE,
+    SERVICE_QOS,
 )
 from dropclip_ros.ros.messages import camera_info_message, image_message
 from dropclip_ros.srv import Ground, MatchGrasps
@@ -60,8 +61,8 @@ class Live(Node):
             "tf": (TFMessage, "/tf", 100),
         }
         self._publishers_by_name = {name: self.create_publisher(*kind) for name, kind in kinds.items()}
-        self.ground_client = self.create_client(Ground, GROUND_SERVICE)
-        self.match_client = self.create_client(MatchGrasps, MATCH_SERVICE)
+        self.ground_client = self.create_client(Ground, GROUND_SERVICE, qos_profile=SERVICE_QOS)
+        self.match_client = self.create_client(MatchGrasps, MATCH_SERVICE, qos_profile=SERVICE_QOS)
 
     def wait_for(self, streams: dict[str, int], services: list[Client], timeout: float = 120.0) -> None:
         """Until the streams have as many subscribers and the services are there."""

@@ -33,6 +33,14 @@ class Handoff:
     pregrasp: np.ndarray
     retreat: np.ndarray
 
+    def transformed(self, transform: np.ndarray) -> "Handoff":
+        """The same in frame a, by a rigid a_from_this (4, 4)."""
+        return Handoff(*(transform @ poses for poses in (self.tip, self.tool, self.pregrasp, self.retreat)))
+
+    def __getitem__(self, index) -> "Handoff":
+        """Those of a mask, an index array or a slice."""
+        return Handoff(*(poses[index] for poses in (self.tip, self.tool, self.pregrasp, self.retreat)))
+
 
 def hand_off(grasps: Grasps, gripper: Gripper, up: np.ndarray, config: HandoffConfig = HandoffConfig()) -> Handoff:
     """The motion around each grasp. up (3,): unit vector away from the table, in the grasps' frame.

@@ -248,11 +248,18 @@ def seen_through(points: np.ndarray, depth: np.ndarray, intrinsics: Intrinsics, 
     """Share of the points (n, 3), m, in the frame of a camera, behind which its later depth image (H, W) m now sees.
 
     High where what was there has moved. Points that the image does not show, has no depth for, or shows something in
-    front of, say nothing; 0 where all are such.
+    front of, say nothing; 0 where all are such: `look_again` says how many those are.
     """
+    return look_again(points, depth, intrinsics, tolerance)[0]
+
+
+def look_again(
+    points: np.ndarray, depth: np.ndarray, intrinsics: Intrinsics, tolerance: float = 0.015
+) -> tuple[float, float]:
+    """(moved, seen): as `seen_through` has it, and the share of all points that are still seen where they were."""
     pixels, z = project(points, intrinsics)
     inside = (z > 0) & (pixels >= -0.5).all(axis=1) & (pixels < np.array(depth.shape[::-1]) - 0.5).all(axis=1)
     column, row = np.round(pixels[inside]).astype(np.int64).T
     behind = depth[row, column] - z[inside]
     through, there = np.count_nonzero(behind > tolerance), np.count_nonzero(np.abs(behind) <= tolerance)
-    return through / (through + there) if through + there else 0.0
+    return through / max(through + there, 1), there / max(len(points), 1)

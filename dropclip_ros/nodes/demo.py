@@ -18,7 +18,7 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.draw import draw_result, write_ply
 from dropclip_ros.grasping.grasps import Grasps
-from dropclip_ros.ros.common import CAMERA_QOS, COLOR_TOPIC, GROUND_SERVICE, INFO_TOPIC, MATCH_SERVICE
+from dropclip_ros.ros.common import CAMERA_QOS, COLOR_TOPIC, GROUND_SERVICE, INFO_TOPIC, MATCH_SERVICE, SERVICE_QOS
 from dropclip_ros.ros.grasp_messages import grasps_from_message
 from dropclip_ros.ros.launcher import running
 from dropclip_ros.ros.messages import (
@@ -45,8 +45,8 @@ class DemoClient(Node):
         super().__init__("demo")
         self._alive = alive
         self.frames = Frames(self)
-        self._ground = self.create_client(Ground, GROUND_SERVICE)
-        self._match = self.create_client(MatchGrasps, MATCH_SERVICE)
+        self._ground = self.create_client(Ground, GROUND_SERVICE, qos_profile=SERVICE_QOS)
+        self._match = self.create_client(MatchGrasps, MATCH_SERVICE, qos_profile=SERVICE_QOS)
         self._images: dict[int, Image] = {}
         self._info: CameraInfo | None = None
         self._similarity: PointCloud2 | None = None

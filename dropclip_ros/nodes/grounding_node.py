@@ -25,6 +25,7 @@ from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.msg import FoundObject, StageTime
 from dropclip_ros.ros import camera, table_settings
 from dropclip_ros.ros.camera import CameraListener, CapturedFrame
+from dropclip_ros.ros.clock import on_jump_back
 from dropclip_ros.ros.common import (
     GROUND_SERVICE,
     SERVICE_QOS,
@@ -45,9 +46,12 @@ from dropclip_ros.ros.messages import (
     rgbd_frame,
     vector_message,
 )
+from dropclip_ros.ros.settings import trust as trust_settings
+from dropclip_ros.ros.settings.trust import trust_config
 from dropclip_ros.ros.table_settings import workspace_of
 from dropclip_ros.ros.tf import Frames
 from dropclip_ros.srv import Ground
+from dropclip_ros.vision.extrinsics import check_camera
 from dropclip_ros.vision.geometry import invert_pose, transform_points
 
 if TYPE_CHECKING:
@@ -111,6 +115,7 @@ SETTINGS = (
         "Look for the last frame's table first: a camera that stays need not search; false forgets it",
     ),
     *camera.SETTINGS,
+    *trust_settings.SETTINGS,
     *table_settings.SETTINGS,
 )
 
@@ -120,6 +125,7 @@ def _check_settings(values: Mapping[str, object]) -> None:
     from dropclip_ros.networks.text import clean_phrase
 
     workspace_of(values)
+    trust_config(values)
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", values["device"]):
         raise ValueError(f"device is {values['device']!r}: expected auto, cpu, cuda or cuda:N")
     for phrase in filter(None, values["scene_negatives"]):
@@ -147,6 +153,7 @@ class GroundingNode(Node):
         self._mask_publisher = self.create_publisher(Image, "~/mask", 1)
         self._marker_publisher = self.create_publisher(MarkerArray, "~/markers", 1)
         self._encoded: _Encoded | None = None
+        self._jumps = on_jump_back(self, lambda: setattr(self, "_encoded", None))
         self._grounder: Grounder | None = None
         self._static: EncodedScene | None = None
         self._model = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
@@ -183,6 +190,11 @@ class GroundingNode(Node):
         start = time.perf_counter()
         clean_phrase(request.query, "query")  # a request that makes no sense should cost nothing
         mode = self._mode(request)
+        if request.source != Ground.Request.SOURCE_FRAME:
+            raise DropclipError(
+                Status.BAD_REQUEST,
+                f"source is {request.source}: this node has no map of the scene, only SOURCE_FRAME (0)",
+            )
         if self._settings["static_scene"]:
             self._turns.submit(self._answer_static, request, response, mode).result()
             return
@@ -203,7 +215,10 @@ class GroundingNode(Node):
         times = {"frame": waited - start, "tf": time.perf_counter() - waited}
 
         scene, result, model_times = self._model.submit(self._infer, request, mode, captured, pose).result()
-        camera_from_table = scene.table.frame
+        camera_from_table, doubt = scene.table.frame, ""
+        if pose is not None and scene.table.seen:
+            plane, at = scene.table.plane @ np.linalg.inv(pose), (pose @ camera_from_table)[:3, 3]
+            doubt = check_camera(plane, at, trust_config(self._settings))
         self._frames.publish(header.stamp, header.frame_id, self._table_frame, camera_from_table)
         if target_from_camera is None:
             target_from_camera = invert_pose(camera_from_table)
@@ -217,6 +232,7 @@ class GroundingNode(Node):
             times,
             model_times,
         )
+        response.message = "; ".join(filter(None, [response.message, doubt]))
 
     def _answer_static(self, request: Ground.Request, response: Ground.Response, mode: str) -> None:
         """Fills the response from the static scene, as of now."""
@@ -272,11 +288,12 @@ class GroundingNode(Node):
 
         Where the newest is asked for, that is any as new as the newest when the request came.
         """
-        last = self._encoded.captured if self._encoded else None
+        encoded = self._encoded
+        last = encoded.captured if encoded else None
         if not nanoseconds(request.stamp):
             if last and glanced and last.arrived >= glanced.arrived:
                 return last
-            reused = last and time.monotonic() - self._encoded.ready < self._settings["reuse_time"]
+            reused = last and time.monotonic() - encoded.ready < self._settings["reuse_time"]
             return last if reused else self._camera.newest()
         if last and last.header.stamp == request.stamp:
             return last

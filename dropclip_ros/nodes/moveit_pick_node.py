@@ -10,8 +10,8 @@ Not run: there was no MoveIt where this was written. `pick_sequence`, which deci
 """
 
 import threading
-import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -34,6 +34,7 @@ from moveit_msgs.srv import ApplyPlanningScene, GetCartesianPath, GetPlanningSce
 from rclpy.action import ActionClient, ActionServer, CancelResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.client import Client
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
 from shape_msgs.msg import SolidPrimitive
@@ -41,13 +42,19 @@ from std_msgs.msg import Header
 
 from dropclip_ros.action import Pick
 from dropclip_ros.base.errors import DropclipError, Status
+from dropclip_ros.grasping.gate import Known, Refusal, refusals
 from dropclip_ros.grasping.grippers import load_gripper
+from dropclip_ros.msg import GraspCandidate
 from dropclip_ros.ros.arm import gripper_action, robot_check
 from dropclip_ros.ros.arm.gripper_action import GripperAction, holds
 from dropclip_ros.ros.arm.robot_check import check_robot
-from dropclip_ros.ros.common import PICK_ACTION, Setting, Settings, run
-from dropclip_ros.ros.messages import point_message, pose_matrix, pose_message
+from dropclip_ros.ros.asking import ask, follow
+from dropclip_ros.ros.common import ACTION_SERVER_QOS, PICK_ACTION, SERVICE_QOS, AnswerError, Setting, Settings, run
+from dropclip_ros.ros.grasp_messages import motion_of
+from dropclip_ros.ros.messages import nanoseconds, point_message, pose_matrix, pose_message
 from dropclip_ros.ros.pick_sequence import NoPath, pick_first
+from dropclip_ros.ros.settings import gate as gate_settings
+from dropclip_ros.ros.settings.gate import limits
 from dropclip_ros.ros.stages import Stages, finish
 from dropclip_ros.ros.tf import Frames
 
@@ -85,6 +92,10 @@ SETTINGS = (
         read_only=True,
     ),
     Setting("table_centre", [0.0, 0.0, 0.0], "Middle of its top in the planning frame, m", read_only=True),
+    *gate_settings.with_defaults(base_frame="base_link", reach=1.1),
+    Setting(
+        "max_age", 60.0, "Older candidates are refused, s; 0 takes any. Stamp 0 says that nothing has moved", 0.0, 1e9
+    ),
     Setting("timeout", 60.0, "Of a motion, s", 1.0, 600.0),
     Setting("tf_timeout", 0.5, "How long a transform is waited for, s", 0.0, 10.0),
     *gripper_action.SETTINGS,
@@ -94,6 +105,7 @@ SETTINGS = (
 
 def _check_settings(values: Mapping[str, object]) -> None:
     """ValueError or DropclipError where parameter values by name make no sense in themselves."""
+    limits(values)
     load_gripper(values["gripper"])
     for name in ("table", "table_centre"):
         if len(values[name]) != 3:
@@ -135,11 +147,11 @@ class MoveItArm:
         for name in ("max_velocity_scaling_factor", "max_acceleration_scaling_factor"):
             if hasattr(request, name):  # of MoveIt 2.8 and newer
                 setattr(request, name, self._settings["speed"])
-        self._node.let_hand_touch(into)
+        self._node.let_hand_touch(into, self._stages)
         try:
-            answer = self._node.ask(self._node.cartesian, request)
+            answer = self._node.ask(self._node.cartesian, request, self._stages)
         finally:
-            self._node.let_hand_touch(False)
+            self._node.let_hand_touch(False, Stages())  # whoever cancels
         _require(answer.error_code, "the straight way at the object is not free")
         if answer.fraction < 0.999:
             raise NoPath(f"the straight way at the object is free for {100 * answer.fraction:.0f} % only")
@@ -147,10 +159,17 @@ class MoveItArm:
 
     def execute(self, way: RobotTrajectory) -> None:
         result = self._node.act(self._node.executor_client, ExecuteTrajectory.Goal(trajectory=way), self._stages)
-        if result.error_code.val != MoveItErrorCodes.SUCCESS:
+        code = result.error_code.val
+        if code in (MoveItErrorCodes.PREEMPTED, MoveItErrorCodes.CONTROL_FAILED):
+            raise DropclipError(
+                Status.CANCELLED,
+                f"the arm was stopped on its way (MoveIt's code {code}), by a stop, an emergency stop or its "
+                "controller: see the controller's log before it moves again",
+            )
+        if code != MoveItErrorCodes.SUCCESS:
             raise DropclipError(
                 Status.NO_PATH,
-                f"the arm stopped on its way (MoveIt's code {result.error_code.val}): "
+                f"the arm stopped on its way (MoveIt's code {code}): "
                 "see the controller's log, and free the arm by hand",
             )
 
@@ -199,13 +218,24 @@ class MoveItPickNode(Node):
         self.gripper = ActionClient(
             self, self.gripper_type.action, self._settings["gripper_action"], callback_group=group
         )
-        self._kinematics = self.create_client(GetPositionFK, "compute_fk", callback_group=group)
-        self.cartesian = self.create_client(GetCartesianPath, "compute_cartesian_path", callback_group=group)
-        self._get_scene = self.create_client(GetPlanningScene, "get_planning_scene", callback_group=group)
-        self._set_scene = self.create_client(ApplyPlanningScene, "apply_planning_scene", callback_group=group)
+        self.cartesian, self._get_scene, self._set_scene, self._kinematics = (
+            self.create_client(kind, name, qos_profile=SERVICE_QOS, callback_group=group)
+            for kind, name in (
+                (GetCartesianPath, "compute_cartesian_path"),
+                (GetPlanningScene, "get_planning_scene"),
+                (ApplyPlanningScene, "apply_planning_scene"),
+                (GetPositionFK, "compute_fk"),
+            )
+        )
         self._busy = threading.Lock()
         self._server = ActionServer(
-            self, Pick, PICK_ACTION, self._pick, callback_group=group, cancel_callback=lambda _: CancelResponse.ACCEPT
+            self,
+            Pick,
+            PICK_ACTION,
+            self._pick,
+            callback_group=group,
+            cancel_callback=lambda _: CancelResponse.ACCEPT,
+            **ACTION_SERVER_QOS,
         )
 
     def _pick(self, handle: ServerGoalHandle) -> Pick.Result:
@@ -213,12 +243,15 @@ class MoveItPickNode(Node):
         try:
             with self._busy:
                 stages.begin("look")
+                candidates, refused = self._judge(handle.request)
+                fit = [one for one, no in zip(handle.request.candidates, refused, strict=True) if not no]
                 frame = self._settings["planning_frame"]
-                check_robot(self._settings, frame, self._in_tf, self._in_model, handle.request.candidates)
-                self._put_table()
-                candidates = self._in_planning_frame(handle.request)
+                check_robot(self._settings, frame, self._in_tf, lambda links: self._in_model(links, stages), fit)
+                self._put_table(stages)
                 arm = MoveItArm(self, self._settings, stages)
-                result = pick_first(arm, candidates, arm.max_opening, stages.begin, stages.check)
+                result = pick_first(arm, candidates, refused, stages.begin, stages.check)
+        except AnswerError as error:
+            result = Pick.Result(status=int(error.status), message=error.message, **error.fields)
         except DropclipError as error:
             result = Pick.Result(status=int(error.status), message=error.message, executed=-1)
         stages.end()
@@ -226,34 +259,33 @@ class MoveItPickNode(Node):
         finish(handle, result.status)
         return result
 
-    def _in_planning_frame(self, goal: Pick.Goal) -> list:
-        """The candidates, their poses of the tool in the planning frame. Raises BAD_REQUEST or TF_ERROR."""
+    def _judge(self, goal: Pick.Goal) -> tuple[list[GraspCandidate], list[Refusal | None]]:
+        """The candidates, poses in the planning frame, and what the gate says of each. BAD_REQUEST or TF_ERROR."""
         if not goal.candidates:
             raise DropclipError(Status.BAD_REQUEST, "the goal has no candidates; send those of match_grasps or grasp")
-        carry = self._frames.lookup(
-            self._settings["planning_frame"], goal.header.frame_id, goal.header.stamp, self._settings["tf_timeout"]
-        )
-        for one in goal.candidates:
-            for name in ("tool", "pregrasp", "retreat"):
-                pose = getattr(one, name)
-                try:
-                    setattr(one, name, pose_message(carry @ pose_matrix(pose.position, pose.orientation)))
-                except ValueError as error:
-                    raise DropclipError(Status.BAD_REQUEST, f"a candidate's {name} is no pose: {error}") from error
-        return list(goal.candidates)
+        s, gripper = self._settings, load_gripper(self._settings["gripper"])
+        known = self._known(goal.header)
+        carry = self._frames.lookup(s["planning_frame"], goal.header.frame_id, goal.header.stamp, s["tf_timeout"])
+        motion, width = motion_of(goal.candidates, gripper, carry)
+        refused = refusals(motion, width, gripper, known, limits(s, max_age=s["max_age"]))
+        placed = list(goal.candidates)
+        for i in (i for i, refusal in enumerate(refused) if not refusal):
+            poses = {name: pose_message(getattr(motion, name)[i]) for name in ("tool", "pregrasp", "retreat")}
+            placed[i] = GraspCandidate(grasp=placed[i].grasp, **poses)
+        return placed, refused
 
     def _in_tf(self, link: str) -> np.ndarray:
         """planning_frame_from_link (4, 4), the newest. Raises TF_ERROR."""
         return self._frames.lookup(self._settings["planning_frame"], link, Time(), self._settings["tf_timeout"])
 
-    def _in_model(self, links: Sequence[str]) -> dict[str, np.ndarray]:
+    def _in_model(self, links: Sequence[str], stages: Stages) -> dict[str, np.ndarray]:
         """The same of links in move_group's model, with the joints as it knows them. TIMEOUT or ROBOT_MISMATCH."""
         request = GetPositionFK.Request(
             header=Header(frame_id=self._settings["planning_frame"]),
             fk_link_names=list(links),
             robot_state=RobotState(is_diff=True),
         )
-        answer = self.ask(self._kinematics, request)
+        answer = self.ask(self._kinematics, request, stages)
         if answer.error_code.val != MoveItErrorCodes.SUCCESS:
             raise DropclipError(
                 Status.ROBOT_MISMATCH,
@@ -263,7 +295,17 @@ class MoveItPickNode(Node):
         poses = [pose_matrix(one.pose.position, one.pose.orientation) for one in answer.pose_stamped]
         return dict(zip(answer.fk_link_names, poses, strict=True))
 
-    def _put_table(self) -> None:
+    def _known(self, header: Header) -> Known:
+        """In the planning frame: z up, the table's top, the arm's base by TF; and the candidates' age."""
+        s, up, stamp = self._settings, np.array([0.0, 0.0, 1.0]), nanoseconds(header.stamp)
+        return Known(
+            up=up,
+            table=np.append(up, -s["table_centre"][2]) if all(s["table"]) else None,
+            base=self._in_tf(s["base_frame"])[:3, 3] if s["base_frame"] else None,
+            age=(self.get_clock().now().nanoseconds - stamp) / 1e9 if stamp else None,
+        )
+
+    def _put_table(self, stages: Stages) -> None:
         size, centre = list(self._settings["table"]), self._settings["table_centre"]
         if not all(size):
             return
@@ -275,12 +317,13 @@ class MoveItPickNode(Node):
         table.primitive_poses[0].position = point_message((centre[0], centre[1], centre[2] - size[2] / 2))
         scene = PlanningScene(is_diff=True, robot_state=RobotState(is_diff=True))
         scene.world.collision_objects = [table]
-        self.ask(self._set_scene, ApplyPlanningScene.Request(scene=scene))
+        self.ask(self._set_scene, ApplyPlanningScene.Request(scene=scene), stages)
 
-    def let_hand_touch(self, allowed: bool) -> None:
+    def let_hand_touch(self, allowed: bool, stages: Stages) -> None:
         """Whether the hand's links may touch the octomap from now on."""
         wanted = PlanningSceneComponents(components=PlanningSceneComponents.ALLOWED_COLLISION_MATRIX)
-        matrix = self.ask(self._get_scene, GetPlanningScene.Request(components=wanted)).scene.allowed_collision_matrix
+        answer = self.ask(self._get_scene, GetPlanningScene.Request(components=wanted), stages)
+        matrix = answer.scene.allowed_collision_matrix
         if OCTOMAP not in matrix.entry_names:
             for row in matrix.entry_values:
                 row.enabled = [*row.enabled, False]
@@ -292,43 +335,15 @@ class MoveItPickNode(Node):
             if name in hand:
                 matrix.entry_values[index].enabled[at] = matrix.entry_values[at].enabled[index] = allowed
         scene = PlanningScene(is_diff=True, robot_state=RobotState(is_diff=True), allowed_collision_matrix=matrix)
-        self.ask(self._set_scene, ApplyPlanningScene.Request(scene=scene))
+        self.ask(self._set_scene, ApplyPlanningScene.Request(scene=scene), stages)
 
-    def ask(self, client, request):
-        """The answer of one of move_group's services. Raises TIMEOUT."""
-        timeout, done = self._settings["timeout"], threading.Event()
-        if not client.wait_for_service(timeout_sec=5.0):
-            raise DropclipError(Status.TIMEOUT, f"the service {client.srv_name} is not there: is move_group running?")
-        future = client.call_async(request)
-        future.add_done_callback(lambda _: done.set())
-        if not done.wait(timeout):
-            raise DropclipError(Status.TIMEOUT, f"{client.srv_name} has not answered within {timeout:g} s")
-        return future.result()
+    def ask(self, client: Client, request: Any, stages: Stages) -> Any:
+        """The answer of one of move_group's services. Raises TIMEOUT or CANCELLED."""
+        return ask(client, request, stages, self._settings["timeout"], who="move_group")
 
-    def act(self, client: ActionClient, goal, stages: Stages):
+    def act(self, client: ActionClient, goal: Any, stages: Stages) -> Any:
         """The result of an action; it is cancelled, and the arm stops, where our own client cancels or time is up."""
-        if not client.wait_for_server(timeout_sec=5.0):
-            raise DropclipError(
-                Status.TIMEOUT,
-                f"the action {client._action_name} is not there: are move_group and the controllers running?",
-            )
-        sent, ended = threading.Event(), threading.Event()
-        accepted = client.send_goal_async(goal)
-        accepted.add_done_callback(lambda _: sent.set())
-        end = time.monotonic() + self._settings["timeout"]
-        if not sent.wait(10.0) or not accepted.result().accepted:
-            raise DropclipError(Status.NO_PATH, f"{client._action_name} refuses its goal; see its log")
-        result = accepted.result().get_result_async()
-        result.add_done_callback(lambda _: ended.set())
-        try:
-            while not ended.wait(0.05):
-                stages.check()
-                if time.monotonic() > end:
-                    raise DropclipError(Status.TIMEOUT, f"{client._action_name} has not ended in time; it is cancelled")
-        except DropclipError:
-            accepted.result().cancel_goal_async()
-            raise
-        return result.result().result
+        return follow(client, goal, stages, self._settings["timeout"])
 
 
 def _end(way: RobotTrajectory) -> RobotState:

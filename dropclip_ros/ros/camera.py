@@ -3,9 +3,7 @@
 
 import threading
 import time
-from collections import OrderedDict, deque
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from builtin_interfaces.msg import Time
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
@@ -13,9 +11,11 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image
 
 from dropclip_ros.base.errors import DropclipError, Status
+from dropclip_ros.ros.clock import missing_clock, on_jump_back
 from dropclip_ros.ros.common import CAMERA_QOS, COLOR_TOPIC, DEPTH_TOPIC, INFO_TOPIC, SENSOR_QOS, Setting, Settings
 from dropclip_ros.ros.graph import why_silent
 from dropclip_ros.ros.messages import nanoseconds
+from dropclip_ros.ros.pairing import CapturedFrame, Pairing
 from dropclip_ros.ros.transport import TRANSPORT, image_stream
 
 SETTINGS = (
@@ -25,41 +25,25 @@ SETTINGS = (
     Setting("frame_timeout", 2.0, "How long a request waits for a frame, s", 0.0, 60.0),
     Setting("max_frame_age", 5.0, "Older frames are refused as stale, s; 0 takes any", 0.0, 1e9),
     Setting(
+        "trust_registration",
+        False,
+        "Take depth, colour and CameraInfo for registered, whatever their frame_ids and sizes say",
+    ),
+    Setting(
         "reliable",
         False,
         "Ask publishers for reliable delivery (they must offer it); otherwise best effort",
         read_only=True,
     ),
 )
-_WAITING = 20  # messages of a stream that wait for their partners
-_HISTORY = 20  # frames held, for requests that name a stamp
-
-
-@dataclass(frozen=True)
-class CapturedFrame:
-    """Messages of one moment; `color` is None where a node does not subscribe it.
-
-    gap: between their stamps, ns; arrived: when it was whole, s (`time.monotonic`).
-    """
-
-    color: Image | None
-    depth: Image
-    info: CameraInfo
-    gap: int
-    arrived: float
-
-    @property
-    def header(self):
-        """Of the image that gives the frame its stamp and frame_id."""
-        return (self.color or self.depth).header
-
-    def bears(self, stamp: int) -> bool:
-        """Whether one of the messages has this stamp, ns."""
-        return any(nanoseconds(m.header.stamp) == stamp for m in (self.color, self.depth, self.info) if m)
+_LOOK = 0.05  # s, between looks at whether a CameraInfo is still to come
 
 
 class CameraListener:
-    """The newest frames of a camera, paired by stamp within `pair_tolerance`; the newest wins."""
+    """The newest frames of a camera, paired by stamp within `pair_tolerance`; the newest is what came last.
+
+    Where the clock jumps back all is forgotten.
+    """
 
     def __init__(self, node: Node, settings: Settings, with_color: bool = True):
         self._node, self._settings = node, settings
@@ -67,10 +51,10 @@ class CameraListener:
         topics["info"] = (CameraInfo, INFO_TOPIC, lambda msg: msg)
         if with_color:
             topics["color"] = image_stream(node, settings, "color", COLOR_TOPIC)
-        self._waiting = {name: deque(maxlen=_WAITING) for name in topics}
         self._received = dict.fromkeys(topics, 0)
-        self._frames: OrderedDict[int, CapturedFrame] = OrderedDict()  # by stamp, in order of arrival
-        self._changed = threading.Condition()
+        self._pairing = Pairing(with_color, lambda: 1e9 * settings["pair_tolerance"])
+        self._changed, self._jumped = threading.Condition(), False
+        self._jumps = on_jump_back(node, self._jump)
         group = MutuallyExclusiveCallbackGroup()
         qos = CAMERA_QOS if settings["reliable"] else SENSOR_QOS
         self._subscriptions = {
@@ -80,42 +64,40 @@ class CameraListener:
             for name, (kind, topic, made) in topics.items()
         }
 
+    def _jump(self) -> None:
+        self._jumped = True  # no lock: whoever holds it may be asking the clock
+
+    @property
+    def _frames(self):
+        """By stamp, in order of arrival; the condition is held."""
+        if self._jumped:
+            self._jumped = False
+            self._pairing.clear()
+        self._pairing.settle(time.monotonic())
+        return self._pairing.frames
+
     def _take(self, name: str, msg: Image | CameraInfo) -> None:
         with self._changed:
             self._received[name] += 1
-            self._waiting[name].append(msg)
-            stamp = nanoseconds(msg.header.stamp)
-            nearest = {
-                n: min(q, key=lambda m: abs(nanoseconds(m.header.stamp) - stamp), default=None)
-                for n, q in self._waiting.items()
-            } | {name: msg}
-            if None in nearest.values():
-                return
-            stamps = [nanoseconds(m.header.stamp) for m in nearest.values()]
-            frame = CapturedFrame(
-                nearest.get("color"), nearest["depth"], nearest["info"], max(stamps) - min(stamps), time.monotonic()
-            )
-            key = nanoseconds(frame.header.stamp)
-            known = self._frames.get(key)
-            if frame.gap > self._settings["pair_tolerance"] * 1e9 or (known and known.gap < frame.gap):
-                return
-            self._frames[key] = frame
-            while len(self._frames) > _HISTORY:
-                self._frames.popitem(last=False)
-            self._changed.notify_all()
+            _ = self._frames  # a jump comes first
+            if self._pairing.take(name, msg, time.monotonic()):
+                self._changed.notify_all()
 
     def glance(self) -> CapturedFrame | None:
-        """The newest frame, where it is there now and neither too old nor from the future."""
+        """The newest frame, where it is there now, fits together and is neither too old nor from the future."""
         with self._changed:
             if not self._frames or self._too_old(self._last()) is not None:
                 return None
-            return None if self._ahead(self._last()) else self._last()
+            try:
+                return self._sound(self._last())
+            except DropclipError:
+                return None
 
     def newest(self) -> CapturedFrame:
         """The newest frame; waits for one up to `frame_timeout`. Raises NO_FRAME, STALE_FRAME or BAD_FRAME."""
         with self._changed:
-            self._wait(lambda: self._frames and self._too_old(self._last()) is None)
-            if not self._frames:
+            self._wait(lambda: self._frames and self._too_old(self._last()) is None and not self._clockless())
+            if not self._frames or self._clockless():
                 raise DropclipError(Status.NO_FRAME, self._why_none())
             age = self._too_old(self._last())
             if age is not None:
@@ -124,7 +106,7 @@ class CameraListener:
                     f"the newest frame is {age:.1f} s old, more than max_frame_age "
                     f"{self._settings['max_frame_age']:g} s: has the camera stopped, or another clock?",
                 )
-            return self._refuse_future(self._last())
+            return self._sound(self._last())
 
     def at(self, stamp: Time) -> CapturedFrame:
         """The frame of a stamp, or the nearest within `pair_tolerance`. NO_FRAME, STALE_FRAME if gone, or BAD_FRAME.
@@ -138,10 +120,10 @@ class CameraListener:
 
         with self._changed:
             self._wait(lambda: any(t >= wanted or frame.bears(wanted) for t, frame in self._frames.items()))
-            if not self._frames:
+            if not self._frames or self._clockless():
                 raise DropclipError(Status.NO_FRAME, self._why_none())
             if abs(nearest() - wanted) <= tolerance:
-                return self._refuse_future(self._frames[nearest()])
+                return self._sound(self._frames[nearest()])
             held = (
                 f"{wanted / 1e9:.3f} s was asked for, and {len(self._frames)} frames are held, the nearest of "
                 f"{nearest() / 1e9:.3f} s; ask sooner, or for stamp 0"
@@ -149,13 +131,20 @@ class CameraListener:
             raise DropclipError(Status.NO_FRAME if wanted > max(self._frames) else Status.STALE_FRAME, held)
 
     def _wait(self, satisfied: Callable[[], bool]) -> None:
-        self._changed.wait_for(satisfied, self._settings["frame_timeout"])
+        end = time.monotonic() + self._settings["frame_timeout"]
+        while not satisfied() and (left := end - time.monotonic()) > 0:
+            self._changed.wait(min(left, _LOOK))
 
     def _last(self) -> CapturedFrame:
-        return next(reversed(self._frames.values()))
+        return next(reversed(self._pairing.frames.values()))
 
-    def _refuse_future(self, frame: CapturedFrame) -> CapturedFrame:
-        """The frame. Raises BAD_FRAME where its stamp is ahead of the clock: TF would drop all that comes after it."""
+    def _sound(self, frame: CapturedFrame) -> CapturedFrame:
+        """The frame. Raises BAD_FRAME where its parts do not belong together, or its stamp is ahead of the clock: TF
+        would drop all that comes after it."""
+        if frame.misfit and not (self._settings["trust_registration"] and frame.header.frame_id):
+            raise DropclipError(
+                Status.BAD_FRAME, f"{frame.misfit}; where that is wrong, set the parameter trust_registration"
+            )
         ahead = self._ahead(frame)
         if ahead:
             raise DropclipError(
@@ -165,6 +154,10 @@ class CameraListener:
                 "camera's clock",
             )
         return frame
+
+    def _clockless(self) -> bool:
+        """Whether ages are to be judged, and there is no clock to judge them by."""
+        return bool(self._settings["max_frame_age"] > 0 and missing_clock(self._node))
 
     def _ahead(self, frame: CapturedFrame) -> float:
         """By how many seconds the frame's stamp is ahead of the clock, where that is more than allowed; or 0."""
@@ -177,11 +170,12 @@ class CameraListener:
         return age if 0 < self._settings["max_frame_age"] < age else None
 
     def _why_none(self) -> str:
+        if self._clockless():
+            return missing_clock(self._node)
         counts = ", ".join(
             f"{self._received[name]} on {subscription.topic_name}" for name, subscription in self._subscriptions.items()
         )
         silent = {name: s for name, s in self._subscriptions.items() if not self._received[name]}
-        reason = "their stamps differ by more than pair_tolerance"
-        if silent:
-            reason = why_silent(self._node, silent, self._settings["reliable"])
+        reason = why_silent(self._node, silent, self._settings["reliable"]) if silent else self._pairing.why_none()
+        reason = reason or "the clock jumped back, or a partner has not come yet; ask again"
         return f"no complete frame has arrived (messages so far: {counts}); {reason}"

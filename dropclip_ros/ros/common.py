@@ -45,8 +45,11 @@ TABLE_FRAME = "dropclip_table"
 # A camera's subscribers take what comes. Its publishers here deliver reliably, which serves both kinds of subscriber.
 SENSOR_QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
 CAMERA_QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
-# Requests that wait while one is served: of more than this, the oldest are never answered.
-SERVICE_QOS = QoSProfile(depth=200)
+# DDS gives each client of a service the answers of all, and keeps the newest `depth` until they are taken: with rclpy's
+# usual 10 a client whose executor is busy loses its own. Requests and goals that wait for a server likewise.
+SERVICE_QOS = QoSProfile(depth=2000)
+ACTION_CLIENT_QOS = {f"{name}_service_qos_profile": SERVICE_QOS for name in ("goal", "result", "cancel")}
+ACTION_SERVER_QOS = ACTION_CLIENT_QOS | {"feedback_pub_qos_profile": QoSProfile(depth=100)}
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,8 @@ class Settings:
                 self._cross_check(values)
             except (ValueError, DropclipError) as error:
                 complaints = [str(error)]
+            except Exception as error:  # a node does not die of what a peer sets
+                complaints = [f"the values cannot be checked ({type(error).__name__})"]
         return SetParametersResult(successful=not complaints, reason="; ".join(complaints))
 
     def _value(self, parameter: Parameter):
@@ -149,6 +154,14 @@ class WaitingCallbackGroup(CallbackGroup):
             self._begun -= 1
 
 
+class AnswerError(DropclipError):
+    """A request that failed, with `fields` of the answer that say more."""
+
+    def __init__(self, status: Status, message: str, **fields: object):
+        super().__init__(status, message)
+        self.fields = fields
+
+
 def log_bug(node: Node) -> None:
     """The traceback of the exception at hand, unless it came of a signal that took ROS away meanwhile."""
     if node.context.ok():
@@ -163,6 +176,8 @@ def answer_errors(serve: Callable) -> Callable:
         try:
             serve(self, request, response)
             return response
+        except AnswerError as error:
+            return type(response)(status=int(error.status), message=error.message, **error.fields)
         except DropclipError as error:
             status, message = error.status, error.message
         except Exception as error:  # a bug: the node keeps serving, and says so

@@ -1,15 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Grasps of the core as messages, and back."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from geometry_msgs.msg import Pose, Quaternion
 from scipy.spatial.transform import Rotation
 from std_msgs.msg import Header
 
+from dropclip_ros.grasping.gate import tips_of
 from dropclip_ros.grasping.grasps import ROW_LENGTH, Grasps
+from dropclip_ros.grasping.grippers import Gripper
 from dropclip_ros.grasping.handoff import Handoff
 from dropclip_ros.msg import Grasp, GraspArray, GraspCandidate
-from dropclip_ros.ros.messages import point_message, pose_message
+from dropclip_ros.ros.messages import point_message, pose_matrix, pose_message
+
+UNIT = 1e-2  # how far from 1 the length of a quaternion may be, as in TF
 
 
 def grasp_array_message(header: Header, grasps: Grasps, tip_distances: np.ndarray | None = None) -> GraspArray:
@@ -46,6 +52,29 @@ def candidate_messages(
     ]
 
 
+def motion_of(
+    candidates: Sequence[GraspCandidate], gripper: Gripper, carry: np.ndarray | None = None
+) -> tuple[Handoff, np.ndarray]:
+    """The motions (N) of candidates and the openings (N,) m; carry: a_from_header (4, 4), where a is wanted.
+
+    What is no pose, for it is not finite or has no unit quaternion, becomes NaN: the gate refuses it.
+    """
+    carry = np.eye(4) if carry is None else carry
+    poses = [
+        np.array([_matrix(getattr(one, name)) for one in candidates]).reshape(-1, 4, 4)
+        for name in ("tool", "pregrasp", "retreat")
+    ]
+    tool, pregrasp, retreat = (carry @ pose for pose in poses)
+    width = np.array([one.grasp.width for one in candidates], dtype=np.float64)
+    return Handoff(tips_of(tool, width, gripper), tool, pregrasp, retreat), width
+
+
+def _matrix(pose: Pose) -> np.ndarray:
+    q = pose.orientation
+    length = np.linalg.norm([q.x, q.y, q.z, q.w])
+    return pose_matrix(pose.position, q) if abs(length - 1) < UNIT else np.full((4, 4), np.nan)
+
+
 def grasps_from_message(msg: GraspArray) -> Grasps:
     """The sound grasps of a message; those with numbers that are not finite or no unit quaternion are dropped."""
     rows = np.zeros((len(msg.grasps), ROW_LENGTH))
@@ -54,7 +83,7 @@ def grasps_from_message(msg: GraspArray) -> Grasps:
         row[:4] = g.score, g.width, g.height, g.depth
         row[4:8] = q.x, q.y, q.z, q.w
         row[13:] = p.x, p.y, p.z, g.object_id
-    sound = np.isfinite(rows).all(axis=1) & (np.abs(np.linalg.norm(rows[:, 4:8], axis=1) - 1.0) < 1e-2)
+    sound = np.isfinite(rows).all(axis=1) & (np.abs(np.linalg.norm(rows[:, 4:8], axis=1) - 1.0) < UNIT)
     rows = rows[sound]
     if len(rows):
         rows[:, 4:13] = Rotation.from_quat(rows[:, 4:8]).as_matrix().reshape(-1, 9)

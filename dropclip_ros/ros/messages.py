@@ -16,7 +16,7 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
 from dropclip_ros.base.errors import DropclipError, Status
-from dropclip_ros.vision.geometry import Intrinsics, RgbdFrame, decode_depth
+from dropclip_ros.vision.geometry import Intrinsics, RgbdFrame, decode_depth, same_aspect
 
 
 class _Encoding(NamedTuple):
@@ -166,6 +166,47 @@ def camera_info_message(header: Header, intrinsics: Intrinsics) -> CameraInfo:
         r=np.eye(3).ravel(),
         p=np.hstack([k, np.zeros((3, 1))]).ravel(),
     )
+
+
+def misfit(color: Image | None, depth: Image, info: CameraInfo) -> str:
+    """'' or, in words, why depth, colour and CameraInfo are not of one camera, or not registered to each other."""
+    image, what = (depth, "depth image") if color is None else (color, "colour image")
+    frames = {"colour image": color, "depth image": depth, "CameraInfo": info}
+    without = [name for name, msg in frames.items() if msg is not None and not _frame(msg)]
+    if without:
+        return f"the {' and the '.join(without)} have no frame_id: set it in the camera's driver"
+    if _frame(depth) != _frame(image):
+        return (
+            f"depth is in {depth.header.frame_id!r:.60} and colour in {image.header.frame_id!r:.60}: they are not "
+            "registered. Use the aligned depth (align_depth.enable:=true of realsense2_camera, depth_registration of "
+            "others, or the register node of depth_image_proc) with the colour's CameraInfo"
+        )
+    if _frame(info) != _frame(image):
+        return (
+            f"the {what} is in {image.header.frame_id!r:.60} and CameraInfo in {info.header.frame_id!r:.60}: it is of "
+            "another camera. Remap camera/color/camera_info to that of the colour image"
+        )
+    if color is not None and not _same_shape(depth, color):
+        return (
+            f"depth is {depth.width}x{depth.height} and colour {color.width}x{color.height}, another aspect ratio, so "
+            "they are not registered. Use the depth aligned to colour (align_depth.enable:=true)"
+        )
+    if not _same_shape(info, image):
+        return (
+            f"the {what} is {image.width}x{image.height} and CameraInfo of {info.width}x{info.height}, another aspect "
+            "ratio. Use the CameraInfo of the colour image"
+        )
+    return ""
+
+
+def _frame(msg: Image | CameraInfo) -> str:
+    return msg.header.frame_id.lstrip("/")
+
+
+def _same_shape(a: Image | CameraInfo, b: Image | CameraInfo) -> bool:
+    """Whether the aspect ratios are the same; of sizes that no image has, others complain."""
+    sizes = (a.width, a.height, b.width, b.height)
+    return not all(0 < size < 10**5 for size in sizes) or same_aspect(sizes[:2], sizes[2:])
 
 
 def rgbd_frame(

@@ -7,8 +7,10 @@ from typing import Any, Protocol
 from geometry_msgs.msg import Pose
 
 from dropclip_ros.action import Pick
-from dropclip_ros.base.errors import DropclipError, Status
+from dropclip_ros.base.errors import Status
+from dropclip_ros.grasping.gate import Refusal, verdict
 from dropclip_ros.msg import GraspCandidate
+from dropclip_ros.ros.common import AnswerError
 
 
 class NoPath(Exception):
@@ -38,35 +40,41 @@ class Arm(Protocol):
 def pick_first(
     arm: Arm,
     candidates: Sequence[GraspCandidate],
-    max_opening: float,
+    refused: Sequence[Refusal | None],
     begin: Callable[[str], None],
     check: Callable[[], None],
 ) -> Pick.Result:
-    """Executes the first candidate of which reach, approach and retreat were all planned before anything moves.
+    """Executes the first candidate that passed the gate, and of which reach, approach and retreat were all planned
+    before anything moves. AnswerError, with the reasons, where there is none.
 
-    begin: told which stage begins; check: raises CANCELLED where the client wants that.
+    refused: what the gate says of each; begin: told which stage begins; check: raises CANCELLED where the client wants
+    that.
     """
-    reasons: list[str] = []
+    why: list[Refusal] = []
     begin("plan")
-    for index, one in enumerate(candidates):
+    for index, (one, refusal) in enumerate(zip(candidates, refused, strict=True)):
         check()
-        if one.grasp.width > max_opening + 1e-6:
-            reasons.append(f"needs an opening of {one.grasp.width:.3f} m, {max_opening:.3f} m is all")
+        if refusal:
+            why.append(refusal)
             continue
         try:
             reach = arm.reach(one.pregrasp)
             approach = arm.straight(reach, one.tool, into=True)
             retreat = arm.straight(approach, one.retreat, into=True)
         except NoPath as error:
-            reasons.append(str(error))
+            why.append(Refusal(Status.NO_PATH, str(error)))
             continue
         held = _execute(arm, one, (reach, approach, retreat), begin, check)
         status = Status.OK if held else Status.SLIPPED
         message = "holds something" if held else "the gripper closed on nothing"
-        return Pick.Result(status=int(status), message=message, executed=index, reasons=reasons)
-    wide = sum("opening" in reason for reason in reasons)
-    status = Status.TOO_WIDE if candidates and wide == len(candidates) else Status.NO_PATH
-    raise DropclipError(status, f"none of {len(candidates)} candidates can be executed: {'; '.join(reasons)}")
+        return Pick.Result(status=int(status), message=message, executed=index, **_reasons(why))
+    told = "; ".join(one.reason for one in why)
+    message = f"none of {len(candidates)} candidates can be executed: {told}"
+    raise AnswerError(verdict(why), message, executed=-1, **_reasons(why))
+
+
+def _reasons(why: Sequence[Refusal]) -> dict[str, list]:
+    return {"reasons": [one.reason for one in why], "reason_codes": [int(one.status) for one in why]}
 
 
 def _execute(

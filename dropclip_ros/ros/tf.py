@@ -8,6 +8,7 @@ from rclpy.node import Node
 from tf2_msgs.msg import TFMessage
 
 from dropclip_ros.base.errors import DropclipError, Status
+from dropclip_ros.ros.clock import on_jump_back
 from dropclip_ros.ros.messages import nanoseconds, pose_matrix, transform_message
 
 try:
@@ -29,6 +30,7 @@ class Frames:
         if OWN_BUFFER:
             node.get_logger().info("tf2_ros is not installed (apt: tf2_ros_py): a buffer of our own stands in")
         self._listener = TransformListener(self._buffer, node)
+        self._jumps = on_jump_back(node, self._buffer.clear)
         self._publisher = node.create_publisher(TFMessage, "/tf", 100)
 
     def lookup(self, target: str, source: str, stamp: Time, timeout: float) -> np.ndarray:

@@ -50,6 +50,8 @@ class _Track:
         if self.static:
             self.stamps, self.poses = [stamp], [pose]
             return
+        if self.stamps and stamp < self.stamps[-1] - keep:  # time began anew: all that is held is of another run
+            self.stamps, self.poses = [], []
         i = bisect_left(self.stamps, stamp)
         if i < len(self.stamps) and self.stamps[i] == stamp:
             self.poses[i] = pose
@@ -99,6 +101,11 @@ class Buffer:
                 track = self._tracks[child] = _Track(parent, static)
             track.add(nanoseconds(transform.header.stamp), pose_matrix(t, q), self._keep)
             self._changed.notify_all()
+
+    def clear(self) -> None:
+        """Forget all but what is static, as tf2 does where time jumps back."""
+        with self._changed:
+            self._tracks = {child: track for child, track in self._tracks.items() if track.static}
 
     def set_transform_static(self, transform: TransformStamped, authority: str) -> None:
         self.set_transform(transform, authority, static=True)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
-from PIL import Image
+from PIL import Image, ImageOps
 
 from dropclip_ros.base.arrays import Array, array_namespace, as_type, like_array, to_numpy, true_indices
 from dropclip_ros.base.errors import DropclipError, Status
@@ -86,7 +86,7 @@ class Intrinsics:
         """The same camera seen at another resolution of the same aspect ratio (BAD_FRAME otherwise)."""
         if (width, height) == (self.width, self.height):
             return self
-        if not _same_aspect((self.width, self.height), (width, height)):
+        if not same_aspect((self.width, self.height), (width, height)):
             raise _bad_frame(
                 f"the image is {width}x{height}, intrinsics {self.width}x{self.height}: "
                 "another aspect ratio. Give the intrinsics of the image as it is."
@@ -216,7 +216,7 @@ def load_frame(
 
     p.json holds world_from_camera as a 4x4 list of rows in metres.
     """
-    rgb = _read_image(rgb_path, "RGB")
+    rgb = _read_color(rgb_path)
     raw = _read_npy(depth_path) if Path(depth_path).suffix == ".npy" else _read_image(depth_path)
     pose = None
     if camera_pose_path is not None:
@@ -361,7 +361,8 @@ def _rays_on(intrinsics: Intrinsics, device: "torch.device") -> "torch.Tensor":
     return torch.cat([rays, torch.ones_like(rays[:1])])
 
 
-def _same_aspect(a: tuple[int, int], b: tuple[int, int]) -> bool:
+def same_aspect(a: tuple[int, int], b: tuple[int, int]) -> bool:
+    """Whether two sizes (width, height) are of one picture, to the pixels that drivers round away."""
     return abs(a[0] * b[1] - a[1] * b[0]) <= _ASPECT_TOLERANCE * a[0] * b[1]
 
 
@@ -369,7 +370,7 @@ def _resize_nearest(depth: np.ndarray, width: int, height: int) -> np.ndarray:
     """Nearest, because a mean of depths across an edge is a point where nothing is."""
     if depth.shape == (height, width):
         return depth
-    if not _same_aspect((depth.shape[1], depth.shape[0]), (width, height)):
+    if not same_aspect((depth.shape[1], depth.shape[0]), (width, height)):
         raise _bad_frame(
             f"depth is {depth.shape[1]}x{depth.shape[0]} and colour {width}x{height}, another "
             "aspect ratio, so they are not registered. Use the depth aligned to colour."
@@ -379,10 +380,22 @@ def _resize_nearest(depth: np.ndarray, width: int, height: int) -> np.ndarray:
     return depth[np.ix_(rows, columns)]
 
 
+def _read_color(path: str | Path) -> np.ndarray:
+    """uint8 (H, W, 3). BAD_FRAME for what has more than 8 bits a channel, which Pillow would clip to white."""
+    pixels = _read_image(path, "RGB")
+    if pixels.ndim == 3:
+        return pixels
+    raise _bad_frame(
+        f"the colour image {path} has {8 * pixels.itemsize} bits a channel: is it the depth image? Give one of 8 bits."
+    )
+
+
 def _read_image(path: str | Path, mode: str | None = None) -> np.ndarray:
+    """The pixels, turned as the file says that they are to be seen, and in `mode` where they have 8 bits a channel."""
     try:
         with Image.open(path) as image:
-            return np.array(image.convert(mode) if mode else image)
+            image = ImageOps.exif_transpose(image)
+            return np.array(image.convert(mode) if mode and image.mode[:1] not in ("I", "F") else image)
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:  # SyntaxError: some broken PNGs
         raise _bad_frame(f"cannot read the image {path}: {error}.") from error
 

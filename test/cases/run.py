@@ -34,6 +34,15 @@ def tables(text: str) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
     return dict(ROW.findall(modules)), dict(renamed)
 
 
+def named(path: str) -> object:
+    """What a dotted path names: something in a module, or a method of a class there."""
+    place, _, name = path.rpartition(".")
+    try:
+        return getattr(import_module(place), name)
+    except ModuleNotFoundError:
+        return getattr(named(place), name)
+
+
 class OldPlaces(MetaPathFinder, Loader):
     """Finds modules under their old names, and gives modules their old names back.
 
@@ -42,10 +51,9 @@ class OldPlaces(MetaPathFinder, Loader):
     """
 
     def __init__(self, moved: dict[str, str], renamed: dict[str, dict[str, str]]) -> None:
-        self._moved = moved | {
-            old.rpartition(".")[2]: new for old, new in moved.items() if old.startswith("benchmarks")
-        }
-        self._renamed = renamed
+        bare = {old.rpartition(".")[2]: old for old in moved if old.startswith("benchmarks.")}
+        self._moved = moved | {name: moved[old] for name, old in bare.items()}
+        self._renamed = renamed | {name: renamed[old] for name, old in bare.items() if old in renamed}
         self._real: dict[str, ModuleSpec] = {}
         self._packages = {name.rpartition(".")[0] for name in moved}
 
@@ -80,9 +88,8 @@ class OldPlaces(MetaPathFinder, Loader):
         else:
             real = import_module(self._moved[name])
         for old, new in self._renamed.get(name, {}).items():
-            place, _, attribute = new.rpartition(".")
             if not hasattr(real, old):
-                setattr(real, old, getattr(import_module(place), attribute))
+                setattr(real, old, named(new))
         sys.modules[name] = real
 
     def _load(self, module: ModuleType, spec: ModuleSpec) -> ModuleType:

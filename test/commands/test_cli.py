@@ -2,8 +2,11 @@
 """The command `dropclip`: what it prints and writes on the recorded tabletop, and one line for every bad input."""
 
 import json
+import os
 import shutil
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -12,6 +15,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from dropclip_ros import cli
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.cli import main
 from dropclip_ros.grasping.grippers import FOLDER
@@ -50,6 +54,59 @@ def test_ground_command_prints_what_the_readme_says(files, tmp_path, capsys):
     assert {"backproject", "table", "voxels", "encoder", "text", "similarity"} <= set(mug["timing_ms"])
     assert giraffe["instances"] == [] and giraffe["grasps"] == []
     assert len(list((tmp_path / "out").glob("*.ply"))) == 2
+
+
+def test_masks_are_named_by_their_query_and_those_of_an_earlier_run_go(files, tmp_path, capsys):
+    out = tmp_path / "out"
+    out.mkdir()
+    for stale in ("00_the_red_mug_0.png", "00_the_red_mug_7.png", "00_the_red_mug_left.png"):
+        (out / stale).write_bytes(b"of an earlier run")
+    for query in ("a hammer", "the red mug"):
+        assert main(["ground", *files, "--query", query, "--json", "--out", str(out)]) == 0
+        masks = [instance["mask"] for instance in json.loads(capsys.readouterr().out)[0]["instances"]]
+        assert masks == [str(out / f"00_{query.replace(' ', '_')}_{k}.png") for k in range(len(masks))]
+    assert not (out / "00_the_red_mug_7.png").exists() and (out / "00_the_red_mug_left.png").exists()
+    assert np.asarray(Image.open(out / "00_the_red_mug_0.png")).shape == (480, 640)
+
+
+def test_a_class_that_is_named_twice_is_one(files, capsys):
+    counts = []
+    for classes in ("mug,mug,banana, mug", "mug,banana"):
+        assert main(["segment", *files, "--classes", classes, "--json"]) == 0
+        answer = json.loads(capsys.readouterr().out)
+        assert answer["legend"] == {"1": "mug", "2": "banana"}
+        counts.append(answer["points"])
+    assert counts[0] == counts[1] and all(counts[0].values())
+
+
+def run(*words: str, **how) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-m", "dropclip_ros.cli", *words], text=True, stderr=subprocess.PIPE, **how)
+
+
+def test_an_answer_is_printed_whatever_letters_the_terminal_has(files):
+    ended = run(
+        "ground", *files, "--query", "café ☕", stdout=subprocess.PIPE, env=os.environ | {"PYTHONIOENCODING": "ascii"}
+    )
+    assert ended.returncode == 0 and "caf\\xe9" in ended.stdout and "Traceback" not in ended.stderr
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+@pytest.mark.parametrize("how", ["--json", "--device=cpu"])
+def test_a_full_disk_under_stdout_is_one_line(files, how):
+    with open("/dev/full", "w") as full:
+        ended = run("ground", *files, "--query", "mug", how, stdout=full)
+    assert ended.returncode == 1, ended.stderr
+    assert ended.stderr == "dropclip: cannot write to stdout: No space left on device\n"
+
+
+def test_ctrl_c_ends_in_silence(files, monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "load_frame", interrupted)
+    assert main(["ground", *files, "--query", "mug"]) == 130
+    told = capsys.readouterr()
+    assert told.out == told.err == ""
 
 
 def test_grasps_are_for_a_gripper_of_ones_own(files, tmp_path, capsys):

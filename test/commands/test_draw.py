@@ -2,6 +2,7 @@
 """Pictures and clouds: what must be visible in them, and that they are whole."""
 
 import time
+import warnings
 
 import numpy as np
 import pytest
@@ -52,6 +53,15 @@ def test_not_found_is_red_and_has_no_outline(scene):
     rgb, scores, mask = scene
     picture = draw_result(rgb, CAMERA, scores, np.zeros_like(mask), title="NOT FOUND")
     assert near(picture, (0xCF, 0x22, 0x2E)) > 20000 and near(picture, (0x00, 0xE5, 0xFF), 10) < 50
+
+
+def test_letters_that_the_font_lacks_are_numbers_and_nothing_is_warned_of(scene):
+    rgb, scores, mask = scene
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        foreign = draw_result(rgb, CAMERA, scores, mask, title="红")
+        draw_segments(rgb, mask.astype(int), {"1": "红色的杯子"})
+    assert (foreign == draw_result(rgb, CAMERA, scores, mask, title="\\u7ea2")).all()
 
 
 def test_odd_titles_grasps_behind_the_camera_and_empty_scores_are_drawn(scene):

@@ -53,7 +53,7 @@ def judged(tmp_path, monkeypatch):
                 return FeatureCloud(np.arange(len(cloud)), torch.eye(4)[answers][cloud.labels - LABELS[0]], Text())
 
         monkeypatch.setattr(judge, "Student", Network)
-        monkeypatch.setattr(judge, "Instances", Network)
+        monkeypatch.setattr(judge, "InstanceMethod", Network)
         config = tiny(offset_weight=0.0)
         return found(MinkUNet14D(config.encoder), config.voxels)
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Profiles of grippers: those that come along, and a user's own file."""
 
+import os
+
 import numpy as np
 import pytest
 import yaml
@@ -45,10 +47,10 @@ def test_a_users_own_profile_is_read_by_its_path(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"max_width": "wide"}, "could not convert"),
+        ({"max_width": "wide"}, "max_width holds str; expected numbers"),
         ({"max_width": None}, "max_width"),
         ({"max_width": [0.1]}, "max_width"),
-        ({"colour": "red"}, "colour"),
+        ({"colour": "red"}, "found 1 others; expected only the fields name, max_width"),
         ({"body": [[0.1, 0.1]]}, "body"),
         ({"body": 0.2}, "body"),
         ({"approach": [0, 0, 2]}, "unit vectors"),
@@ -67,7 +69,14 @@ def test_a_broken_profile_is_named_with_what_is_wrong(tmp_path, changes, words):
 
 
 @pytest.mark.parametrize(
-    ("text", "words"), [("- 1\n- 2", "expected the fields"), ("{", "profile"), (None, "No such file")]
+    ("text", "words"),
+    [
+        ("- 1\n- 2", "found list; expected only the fields"),
+        ("{", "it is no YAML"),
+        ("[" * 50_000, "it is no YAML"),
+        ("a: " + "b" * 100_000, "more than 100000 bytes"),
+        (None, "there is no such file"),
+    ],
 )
 def test_what_is_no_profile_is_refused(tmp_path, text, words):
     path = tmp_path / "mine.yaml"
@@ -75,6 +84,25 @@ def test_what_is_no_profile_is_refused(tmp_path, text, words):
         path.write_text(text)
     with pytest.raises(DropclipError, match=words):
         load_gripper(path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["root:x:0:0: secret line : here\n\t- x", "secret: 1", "max_width: secret", "- secret", "secret", "name: [secret"],
+)
+def test_what_is_said_of_a_file_does_not_quote_it(tmp_path, text):
+    """Whoever may set the parameter names any file of the machine."""
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(DropclipError) as caught:
+        load_gripper(path)
+    assert "secret" not in caught.value.message
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.yaml")
+    with pytest.raises(DropclipError, match="no such file"):
+        load_gripper(tmp_path / "pipe.yaml")
 
 
 def test_an_unknown_name_lists_the_known_ones():

@@ -116,6 +116,14 @@ def test_parameters_of_nodes_are_those_of_the_page():
     assert done.returncode == 0, done.stderr
 
 
+def test_the_api_page_has_every_name_of_the_package():
+    import dropclip_ros
+
+    said = re.findall(r"^::: (\S+)", (ROOT / "docs/api.md").read_text(encoding="utf-8"), re.MULTILINE)
+    places = dropclip_ros._PLACES.items()
+    assert sorted(said) == sorted(f"dropclip_ros.{place}.{name}" for place, names in places for name in names)
+
+
 def test_every_page_is_in_the_site():
     class Loader(yaml.SafeLoader):
         """Takes mkdocs's !!python names for text."""

@@ -170,7 +170,7 @@ def test_other_tensors_than_the_config_says(folder, change, message):
         (lambda data: data.update(colour="red"), "unknown key colour"),
         (lambda data: data["encoder"].update(depth=3), "unknown key encoder.depth"),
         (lambda data: data.pop("name"), "'name'"),
-        (lambda data: data["encoder"].update(stem=0), "stem must be an integer"),
+        (lambda data: data["encoder"].update(stem=0), "stem 0: expected"),
         (lambda data: data["encoder"].update(planes=4), "encoder"),
         (lambda data: data.update(voxels=[1]), "voxels must be an object"),
         (lambda data: data["voxels"].update(voxel_size=-1), "voxel_size"),

@@ -16,6 +16,7 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from ros_support import OPTICAL_FRAME, FakeCamera, ros, wait_until  # noqa: F401
+from scipy.spatial.transform import Rotation
 from std_msgs.msg import Header
 
 from dropclip_ros.action import Grasp
@@ -24,7 +25,7 @@ from dropclip_ros.grasping.antipodal import sample_antipodal
 from dropclip_ros.grasping.grasps import Grasps
 from dropclip_ros.grasping.grippers import GRIPPERS
 from dropclip_ros.grasping.matching import RULES
-from dropclip_ros.msg import FoundObject, GraspArray
+from dropclip_ros.msg import FoundObject, GraspArray, Interpretation
 from dropclip_ros.nodes.grasp_matcher_node import GraspMatcherNode
 from dropclip_ros.ros.common import GRASP_ACTION, GRASPS_TOPIC, GROUND_SERVICE, MATCH_SERVICE
 from dropclip_ros.ros.grasp_messages import grasp_array_message
@@ -42,18 +43,21 @@ class FakeGround(Node):
         super().__init__("fake_ground")
         self.points: dict[str, np.ndarray] = {}
         self.header, self.asked, self.may_answer = Header(), 0, threading.Event()
+        self.request, self.status = Ground.Request(), Status.OK
         self.may_answer.set()
         self.create_service(Ground, GROUND_SERVICE, self._ground, callback_group=ReentrantCallbackGroup())
 
     def _ground(self, request, response):
-        self.asked += 1
+        self.asked, self.request = self.asked + 1, request
         self.may_answer.wait(20)
         if request.query not in self.points:
             return Ground.Response(status=int(Status.NOT_FOUND), message=f"no {request.query}")
         points = self.points[request.query]
         cloud = cloud_message(self.header, points, np.zeros_like(points), np.ones(len(points)))
         response.header = Header(stamp=self.header.stamp, frame_id=request.target_frame or OPTICAL_FRAME)
-        response.objects = [FoundObject(cloud=cloud, score=0.9)]
+        response.objects = [FoundObject(cloud=cloud, score=0.9, id=7, label="thing")]
+        response.interpretation = Interpretation(text="thing [red]", question="which of them?")
+        response.status = int(self.status)
         return response
 
 
@@ -124,7 +128,10 @@ def setup(ros, make_tabletop):
 def afresh(setup):
     yield
     setup.ground.may_answer.set()
+    setup.ground.status = Status.OK
     setup.set(
+        workspace=[0.0],
+        **{"extrinsics.check_height": False},
         use_camera=True,
         open_wider=0.2,
         max_distance=0.1,
@@ -163,19 +170,16 @@ def test_service_and_action_give_the_same(setup):
     assert [c.grasp for c in answer.candidates] == answer.grasps.grasps
 
 
-def test_goals_are_served_one_after_another(setup):
+def test_goals_wait_for_answers_side_by_side_and_can_be_cancelled_meanwhile(setup):
     setup.ground.may_answer.clear()
     asked = setup.ground.asked
     goals = [setup.start(f"thing {label}") for label in (2, 3, 4)]
-    wait_until(lambda: setup.ground.asked == asked + 1)
-    time.sleep(0.2)
-    assert setup.ground.asked == asked + 1  # the others wait for the first
+    wait_until(lambda: setup.ground.asked == asked + 3, 10)
     waiting = goals[2].cancel_goal_async()
     wait_until(waiting.done)
-    assert setup.result(goals[2])[0].status == Status.CANCELLED  # and can be cancelled while they wait
+    assert setup.result(goals[2])[0].status == Status.CANCELLED
     setup.ground.may_answer.set()
     assert [setup.result(goal)[0].status for goal in goals[:2]] == [Status.OK, Status.OK]
-    assert setup.ground.asked == asked + 2
 
 
 @pytest.mark.parametrize("stage", ["ground", "proposals"])
@@ -295,3 +299,82 @@ def test_proposals_that_are_not_of_where_the_target_is_are_dropped(setup):
     setup.show(proposals=aside)
     result, _ = setup.ask("thing 2")
     assert result.status == Status.NO_GRASPS and "without the target" in result.message
+
+
+HOW = {
+    "negatives": ["a cup"],
+    "negatives_mode": Ground.Request.NEGATIVES_CUSTOM,
+    "threshold": 0.25,
+    "viewer_frame": "robot",
+    "previous": [3, 4],
+    "literal": True,
+}
+
+
+@pytest.mark.parametrize("ask", ["grasp", "match_grasps"])
+def test_how_a_phrase_is_meant_goes_to_ground_and_its_reading_comes_back(setup, ask):
+    if ask == "grasp":
+        answer, _ = setup.ask("thing 2", **HOW)
+    else:
+        client = setup.ros.node.create_client(MatchGrasps, MATCH_SERVICE)
+        answer = setup.ros.call(client, MatchGrasps.Request(query="thing 2", **HOW))
+    assert answer.status == Status.OK, answer.message
+    for name, value in HOW.items():
+        told = getattr(setup.ground.request, name)
+        assert (list(told) if isinstance(value, list) else told) == value, name
+    assert (answer.objects[0].id, answer.objects[0].label) == (7, "thing")
+    assert answer.objects[0].cloud.width == 0  # what is large stays behind
+    assert answer.interpretation.text == "thing [red]"
+
+
+def test_a_phrase_that_fits_several_things_is_handed_back_with_them(setup):
+    setup.ground.status = Status.AMBIGUOUS
+    result, ended = setup.ask("thing 2")
+    assert (result.status, ended) == (Status.AMBIGUOUS, GoalStatus.STATUS_ABORTED)
+    assert result.objects[0].id == 7 and result.interpretation.question and not result.candidates
+
+
+def hidden(frame, share: float):
+    """Without depth in the left part of the image, where the first box is."""
+    depth = frame.depth.copy()
+    depth[:, : int(share * depth.shape[1])] = 0
+    return replace(frame, depth=depth)
+
+
+def test_a_target_that_is_not_seen_any_more_gets_no_grasp(setup):
+    header = setup.ground.header
+    setup.show(hidden(setup.frame, 0.5))
+    setup.ground.header = header
+    result, _ = setup.ask("thing 2")
+    assert result.status == Status.TARGET_UNSEEN and not result.candidates, result.message
+
+
+def test_no_pose_leaves_the_workspace(setup):
+    setup.set(workspace=[2.0, 2.0, 0.0, 3.0, 3.0, 1.0])
+    result, _ = setup.ask("thing 2")
+    assert result.status == Status.OUT_OF_WORKSPACE and not result.candidates, result.message
+    setup.set(workspace=[-1.0, -1.0, 0.0, 1.0, 1.0, 1.5])
+    assert setup.ask("thing 2")[0].status == Status.OK
+    for wrong in ([0.0, 0.0, 0.0, 0.0, 0.0, 0.0], [1.0, 2.0]):
+        assert not setup.matcher.set_parameters([Parameter("workspace", value=wrong)])[0].successful
+    assert not setup.matcher.set_parameters([Parameter("reach", value=1.0)])[0].successful  # of what arm?
+
+
+@pytest.mark.parametrize(
+    ("degrees", "lower", "status"),
+    [(0, 0, "fine"), (2, 0, "warned"), (5, 0, "TF_ERROR"), (0, 15, "warned"), (0, 40, "TF_ERROR")],
+)
+def test_a_camera_that_is_not_where_tf_says_is_told(setup, degrees, lower, status):
+    setup.set(**{"extrinsics.check_height": True})
+    right, wrong = setup.pose, np.eye(4)
+    wrong[:3, :3] = Rotation.from_rotvec([0, np.radians(degrees), 0]).as_matrix()
+    wrong[2, 3] = -lower / 1000
+    setup.pose = wrong @ right
+    try:
+        setup.show()
+        result, _ = setup.ask("thing 3")
+    finally:
+        setup.pose = right
+    doubted = "is the camera where TF says" in result.message
+    found = "fine" if not doubted else "warned" if result.status == Status.OK else Status(result.status).name
+    assert found == status, result.message

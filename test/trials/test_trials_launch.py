@@ -10,7 +10,10 @@ import ros_support  # noqa: F401  skips where ROS is missing
 from geometry_msgs.msg import Pose
 
 from dropclip_ros.base.errors import DropclipError, Status
+from dropclip_ros.grasping.gate import refusals
+from dropclip_ros.grasping.grippers import ROBOTIQ_2F_140
 from dropclip_ros.msg import Grasp, GraspCandidate
+from dropclip_ros.ros.grasp_messages import motion_of
 from dropclip_ros.ros.pick_sequence import NoPath, pick_first
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -77,7 +80,7 @@ def candidate(pregrasp: float, tool: float, retreat: float, width: float = 0.05)
 def test_the_first_candidate_whose_whole_way_is_free_is_executed():
     arm, stages = MadeUpArm(), []
     some = [candidate(-1, 2, 3), candidate(1, -2, 3), candidate(1, 2, -3), candidate(4, 5, 6), candidate(7, 8, 9)]
-    result = pick_first(arm, some, 0.14, stages.append, lambda: None)
+    result = pick_first(arm, some, [None] * 5, stages.append, lambda: None)
     assert (result.status, result.executed, len(result.reasons)) == (Status.OK, 3, 3)
     assert arm.done == [4.0, "open 0.05", 5.0, "close", 6.0]
     assert stages == ["plan", "reach", "open", "approach", "close", "lift"]
@@ -88,20 +91,24 @@ def test_the_first_candidate_whose_whole_way_is_free_is_executed():
     [
         ([candidate(-1, 2, 3), candidate(1, 2, -3)], Status.NO_PATH),
         ([candidate(1, 2, 3, 0.2)], Status.TOO_WIDE),
+        ([candidate(1, 2, 3, float("nan"))], Status.BAD_POSE),
         ([candidate(1, 2, 3, 0.2), candidate(-1, 2, 3)], Status.NO_PATH),
         ([], Status.NO_PATH),
     ],
-    ids=["no path", "too wide", "both", "none"],
+    ids=["no path", "too wide", "width NaN", "both", "none"],
 )
 def test_nothing_moves_where_no_candidate_will_do(some, status):
     arm = MadeUpArm()
+    judged = refusals(*motion_of(some, ROBOTIQ_2F_140), ROBOTIQ_2F_140)
+    refused = [None if one.grasp.width < 0.14 else refusal for one, refusal in zip(some, judged, strict=True)]
     with pytest.raises(DropclipError) as error:
-        pick_first(arm, some, 0.14, lambda _: None, lambda: None)
+        pick_first(arm, some, refused, lambda _: None, lambda: None)
     assert error.value.status == status and arm.done == []
+    assert len(error.value.fields["reason_codes"]) == len(error.value.fields["reasons"]) == len(some)
 
 
 def test_a_gripper_that_closed_on_nothing_says_so():
-    result = pick_first(MadeUpArm(holds=False), [candidate(1, 2, 3)], 0.14, lambda _: None, lambda: None)
+    result = pick_first(MadeUpArm(holds=False), [candidate(1, 2, 3)], [None], lambda _: None, lambda: None)
     assert (result.status, result.executed) == (Status.SLIPPED, 0)
 
 
@@ -114,7 +121,7 @@ def test_a_cancelled_goal_moves_nothing_further():
             raise DropclipError(Status.CANCELLED, "the client wants it")
 
     with pytest.raises(DropclipError, match="CANCELLED"):
-        pick_first(arm, [candidate(1, 2, 3)], 0.14, lambda _: None, check)
+        pick_first(arm, [candidate(1, 2, 3)], [None], lambda _: None, check)
     assert arm.done == [1.0]
 
 

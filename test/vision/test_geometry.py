@@ -228,6 +228,35 @@ def test_broken_files_are_named(files, name, content, message):
     assert name in error.value.message or message == "not rigid" or name == "k.json"
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_picture_is_read_as_viewers_show_it(files, orientation):
+    """Cameras write how they were held into the file, and leave the pixels as the sensor had them."""
+    upright = Image.open(files / "a.png")
+    undo = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}.get(orientation)  # Pillow's transposes that lead back
+    stored = upright if undo is None else upright.transpose(undo)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored.save(files / "held.png", exif=exif)
+    frame = load_frame(files / "held.png", files / "d.png", "mm", files / "k.json")
+    assert (frame.rgb == np.asarray(upright)).all()
+
+
+@pytest.mark.parametrize("mode", ["uint16", "int32", "float32"])
+def test_a_colour_image_of_more_than_8_bits_is_refused(files, mode):
+    """It is grey that would be clipped to white, or the depth image in the wrong place."""
+    suffix = "png" if mode == "uint16" else "tif"
+    Image.fromarray(np.full((6, 8), 1000, mode)).save(files / f"deep.{suffix}")
+    with pytest.raises(DropclipError, match=r"bits a channel: is it the depth"):
+        load_frame(files / f"deep.{suffix}", files / "d.png", "mm", files / "k.json")
+
+
+def test_colour_and_depth_in_each_others_place_are_refused(files):
+    with pytest.raises(DropclipError, match="is it the depth"):
+        load_frame(files / "d.png", files / "a.png", "mm", files / "k.json")
+    with pytest.raises(DropclipError, match="expected one channel"):
+        load_frame(files / "a.png", files / "a.png", "mm", files / "k.json")
+
+
 def test_pickled_depth_is_not_opened(files):
     np.save(files / "d.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
     with bad_frame("cannot read the depth array"):

@@ -156,7 +156,8 @@ def test_what_would_collide_is_not_executed(bench, handed_over):
         for pose in (one.tool, one.pregrasp, one.retreat, one.grasp.tip, one.grasp.pose):
             pose.position.z -= 0.25
     result = bench.client.pick(Header(frame_id=WORLD), candidates)
-    assert result.status == Status.NO_PATH and result.executed == -1
+    assert result.status == Status.TOO_LOW and result.executed == -1
+    assert list(result.reason_codes) == [Status.TOO_LOW] * len(candidates)
     assert len(result.reasons) == len(candidates) and all(result.reasons)
 
 

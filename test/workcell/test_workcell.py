@@ -111,12 +111,15 @@ def test_what_cannot_be_picked_is_told_and_the_arm_stays_home(cell):
     wide, away, under = replace(good, opening=0.2), moved(good, (2.0, 0, 0)), moved(good, (0, 0, -0.05))
     for candidates, status, words in (
         ([wide, wide], Status.TOO_WIDE, ["0.200 m"] * 2),
-        ([away], Status.NO_PATH, ["reach"]),
-        ([under, wide], Status.NO_PATH, ["collision", "0.200 m"]),
+        ([away], Status.OUT_OF_REACH, ["reaches"]),
+        ([under], Status.TOO_LOW, ["over the table"]),
+        ([under, wide], Status.NO_PATH, ["over the table", "0.200 m"]),
+        ([replace(good, opening=float("nan"))], Status.BAD_POSE, ["width"]),
         ([], Status.NO_PATH, []),
     ):
         result = pick(cell, candidates)
         assert (result.status, result.executed, len(result.reasons)) == (status, -1, len(words))
+        assert len(result.reason_codes) == len(words)
         assert all(word in reason for word, reason in zip(words, result.reasons, strict=True))
         np.testing.assert_allclose(cell.arm(), HOME, atol=1e-3)
     assert pick(cell, [wide, under, away, good]).executed == 3

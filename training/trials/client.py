@@ -24,6 +24,7 @@ from dropclip_ros.action import Grasp, Pick
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.msg import GraspArray
 from dropclip_ros.ros.common import (
+    ACTION_CLIENT_QOS,
     COLOR_TOPIC,
     DEPTH_TOPIC,
     GRASP_ACTION,
@@ -33,6 +34,7 @@ from dropclip_ros.ros.common import (
     MATCH_SERVICE,
     PICK_ACTION,
     SENSOR_QOS,
+    SERVICE_QOS,
 )
 from dropclip_ros.ros.messages import color_image, image_to_numpy, intrinsics_of, nanoseconds, pose_matrix
 from dropclip_ros.ros.tf import Frames
@@ -77,7 +79,7 @@ class TrialClient(Node):
         self._group, self._watches = group, False
         self._proposals = self.create_publisher(GraspArray, GRASPS_TOPIC, 1)
         self._callers = {
-            name: self.create_client(kind, name, callback_group=group)
+            name: self.create_client(kind, name, qos_profile=SERVICE_QOS, callback_group=group)
             for name, kind in (
                 (RESET_SERVICE, ResetCell),
                 (GROUND_SERVICE, Ground),
@@ -86,7 +88,7 @@ class TrialClient(Node):
             )
         }
         self._doers = {
-            name: ActionClient(self, kind, name, callback_group=group)
+            name: ActionClient(self, kind, name, callback_group=group, **ACTION_CLIENT_QOS)
             for name, kind in ((GRASP_ACTION, Grasp), (PICK_ACTION, Pick))
         }
 

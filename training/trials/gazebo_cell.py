@@ -25,7 +25,7 @@ from sensor_msgs.msg import Image
 from tf2_msgs.msg import TFMessage
 
 from dropclip_ros.base.errors import DropclipError, Status
-from dropclip_ros.ros.common import CAMERA_QOS, SENSOR_QOS, Setting, Settings, answer_errors, run
+from dropclip_ros.ros.common import CAMERA_QOS, SENSOR_QOS, SERVICE_QOS, Setting, Settings, answer_errors, run
 from dropclip_ros.ros.messages import color_image, image_message, pose_message
 from dropclip_ros.srv import ResetCell
 from training.runs.errors import InputError
@@ -49,8 +49,9 @@ class GazeboCell(Node):
         self._cell = Cell(CellConfig(catalogue=self._settings["catalogue"]))
         self._names: tuple[str, ...] = ()
         group, world = ReentrantCallbackGroup(), self._settings["world"]
-        self._create = self.create_client(SpawnEntity, f"/world/{world}/create", callback_group=group)
-        self._remove = self.create_client(DeleteEntity, f"/world/{world}/remove", callback_group=group)
+        how = {"qos_profile": SERVICE_QOS, "callback_group": group}
+        self._create = self.create_client(SpawnEntity, f"/world/{world}/create", **how)
+        self._remove = self.create_client(DeleteEntity, f"/world/{world}/remove", **how)
         self._poses = self.create_publisher(TFMessage, POSES_TOPIC, 10)
         self._labels = self.create_publisher(Image, LABELS_TOPIC, CAMERA_QOS)
         self.create_subscription(TFMessage, "/gazebo/poses", self._tell_poses, 10, callback_group=group)

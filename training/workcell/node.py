@@ -34,6 +34,7 @@ from dropclip_ros.action import Pick
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.msg import StageTime
 from dropclip_ros.ros.common import (
+    ACTION_SERVER_QOS,
     CAMERA_QOS,
     COLOR_TOPIC,
     DEPTH_TOPIC,
@@ -44,11 +45,11 @@ from dropclip_ros.ros.common import (
     answer_errors,
     run,
 )
+from dropclip_ros.ros.grasp_messages import motion_of
 from dropclip_ros.ros.messages import (
     camera_info_message,
     image_message,
     nanoseconds,
-    pose_matrix,
     transform_message,
 )
 from dropclip_ros.ros.stages import finish
@@ -122,6 +123,7 @@ class WorkcellNode(Node):
             self._pick,
             callback_group=ReentrantCallbackGroup(),
             cancel_callback=lambda _: CancelResponse.ACCEPT,
+            **ACTION_SERVER_QOS,
         )
 
     def _make_publishers(self) -> None:
@@ -260,6 +262,7 @@ class WorkcellNode(Node):
                 message=done.message,
                 executed=done.executed,
                 reasons=list(done.reasons),
+                reason_codes=[int(code) for code in done.reason_codes],
                 timing=timing,
             )
         except DropclipError as error:
@@ -279,21 +282,11 @@ class WorkcellNode(Node):
             raise DropclipError(Status.BAD_REQUEST, "the goal has no candidates; send those of match_grasps or grasp")
         frame, stamp = goal.header.frame_id, nanoseconds(goal.header.stamp)
         world_from_goal = self._frames.lookup(WORLD, frame, goal.header.stamp, self._settings["tf_timeout"])
-        candidates = []
-        for number, one in enumerate(goal.candidates):
-            poses = []
-            for name in ("tool", "pregrasp", "retreat"):
-                pose = getattr(one, name)
-                q, p = pose.orientation, pose.position
-                numbers = np.array([q.x, q.y, q.z, q.w, p.x, p.y, p.z, one.grasp.width])
-                if not np.isfinite(numbers).all() or abs(np.linalg.norm(numbers[:4]) - 1) > 1e-2:
-                    raise DropclipError(
-                        Status.BAD_REQUEST,
-                        f"candidate {number}: {name} is no pose: expected finite numbers and a unit quaternion",
-                    )
-                poses.append(world_from_goal @ pose_matrix(p, q))
-            # to the micrometre: as float32 the widest opening is a little wider
-            candidates.append(Candidate(*poses, opening=round(float(one.grasp.width), 6)))
+        motion, width = motion_of(goal.candidates, self.cell.config.gripper, world_from_goal)
+        candidates = [
+            Candidate(*poses, opening=round(float(opening), 6))  # to the micrometre: it travelled as float32
+            for *poses, opening in zip(motion.tool, motion.pregrasp, motion.retreat, width, strict=True)
+        ]
         with self._lock:
             seen = self._seen.get(stamp)
         if stamp and seen is None:

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from dropclip_ros.base.errors import Status
+from dropclip_ros.grasping.gate import Known, Limits, Refusal, refusals, tips_of, verdict
 from dropclip_ros.grasping.grasps import Grasps
-from dropclip_ros.grasping.handoff import HandoffConfig, hand_off
+from dropclip_ros.grasping.handoff import Handoff, HandoffConfig, hand_off
 from training.scenes.scene import View
 from training.workcell.cell import CONTROL, Cell
 from training.workcell.changes import changed
@@ -23,6 +24,7 @@ from training.workcell.planning import Motion, NoPath, Planner, observed
 from training.workcell.robot import FINGER_SPEED, GRIP_REACH, HOME
 
 HAND_OFF = HandoffConfig()
+LIMITS = Limits(reach=1.1, max_tilt=np.pi)  # of the UR5e's tool0; the planner knows what the table allows
 SPEED, ACCELERATION = 2.0, 5.0  # rad/s and rad/s^2 of the fastest joint: to the pre-grasp
 SLOW = 0.5  # of both: on straight lines
 NOTHING = 0.0015  # m: fingers closed further hold nothing
@@ -45,8 +47,9 @@ class Candidate:
 
 @dataclass
 class PickResult:
-    """status: OK, BAD_REQUEST, SCENE_CHANGED, NO_PATH, TOO_WIDE, SLIPPED or CANCELLED; message: a sentence; executed:
-    index of the candidate, -1 none; reasons: one for each candidate before it (for all, if none was executed).
+    """status: OK, BAD_REQUEST, SCENE_CHANGED, NO_PATH, SLIPPED, CANCELLED or one of the gate's; message: a sentence;
+    executed: index of the candidate, -1 none; reasons, each with its code: one for each candidate before it (for all,
+    if none was executed).
 
     lifted: names of objects that are 10 cm or more above where they were; timing: seconds of wall clock by stage.
     """
@@ -55,6 +58,7 @@ class PickResult:
     message: str
     executed: int = -1
     reasons: list[str] = field(default_factory=list)
+    reason_codes: list[Status] = field(default_factory=list)
     lifted: tuple[str, ...] = ()
     timing: dict[str, float] = field(default_factory=dict)
 
@@ -94,8 +98,22 @@ def pick(
         result = PickResult(Status.CANCELLED, f"cancelled during {run.stage}; the arm stands still", run.executed)
     after = cell.poses()
     result.lifted = tuple(name for name in cell.names if after[name][2, 3] - before[name][2, 3] >= LIFTED)
-    result.reasons, result.timing = run.reasons, run.finish()
+    result.reasons, result.reason_codes = [one.reason for one in run.why], [one.status for one in run.why]
+    result.timing = run.finish()
     return result
+
+
+def _gate(cell: Cell, candidates: Sequence[Candidate]) -> tuple[Handoff, list[Refusal | None]]:
+    """The candidates' motions, and what the gate says of each; the table's top is z = 0 of the world."""
+    poses = [
+        np.array([getattr(one, name) for one in candidates]).reshape(-1, 4, 4)
+        for name in ("tool", "pregrasp", "retreat")
+    ]
+    width, gripper = np.array([one.opening for one in candidates], dtype=np.float64), cell.config.gripper
+    motion = Handoff(tips_of(poses[0], width, gripper), *poses)
+    up = np.array([0.0, 0.0, 1.0])
+    known = Known(up=up, table=np.append(up, 0.0), base=cell.config.world_from_base[:3, 3])
+    return motion, refusals(motion, width, gripper, known, LIMITS)
 
 
 class _Run:
@@ -103,12 +121,13 @@ class _Run:
 
     def __init__(self, cell: Cell, cancelled: Callable[[], bool], told: Callable[[str], None]) -> None:
         self._cell, self._cancelled, self._told = cell, cancelled, told
-        self.stage, self.executed, self.reasons = "", -1, []
+        self.stage, self.executed = "", -1
+        self.why: list[Refusal] = []
         self._timing: dict[str, float] = {}
         self._began = time.perf_counter()
 
     def pick(self, candidates: Sequence[Candidate], seen: View | None) -> PickResult:
-        cell, gripper, too_wide = self._cell, self._cell.config.gripper, 0
+        cell = self._cell
         if np.abs(cell.arm() - HOME).max() > AT_HOME:
             return PickResult(
                 Status.BAD_REQUEST,
@@ -116,7 +135,8 @@ class _Run:
             )
         self._begin("look")
         now = cell.capture()
-        tips = [(one.tool @ gripper.tool_from_tip([one.opening])[0])[:3, 3] for one in candidates]
+        motion, refused = _gate(cell, candidates)
+        tips = [tip[:3, 3] for tip, refusal in zip(motion.tip, refused, strict=True) if not refusal]
         if seen is not None and changed(seen, now, tips):
             return PickResult(
                 Status.SCENE_CHANGED,
@@ -124,32 +144,23 @@ class _Run:
             )
         self._begin("plan")
         planner = Planner(cell.config, observed(now, cell.config))
-        for index, candidate in enumerate(candidates):
+        for index, (candidate, refusal) in enumerate(zip(candidates, refused, strict=True)):
             if self._cancelled():
                 raise _Cancelled
-            if candidate.opening > gripper.max_width:
-                self.reasons.append(f"needs an opening of {candidate.opening:.3f} m, {gripper.max_width:.3f} m is all")
-                too_wide += 1
+            if refusal:
+                self.why.append(refusal)
                 continue
             try:
                 motion = planner.plan(
                     cell.arm(), candidate.tool, candidate.pregrasp, candidate.retreat, candidate.opening
                 )
             except NoPath as error:
-                self.reasons.append(str(error))
+                self.why.append(Refusal(Status.NO_PATH, str(error)))
                 continue
             self.executed = index
             return self._execute(motion, candidate.opening)
-        if candidates and too_wide == len(candidates):
-            return PickResult(
-                Status.TOO_WIDE,
-                f"the gripper cannot open wide enough for any of {len(candidates)} "
-                "grasps; ask for grasps of this gripper",
-            )
-        return PickResult(
-            Status.NO_PATH,
-            f"none of {len(candidates)} grasps can be reached without collision: " + "; ".join(self.reasons),
-        )
+        told = "; ".join(one.reason for one in self.why)
+        return PickResult(verdict(self.why), f"none of {len(candidates)} grasps can be executed: {told}")
 
     def _execute(self, motion: Motion, opening: float) -> PickResult:
         cell = self._cell

@@ -14,6 +14,7 @@ import yaml
 from dropclip_ros.base.errors import DropclipError, Status
 
 FOLDER = Path(__file__).parent
+_LARGEST = 100_000  # bytes of a profile
 Box = tuple[float, float, float]
 
 
@@ -69,13 +70,17 @@ class Gripper:
         """Of a profile's values. ValueError or TypeError where one is missing, unknown or no number."""
         known = {f.name for f in fields(cls)}
         if not isinstance(values, Mapping) or set(values) - known:
-            found = sorted(map(str, set(values) - known)) if isinstance(values, Mapping) else values
-            raise ValueError(f"found {found}; expected the fields {', '.join(f.name for f in fields(cls))}")
+            found = f"{len(set(values) - known)} others" if isinstance(values, Mapping) else type(values).__name__
+            raise ValueError(f"found {found}; expected only the fields {', '.join(f.name for f in fields(cls))}")
 
-        def numbers(value):
-            return tuple(map(numbers, value)) if isinstance(value, list) else float(value)
+        def numbers(key: str, value):
+            if isinstance(value, list):
+                return tuple(numbers(key, one) for one in value)
+            if not isinstance(value, int | float):
+                raise ValueError(f"Gripper.{key} holds {type(value).__name__}; expected numbers")
+            return float(value)
 
-        return cls(**{key: str(value) if key == "name" else numbers(value) for key, value in values.items()})
+        return cls(**{key: str(value) if key == "name" else numbers(key, value) for key, value in values.items()})
 
     def parts(self, width: np.ndarray) -> np.ndarray:
         """Boxes (N, P, 5) for openings `width` (N,): x from, x to, |y| from, |y| to, |z| to, with x = 0 at the tips.
@@ -130,13 +135,23 @@ def load_gripper(name: str | Path) -> Gripper:
 
 
 def _read(path: Path) -> Gripper:
+    """What is said of a file never quotes it: whoever may name a file may not read it by that."""
     try:
-        return Gripper.from_dict(yaml.safe_load(path.read_text()))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError, TypeError) as error:
-        raise DropclipError(
-            Status.BAD_REQUEST,
-            f"gripper profile {path} cannot be used: {error}; {FOLDER / 'robotiq_2f_140.yaml'} is one to copy",
-        ) from error
+        if not path.is_file():  # no device or pipe, which one may wait for without end
+            raise ValueError("there is no such file")
+        if path.stat().st_size > _LARGEST:
+            raise ValueError(f"it has more than {_LARGEST} bytes")
+        return Gripper.from_dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+    except (UnicodeDecodeError, yaml.YAMLError, RecursionError):
+        reason = "it is no YAML"
+    except (ValueError, TypeError) as error:
+        reason = str(error)
+    example = FOLDER / "robotiq_2f_140.yaml"
+    raise DropclipError(
+        Status.BAD_REQUEST, f"gripper profile {path} cannot be used: {reason}; {example} is one to copy"
+    )
 
 
 GRIPPERS = {gripper.name: gripper for gripper in map(_read, sorted(FOLDER.glob("*.yaml")))}
