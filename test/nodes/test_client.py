@@ -173,7 +173,7 @@ def test_behaviours_hand_their_answers_on(client):
 def test_what_was_picked_is_put_down_where_it_was_told(client, robot):
     seen = client.ground("the mug").objects
     grasped = replace(client.grasp("the mug"), objects=seen)
-    to = seen[0].centre + (0.3, -0.1, 0.02)
+    to = seen[0].centre + np.array((0.3, -0.1, 0.02))
     assert client.place(grasped, 1, to).message == "put down"
     goal = robot.asked[-1]
     tool, was = goal.candidates[0].tool.position, grasped.candidates[1].tool.position
