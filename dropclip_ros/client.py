@@ -22,16 +22,26 @@ from typing import Any
 
 import numpy as np
 import rclpy
+from builtin_interfaces.msg import Time
 from rclpy.action import ActionClient
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor, ShutdownException
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
+from std_msgs.msg import Header
 
 from dropclip_ros.action import Grasp, Pick
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.msg import FoundObject as FoundObjectMessage
 from dropclip_ros.msg import GraspCandidate, Interpretation
-from dropclip_ros.ros.common import ACTION_CLIENT_QOS, GRASP_ACTION, GROUND_SERVICE, PICK_ACTION, SERVICE_QOS
+from dropclip_ros.ros.arm.placing import put_down
+from dropclip_ros.ros.common import (
+    ACTION_CLIENT_QOS,
+    GRASP_ACTION,
+    GROUND_SERVICE,
+    PICK_ACTION,
+    PLACE_ACTION,
+    SERVICE_QOS,
+)
 from dropclip_ros.ros.messages import cloud_colors, cloud_points, cloud_to_numpy, pose_matrix
 from dropclip_ros.srv import Ground
 
@@ -188,6 +198,7 @@ class Client:
         self._ground = node.create_client(Ground, at + GROUND_SERVICE, qos_profile=SERVICE_QOS)
         self._grasp = ActionClient(node, Grasp, at + GRASP_ACTION, **ACTION_CLIENT_QOS)
         self._pick = ActionClient(node, Pick, at + PICK_ACTION, **ACTION_CLIENT_QOS)
+        self._place = ActionClient(node, Pick, at + PLACE_ACTION, **ACTION_CLIENT_QOS)
 
     def __enter__(self) -> Client:
         return self
@@ -199,6 +210,7 @@ class Client:
         """Ends the calls' clients, and the node where it is the client's own."""
         self._grasp.destroy()
         self._pick.destroy()
+        self._place.destroy()
         self.node.destroy_client(self._ground)
         if self._executor is not None:
             self._executor.shutdown(timeout_sec=1.0)
@@ -244,6 +256,18 @@ class Client:
         """Has the arm execute the first candidate it has a path to. Raises NO_PATH, SLIPPED, CANCELLED ..."""
         goal = Pick.Goal(header=grasped.header, candidates=list(grasped.candidates))
         result = self._act(self._pick, PICK_ACTION, goal, self._end(timeout))
+        return Picked(result.executed, tuple(result.reasons), result.message)
+
+    def place(self, grasped: Grasped, executed: int, to: Sequence[float], *, timeout: float | None = None) -> Picked:
+        """Has the arm put down what `pick` took with candidate `executed`: its centre comes to `to` (x, y, z), m, in
+        the candidates' frame, whose z must be up. Raises as `pick`, and BAD_REQUEST where that centre is not known."""
+        if not grasped.objects or not 0 <= executed < len(grasped.candidates):
+            raise DropclipError(Status.BAD_REQUEST, "place needs an answer of grasp, and the candidate that was picked")
+        move = np.asarray(to, np.float64) - grasped.objects[0].centre
+        stamp = Time()  # 0: where the hand is to go does not depend on the frame any more
+        header = Header(stamp=stamp, frame_id=grasped.header.frame_id)
+        goal = Pick.Goal(header=header, candidates=[put_down(grasped.candidates[executed], move)])
+        result = self._act(self._place, PLACE_ACTION, goal, self._end(timeout))
         return Picked(result.executed, tuple(result.reasons), result.message)
 
     def _act(self, client: ActionClient, name: str, goal: Any, end: float) -> Any:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The action `pick` by MoveIt 2: an example for a lab to adapt. Needs moveit_msgs, control_msgs and move_group.
+"""The actions `pick` and `place` by MoveIt 2: an example for a lab to adapt. Needs moveit_msgs, control_msgs and
+move_group. What is carried is not part of the collision check.
 
 Obstacles are what move_group knows: the table, which this node puts there, and the camera's octomap
 (config/ur5e/octomap.yaml). On the straight ways at the object the hand may touch the octomap, for what is to be grasped
@@ -10,7 +11,8 @@ Not run: there was no MoveIt where this was written. `pick_sequence`, which deci
 """
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -49,10 +51,19 @@ from dropclip_ros.ros.arm import gripper_action, robot_check
 from dropclip_ros.ros.arm.gripper_action import GripperAction, holds
 from dropclip_ros.ros.arm.robot_check import check_robot
 from dropclip_ros.ros.asking import ask, follow
-from dropclip_ros.ros.common import ACTION_SERVER_QOS, PICK_ACTION, SERVICE_QOS, AnswerError, Setting, Settings, run
+from dropclip_ros.ros.common import (
+    ACTION_SERVER_QOS,
+    PICK_ACTION,
+    PLACE_ACTION,
+    SERVICE_QOS,
+    AnswerError,
+    Setting,
+    Settings,
+    run,
+)
 from dropclip_ros.ros.grasp_messages import motion_of
 from dropclip_ros.ros.messages import nanoseconds, point_message, pose_matrix, pose_message
-from dropclip_ros.ros.pick_sequence import NoPath, pick_first
+from dropclip_ros.ros.pick_sequence import NoPath, pick_first, place_first
 from dropclip_ros.ros.settings import gate as gate_settings
 from dropclip_ros.ros.settings.gate import limits
 from dropclip_ros.ros.stages import Stages, finish
@@ -228,17 +239,20 @@ class MoveItPickNode(Node):
             )
         )
         self._busy = threading.Lock()
-        self._server = ActionServer(
-            self,
-            Pick,
-            PICK_ACTION,
-            self._pick,
-            callback_group=group,
-            cancel_callback=lambda _: CancelResponse.ACCEPT,
-            **ACTION_SERVER_QOS,
-        )
+        self._servers = [
+            ActionServer(
+                self,
+                Pick,
+                name,
+                partial(self._serve, sequence),
+                callback_group=group,
+                cancel_callback=lambda _: CancelResponse.ACCEPT,
+                **ACTION_SERVER_QOS,
+            )
+            for name, sequence in ((PICK_ACTION, pick_first), (PLACE_ACTION, place_first))
+        ]
 
-    def _pick(self, handle: ServerGoalHandle) -> Pick.Result:
+    def _serve(self, sequence: Callable[..., Pick.Result], handle: ServerGoalHandle) -> Pick.Result:
         stages = Stages(handle, Pick.Feedback)
         try:
             with self._busy:
@@ -249,7 +263,7 @@ class MoveItPickNode(Node):
                 check_robot(self._settings, frame, self._in_tf, lambda links: self._in_model(links, stages), fit)
                 self._put_table(stages)
                 arm = MoveItArm(self, self._settings, stages)
-                result = pick_first(arm, candidates, refused, stages.begin, stages.check)
+                result = sequence(arm, candidates, refused, stages.begin, stages.check)
         except AnswerError as error:
             result = Pick.Result(status=int(error.status), message=error.message, **error.fields)
         except DropclipError as error:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Closes the loop on an arm: `ros2 run dropclip_ros pick "the red mug"` says what would be picked; --execute picks it.
 
-Asks `ground`, then `grasp`, shows both answers, asks the person at the keyboard, and sends the candidates to `pick`.
+Asks `ground`, then `grasp`, shows both answers, asks the person at the keyboard, and sends the candidates to `pick`;
+with --place X Y Z the object is then put down there.
 Ends with 0 where all went well, 1 where the answer was no, 2 where the words make no sense.
 """
 
@@ -34,8 +35,19 @@ def describe(found: Grounded, grasped: Grasped) -> list[str]:
     return lines
 
 
-def run(client: Client, query: str, execute: bool, confirm: Callable[[str], bool], say: Say, top_k: int = 0) -> int:
-    """The whole of it; returns the exit code. Nothing moves unless `execute`, and `confirm` says yes to a question."""
+def run(
+    client: Client,
+    query: str,
+    execute: bool,
+    confirm: Callable[[str], bool],
+    say: Say,
+    top_k: int = 0,
+    place: Sequence[float] | None = None,
+) -> int:
+    """The whole of it; returns the exit code. Nothing moves unless `execute`, and `confirm` says yes to a question.
+
+    place: where the object's centre then goes, m, in the frame of the candidates; None: the arm keeps it up.
+    """
     try:
         found = client.ground(query)
         grasped = client.grasp(query, top_k=top_k)
@@ -48,12 +60,14 @@ def run(client: Client, query: str, execute: bool, confirm: Callable[[str], bool
             say("nothing has moved")
             return 1
         picked = client.pick(grasped)
+        for reason in picked.reasons:
+            say(f"left out: {reason}")
+        say(f"candidate {picked.executed + 1}: {picked.message}")
+        if place is not None:
+            say(f"{client.place(grasped, picked.executed, place).message} at {' '.join(f'{v:.3f}' for v in place)}")
     except DropclipError as error:
         say(str(error))
         return 1
-    for reason in picked.reasons:
-        say(f"left out: {reason}")
-    say(f"candidate {picked.executed + 1}: {picked.message}")
     return 0
 
 
@@ -71,6 +85,13 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--execute", action="store_true", help="move the arm; otherwise only say what would be done")
     parser.add_argument("--yes", action="store_true", help="do not ask before the arm moves")
     parser.add_argument("--top-k", type=int, default=0, help="at most so many candidates (0: the matcher's parameter)")
+    parser.add_argument(
+        "--place",
+        type=float,
+        nargs=3,
+        metavar=("X", "Y", "Z"),
+        help="then put its centre there, m, in the answer's frame",
+    )
     parser.add_argument("--namespace", default="", help="of the nodes that are asked")
     parser.add_argument("--timeout", type=float, default=120.0, help="for each answer, s")
     args = parser.parse_args(words)
@@ -85,7 +106,7 @@ def main() -> None:
     try:
         with Client(namespace=args.namespace, timeout=args.timeout) as client:
             confirm = (lambda _: True) if args.yes else ask
-            sys.exit(run(client, args.query, args.execute, confirm, print, args.top_k))
+            sys.exit(run(client, args.query, args.execute, confirm, print, args.top_k, args.place))
     except KeyboardInterrupt:
         sys.exit("stopped; a goal that was running is cancelled")
 

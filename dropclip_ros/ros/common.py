@@ -40,6 +40,7 @@ GROUND_SERVICE = "ground"
 MATCH_SERVICE = "match_grasps"
 GRASP_ACTION = "grasp"
 PICK_ACTION = "pick"
+PLACE_ACTION = "place"  # an action of the type of `pick`
 TABLE_FRAME = "dropclip_table"
 
 # A camera's subscribers take what comes. Its publishers here deliver reliably, which serves both kinds of subscriber.

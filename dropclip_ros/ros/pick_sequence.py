@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What serving the action `pick` consists of, for any arm: the first candidate whose whole way is free is executed."""
+"""What serving the actions `pick` and `place` consists of, for any arm: the first candidate whose whole way is free is
+executed."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -50,6 +51,28 @@ def pick_first(
     refused: what the gate says of each; begin: told which stage begins; check: raises CANCELLED where the client wants
     that.
     """
+    return _first(arm, candidates, refused, begin, check, _pick)
+
+
+def place_first(
+    arm: Arm,
+    candidates: Sequence[GraspCandidate],
+    refused: Sequence[Refusal | None],
+    begin: Callable[[str], None],
+    check: Callable[[], None],
+) -> Pick.Result:
+    """The same for putting down what is held: the hand opens at the end of the approach."""
+    return _first(arm, candidates, refused, begin, check, _place)
+
+
+def _first(
+    arm: Arm,
+    candidates: Sequence[GraspCandidate],
+    refused: Sequence[Refusal | None],
+    begin: Callable[[str], None],
+    check: Callable[[], None],
+    execute: Callable[..., tuple[Status, str]],
+) -> Pick.Result:
     why: list[Refusal] = []
     begin("plan")
     for index, (one, refusal) in enumerate(zip(candidates, refused, strict=True)):
@@ -64,9 +87,7 @@ def pick_first(
         except NoPath as error:
             why.append(Refusal(Status.NO_PATH, str(error)))
             continue
-        held = _execute(arm, one, (reach, approach, retreat), begin, check)
-        status = Status.OK if held else Status.SLIPPED
-        message = "holds something" if held else "the gripper closed on nothing"
+        status, message = execute(arm, one, (reach, approach, retreat), begin, check)
         return Pick.Result(status=int(status), message=message, executed=index, **_reasons(why))
     told = "; ".join(one.reason for one in why)
     message = f"none of {len(candidates)} candidates can be executed: {told}"
@@ -77,9 +98,9 @@ def _reasons(why: Sequence[Refusal]) -> dict[str, list]:
     return {"reasons": [one.reason for one in why], "reason_codes": [int(one.status) for one in why]}
 
 
-def _execute(
+def _pick(
     arm: Arm, one: GraspCandidate, ways: Sequence[Any], begin: Callable[[str], None], check: Callable[[], None]
-) -> bool:
+) -> tuple[Status, str]:
     for stage, act in (
         ("reach", lambda: arm.execute(ways[0])),
         ("open", lambda: arm.open(one.grasp.width)),
@@ -93,4 +114,19 @@ def _execute(
     held = arm.close()
     begin("lift")
     arm.execute(ways[2])
-    return held
+    return (Status.OK, "holds something") if held else (Status.SLIPPED, "the gripper closed on nothing")
+
+
+def _place(
+    arm: Arm, one: GraspCandidate, ways: Sequence[Any], begin: Callable[[str], None], check: Callable[[], None]
+) -> tuple[Status, str]:
+    for stage, act in (
+        ("reach", lambda: arm.execute(ways[0])),
+        ("approach", lambda: arm.execute(ways[1])),
+        ("release", lambda: arm.open(one.grasp.width)),
+        ("retreat", lambda: arm.execute(ways[2])),
+    ):
+        begin(stage)
+        check()
+        act()
+    return Status.OK, "put down"

@@ -4,6 +4,7 @@
 import asyncio
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from dropclip_ros.action import Grasp, Pick
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.client import Client, Query
 from dropclip_ros.msg import FoundObject, GraspCandidate
-from dropclip_ros.ros.common import GRASP_ACTION, GROUND_SERVICE, PICK_ACTION
+from dropclip_ros.ros.common import GRASP_ACTION, GROUND_SERVICE, PICK_ACTION, PLACE_ACTION
 from dropclip_ros.ros.messages import cloud_message
 from dropclip_ros.srv import Ground
 
@@ -36,6 +37,7 @@ class Robot(Node):
         self._actions = [
             ActionServer(self, Grasp, GRASP_ACTION, self._grasp, **turned),
             ActionServer(self, Pick, PICK_ACTION, self._pick, **turned),
+            ActionServer(self, Pick, PLACE_ACTION, self._place, **turned),
         ]
 
     def _ground(self, request, response):
@@ -69,6 +71,11 @@ class Robot(Node):
     def _pick(self, goal):
         goal.succeed()
         return Pick.Result(executed=len(goal.request.candidates) - 1, reasons=["no path"], message="lifted")
+
+    def _place(self, goal):
+        self.asked.append(goal.request)
+        goal.succeed()
+        return Pick.Result(message="put down")
 
 
 @pytest.fixture(scope="module")
@@ -161,3 +168,16 @@ def test_behaviours_hand_their_answers_on(client):
     assert py_trees.blackboard.Blackboard.get("picked").executed == 1
     failed = ran(behaviours.ground(client, "a giraffe"))
     assert failed.status == py_trees.common.Status.FAILURE and "no giraffe" in failed.children[0].feedback_message
+
+
+def test_what_was_picked_is_put_down_where_it_was_told(client, robot):
+    seen = client.ground("the mug").objects
+    grasped = replace(client.grasp("the mug"), objects=seen)
+    to = seen[0].centre + np.array((0.3, -0.1, 0.02))
+    assert client.place(grasped, 1, to).message == "put down"
+    goal = robot.asked[-1]
+    tool, was = goal.candidates[0].tool.position, grasped.candidates[1].tool.position
+    assert (tool.x - was.x, tool.y - was.y, tool.z - was.z) == pytest.approx((0.3, -0.1, 0.02))
+    assert goal.header.frame_id == "world" and goal.header.stamp.sec == 0
+    with pytest.raises(DropclipError, match="BAD_REQUEST"):
+        client.place(grasped, 7, to)

@@ -10,6 +10,7 @@ from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.client import Grasped, Grounded, Picked, SeenObject
 from dropclip_ros.msg import GraspCandidate, Interpretation
 from dropclip_ros.nodes import pick
+from dropclip_ros.ros.arm.placing import put_down
 
 
 def seen(label: str, doubtful: bool = False) -> SeenObject:
@@ -40,6 +41,11 @@ class Robot:
             raise DropclipError(self.wrong, "the gripper closed on nothing")
         return Picked(1, ("no path to it",), "holds something")
 
+    def place(self, grasped, executed, to):
+        assert grasped is self.picked[-1] and executed == 1
+        self.placed = to
+        return Picked(0, (), "put down")
+
 
 @pytest.mark.parametrize(
     "execute, agrees, wrong, code, moved, words",
@@ -58,6 +64,22 @@ def test_what_moves_and_what_is_said(execute, agrees, wrong, code, moved, words)
     assert bool(asked) == (execute and wrong != Status.NOT_FOUND)
     if wrong != Status.NOT_FOUND:
         assert any("doubtful" in line for line in said) and any("shiny" in line for line in said)
+
+
+def test_what_was_picked_is_put_down_where_it_was_told():
+    robot, said = Robot(), []
+    assert pick.run(robot, "the mug", True, lambda _: True, said.append, place=(0.5, 0.1, 0.04)) == 0
+    assert robot.placed == (0.5, 0.1, 0.04) and "put down at 0.500 0.100 0.040" in said[-1]
+
+
+def test_a_place_is_the_pick_backwards_and_elsewhere():
+    picked = GraspCandidate()
+    picked.tool.position.z, picked.retreat.position.z, picked.grasp.tip.position.x = 0.3, 0.45, 0.2
+    placed = put_down(picked, (0.1, -0.2, 0.01))
+    assert (placed.tool.position.x, placed.tool.position.y) == (0.1, -0.2)
+    assert placed.tool.position.z == pytest.approx(0.31) and placed.grasp.tip.position.x == pytest.approx(0.3)
+    assert placed.pregrasp.position.z == placed.retreat.position.z == pytest.approx(0.46)
+    assert picked.tool.position.x == 0.0  # as it was
 
 
 def test_no_keyboard_is_a_no(monkeypatch):

@@ -14,7 +14,7 @@ from dropclip_ros.grasping.gate import refusals
 from dropclip_ros.grasping.grippers import ROBOTIQ_2F_140
 from dropclip_ros.msg import Grasp, GraspCandidate
 from dropclip_ros.ros.grasp_messages import motion_of
-from dropclip_ros.ros.pick_sequence import NoPath, pick_first
+from dropclip_ros.ros.pick_sequence import NoPath, pick_first, place_first
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -110,6 +110,13 @@ def test_nothing_moves_where_no_candidate_will_do(some, status):
 def test_a_gripper_that_closed_on_nothing_says_so():
     result = pick_first(MadeUpArm(holds=False), [candidate(1, 2, 3)], [None], lambda _: None, lambda: None)
     assert (result.status, result.executed) == (Status.SLIPPED, 0)
+
+
+def test_what_is_held_is_put_down_by_opening_at_the_end_of_the_approach():
+    arm, stages = MadeUpArm(), []
+    result = place_first(arm, [candidate(-1, 2, 3), candidate(4, 5, 6)], [None] * 2, stages.append, lambda: None)
+    assert (result.status, result.executed, len(result.reasons)) == (Status.OK, 1, 1)
+    assert arm.done == [4.0, 5.0, "open 0.05", 6.0] and stages == ["plan", "reach", "approach", "release", "retreat"]
 
 
 def test_a_cancelled_goal_moves_nothing_further():

@@ -53,6 +53,9 @@ class Options:
         hggd: checkpoint of the grasp detector; "" for the one shipped.
         running: all nodes run already (trials.launch.py, gazebo_trials.launch.py), in this ROS domain.
         timeout: seconds that a call may take.
+        real: on a real arm whose nodes run: a person lays the objects of `phrases` and marks what was found and lifted;
+            what is said of scenes above does not hold then.
+        phrases: file with a line a real trial: clutter; family; phrase; target.
     """
 
     out: Path = Path("runs/trials/trials.csv")
@@ -77,6 +80,8 @@ class Options:
     hggd: str = ""
     running: bool = False
     timeout: float = 180.0
+    real: bool = False
+    phrases: Path | None = None
 
     @property
     def protocol(self) -> Protocol:
@@ -113,6 +118,9 @@ def run(options: Options) -> None:
     from training.trials.results import ResultFile
     from training.trials.runner import Runner, Setup
 
+    if options.real:
+        run_real(options)
+        return
     if options.trials < 1:
         raise InputError(f"trials {options.trials}: expected at least 1")
     setup = Setup(
@@ -134,6 +142,26 @@ def run(options: Options) -> None:
                 asked = f'{result.clutter} {result.number} "{result.phrase}" ({result.family})'
                 times = f"{result.seconds_to_pose:.1f} s to poses, {result.seconds:.1f} s"
                 print(f"{asked}, IoU {result.iou:.2f}, {times}: {outcome}", flush=True)
+    except KeyboardInterrupt:
+        print(f"stopped; the same command goes on from {options.out}")
+    finally:
+        file.close()
+
+
+def run_real(options: Options) -> None:
+    """Trials on a real table, marked by hand; a row each."""
+    from dropclip_ros.client import Client
+    from training.trials.real import RealRunner, keyboard, read_phrases
+    from training.trials.results import ResultFile
+
+    if options.phrases is None:
+        raise InputError("real trials need phrases: name a file with a line a trial: clutter; family; phrase; target")
+    phrases, file = read_phrases(options.phrases), ResultFile(options.out)
+    try:
+        with Client(timeout=options.timeout) as client:
+            for result in RealRunner(client, keyboard, print, options.proposals).run(phrases, file):
+                outcome = "grasped" if result.success else f"{result.reason}: {result.message}"
+                print(f'{result.clutter} {result.number} "{result.phrase}": {outcome}', flush=True)
     except KeyboardInterrupt:
         print(f"stopped; the same command goes on from {options.out}")
     finally:
