@@ -8,6 +8,7 @@ import io
 import json
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -21,13 +22,14 @@ from dropclip_ros.grasping.grasps import Grasps
 from dropclip_ros.grasping.grippers import GRIPPERS, load_gripper
 from dropclip_ros.grasping.matching import MatchConfig, match_grasps
 from dropclip_ros.grasping.presets import PRESETS, Preset
+from dropclip_ros.grounding.phrases import Interpretation
 from dropclip_ros.grounding.pipeline import NEGATIVE_MODES, EncodedScene, FoundObject, Grounder, GroundResult
 from dropclip_ros.grounding.scoring import SCORINGS
 from dropclip_ros.grounding.static_scene import open_static_scene
 from dropclip_ros.tabletop.workspace import TABLES, Workspace
 from dropclip_ros.vision.clouds import FRAMES as CLOUD_FRAMES
 from dropclip_ros.vision.clouds import load_cloud_frame
-from dropclip_ros.vision.geometry import DEPTH_UNITS, load_frame, transform_points
+from dropclip_ros.vision.geometry import DEPTH_UNITS, load_frame, load_pose, transform_points
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -65,6 +67,16 @@ def _parser() -> argparse.ArgumentParser:
     ground.add_argument("--negative", action="append", default=[], help="a phrase that is not meant; may be repeated")
     ground.add_argument(
         "--negatives-mode", choices=NEGATIVE_MODES, help="default: custom with --negative, else canonical"
+    )
+    ground.add_argument(
+        "--literal", action="store_true", help="compare phrases as a whole, without reading their parts"
+    )
+    ground.add_argument(
+        "--previous", type=int, nargs="+", default=[], help="ids of the objects answered before, for 'the other one'"
+    )
+    ground.add_argument(
+        "--viewer",
+        help="JSON with the 4x4 camera_from_viewer, m, of who says left and right (x ahead, z up); default: the camera",
     )
     ground.add_argument("--threshold", type=float, default=0.0, help="in (0, 1); default: the model's")
     ground.add_argument(
@@ -239,6 +251,7 @@ def _failed(query: str, error: DropclipError) -> dict:
         "query": query,
         "status": error.status.name,
         "message": error.message,
+        "interpretation": asdict(Interpretation()),
         "instances": [],
         "grasps": [],
         "timing_ms": {},
@@ -246,6 +259,7 @@ def _failed(query: str, error: DropclipError) -> dict:
 
 
 def _ground(grounder: Grounder, scene: EncodedScene, args: argparse.Namespace) -> int:
+    viewer = load_pose(args.viewer) if args.viewer else None
     start = time.perf_counter()
     labels = grounder.instances(scene) - 1  # specks are left out
     proposals = sample_antipodal(scene.points, gripper=args.gripper, table=scene.table.plane, labels=labels)
@@ -254,7 +268,17 @@ def _ground(grounder: Grounder, scene: EncodedScene, args: argparse.Namespace) -
     answers, failed = [], False
     for number, query in enumerate(args.query):
         try:
-            result = grounder.ground(scene, query, args.negative, args.negatives_mode, args.threshold, args.scoring)
+            result = grounder.ground(
+                scene,
+                query,
+                args.negative,
+                args.negatives_mode,
+                args.threshold,
+                args.scoring,
+                literal=args.literal,
+                previous=args.previous,
+                viewer=viewer,
+            )
         except DropclipError as error:
             answers.append(_failed(query, error))
             failed = True
@@ -301,6 +325,7 @@ def _answer(scene: EncodedScene, result: GroundResult, grasps: Grasps, out: Path
         "message": result.message,
         "frame": "camera" if scene.frame.camera_pose is None else "world",
         "threshold": result.threshold,
+        "interpretation": asdict(result.interpretation),
         "instances": instances,
         "grasps": [
             {"pose": matrix.tolist(), "width": float(width), "score": float(score), "depth": float(depth)}
@@ -312,6 +337,8 @@ def _answer(scene: EncodedScene, result: GroundResult, grasps: Grasps, out: Path
 
 def _instance(scene: EncodedScene, found: FoundObject, pose: np.ndarray, out: Path | None, name: str) -> dict:
     answer = {
+        "id": found.id,
+        "label": found.label,
         "score": found.score,
         "points": len(found.points),
         "centre": transform_points(pose, found.centre[None])[0].tolist(),
@@ -350,6 +377,7 @@ def _write_pictures(scene: EncodedScene, result: GroundResult, grasps: Grasps, o
         grasps,
         title=title,
         threshold=result.threshold,
+        reading=result.interpretation.text if len(result.interpretation.parts) > 1 else "",
     )
     Image.fromarray(picture).save(out / f"{name}.png")
     write_ply(
@@ -363,20 +391,23 @@ def _write_pictures(scene: EncodedScene, result: GroundResult, grasps: Grasps, o
 def describe(result: GroundResult) -> str:
     """One line about a result: query, found or not, score, time."""
     found = (
-        f"FOUND, score {result.objects[0].score:.2f}"
+        f"{'FOUND' if result.status == Status.OK else result.status.name}, score {result.objects[0].score:.2f}"
         if result.objects
-        else f"NOT FOUND, best {result.scores.max():.2f}"
+        else f"{result.status.name.replace('_', ' ')}, best {result.scores.max():.2f}"
     )
     return f'"{result.query}": {found}, {sum(result.timing_ms.values()):.0f} ms'
 
 
 def _print_answer(answer: dict) -> None:
     _say(f"{answer['query']!r}: {answer['status']}: {answer['message']}")
+    if len(answer["interpretation"]["parts"]) > 1:
+        _say(f"  read as: {answer['interpretation']['text']}")
     for found in answer["instances"]:
         x, y, z = found["centre"]
         _say(
-            f"  score {found['score']:.2f}, {found['points']} points, centre ({x:.3f}, {y:.3f}, {z:.3f}) m in the "
-            f"{answer['frame']} frame, size {' x '.join(f'{side:.3f}' for side in found['size'])} m"
+            f"  {found['id']}: score {found['score']:.2f}, {found['points']} points, "
+            f"centre ({x:.3f}, {y:.3f}, {z:.3f}) m in the {answer['frame']} frame, "
+            f"size {' x '.join(f'{side:.3f}' for side in found['size'])} m"
         )
     for grasp in answer["grasps"]:
         x, y, z = (row[3] for row in grasp["pose"][:3])

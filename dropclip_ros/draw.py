@@ -30,12 +30,14 @@ def draw_result(
     title: str,
     threshold: float = 0.7,
     gripper: Gripper = ROBOTIQ_2F_140,
+    reading: str = "",
 ) -> np.ndarray:
     """The answer to a query as one picture, uint8 (h, 1400, 3).
 
     Left: rgb uint8 (H, W, 3) with the outline of `mask` (H, W) bool and up to three grasps (best first, camera
     optical frame). Right: scores (H, W) in [0, 1], NaN where there is none, over the grey image, and a scale with the
-    threshold. The title's band is green if the mask holds anything, red if not.
+    threshold. The title's band is green if the mask holds anything, red if not. reading: how the phrase was read, a
+    line over the left picture.
     """
     height, width = rgb.shape[:2]
     if scores.shape != (height, width) or mask.shape != (height, width):
@@ -47,6 +49,8 @@ def draw_result(
         for i in reversed(range(min(len(grasps), len(_GRASPS)))):  # the best on top
             _draw_grasp(left, grasps[i], gripper, intrinsics, i)
 
+    if reading:
+        _caption(left, reading)
     grey = rgb @ np.array([0.299, 0.587, 0.114])
     right.imshow(0.55 * grey + 0.25 * 255, cmap="gray", vmin=0, vmax=255, interpolation="bilinear")
     heat = right.imshow(np.ma.masked_invalid(scores), cmap="turbo", vmin=0, vmax=1, alpha=0.8, interpolation="nearest")
@@ -140,10 +144,34 @@ def _panels(aspect: float, widths: Sequence[float]):
     return figure, *axes
 
 
+def _caption(axis, text: str) -> None:
+    """A line along the lower edge of a picture."""
+    text = _with_known_letters(text)
+    axis.text(
+        0.01,
+        0.015,
+        text if len(text) <= 110 else text[:109] + "…",
+        transform=axis.transAxes,
+        fontsize=min(13, 1000 / max(len(text), 1)),
+        color=_INK,
+        parse_math=False,
+        bbox={"boxstyle": "round,pad=0.3", "facecolor": _PAPER, "edgecolor": "none", "alpha": 0.85},
+    )
+
+
+def _with_known_letters(text: str) -> str:
+    """The text with what the font cannot draw as its number: \\u7ea2."""
+    from matplotlib.font_manager import findfont, get_font
+
+    known = get_font(findfont("DejaVu Sans")).get_charmap()
+    return "".join(c if ord(c) in known else f"\\u{ord(c):04x}" for c in text)
+
+
 def _title(figure, title: str, colour: str) -> None:
     """A band across the top; long titles get smaller letters, then lose their end."""
     from matplotlib.patches import Rectangle
 
+    title = _with_known_letters(title)
     share = _TITLE / (figure.get_size_inches()[1] * _DPI)
     title = _writable(title)
     title = title if len(title) <= 130 else title[:129] + "…"

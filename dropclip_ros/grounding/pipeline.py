@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property, wraps
+from functools import cache, cached_property, partial, wraps
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +31,8 @@ from dropclip_ros.grounding.instances import (
     oriented_box,
     pool_features,
 )
+from dropclip_ros.grounding.phrases import Interpretation, Judge, instance_scores, not_judged, read_whole, texts_of
+from dropclip_ros.grounding.relations import Layout, Viewer
 from dropclip_ros.grounding.scoring import (
     PAPER_THRESHOLD,
     SCORINGS,
@@ -40,6 +42,8 @@ from dropclip_ros.grounding.scoring import (
     semantic_labels,
     similarities,
 )
+from dropclip_ros.language.parse import as_it_is, read_phrase
+from dropclip_ros.language.tree import Phrase, head_of
 from dropclip_ros.networks.clip import load_clip
 from dropclip_ros.networks.encoder import OFFSET_UNIT, Activations
 from dropclip_ros.networks.image import ImageTower
@@ -98,11 +102,17 @@ class FoundObject:
     centre: np.ndarray
     size: np.ndarray
     box_pose: np.ndarray
+    id: int = 0  # of its instance, from 1; lasts as long as the encoded scene
+    label: str = ""  # the phrase's head
 
 
 @dataclass
 class GroundResult:
-    """Answer to one query: OK or NOT_FOUND, the objects best first, and the score (N,) of every point."""
+    """Answer to one query: the objects, best first, the score (N,) of every point, and how the query was read.
+
+    status: OK; NOT_FOUND; UNSUPPORTED: it says what is not understood; AMBIGUOUS: several objects fit a phrase that
+    means one, and `interpretation.question` tells them apart.
+    """
 
     query: str
     status: Status
@@ -111,6 +121,7 @@ class GroundResult:
     scores: np.ndarray
     threshold: float
     timing_ms: dict[str, float] = field(default_factory=dict)
+    interpretation: Interpretation = field(default_factory=Interpretation)
 
 
 @contextmanager
@@ -195,6 +206,7 @@ class Grounder:
         self.workspace = workspace or Workspace()
         self.objects = objects or ObjectConfig()
         self.scene_phrases: tuple[str, ...] = ()  # the negatives of mode "scene"
+        self.reader: Callable[[str], Phrase] = partial(read_phrase, multilingual=config.multilingual)
 
     @classmethod
     def from_pretrained(
@@ -227,6 +239,7 @@ class Grounder:
     def warm_up(self) -> None:
         """Runs each network once, so that the first frame and the first phrase take no longer than the later ones."""
         frame = _warm_frame()
+        self.reader("teh wram-up")  # reads the lists of words
         for _ in range(2):  # the second finds what the first has made
             self.ground(self.encode(frame), "a thing")
 
@@ -378,13 +391,21 @@ class Grounder:
         mode: str | None = None,
         threshold: float = 0.0,
         scoring: str = "instances",
+        *,
+        literal: bool = False,
+        previous: Sequence[int] = (),
+        viewer: np.ndarray | None = None,
     ) -> GroundResult:
-        """Objects of the scene that `query` means (section 3.4), or NOT_FOUND.
+        """Objects of the scene that `query` means (section 3.4), or why there are none.
 
-        mode: none, canonical, custom (the given negatives) or scene (`scene_phrases`); custom where negatives are
-        given and canonical otherwise. threshold in (0, 1), 0 for the model's own. scoring: "instances", ours, or the
-        paper's for every point (section 3.4): "paper" with a threshold (0 for 0.7), "argmax" with none, "release" as
-        its code has it; their answer is one object, all points chosen. Raises BAD_REQUEST.
+        A phrase that names one thing is compared as a whole; relations, orders, numbers and negations are judged part
+        by part. mode: none, canonical, custom (the given negatives) or scene (`scene_phrases`); custom where negatives
+        are given and canonical otherwise. threshold in (0, 1), 0 for the model's own. literal: compare as a whole,
+        whatever it says. previous: ids of the last answer's objects in this scene. viewer: camera_from_viewer (4,4) of
+        a body that looks along its x, z up, whose left and right are meant; None for the camera. scoring:
+        "instances", ours, or the paper's for every point of the phrase as a whole (section 3.4): "paper" with a
+        threshold (0 for 0.7), "argmax" with none, "release" as its code has it; their answer is one object, all points
+        chosen. Raises BAD_REQUEST.
         """
         timing = dict(scene.timing_ms)
         if threshold != 0 and not 0 < threshold < 1:
@@ -394,17 +415,21 @@ class Grounder:
             )
         threshold = threshold or (self.config.threshold if scoring == "instances" else PAPER_THRESHOLD)
         query = clean_phrase(query, "query")
-        others = self._negatives(query, negatives, mode or ("custom" if negatives else "canonical"))
+        with _timed(timing, "parse"):
+            phrase = as_it_is(query) if literal or scoring != "instances" else self.reader(query)
+        others = self._negatives(phrase.text, negatives, mode or ("custom" if negatives else "canonical"))
         _check_scoring(scoring, others)
-        with _timed(timing, "text"), enough_memory(self.device):
-            text = self.text.encode([query, *others]).to(self.device)
-        if self.image is not None and "instance_features" not in vars(scene):
+        if self.image is not None and phrase.reading and "instance_features" not in vars(scene):
             with _timed(timing, "image"), enough_memory(self.device):
                 _ = scene.instance_features
+        if not phrase.whole:
+            return self._ground_parts(scene, phrase, others, threshold, previous, viewer, timing)
+        with _timed(timing, "text"), enough_memory(self.device):
+            text = self.text.encode([phrase.text, *others]).to(self.device)
         with _timed(timing, "similarity"), enough_memory(self.device):
             rho, meant = self._scores(scene, text, threshold, scoring)
         with _timed(timing, "objects"):
-            objects = [self._found(scene, voxels, rho) for voxels in meant]
+            objects = [self._found(scene, voxels, rho, head_of(phrase.reading)) for voxels in meant]
         scores = rho[scene.voxels.point_to_voxel]
         if objects:
             message = f"{len(objects)} found"
@@ -416,7 +441,52 @@ class Grounder:
             )
             status = Status.NOT_FOUND
         message = f"{message}; {scene.note}" if scene.note else message
-        return GroundResult(query, status, message, objects, scores, threshold, timing)
+        reading = read_whole(phrase, instance_scores(scene.instances, rho))
+        return GroundResult(query, status, message, objects, scores, threshold, timing, reading)
+
+    def _ground_parts(
+        self,
+        scene: EncodedScene,
+        phrase: Phrase,
+        others: list[str],
+        threshold: float,
+        previous: Sequence[int],
+        viewer: np.ndarray | None,
+        timing: dict[str, float],
+    ) -> GroundResult:
+        """What a phrase of several parts means: names by features, all of them in one batch, the rest by geometry."""
+        if phrase.reading is None:
+            judged = not_judged(phrase, int(scene.instances.max(initial=0)))
+        else:
+            with _timed(timing, "text"), enough_memory(self.device):
+                scores = self._named_scores(scene, texts_of(phrase.reading), others)
+            with _timed(timing, "relations"):
+                table_from_camera = invert_pose(scene.table.frame)
+                seen_by = Viewer.of_camera(table_from_camera)
+                if viewer is not None:
+                    seen_by = Viewer.of_frame(table_from_camera @ viewer)
+                layout = Layout(scene.voxels.centers, scene.instances, seen_by)
+                judged = Judge(layout, scores.__getitem__, threshold, self.objects.rival, previous).judge(phrase)
+        with _timed(timing, "objects"):
+            rho = np.append(0.0, judged.scores)[scene.instances]
+            label = head_of(phrase.reading)
+            objects = [self._found(scene, scene.instances == k, rho, label) for k in judged.chosen]
+            scores = rho[scene.voxels.point_to_voxel]
+        message = f"{judged.message}; {scene.note}" if scene.note else judged.message
+        reading = judged.interpretation
+        return GroundResult(phrase.said, judged.status, message, objects, scores, threshold, timing, reading)
+
+    def _named_scores(self, scene: EncodedScene, texts: list[str], others: list[str]) -> dict[str, np.ndarray]:
+        """The score (K,) of every instance for each text, beside the others."""
+        embedded = self.text.encode([*texts, *others]).to(self.device)
+        similarity = similarities(scene.instance_features, embedded, self.text.mean_object)
+        scores = {}
+        for column, text in enumerate(texts):
+            beside = [len(texts) + k for k, other in enumerate(others) if other.casefold() != text.casefold()]
+            classes = similarity[:, [column, *beside]]
+            rho = referring_scores(classes, self.config.temperature, self.config.null_similarity)
+            scores[text] = rho.cpu().numpy()
+        return scores
 
     def _scores(
         self, scene: EncodedScene, text: torch.Tensor, threshold: float, scoring: str
@@ -439,11 +509,12 @@ class Grounder:
         return rho.double().cpu().numpy(), [chosen] if chosen.any() else []
 
     @staticmethod
-    def _found(scene: EncodedScene, voxels: np.ndarray, rho: np.ndarray) -> FoundObject:
+    def _found(scene: EncodedScene, voxels: np.ndarray, rho: np.ndarray, label: str = "") -> FoundObject:
         index = np.flatnonzero(voxels[scene.voxels.point_to_voxel])
         points = scene.points[index]
         pose, size = oriented_box(points, scene.table.frame)
-        return FoundObject(float(rho[voxels].mean()), index, points.mean(0), size, pose)
+        instance = int(np.bincount(scene.instances[voxels]).argmax())
+        return FoundObject(float(rho[voxels].mean()), index, points.mean(0), size, pose, instance, label)
 
     @torch.inference_mode()
     def segment(self, scene: EncodedScene, classes: Sequence[str]) -> np.ndarray:

@@ -22,7 +22,7 @@ from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
 from dropclip_ros.base.errors import DropclipError, Status
-from dropclip_ros.msg import FoundObject, StageTime
+from dropclip_ros.msg import FoundObject, Interpretation, InterpretationPart, StageTime
 from dropclip_ros.ros import camera, table_settings
 from dropclip_ros.ros.camera import CameraListener, CapturedFrame
 from dropclip_ros.ros.clock import on_jump_back
@@ -55,7 +55,7 @@ from dropclip_ros.vision.extrinsics import check_camera
 from dropclip_ros.vision.geometry import invert_pose, transform_points
 
 if TYPE_CHECKING:
-    from dropclip_ros.grounding import pipeline
+    from dropclip_ros.grounding import phrases, pipeline
     from dropclip_ros.grounding.pipeline import EncodedScene, Grounder, GroundResult
     from dropclip_ros.tabletop.table import Table
     from dropclip_ros.tabletop.workspace import Workspace
@@ -67,6 +67,9 @@ MODES = {
     Ground.Request.NEGATIVES_CUSTOM: "custom",
     Ground.Request.NEGATIVES_SCENE: "scene",
 }
+BODY_FROM_OPTICAL = np.array(
+    [[0, -1, 0, 0], [0, 0, -1, 0], [1, 0, 0, 0], [0, 0, 0, 1]], float
+)  # axes of a body, in optical ones
 SETTINGS = (
     Setting("model", "", "Folder of the model; '' for the one shipped", read_only=True),
     Setting("device", "auto", "Where the model runs: auto, cpu, cuda or cuda:N", read_only=True),
@@ -99,6 +102,7 @@ SETTINGS = (
         "What a query is told apart from, where the request does not say",
         choices=("none", "canonical", "scene"),
     ),
+    Setting("viewer_frame", "", "Whose left and right, front and back are meant (x ahead, z up); '' for the camera"),
     Setting("scene_negatives", [""], "Names of what else is on the table, for the negatives of mode scene"),
     Setting("tf_timeout", 0.5, "How long a transform is waited for, s", 0.0, 10.0),
     Setting(
@@ -212,9 +216,10 @@ class GroundingNode(Node):
         # both lookups come before the encoding: an unknown frame should fail at once
         pose = self._lookup(world, header) if world else None
         target_from_camera = None if target == self._table_frame else self._lookup(target, header)
+        viewer = self._viewer(request, header)
         times = {"frame": waited - start, "tf": time.perf_counter() - waited}
 
-        scene, result, model_times = self._model.submit(self._infer, request, mode, captured, pose).result()
+        scene, result, model_times = self._model.submit(self._infer, request, mode, captured, pose, viewer).result()
         camera_from_table, doubt = scene.table.frame, ""
         if pose is not None and scene.table.seen:
             plane, at = scene.table.plane @ np.linalg.inv(pose), (pose @ camera_from_table)[:3, 3]
@@ -248,8 +253,9 @@ class GroundingNode(Node):
         target_from_world = None
         if target not in (world, self._table_frame):
             target_from_world = self._lookup(target, Header(stamp=stamp, frame_id=world))
+        viewer = self._viewer(request, Header(stamp=stamp, frame_id=world)) if world else None
         times = {"tf": time.perf_counter() - start}
-        scene, result, model_times = self._model.submit(self._infer_static, request, mode).result()
+        scene, result, model_times = self._model.submit(self._infer_static, request, mode, viewer).result()
         world_from_camera, table_from_camera = scene.frame.camera_pose, invert_pose(scene.table.frame)
         if world:
             self._frames.publish(stamp, world, self._table_frame, world_from_camera @ scene.table.frame)
@@ -282,6 +288,7 @@ class GroundingNode(Node):
         times = {stage: 1e3 * seconds for stage, seconds in times.items()} | model_times
         response.timing = [StageTime(stage=stage, milliseconds=ms) for stage, ms in times.items()]
         response.status, response.message, response.threshold = int(result.status), result.message, result.threshold
+        response.interpretation = interpretation_message(result.interpretation)
 
     def _captured(self, request: Ground.Request, glanced: CapturedFrame | None) -> CapturedFrame:
         """The frame asked about; the one encoded last stays at hand, however long ago it was.
@@ -299,28 +306,47 @@ class GroundingNode(Node):
             return last
         return self._camera.at(request.stamp)
 
+    def _viewer(self, request: Ground.Request, header: Header) -> np.ndarray | None:
+        """header_from_viewer (4,4) of the frame whose left and right are meant; None for the camera's."""
+        frame = request.viewer_frame or self._settings["viewer_frame"]
+        if not frame or frame == header.frame_id:
+            return None
+        viewer = invert_pose(self._lookup(frame, header))
+        return viewer @ BODY_FROM_OPTICAL if frame.endswith("optical_frame") else viewer
+
     def _lookup(self, target: str, header: Header) -> np.ndarray:
         return self._frames.lookup(target, header.frame_id, header.stamp, self._settings["tf_timeout"])
 
     def _infer(
-        self, request: Ground.Request, mode: str, captured: CapturedFrame, pose: np.ndarray | None
+        self,
+        request: Ground.Request,
+        mode: str,
+        captured: CapturedFrame,
+        pose: np.ndarray | None,
+        viewer: np.ndarray | None,
     ) -> tuple[EncodedScene, GroundResult, dict[str, float]]:
         """In the model's thread: encodes the frame where it is not yet, and grounds the query in it."""
         if self._grounder is None:
             self._load()
         scene, milliseconds = self._encode(captured, pose)
-        result = self._query(scene, request, mode)
+        result = self._query(scene, request, mode, viewer)
         queried = {k: v for k, v in result.timing_ms.items() if k not in scene.timing_ms}
         return scene, result, milliseconds | queried
 
-    def _infer_static(self, request: Ground.Request, mode: str) -> tuple[EncodedScene, GroundResult, dict[str, float]]:
+    def _infer_static(
+        self, request: Ground.Request, mode: str, viewer: np.ndarray | None
+    ) -> tuple[EncodedScene, GroundResult, dict[str, float]]:
         """In the model's thread: grounds the query in the static scene."""
         if self._grounder is None:
             self._load()
-        result = self._query(self._static, request, mode)
+        if viewer is not None:  # of the world; the static scene's camera has a pose in it
+            viewer = invert_pose(self._static.frame.camera_pose) @ viewer
+        result = self._query(self._static, request, mode, viewer)
         return self._static, result, result.timing_ms
 
-    def _query(self, scene: EncodedScene, request: Ground.Request, mode: str) -> GroundResult:
+    def _query(
+        self, scene: EncodedScene, request: Ground.Request, mode: str, viewer: np.ndarray | None
+    ) -> GroundResult:
         self._grounder.scene_phrases = tuple(filter(None, self._settings["scene_negatives"]))
         return self._grounder.ground(
             scene,
@@ -329,6 +355,9 @@ class GroundingNode(Node):
             mode,
             request.threshold or self._settings["threshold"],
             self._settings["scoring"],
+            literal=request.literal,
+            previous=tuple(request.previous),
+            viewer=viewer,
         )
 
     def _encode(self, captured: CapturedFrame, pose: np.ndarray | None) -> tuple[EncodedScene, dict[str, float]]:
@@ -404,7 +433,21 @@ def found_object(
         centre=point_message(transform_points(target_from_camera, found.centre)),
         box_pose=pose_message(target_from_camera @ found.box_pose),
         box_size=vector_message(found.size),
+        id=found.id,
+        label=found.label,
+        confidence=-1.0,
     )
+
+
+def interpretation_message(read: phrases.Interpretation) -> Interpretation:
+    """How a phrase was read, as a message."""
+    parts = [
+        InterpretationPart(
+            kind=part.kind, text=part.text, parent=part.parent, object_ids=list(part.ids), scores=list(part.scores)
+        )
+        for part in read.parts
+    ]
+    return Interpretation(text=read.text, parts=parts, not_understood=list(read.not_understood), question=read.question)
 
 
 def main() -> None:

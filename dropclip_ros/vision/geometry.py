@@ -218,13 +218,23 @@ def load_frame(
     """
     rgb = _read_color(rgb_path)
     raw = _read_npy(depth_path) if Path(depth_path).suffix == ".npy" else _read_image(depth_path)
-    pose = None
-    if camera_pose_path is not None:
-        try:
-            pose = np.array(_read_json(camera_pose_path), dtype=np.float64)
-        except (TypeError, ValueError) as error:
-            raise _bad_frame(f"{camera_pose_path}: expected a 4x4 list of rows ({error}).") from error
+    pose = None if camera_pose_path is None else _read_matrix(camera_pose_path)
     return RgbdFrame(rgb, decode_depth(raw, depth_unit), Intrinsics.from_json(intrinsics_path), pose)
+
+
+def load_pose(path: str | Path) -> np.ndarray:
+    """Reads a rigid 4x4 in metres from JSON, a list of rows. BAD_FRAME where it is none."""
+    pose = _read_matrix(path)
+    if pose.shape != (4, 4) or not is_rigid(pose):
+        raise _bad_frame(f"{path} is not rigid; expected 4x4 rows in metres with an orthonormal rotation.")
+    return pose
+
+
+def _read_matrix(path: str | Path) -> np.ndarray:
+    try:
+        return np.array(_read_json(path), dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise _bad_frame(f"{path}: expected a 4x4 list of rows ({error}).") from error
 
 
 def backproject(depth: Array, intrinsics: Intrinsics, near: float = 0.1, far: float = 3.0) -> tuple[Array, Array]:

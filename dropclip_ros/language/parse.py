@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a phrase to its tree, or to why there is none. Deterministic; under 2 ms.
+
+What names one thing and its attributes only is left whole, to be compared as it is. What the grammar cannot read but
+says nothing of places, orders or numbers is a description of one thing as well ("dice the onions"): whole, too.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from dropclip_ros.language import lexicon
+from dropclip_ros.language.grammar import Grammar, NotUnderstood
+from dropclip_ros.language.languages import foreign
+from dropclip_ros.language.nouns import NOUNS, PARTS
+from dropclip_ros.language.patterns import ORDER, RELATION, WEAK
+from dropclip_ros.language.tree import ALL, Node, Phrase, Reading, Relation, Union
+from dropclip_ros.language.words import is_known, mend, singular, split_words, usual_words
+from dropclip_ros.language.wrappers import rephrase, unwrap
+
+ARTICLES = ("the", "a", "an", "some")
+_ASKED = re.compile("(?:" + "|".join(lexicon.QUESTIONS) + r")\b")
+_COMPARED = re.compile(
+    r"\b(?:(?<!other )than|(?:same|similar) (?:\w+ )?(?:as|to)|as \w+ as|twice|half as|"
+    r"(?:most|least|more|less) (?!of\b|the\b|a\b)\w+)\b"
+)
+_MEMORY = re.compile(
+    r"\b(?:(?:i|you|we|he|she|they|mom|dad|\w+) "
+    r"(?:bought|broke|gave|ate|drank|showed|wanted|mentioned|told|likes|loves|prefers)|"
+    r"(?:i|you|we|he|she|they) (?:used|put|left|made|like|liked|love|loved|had|saw|pointed|touched|asked|am thinking|"
+    r"want most|hate|prefer|moved|dropped|brought|picked|chose))(?: |$)"
+)
+
+
+@lru_cache(maxsize=1024)
+def read_phrase(phrase: str, multilingual: bool = False) -> Phrase:
+    """Reads a phrase. multilingual: what is not English is compared as a whole, not refused."""
+    words = split_words(phrase)
+    if why := foreign(phrase, words):
+        if multilingual:
+            return as_it_is(phrase)
+        return Phrase(phrase, None, phrase, unsupported=f"only English is understood ({why})")
+    if not words:
+        return Phrase(phrase, None, phrase, unsupported="it has no words")
+    inner = unwrap(" ".join(map(mend, words)).split())
+    if why := _unanswerable(rephrase(inner)):
+        return Phrase(phrase, None, phrase, unsupported=why, not_understood=tuple(inner))
+    text = phrase if inner == words else " ".join(inner)
+    return _read(phrase, rephrase(inner), text)
+
+
+def as_it_is(phrase: str) -> Phrase:
+    """A phrase that is compared as a whole, whatever it says."""
+    return Phrase(phrase, Node(phrase, text=phrase), phrase, whole=True)
+
+
+def _unanswerable(words: list[str]) -> str:
+    """Why nothing that a camera sees can answer."""
+    text = " ".join(words)
+    if text in lexicon.COMMANDS:
+        return "it names no object"
+    if usual_words() and len(words) > 1 and not any(is_known(word) or word in usual_words() for word in words):
+        return "none of its words is known"
+    if found := re.search(lexicon.FRACTIONS, text):
+        return f"{found[0]!r} is not understood"
+    if found := _ASKED.match(text):
+        return f"{found[0]!r} asks for something else than an object"
+    unseen = [word for word in words if word in lexicon.UNSEEN]
+    unseen += [
+        word
+        for word in words
+        if re.fullmatch(r"\w{3,}(?:est)", word) and word not in lexicon.BEFORE and word not in lexicon.NOT_SUPERLATIVES
+    ]
+    if unseen:
+        return f"{unseen[0]!r} is nothing that the camera sees"
+    if found := _COMPARED.search(text):
+        return f"{found[0]!r}: comparisons with another thing's measure are not understood"
+    if found := _MEMORY.search(text):
+        return f"{found[0].strip()!r} is nothing that the camera sees"
+    return ""
+
+
+def _read(phrase: str, words: list[str], text: str) -> Phrase:
+    whole = Phrase(phrase, _description(text.split()), text, whole=True)
+    grammar = Grammar(words)
+    try:
+        reading = grammar.reading()
+        rest = words[grammar.position :]
+    except NotUnderstood as error:
+        rest, reading = str(error).split() or words, None
+    if reading is not None and not rest:
+        if _is_whole(reading) and words[0] not in lexicon.EVERY:
+            return Phrase(phrase, reading, text, whole=True)
+        if _sure(reading, words):
+            return Phrase(phrase, reading, text)
+        return whole
+    if _says_where(words):
+        said = " ".join(rest)
+        return Phrase(phrase, None, text, unsupported=f"{said!r} is not understood", not_understood=tuple(rest))
+    return whole
+
+
+def _description(words: list[str]) -> Node:
+    words = words[1:] if words[0] in ARTICLES and len(words) > 1 else words
+    return Node(" ".join(words), text=" ".join(words))
+
+
+def _is_whole(reading: Reading) -> bool:
+    """Whether there is nothing to it but a thing and its attributes: one comparison says all."""
+    if isinstance(reading, Union):
+        return False
+    relations = [relation for relation in reading.relations if not _is_part(relation)]
+    said = reading.negated_attributes or relations or reading.excluded or reading.order
+    counted = isinstance(reading.number, int) or (reading.number == ALL and reading.head is None)
+    return not (said or counted or reading.other or reading.same or not reading.text)
+
+
+def _is_part(relation: Relation) -> bool:
+    """Whether it is the thing's own part that is said, which features know: with a handle, in a red wrapper."""
+    mark = relation.landmarks[0]
+    if (
+        relation.negated
+        or relation.relation not in ("with", "in", "on")
+        or not isinstance(mark, Node)
+        or mark.relations
+    ):
+        return False
+    return (
+        mark.head is not None
+        and singular(mark.head.split()[-1]) in PARTS
+        and (relation.relation == "with" or not mark.definite)
+    )
+
+
+def _sure(reading: Reading, words: list[str]) -> bool:
+    """Whether the tree is what was meant: each thing has an article or a name that is known.
+
+    Otherwise words of places may say something else: "stab a meatball with it".
+    """
+    if isinstance(reading, Union):
+        return all(_named(node) for node in reading.options) or words[0] in ("the", "both", "all")
+    strong = reading.order or reading.excluded or reading.negated_attributes or reading.other or reading.same
+    strong = strong or reading.number is not None or any(r.relation not in WEAK for r in reading.relations)
+    return bool(strong) or words[0] in lexicon.DETERMINERS or _named(reading)
+
+
+def _named(node: Node) -> bool:
+    return node.definite or node.number is not None or node.head is None or singular(node.head.split()[-1]) in NOUNS
+
+
+def _says_where(words: list[str]) -> bool:
+    """Whether a relation that means nothing else, an order or an exception is among the words."""
+    for k in range(len(words)):
+        rest = " ".join(words[k:])
+        found = RELATION.match(rest)
+        if found and next((n for n, v in found.groupdict().items() if v and n != "not"), "") not in WEAK:
+            return True
+        if (k and ORDER.match(rest)) or words[k] in lexicon.SUPERLATIVES or words[k] in ("except", "other", "another"):
+            return True
+    return False

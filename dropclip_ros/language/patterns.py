@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What may follow a noun, as patterns over the words that are left: relations, orders, exceptions, clauses."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from dropclip_ros.language import lexicon
+
+
+def any_of(words: str | Iterable[str]) -> str:
+    """A pattern that matches any of the words, longest first."""
+    words = words.split() if isinstance(words, str) else words
+    return "(?:" + "|".join(sorted(map(re.escape, words), key=len, reverse=True)) + ")"
+
+
+_HOW = (
+    "(?:(?:just|directly|immediately|right|slightly|closely|straight|exactly|almost|nearly|a little|a bit|somewhat|"
+    "well|way|far|up|over|down|somewhere|right over|still|also|immediately to) )*"
+)
+_NOT_POSTURES = "(?!ring|earring|string|spring|pudding|building|wing|painting|drawing|icing|bread|bed|seed|reed|red )"
+_POSTURE = (
+    f"(?:(?:{_NOT_POSTURES}[a-z]+(?:ed|ing)|stuck|hung|currently|being|placed|located|situated|positioned|standing|sitting|lying|laying|resting|lies|stands|sits|"
+    "rests|kept|found|put|stored|set|leaning|hanging|hidden|seen|stacked|arranged|you see|there) )*"
+)
+_CLAUSE = "(?:(?:(?:that|which|who|it|they) (?:is|are|was)|(?:that|which|who|it|they)|is|are) )?"
+_NOT = "(?P<not>(?:(?:does|do|did) )?not (?:(?:stand|lie|sit|rest|hang|lean|touch) )?)?"
+_SIDE = "(?:the |its |your |my |our )?(?:immediate |far |very |extreme )?"
+_ENDS = r"(?= ?$| (?:and|or|,|but|that|which|it|is|are)\b)"
+_OF_FIELD = f"(?: (?:of|in|on) (?:the |my |your )?{any_of(lexicon.FIELDS)}{_ENDS})?"
+_NO_OF = r"(?! (?:of|from|to|hand|side|edge|end|corner|row)\b)"
+_VIEWER = f"(?:the |my |our |your )?{any_of(lexicon.VIEWERS)}(?: arm| hand)?"
+
+_TO_SIDE = f"(?:(?:on|to|at|in|from|towards?) )?{_SIDE}(?:front |rear |back |upper |lower )?"
+_AT_SIDE = (
+    f"(?:(?:on|to|at|in|from|towards?|near|by) {_SIDE}|all the way (?:to|on|over to) the |"
+    "(?:furthest|farthest) (?:to the )?)"
+)
+
+_RELATIONS = {
+    "left": rf"{_TO_SIDE}left(?: hand)?(?: side)? (?:of|from|to)",
+    "right": rf"{_TO_SIDE}right(?: hand)?(?: side)? (?:of|from|to)",
+    "front": r"(?:(?:at|on|in|to|towards?) )?(?:the )?front(?: side)? of|ahead of|before|(?:on|at) the near side of",
+    "behind": r"behind(?: of)?|(?:at|in|on|to|towards?) (?:the )?(?:back|rear)(?: side)? of|beyond|past|"
+    r"(?:on|at) the far side of",
+    "nearest": r"(?:the )?(?:nearest|closest|nearer|closer)(?: to| by)?",
+    "farthest": r"(?:the )?(?:most |farthest |furthest |farther |further )(?:away |distant )?from",
+    "next_to": r"next to|next|besides?|adjacent to|alongside(?: of)?|(?:at|by|on|to) the side of|on either side of|"
+    r"touching|against|abutting|neighbou?ring|side by side with|by",
+    "near": r"near to|nearby|near|close to|close by|around|in the vicinity of|in the proximity of",
+    "between": r"(?:in )?between|in the middle of|amid|amidst|among|amongst|sandwiched between|flanked by|"
+    r"surrounded by",
+    "far": r"(?:far|far away|away|distant) from|at a distance from",
+    "without": r"without(?: any)?|with no|lacks?|lacking|missing|(?:has|have|having) no|free of|with out|"
+    r"(?:does|do) not (?:have|contain|hold)(?: any)?",
+    "with": r"with|containing|holding|having|has|have|contains?|holds?|carrying|full of|filled with|topped with|"
+    r"decorated with|featuring|covered (?:with|by|in)",
+    "in": r"(?:from )?inside(?: of)?|in|(?:from )?within|into|contained (?:in|by)|out of",
+    "under": r"underneath|under|beneath|below|supporting",
+    "on": r"on (?:the )?top of|on|upon|onto|atop|supported by|off(?: of)?",
+    "above": r"above|over",
+}
+RELATION = re.compile(
+    f"{_CLAUSE}{_NOT}{_POSTURE}(?:to be )?{_HOW}(?:"
+    + "|".join(f"(?P<{name}>{pattern})" for name, pattern in _RELATIONS.items())
+    + r")(?= |$)"
+)
+WEAK = ("with", "without", "in", "on", "next_to", "above", "front")  # their words may say other things as well
+
+_ORDERS = {
+    "left": rf"{_AT_SIDE}"
+    rf"left(?:most)?(?: hand)?(?: side| edge| end| corner)?{_OF_FIELD}{_NO_OF}",
+    "right": rf"{_AT_SIDE}"
+    rf"right(?:most)?(?: hand)?(?: side| edge| end| corner)?{_OF_FIELD}{_NO_OF}",
+    "near": rf"in front of {_VIEWER}|(?:the )?(?:nearest|closest|nearer|closer|near|close)(?: to| by)? {_VIEWER}|"
+    r"(?:the )?(?:nearest|closest)(?= ?$)",
+    "far": rf"(?:the )?(?:most |farthest |furthest |farther |further |far )(?:away |distant )?from {_VIEWER}|"
+    r"(?:farthest|furthest)(?: away)?(?= ?$)|far away(?= ?$)",
+    "front": rf"(?:at|in|on|to|up|towards?|near) (?:the )?(?:very )?front(?: row)?{_OF_FIELD}{_NO_OF}|"
+    r"in the foreground",
+    "back": rf"(?:at|in|on|to|towards?|near) (?:the )?(?:very )?(?:back|rear)(?: row)?{_OF_FIELD}{_NO_OF}|"
+    r"in the background",
+    "middle": rf"(?:in|at) (?:the )?(?:very )?(?:middle|center|centre){_OF_FIELD}{_NO_OF}",
+    "top": rf"(?:at|on) (?:the )?(?:very )?top{_OF_FIELD}{_NO_OF}",
+    "bottom": rf"(?:at|on) (?:the )?(?:very )?bottom{_OF_FIELD}{_NO_OF}",
+}
+ORDER = re.compile(
+    f"{_CLAUSE}{_POSTURE}{_HOW}(?:"
+    + "|".join(f"(?P<{name}>{pattern})" for name, pattern in _ORDERS.items())
+    + r")(?= |$)"
+)
+EXCEPT = re.compile(
+    r"(?:, )?(?:but (?:for |not )|(?:all )?but |except (?:for |from )?|other than |apart from |aside from |excluding |"
+    r"besides |and not |(?:that|which|who) (?:is|are) not (?=the |a |an )|not (?=the |a |an |any ))"
+)
+VIEWER = re.compile(rf"(?:to|from) {_VIEWER}(?= |$)")
+ATTRIBUTE = re.compile(
+    r"(?:(?:that|which|who) (?:is|are|looks?) |is |are |it is |they are )(?P<not>not )?(?:colou?red |completely |all )?"
+    rf"(?!the (?!{any_of(lexicon.BEFORE)} )|a |an )"
+)
+MADE = re.compile(
+    r"(?:(?:that|which) (?:is|are) )?(?P<not>not )?made (?:out )?of |colou?red |"
+    rf"in (?:colou?r )?(?={any_of(lexicon.COLOURS)}(?: |$))"
+)
+PURPOSE = re.compile(
+    r"(?:which |that |what )?(?:used|useful|good|meant|intended|suitable|made|designed|needed) "
+    r"(?:for|to|as|in|when|by) |"
+    r"(?:for|to) (?!the |a |an )\w+|(?:for|to) (?:a|an|the) \w+ing\b|"
+    r"(?:that |which |to )?(?:i|you|one|we|people|somebody|someone|kids|they) (?:can|could|may|would|will|use|need|eat|"
+    r"drink|put|keep|wear|have|want|should|might)\b|(?:that|which) (?:can|could|will|would|helps?|lets?|cuts?|keeps?|"
+    r"makes?|writes?|tells?|goes|grows?|smells?|tastes?|rolls?|bounces?|opens?|gives?|shows?|takes?|turns?|needs?)\b"
+)

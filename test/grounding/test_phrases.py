@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Trees judged on boxes of known names and places: relations, orders, numbers, negations, and what lacks."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dropclip_ros.base.errors import Status
+from dropclip_ros.grounding.phrases import Judge, texts_of
+from dropclip_ros.grounding.relations import CLEAR, Layout, Viewer
+from dropclip_ros.language.parse import read_phrase
+from dropclip_ros.language.words import singular
+
+CAMERA = np.array([[1.0, 0, 0, 0], [0, 0, 1, -0.8], [0, -1, 0, 0.3], [0, 0, 0, 1]])  # looks along y, from the front
+# name: middle x, y, bottom z, size x, y, z (m); x to the right of the camera, y away from it
+TABLE = {
+    "red mug": (-0.20, 0.00, 0.00, 0.08, 0.08, 0.10),
+    "blue mug": (0.20, 0.00, 0.00, 0.08, 0.08, 0.12),
+    "banana": (0.00, 0.00, 0.00, 0.15, 0.04, 0.04),
+    "plate": (0.00, 0.25, 0.00, 0.20, 0.20, 0.02),
+    "apple": (0.00, 0.25, 0.02, 0.07, 0.07, 0.07),
+    "book": (-0.32, 0.25, 0.00, 0.20, 0.15, 0.03),
+    "green mug": (-0.32, 0.25, 0.03, 0.08, 0.08, 0.09),
+    "hammer": (0.30, -0.20, 0.00, 0.25, 0.05, 0.03),
+}
+NAMES = list(TABLE)
+GROUPS = {"fruit": ("banana", "apple"), "tool": ("hammer",)}
+
+
+def box_points(middle_x, middle_y, bottom, size_x, size_y, size_z, step=0.01):
+    """The surface of a box, as voxels of 1 cm."""
+    axes = [np.arange(-size / 2, size / 2 + step / 2, step) for size in (size_x, size_y, size_z)]
+    grid = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3)
+    edge = (np.abs(grid) > np.array([size_x, size_y, size_z]) / 2 - step).any(axis=1)
+    return grid[edge] + (middle_x, middle_y, bottom + size_z / 2)
+
+
+def layout_of(table=TABLE, viewer=None):
+    parts = [box_points(*box) for box in table.values()]
+    labels = np.concatenate([np.full(len(part), k) for k, part in enumerate(parts, 1)])
+    return Layout(np.concatenate(parts), labels, viewer or Viewer.of_camera(CAMERA))
+
+
+def true_scores(text):
+    """As a perfect model would score: 0.95 where all words are said of the thing, 0.02 elsewhere."""
+    words = {singular(word) for word in text.split()} - {"object", "the"}
+    said = [{*name.split(), *(group for group, of in GROUPS.items() if name in of)} for name in NAMES]
+    return np.array([0.95 if words <= of else 0.02 for of in said])
+
+
+def answer(phrase, previous=(), viewer=None, layout=None):
+    read = read_phrase(phrase)
+    assert read.reading is not None, read.unsupported
+    judge = Judge(layout or layout_of(viewer=viewer), true_scores, 0.5, 0.5, previous)
+    assert len(texts_of(read.reading)) <= 20
+    return judge.judge(read)
+
+
+def names(judged):
+    return [NAMES[k - 1] for k in judged.chosen]
+
+
+@pytest.mark.parametrize(
+    ("phrase", "meant"),
+    [
+        ("the mug left of the banana", ["red mug"]),
+        ("the mug to the right of the banana", ["blue mug"]),
+        ("the thing behind the banana", ["plate", "apple"]),
+        ("the object in front of the blue mug", ["hammer"]),
+        ("the mug on the book", ["green mug"]),
+        ("the thing on the plate", ["apple"]),
+        ("the thing under the apple", ["plate"]),
+        ("the object under the mug", ["book"]),
+        ("the fruit between the mugs", ["banana"]),
+        ("the thing between the red mug and the blue mug", ["banana"]),
+        ("the mug closest to the hammer", ["blue mug"]),
+        ("the mug farthest from the hammer", ["green mug"]),
+        ("the leftmost mug on the table", ["green mug"]),
+        ("the rightmost thing", ["hammer"]),
+        ("the second mug from the left", ["red mug"]),
+        ("the tallest mug", ["blue mug"]),
+        ("the shorter of the two mugs next to the banana", ["red mug"]),
+        ("the mug closest to me", ["red mug", "blue mug"]),
+        ("the mug that is not red", ["blue mug", "green mug"]),
+        ("the mug that is not on the book and not left of the banana", ["blue mug"]),
+        ("the largest object", ["book"]),
+        ("all the fruit", ["banana", "apple"]),
+        ("everything left of the banana", ["red mug", "book", "green mug"]),
+        ("every mug except the green one", ["red mug", "blue mug"]),
+        ("the apple and the hammer", ["apple", "hammer"]),
+        ("the two mugs next to the banana", ["red mug", "blue mug"]),
+        ("all mugs not on the book", ["red mug", "blue mug"]),
+        ("the plate with the apple", ["plate"]),
+        ("the plate without the banana", ["plate"]),
+    ],
+)
+def test_phrases_mean_what_lies_there(phrase, meant):
+    assert sorted(names(answer(phrase))) == sorted(meant)
+
+
+def test_a_landmark_is_never_the_answer():
+    for phrase in ("the mug left of the banana", "the thing next to the banana", "the thing nearest the banana"):
+        assert "banana" not in names(answer(phrase))
+
+
+@pytest.mark.parametrize(
+    ("phrase", "lacks", "is_there"),
+    [
+        ("the mug left of the orange", "orange", "mug"),
+        ("the spoon left of the banana", "spoon", None),
+        ("the mug under the plate", "under", "mug"),
+        ("the fifth mug from the left", "only 3", None),
+        ("the mug between the banana and the spoon", "spoon", "mug"),
+    ],
+)
+def test_what_lacks_is_named(phrase, lacks, is_there):
+    judged = answer(phrase)
+    assert judged.status == Status.NOT_FOUND and judged.chosen == []
+    assert lacks in judged.message and (is_there is None or f"there is a {is_there}" in judged.message)
+
+
+def test_several_that_fit_are_listed_with_a_question():
+    judged = answer("the mug next to the banana")
+    assert judged.status == Status.AMBIGUOUS and sorted(names(judged)) == ["blue mug", "red mug"]
+    assert judged.interpretation.question == "the left mug or the right one?"
+    assert judged.interpretation.question in judged.message
+    assert answer("a mug next to the banana").status == Status.OK
+    assert answer("the mugs next to the banana").status == Status.OK
+
+
+def test_other_and_it_go_back_to_the_last_answer():
+    red, blue = NAMES.index("red mug") + 1, NAMES.index("blue mug") + 1
+    assert names(answer("the other mug next to the banana", previous=[red])) == ["blue mug"]
+    assert names(answer("it", previous=[blue])) == ["blue mug"]
+    assert names(answer("the fruit left of it", previous=[blue])) == ["banana"]
+    judged = answer("the other mug")
+    assert judged.status == Status.UNSUPPORTED and "previous" in judged.message
+
+
+def test_left_and_right_are_the_viewers():
+    facing = np.array([[0.0, 1, 0, 0], [-1, 0, 0, 2], [0, 0, 1, 0], [0, 0, 0, 1]])  # across the table, looks along -y
+    assert names(answer("the mug left of the banana", viewer=Viewer.of_frame(facing))) == ["blue mug"]
+    assert names(answer("the thing in front of the plate", viewer=Viewer.of_frame(facing))) == []
+    down = np.array([[1.0, 0, 0, 0], [0, -1, 0, 0], [0, 0, -1, 1.5], [0, 0, 0, 1]])
+    assert names(answer("the mug left of the banana", viewer=Viewer.of_camera(down))) == ["red mug"]
+
+
+def test_every_part_has_its_scores():
+    parts = answer("the mug left of the banana").interpretation.parts
+    assert [(part.kind, part.parent) for part in parts] == [("head", -1), ("head", 0), ("relation", 0)]
+    assert all(part.ids == tuple(range(1, len(NAMES) + 1)) and len(part.scores) == len(NAMES) for part in parts)
+
+
+def test_the_same_is_answered_again():
+    first, second = (answer("the mug next to the banana") for _ in range(2))
+    assert first.chosen == second.chosen and first.interpretation == second.interpretation
+
+
+OPPOSITE = {"left": "right", "front": "behind", "under": "above"}
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.floats(-0.3, 0.3), st.floats(-0.3, 0.3), st.floats(0, 0.2)), min_size=2, max_size=5, unique=True
+    ),
+    st.floats(0, 2 * np.pi),
+)
+def test_relations_have_opposites_and_turn_with_the_viewer(places, angle):
+    table = {str(k): (*place, 0.06, 0.06, 0.06) for k, place in enumerate(places)}
+    layout = layout_of(table)
+    for name, other in OPPOSITE.items():
+        for a in range(layout.count):
+            for b in range(layout.count):
+                assert (layout.relation(name, a)[b] >= CLEAR) <= (layout.relation(other, b)[a] > 0) or a == b
+    turned = np.eye(4)
+    turned[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    around = Layout(layout_points(table) @ turned[:3, :3].T, layout_labels(table), Viewer.of_camera(turned @ CAMERA))
+    for name in ("left", "behind", "next_to", "above"):
+        np.testing.assert_allclose(around.relation(name, 0), layout.relation(name, 0), atol=0.12)
+
+
+def layout_points(table):
+    return np.concatenate([box_points(*box) for box in table.values()])
+
+
+def layout_labels(table):
+    return np.concatenate([np.full(len(box_points(*box)), k) for k, box in enumerate(table.values(), 1)])
