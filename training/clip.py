@@ -9,6 +9,7 @@ will take, measured on this machine. `dropclip-train` and `python -m training.cl
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import subprocess
@@ -28,7 +29,7 @@ from dropclip_ros.networks.text import TextConfig, TextEncoder
 from training.clip_plan import Cost, check_disk, plan_text, scene_options, timed_features, timed_scenes, timed_steps
 from training.distill import DistillConfig, read_config
 from training.evaluate.served.calibrate import calibrate_folder
-from training.fusion.run import features_path, fuse, open_clip_tower
+from training.fusion.run import SCENES_A_JOB, features_path, fuse, open_clip_tower
 from training.fusion.targets import fuse_views, save_fused
 from training.fusion.weights import ScenePrompts
 from training.objects.catalogue import catalogue_of
@@ -193,9 +194,13 @@ class Training:
             background=options.background,
             amp=device != "cpu",
             device=device,
-            workers=options.workers if device == "cpu" else 1,
+            workers=self._workers(options.count) if device == "cpu" else 1,
             ray=options.ray,
         )
+
+    def _workers(self, scenes: int) -> int:
+        """Processes worth starting for so many scenes."""
+        return min(self.options.workers, math.ceil(scenes / SCENES_A_JOB))
 
     def _fuse(self) -> None:
         """Equation 5: one feature for each object, with the tower that it is of beside it."""
@@ -231,7 +236,7 @@ class Training:
         for table in ("table2", "table3"):
             said = ["--scenes", options.scenes, "--split", "unseen_instance", "--model", self.model]
             said += ["--out", options.out / "tables", "--cache", options.out / "tables" / "cache"]
-            said += ["--workers", options.workers]
+            said += ["--workers", self._workers(options.heldout)]
             said += ["--views", options.table_views] if options.table_views else []
             _start("training.evaluate.cli", table, *said)
 

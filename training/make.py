@@ -34,7 +34,7 @@ from training.fusion.image_tower import FrozenText, TowerConfig, save_tower, tra
 from training.fusion.phrase_features import embedded
 from training.fusion.run import FeatureRecipe, digest, extract, load_view_features
 from training.fusion.targets import load_fused, save_fused
-from training.fusion.weights import ScenePrompts
+from training.fusion.weights import PromptConfig, ScenePrompts
 from training.objects.catalogue import PROCEDURAL, Catalogue, open_catalogue
 from training.objects.spec import ObjectSpec
 from training.objects.words.language import prompts, training_vocabulary
@@ -131,7 +131,7 @@ def make_fused(out: Path, recipe: MakeRecipe, workers: int = 1) -> None:
         fused = []
         for scene in scenes:
             seen = load_view_features(features, scene)
-            fused.append(fuse_objects(seen.features.float(), seen.labels, wanted.of(scene)))
+            fused.append(fuse_objects(seen.features.float(), seen.labels, wanted.of(scene, PromptConfig("families"))))
         lost, count = sum(f.uninformative for f in fused), sum(len(f.labels) for f in fused)
         print(f"{name}: {lost} of {count} objects had no informative view")
         save_fused(out / "fused" / f"{name}.safetensors", scenes, fused)

@@ -54,8 +54,9 @@ def in_percent(table):
 def test_fusion_is_asked_in_all_seven_ways_and_object_wise_answers_are_whole_objects(bench):
     table = tables.table2(bench, views=2)
     rows = in_percent(table)
-    assert len(rows) == 7 and all(row["scenes"] == 2 for row in rows)
-    for row in rows[3:]:  # true masks: an answer holds objects or lacks them
+    assert len(rows) == 8 and all(row["scenes"] == 2 for row in rows)
+    assert rows[-1]["method"] == "every point answers" and rows[-1]["Pr@75"] == 0
+    for row in rows[3:7]:  # true masks: an answer holds objects or lacks them
         assert row["Pr@75"] <= row["mIoU"] + 1e-6
     assert "had no informative view" in table.notes[0]
 
@@ -66,7 +67,7 @@ def test_a_system_without_predictions_says_so_beside_the_papers_number(bench):
     assert [row["method"] for row in absent] == ["OpenSeg to 3D, 1 view"]
     text = table.markdown()
     assert "[12.9]" in text and "is not there; export it" in text
-    assert len(in_percent(table)) == 8
+    assert len(in_percent(table)) == 10 and table.rows[-1]["method"] == "every point answers, 1 view"
 
 
 def test_inference_has_a_row_for_each_strategy(bench):

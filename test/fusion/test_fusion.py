@@ -19,6 +19,7 @@ from training.fusion.clouds import Cloud, full_cloud, view_cloud
 from training.fusion.correspond import correspond
 from training.fusion.fuse import PointFusion, Weighting, fuse_objects
 from training.fusion.weights import PromptConfig, Queries, ScenePrompts, informativeness
+from training.objects.words.wording import describe_object
 from training.scenes.description import FIRST_OBJECT_ID
 from training.scenes.shards import load_scenes
 
@@ -279,6 +280,17 @@ def test_prompts_of_a_scene_and_of_the_catalogue(tmp_path):
     described = prompts.of(scene, PromptConfig("open"))
     assert {label: len(query.negatives) for label, query in described.items()} == {2: 2, 3: 2, 4: 2}
     assert len(prompts.of(scene, PromptConfig("open", negatives="all"))[2].negatives) == 3
+
+
+def test_the_mean_prompt_is_over_all_phrases_or_over_families():
+    text, spec = Text(), CATALOGUE.specs[0]
+    families = [phrases for phrases in describe_object(spec).training.values() if phrases]
+    assert len({len(phrases) for phrases in families}) > 1  # else there would be nothing to tell apart
+    every = text.encode([phrase for phrases in families for phrase in phrases]).mean(0)
+    alike = torch.stack([text.encode(phrases).mean(0) for phrases in families]).mean(0)
+    prompts = ScenePrompts(CATALOGUE.specs, text)
+    for kind, mean in (("open", every), ("families", alike)):
+        torch.testing.assert_close(prompts.prompt(spec.name, kind), torch.nn.functional.normalize(mean, dim=0))
 
 
 def test_prompt_settings_that_are_none_are_named():

@@ -9,7 +9,16 @@ from dataclasses import replace
 from training.evaluate.bench import Bench, Classes, Scores, row_of, scored, slug
 from training.evaluate.inference import Answer, InferenceConfig
 from training.evaluate.methods.exported import ExportedMaps
-from training.evaluate.methods.methods import Ensemble, InstanceMethod, ObjectWise, PatchesOfView, PointWise, Student
+from training.evaluate.methods.methods import (
+    EVERY_POINT,
+    Ensemble,
+    InstanceMethod,
+    ObjectWise,
+    PatchesOfView,
+    PointWise,
+    Student,
+    every_point,
+)
 from training.evaluate.paper import TABLE_2, TABLE_3, TABLE_9, TABLE_10
 from training.evaluate.protocol import Method
 from training.evaluate.report import ReportTable
@@ -51,7 +60,8 @@ def table2(bench: Bench, views: int | None = None) -> ReportTable:
         "object, crop, informativeness": object_wise(bench, WEIGHTINGS["g"]),
         "object, crop, both": object_wise(bench, WEIGHTINGS["vg"]),
     }
-    rows = with_paper(bench.referring(methods), list(TABLE_2.values()))
+    methods[EVERY_POINT] = every_point
+    rows = with_paper(bench.referring(methods), [*TABLE_2.values(), None])
     counted = methods["object, crop, informativeness"]
     shares = {key: points.uninformative[WEIGHTINGS[key]] / points.points for key in ("g", "vg")}
     notes = [
@@ -83,13 +93,15 @@ def table3(bench: Bench, views: int | None = None) -> ReportTable:
         "DROP-CLIP, 1 view, instances": InstanceMethod(bench.grounder),
     }
     rows = bench.referring(full) + bench.referring(single, single=True)
+    rows += bench.referring({f"{EVERY_POINT}, full cloud": every_point})
+    rows += bench.referring({f"{EVERY_POINT}, 1 view": every_point}, single=True)
     paper = [*TABLE_3.values()]
     notes = [
         f"OpenScene's patches and OpenMask3D's crops are of {views or 'all'} views a scene.",
-        "The last two rows have no counterpart in the paper's table: figure 20's ensemble, and the encoder's voxels "
-        "pooled over the instances that the package finds.",
+        "The last four rows have no counterpart in the paper's table: figure 20's ensemble, the encoder's voxels "
+        "pooled over the instances that the package finds, and what a method gets that has every point answer.",
     ]
-    rows = with_paper(rows, [*paper, None, None])
+    rows = with_paper(rows, [*paper, None, None, None, None])
     return ReportTable("table3", "Table 3: segmentation of MV-TOD", (*REFERRING, *SEMANTIC), rows, bench.about(), notes)
 
 
@@ -127,6 +139,7 @@ def table9(bench: Bench, _: int | None = None) -> ReportTable:
     configs = [PromptConfig(*key) for key in TABLE_9]
     names = [f"{config.kind}, {config.operator}, {config.negatives}" for config in configs]
     methods = {name: object_wise(bench, config=config) for name, config in zip(names, configs, strict=True)}
+    methods["families, max, scene (ours)"] = object_wise(bench, config=PromptConfig("families"))
     for kind in ("cls", "open"):  # what the paper's drop with all negatives may come from
         strict = PromptConfig(kind, "max", "all")
         methods[f"{kind}, max, all, no fallback"] = object_wise(bench, config=strict, fallback=False)
@@ -134,7 +147,9 @@ def table9(bench: Bench, _: int | None = None) -> ReportTable:
     columns = ("mIoU", "Pr@25", "semantic_mIoU", "semantic_mAcc", "uninformative")
     for row, method in zip(rows, methods.values(), strict=True):
         row["uninformative"] = 100 * method.uninformative / method.objects
-    rows = with_paper(rows, [*(dict(zip(columns, values, strict=False)) for values in TABLE_9.values()), None, None])
+    rows = with_paper(
+        rows, [*(dict(zip(columns, values, strict=False)) for values in TABLE_9.values()), None, None, None]
+    )
     notes = [
         "uninformative: share of objects without an informative view, which fall back to the mean of their views; in "
         "the last two rows they have no feature.",

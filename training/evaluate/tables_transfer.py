@@ -27,7 +27,7 @@ from training.evaluate.data.scene import EvalScene
 from training.evaluate.inference import InferenceConfig
 from training.evaluate.instances import Clustering, instances_of
 from training.evaluate.methods.exported import ExportedInstances, ExportedMaps
-from training.evaluate.methods.methods import InstanceMethod, PatchesOfView, Student
+from training.evaluate.methods.methods import EVERY_POINT, InstanceMethod, PatchesOfView, Student, every_point
 from training.evaluate.methods.methods2d import Boxes, ClipSeg, EverySam, GroundingDino, Owlv2, Sam
 from training.evaluate.metrics import Overlaps, instance_summary, localised
 from training.evaluate.paper import TABLE_4, TABLE_5, TABLE_11, TABLE_12
@@ -125,9 +125,11 @@ def referring_rows(bench: Bench, data: ReferringData, folder: Path) -> list[dict
     methods: dict[str, Method] = {
         f"{data.name}, MaskCLIP to 3D": PatchesOfView(bench.patches, bench.grounder.text),
         f"{data.name}, DROP-CLIP": Student(bench.grounder, scale),
+        f"{data.name}, {EVERY_POINT}": every_point,
     }
     found = bench.referring(methods, InferenceConfig(negatives="canonical"), True, scenes, known)
-    return [row | {"paper": paper} for row, paper in zip(found, TABLE_11[data.name].values(), strict=True)]
+    papers = [*TABLE_11[data.name].values(), None]
+    return [row | ({"paper": paper} if paper else {}) for row, paper in zip(found, papers, strict=True)]
 
 
 def data_set(bench: Bench, reader: str, folder: Path, known: Path | None = None) -> ReportTable:
@@ -239,6 +241,7 @@ def table5(bench: Bench, osd: Path | None = None) -> ReportTable:
     fitted = fitted_clustering(student, bench.known[:FITTED_ON], bench.single)
     by_features = {
         "DBSCAN, eps 0.01 of the cosine": clustered(student, Clustering()),
+        "DBSCAN, eps 0.01, Euclidean": clustered(student, Clustering(metric="euclidean")),
         f"DBSCAN, eps {fitted.eps:g}": clustered(student, fitted),
         f"DBSCAN, eps {fitted.eps:g}, with coordinates": clustered(student, replace(fitted, metres=NEAR)),
         "HDBSCAN": clustered(student, replace(fitted, method="hdbscan")),

@@ -22,11 +22,12 @@ SAME = 1 - 1e-5  # cosine of prompts that are one and the same
 class PromptConfig:
     """What an object's views are compared with (table 9).
 
-    kind: "open", the mean of all phrases of the instance, or "cls", its category's name. operator: how negatives are
+    kind: "open", the mean of all phrases of the instance, "families", the same with families of phrases weighing alike
+    (ours), or "cls", its category's name. operator: how negatives are
     reduced, "max" or "mean". negatives: those of the "scene", or of "all" objects of the catalogue.
     """
 
-    kind: Literal["open", "cls"] = "open"
+    kind: Literal["open", "families", "cls"] = "open"
     operator: Literal["max", "mean"] = "max"
     negatives: Literal["scene", "all"] = "scene"
 
@@ -68,6 +69,7 @@ class ScenePrompts:
         self._specs = {spec.name: spec for spec in specs}
         self._embed: dict[str, Callable[[ObjectSpec], torch.Tensor]] = {
             "open": lambda spec: object_prompts([spec], text.encode)[spec.name],
+            "families": lambda spec: object_prompts([spec], text.encode, families_alike=True)[spec.name],
             "cls": lambda spec: text.encode([spec.category])[0],
         }
         self._known: dict[tuple[str, str], torch.Tensor] = {}

@@ -137,6 +137,14 @@ class PatchesOfView:
         return FeatureCloud(np.arange(len(cloud)), normalize(features, dim=-1).cpu(), self.text)
 
 
+EVERY_POINT = "every point answers"
+
+
+def every_point(_: Scene, cloud: Cloud) -> ScoreCloud:
+    """What point-wise rows are to be held against: every point answers every phrase."""
+    return ScoreCloud(np.zeros(len(cloud), np.int64), lambda phrases: torch.zeros(1, len(phrases)))
+
+
 class Student:
     """DROP-CLIP: our encoder on the cloud, of one view or of all (section 3.3); a row is a voxel.
 

@@ -59,11 +59,13 @@ def training_vocabulary(specs: Sequence[ObjectSpec]) -> Vocabulary:
     return Vocabulary(phrases, weights, true)
 
 
-def object_prompts(specs: Sequence[ObjectSpec], embed: Embed) -> dict[str, torch.Tensor]:
-    """Mean prompt q_k (C,), unit, of each object (section 3.2), from its training phrases, families weighing alike."""
+def object_prompts(specs: Sequence[ObjectSpec], embed: Embed, families_alike: bool = False) -> dict[str, torch.Tensor]:
+    """Mean prompt q_k (C,), unit, of each object (section 3.2): over all its N_k training phrases, as the paper has it,
+    or over families of phrases, which then weigh alike however many phrases they have (ours)."""
     prompts = {}
     for spec in specs:
-        families = describe_object(spec).training
-        means = [embed(said).mean(0) for said in families.values() if said]
+        said = [phrases for phrases in describe_object(spec).training.values() if phrases]
+        groups = said if families_alike else [[phrase for phrases in said for phrase in phrases]]
+        means = [embed(phrases).mean(0) for phrases in groups]
         prompts[spec.name] = torch.nn.functional.normalize(torch.stack(means).mean(0), dim=0)
     return prompts
