@@ -60,9 +60,9 @@ class ModelConfig:
 
     temperature: gamma of section 3.4. null_similarity: the constant cosine of "none of these", which lets a scene
     hold nothing that a phrase means. threshold: of the score, in (0, 1). multilingual: whether the text tower speaks
-    other languages than English. image: the tower for the frame's own crops, None for the encoder alone; one of open_clip is the other half of the text tower. frame: the axes that the encoder
-    sees points in, and whether their mean is the origin (`FrameConfig`). sha256: hex digest of each tensor file, filled
-    in by `save_model`.
+    other languages than English. image: the tower for the frame's own crops, None for the encoder alone; one of
+    open_clip is the other half of the text tower. frame: the axes that the encoder sees points in, and whether their
+    mean is the origin (`FrameConfig`). sha256: hex digest of each tensor file, filled in by `save_model`.
     """
 
     name: str
