@@ -12,7 +12,7 @@ from dropclip_ros.srv import Ground
 
 
 @pytest.fixture(scope="module")
-def ask(ros, model_folder, make_tabletop):  # noqa: F811
+def ask(ros, model_folder, make_tabletop):
     camera = FakeCamera(ros.node)
     ros.start(GroundingNode, model=str(model_folder), device="cpu", reliable=True, max_frame_age=300.0, tf_timeout=0.3)
     camera.wait_for()
@@ -55,7 +55,7 @@ def test_literal_compares_the_whole(ask):
     assert len(ask("the leftmost object", literal=True, threshold=0.01).interpretation.parts) == 1
 
 
-def test_another_viewer_has_another_left(ask, ros):  # noqa: F811
+def test_another_viewer_has_another_left(ask, ros):
     """A body on the other side of the table: its x points back at the camera, its z up."""
     guest = np.eye(4)
     guest[:3] = [[0, 1, 0, 0], [0, 0, -1, 0], [-1, 0, 0, 2]]
