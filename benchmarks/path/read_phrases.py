@@ -5,8 +5,8 @@
 
 `benchmarks/data/phrases500.json` was written before the grammar, by someone who saw neither it nor the templates of
 MV-TOD; 17 phrases were known beforehand (KNOWN). It was scored three times: blind (73.8 % right, 22.4 % wrong); once
-to read what went wrong among even ids, after which the grammar grew; and at last, where odd ids were still unread. What counts as equal: see `plain`. Refusing what could be answered is
-neither right nor wrong.
+to read what went wrong among even ids, after which the grammar grew; and at last, where odd ids were still unread.
+What counts as equal: see `plain`. Refusing what could be answered is neither right nor wrong.
 """
 
 from __future__ import annotations
