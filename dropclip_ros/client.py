@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -24,13 +25,16 @@ import numpy as np
 import rclpy
 from builtin_interfaces.msg import Time
 from rclpy.action import ActionClient
+from rclpy.client import Client as ServiceClient
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor, ShutdownException
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
+from rclpy.task import Future
 from std_msgs.msg import Header
 
 from dropclip_ros.action import Grasp, Pick
 from dropclip_ros.base.errors import DropclipError, Status
+from dropclip_ros.base.ranges import built
 from dropclip_ros.msg import FoundObject as FoundObjectMessage
 from dropclip_ros.msg import GraspCandidate, Interpretation
 from dropclip_ros.ros.arm.placing import put_down
@@ -195,10 +199,10 @@ class Client:
             threading.Thread(target=self._spin, daemon=True).start()
         self.node = node
         at = f"/{namespace.strip('/')}/" if namespace.strip("/") else ""
-        self._ground = node.create_client(Ground, at + GROUND_SERVICE, qos_profile=SERVICE_QOS)
-        self._grasp = ActionClient(node, Grasp, at + GRASP_ACTION, **ACTION_CLIENT_QOS)
-        self._pick = ActionClient(node, Pick, at + PICK_ACTION, **ACTION_CLIENT_QOS)
-        self._place = ActionClient(node, Pick, at + PLACE_ACTION, **ACTION_CLIENT_QOS)
+        self._ground: ServiceClient = node.create_client(Ground, at + GROUND_SERVICE, qos_profile=SERVICE_QOS)
+        self._grasp: ActionClient = built(partial(ActionClient, node, Grasp, at + GRASP_ACTION), ACTION_CLIENT_QOS)
+        self._pick: ActionClient = built(partial(ActionClient, node, Pick, at + PICK_ACTION), ACTION_CLIENT_QOS)
+        self._place: ActionClient = built(partial(ActionClient, node, Pick, at + PLACE_ACTION), ACTION_CLIENT_QOS)
 
     def __enter__(self) -> Client:
         return self
@@ -228,8 +232,7 @@ class Client:
         except DropclipError:
             self._ground.remove_pending_request(future)
             raise
-        answer = future.result()
-        _check(answer)
+        answer = _told(future.result())
         return Grounded(
             objects=tuple(map(SeenObject.of_message, answer.objects)),
             frame=answer.header.frame_id,
@@ -277,10 +280,10 @@ class Client:
         try:
             self._wait(sent.done, end, f"{name} has neither accepted nor refused the goal")
         except BaseException:
-            sent.add_done_callback(lambda late: late.result().accepted and late.result().cancel_goal_async())
+            sent.add_done_callback(_cancel)
             raise
         handle = sent.result()
-        if not handle.accepted:
+        if handle is None or not handle.accepted:
             raise DropclipError(Status.BUSY, f"{name} takes no further goal now; ask again")
         result = handle.get_result_async()
         try:
@@ -288,8 +291,8 @@ class Client:
         except BaseException:
             handle.cancel_goal_async()
             raise
-        _check(result.result().result)
-        return result.result().result
+        ended = result.result()
+        return _told(None if ended is None else ended.result)
 
     def _end(self, timeout: float | None) -> float:
         return time.monotonic() + (self.timeout if timeout is None else timeout)
@@ -317,7 +320,17 @@ def _query(query: str | Query, fields: dict[str, Any]) -> Query:
     return Query(query, **fields)
 
 
-def _check(answer: Any) -> None:
+def _cancel(sent: Future) -> None:
+    handle = sent.result()
+    if handle is not None and handle.accepted:
+        handle.cancel_goal_async()
+
+
+def _told(answer: Any) -> Any:
+    """The answer. Raises what it says went wrong, and TIMEOUT where none came to its end."""
+    if answer is None:
+        raise DropclipError(Status.TIMEOUT, "the answer was given up: was the node shut down meanwhile?")
     if answer.status != Status.OK:
         known = answer.status in Status.__members__.values()
         raise DropclipError(Status(answer.status) if known else Status.MODEL_ERROR, answer.message)
+    return answer

@@ -120,7 +120,7 @@ def write_ply(path: str | Path, points: np.ndarray, colors: np.ndarray, scores: 
     path = Path(path)
     beside = path.with_name(f".{path.stem}.{os.getpid()}.ply")  # open3d chooses the format by the suffix
     try:
-        if not o3d.t.io.write_point_cloud(str(beside), cloud):
+        if not o3d.t.io.write_point_cloud(beside, cloud):
             raise OSError(f"cannot write {beside}")
         os.replace(beside, path)
     finally:

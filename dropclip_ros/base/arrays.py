@@ -15,11 +15,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
+    from typing_extensions import TypeIs
 
     Array = np.ndarray | Tensor
 else:
     Array = "np.ndarray | Tensor"
+
+
+def is_numpy(array: Array) -> TypeIs[np.ndarray]:
+    """Whether the array is NumPy's, else it is a tensor: `array_namespace` is NumPy, said so that types follow."""
+    return array_namespace(array) is np
 
 
 def array_namespace(array: Array) -> ModuleType:
@@ -28,37 +36,44 @@ def array_namespace(array: Array) -> ModuleType:
     return torch if torch is not None and isinstance(array, torch.Tensor) else np
 
 
-def like_array(array: Array, values: Array | list) -> Array:
+def like_array(array: Array, values: Array | Sequence[float]) -> Array:
     """Values of the host as an array of the same library, type and device."""
-    xp = array_namespace(array)
-    return np.asarray(values, array.dtype) if xp is np else xp.as_tensor(values, dtype=array.dtype, device=array.device)
+    if is_numpy(array):
+        return np.asarray(values, array.dtype)
+    return array_namespace(array).as_tensor(values, dtype=array.dtype, device=array.device)
 
 
 def as_type(array: Array, name: str) -> Array:
     """In the type of this name; the same array where it is of that type."""
-    xp = array_namespace(array)
-    return array.astype(name, copy=False) if xp is np else array.to(getattr(xp, name))
+    return array.astype(name, copy=False) if is_numpy(array) else array.to(getattr(array_namespace(array), name))
+
+
+def absolute(array: Array) -> Array:
+    """`abs` of an array; of a union of two libraries' arrays mypy takes it for an object."""
+    return array.__abs__()
 
 
 def zeros(array: Array, shape: tuple[int, ...], name: str) -> Array:
     """Zeros of this shape and type beside the array."""
-    xp = array_namespace(array)
-    return np.zeros(shape, name) if xp is np else array.new_zeros(shape, dtype=getattr(xp, name))
+    if is_numpy(array):
+        return np.zeros(shape, name)
+    return array.new_zeros(shape, dtype=getattr(array_namespace(array), name))
 
 
 def sum_by_index(values: Array, index: Array, count: int) -> Array:
     """Sum (count, C) of the rows of values (N, C) that have each index (N,); float64, so that the order in which a GPU
     adds does not show."""
-    if array_namespace(values) is np:
+    if is_numpy(values):
         return np.stack([np.bincount(index, column, count) for column in values.T], axis=1)
-    return zeros(values, (count, values.shape[1]), "float64").index_add_(0, index, as_type(values, "float64"))
+    total = values.new_zeros((count, values.shape[1]), dtype=array_namespace(values).float64)
+    return array_namespace(values).index_add(total, 0, index, values.double())
 
 
 def true_indices(mask: Array) -> Array:
     """Where a mask (N,) is true, int64."""
-    return np.flatnonzero(mask) if array_namespace(mask) is np else mask.nonzero().squeeze(1)
+    return np.flatnonzero(mask) if is_numpy(mask) else mask.nonzero().squeeze(1)
 
 
 def to_numpy(array: Array) -> np.ndarray:
     """The same in NumPy."""
-    return array if array_namespace(array) is np else array.cpu().numpy()
+    return array if is_numpy(array) else array.cpu().numpy()

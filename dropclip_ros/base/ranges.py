@@ -13,6 +13,7 @@ class Config:
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
 from numbers import Integral, Real
@@ -63,6 +64,12 @@ def ranged(
     return found
 
 
+def built(make: Callable[..., T], values: Mapping[str, object]) -> T:
+    """A dataclass of values whose types show only as they come, of a file or of parameters; it checks them itself. With
+    `partial(replace, config)` as `make`: a copy of `config` with other values."""
+    return make(**values)
+
+
 def range_of(config: type, name: str) -> Range:
     """The range of a field. KeyError where it has none."""
     return next(one for one in fields(config) if one.name == name).metadata["range"]
@@ -73,8 +80,10 @@ def check_fields(config: Any, where: str = "", error: type[ValueError] = ValueEr
 
     An integer by default stays one; where the default is None, None may stay. where: stands before names in errors.
     """
+    kind: type = type(config)
+    words = _choices(kind)
     for one in fields(config):
-        value, choices = getattr(config, one.name), _choices(type(config)).get(one.name)
+        value, choices = getattr(config, one.name), words.get(one.name)
         if choices and value not in choices:
             raise error(f"{where}{one.name} {value!r}: expected one of {', '.join(map(str, choices))}")
         limits = one.metadata.get("range")

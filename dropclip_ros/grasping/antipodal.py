@@ -289,7 +289,7 @@ def _oblique(
     outer = z < -gripper.finger_width / 6, z > gripper.finger_width / 6  # the outer thirds of the pad
     ends = np.array([[_least(sign * y[third], hand[third], count) for sign in (1, -1)] for third in outer])
     both = np.isfinite(ends).all(axis=0)
-    step = np.abs(np.subtract(*ends, out=np.zeros_like(ends[0]), where=both))
+    step = np.abs(np.subtract(ends[0], ends[1], out=np.zeros_like(ends[0]), where=both))
     return (step > config.friction * gripper.finger_width * 2 / 3 + 1.5 * config.voxel_size).any(axis=0)
 
 

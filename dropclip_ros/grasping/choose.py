@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from dropclip_ros.base.arrays import to_numpy
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.grasping.gate import Known, Limits, raise_where_none_passes, refusal_of_scene, refusals, seen_beside
 from dropclip_ros.grasping.grasps import Grasps
@@ -78,7 +79,7 @@ def look(target: np.ndarray, view: View, workspace: Workspace, max_moved: float,
     if refusal := refusal_of_scene(Known(seen=share), limits):
         raise DropclipError(*refusal)
     top = scene.look(view.depth, view.intrinsics, workspace, view.world)
-    standing = top.points[top.standing].astype(np.float64)
+    standing = to_numpy(top.points[top.standing]).astype(np.float64)
     return Seen(view, Surroundings(standing, top.table.plane).transformed(view.pose), share, top.table.seen)
 
 

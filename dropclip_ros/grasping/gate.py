@@ -88,8 +88,8 @@ def refusals(
     width = np.asarray(width, dtype=np.float64)
     beside = np.ones(len(width)) if known.beside is None else known.beside
     return [
-        scene or _of_one(*poses, opening, gripper, known, limits) or _beside(share, limits)
-        for *poses, opening, share in zip(
+        scene or _of_one(tip, tool, pregrasp, retreat, opening, gripper, known, limits) or _beside(share, limits)
+        for tip, tool, pregrasp, retreat, opening, share in zip(
             motion.tip, motion.tool, motion.pregrasp, motion.retreat, width, beside, strict=True
         )
     ]
@@ -122,10 +122,11 @@ def tips_of(tool: np.ndarray, width: np.ndarray, gripper: Gripper) -> np.ndarray
 
 def raise_where_none_passes(found: Sequence[Refusal | None]) -> None:
     """Raises the most frequent refusal where there is nothing else."""
-    if not found or None in found:
+    refused = [one for one in found if one is not None]
+    if not found or len(refused) < len(found):
         return
-    status = Counter(one.status for one in found).most_common(1)[0][0]
-    first = next(one for one in found if one.status == status)
+    status = Counter(one.status for one in refused).most_common(1)[0][0]
+    first = next(one for one in refused if one.status == status)
     raise DropclipError(status, f"none of {len(found)} grasps may be executed; the first: {first.reason}")
 
 
@@ -204,7 +205,8 @@ def _height(tools, width: float, gripper: Gripper, known: Known, limits: Limits)
     if known.table is None:
         return None
     tips = tips_of(np.array(tools), np.full(len(tools), width), gripper)
-    hands = Grasps(*(np.full(len(tips), v) for v in (1.0, width, 0.0, 0.0)), tips[:, :3, :3], tips[:, :3, 3], [-1] * 3)
+    score, opening, height, depth = (np.full(len(tips), v) for v in (1.0, width, 0.0, 0.0))
+    hands = Grasps(score, opening, height, depth, tips[:, :3, :3], tips[:, :3, 3], np.full(len(tips), -1))
     lowest = float(height_above(hands, known.table, gripper).min())
     if lowest >= limits.clearance:
         return None

@@ -294,7 +294,8 @@ def suppress(grasps: Grasps, distance: float = 0.02, angle: float = 0.5, limit: 
     turn about the approach being the same grasp. Stops after `limit` grasps.
     """
     order = np.argsort(-grasps.score, kind="stable")
-    tips, kept = grasps.tips(), []
+    tips = grasps.tips()
+    kept: list[int] = []
     while len(order) and (limit is None or len(kept) < limit):
         best, order = order[0], order[1:]
         kept.append(best)

@@ -126,10 +126,12 @@ def match_grasps(
     are no proposals, none within `max_distance`, or none that the rules leave; TOO_WIDE if the gripper opens wide
     enough for none. ValueError if a rule needs surroundings and there are none.
     """
-    if config.needs_surroundings and surroundings is None:
-        raise ValueError(
-            "rules of approach, table, others or collision, open_wider and sample_target need surroundings"
-        )
+    if surroundings is None:
+        if config.needs_surroundings:
+            raise ValueError(
+                "rules of approach, table, others or collision, open_wider and sample_target need surroundings"
+            )
+        surroundings = Surroundings(np.zeros((0, 3)), np.zeros(4))  # not looked at
     target = np.asarray(target_points, dtype=np.float64).reshape(-1, 3)
     target = target[np.isfinite(target).all(axis=1)]
     if len(target) == 0:
@@ -152,7 +154,7 @@ def match_grasps(
 
 
 def _match(
-    grasps: Grasps, target: np.ndarray, config: MatchConfig, gripper: Gripper, surroundings: Surroundings | None
+    grasps: Grasps, target: np.ndarray, config: MatchConfig, gripper: Gripper, surroundings: Surroundings
 ) -> Match:
     """`match_grasps` of finite target points. NO_GRASPS or TOO_WIDE where no grasp is left."""
     if len(grasps) == 0:
@@ -213,7 +215,7 @@ def _passes(
     target: np.ndarray,
     config: MatchConfig,
     gripper: Gripper,
-    surroundings: Surroundings | None,
+    surroundings: Surroundings,
 ) -> np.ndarray:
     """Which grasps (N,) a rule leaves."""
     if rule == "width":

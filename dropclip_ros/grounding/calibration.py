@@ -146,7 +146,8 @@ def fit_frames(best: np.ndarray, fits: np.ndarray, owner: np.ndarray, refuse: fl
 
 def calibrated(config: ModelConfig, found: Calibration, image: bool) -> ModelConfig:
     """The configuration with the numbers of a calibration. image: of the image tower's cosines, mixed or alone."""
-    numbers = {"temperature": found.temperature, "null_similarity": found.null_similarity}
+    temperature, null = found.temperature, found.null_similarity
     if image and config.image is not None:
-        return replace(config, image=replace(config.image, **numbers), threshold=found.threshold)
-    return replace(config, **numbers, threshold=found.threshold)
+        tower = replace(config.image, temperature=temperature, null_similarity=null)
+        return replace(config, image=tower, threshold=found.threshold)
+    return replace(config, temperature=temperature, null_similarity=null, threshold=found.threshold)

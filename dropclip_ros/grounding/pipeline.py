@@ -47,7 +47,7 @@ from dropclip_ros.grounding.scoring import (
 from dropclip_ros.language.parse import as_it_is, read_phrase
 from dropclip_ros.language.tree import Phrase, head_of
 from dropclip_ros.networks.clip import load_clip
-from dropclip_ros.networks.encoder import OFFSET_UNIT, Activations
+from dropclip_ros.networks.encoder import OFFSET_UNIT, Activations, MinkUNet14D
 from dropclip_ros.networks.image import ImageTower
 from dropclip_ros.networks.model_folder import ADAPTER, IMAGE, FrameConfig, ModelConfig, load_model
 from dropclip_ros.networks.text import TextEncoder, clean_phrase
@@ -209,18 +209,18 @@ class Grounder:
 
     def __init__(
         self,
-        encoder: torch.nn.Module,
+        encoder: MinkUNet14D,
         text: TextEncoder,
         config: ModelConfig,
-        device: str = "cpu",
+        device: str | torch.device = "cpu",
         workspace: Workspace | None = None,
         objects: ObjectConfig | None = None,
         image: ImageTower | None = None,
         beside: Beside | None = None,
     ) -> None:
         if image is not None:  # mixed cosines have a calibration of their own
-            mixed = {"temperature": image.config.temperature, "null_similarity": image.config.null_similarity}
-            config = replace(config, **mixed)
+            seen = image.config
+            config = replace(config, temperature=seen.temperature, null_similarity=seen.null_similarity)
         self.encoder, self.text, self.config, self.device = encoder, text, config, torch.device(device)
         self.uploads = self.device.type != "cpu"  # on the CPU NumPy is quicker than torch
         self.thin_head, self.basis = encoder.thin_head()
@@ -246,22 +246,22 @@ class Grounder:
         "tower": by the latter, None: where it has names. A tower that names alone always has. labels: whether what is
         printed on things has, beside names; None: where a reader is installed.
         """
-        device, folder = usable_device(device), Path(path) if path else MODEL_FOLDER
-        with enough_memory(device):
-            encoder, config = load_model(folder, device)
+        place, folder = usable_device(device), Path(path) if path else MODEL_FOLDER
+        with enough_memory(place):
+            encoder, config = load_model(folder, place)
             named = config.names is not None and image in (None, True)
             seeing = config.image if (image and not named) or not config.encoder_names else None
             clip = load_clip(config.text.source) if seeing and seeing.source else None
-            text = TextEncoder(config.text, device, folder / ADAPTER, clip=clip)
-            tower = ImageTower(seeing, folder / IMAGE, device, clip) if seeing else None
-            beside = Beside.load(folder, config, text, device, labels) if named else None
+            text = TextEncoder(config.text, place, folder / ADAPTER, clip=clip)
+            tower = ImageTower(seeing, folder / IMAGE, place, clip) if seeing else None
+            beside = Beside.load(folder, config, text, place, labels) if named else None
         if config.encoder_names and text.channels != config.encoder.out_channels:
             raise DropclipError(
                 Status.MODEL_ERROR,
                 f"{folder}: features have {config.encoder.out_channels} channels and phrases {text.channels}; encoder "
                 "and text model must be of one training. Fetch the model again",
             )
-        return cls(encoder, text, config, device, workspace, objects, tower, beside)
+        return cls(encoder, text, config, place, workspace, objects, tower, beside)
 
     def warm_up(self) -> None:
         """Runs each network once, so that the first frame and the first phrase take no longer than the later ones."""

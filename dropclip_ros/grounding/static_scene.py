@@ -12,6 +12,7 @@ import copy
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from dropclip_ros.base.errors import DropclipError, Status
+from dropclip_ros.base.ranges import built
 from dropclip_ros.grounding.instances import instance_labels, pool_features
 from dropclip_ros.grounding.pipeline import EncodedScene, Grounder
 from dropclip_ros.tabletop.scene import MIN_POINTS, things
@@ -141,5 +143,6 @@ def open_static_scene(path: str | Path, grounder: Grounder) -> tuple[Grounder, E
     own = {"temperature": static.temperature, "null_similarity": static.null_similarity}
     calibrated = copy.copy(grounder)
     calibrated.image = None  # there are no pictures to look at
-    calibrated.config = replace(grounder.config, **{name: value for name, value in own.items() if value is not None})
+    known = {name: value for name, value in own.items() if value is not None}
+    calibrated.config = built(partial(replace, grounder.config), known)
     return calibrated, scene

@@ -18,11 +18,15 @@ from concurrent.futures import TimeoutError as Late
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.base.files import check_sha256, sha256_of
+
+if TYPE_CHECKING:
+    from open_clip import CLIP
 
 FOLDER_CONFIG = "open_clip_config.json"
 HUB = ("huggingface.co", 443)
@@ -74,7 +78,7 @@ class ClipSource:
 class Clip:
     """A loaded model of open_clip: both towers, eval mode, and what turns texts into tokens."""
 
-    model: torch.nn.Module
+    model: CLIP
     tokenizer: Callable[[list[str]], torch.Tensor]
 
 
@@ -145,7 +149,7 @@ def trained_activation(source: ClipSource) -> str | None:
     """What the weights were trained with, where their tag, their digest or their format says so."""
     tags = _tags()
     if source.weights is None:
-        return tags.get((source.model.replace("/", "-"), source.pretrained))
+        return tags.get((source.model.replace("/", "-"), source.pretrained or ""))
     digest = source.sha256 or sha256_of(source.weights)
     known = {activation for key, activation in tags.items() if isinstance(key, str) and digest.startswith(key)}
     if len(known) == 1:

@@ -7,7 +7,7 @@ Parameter names and layout are those of MinkowskiEngine's MinkUNet14D, so its ch
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -57,6 +57,8 @@ class EncoderConfig:
 
 class SparseConv(nn.Module):
     """Sparse convolution with kernel (size^3, Ci, Co), or (Ci, Co) for size 1."""
+
+    bias: nn.Parameter | None
 
     def __init__(self, inputs: int, outputs: int, size: int, bias: bool = False):
         super().__init__()
@@ -128,7 +130,7 @@ class BasicBlock(nn.Module):
         shortcut = x if rows is None else x.index_select(0, rows)
         if self.downsample is not None:
             projection, norm = self.downsample
-            shortcut = norm(shortcut @ projection.kernel)
+            shortcut = norm(shortcut @ projection.get_parameter("kernel"))
         return convolve(self.conv2, self.norm2, inner, grid, level, level, shortcut, rows)
 
 
@@ -187,7 +189,7 @@ class MinkUNet14D(nn.Module):
 
     def head(self, decoded: Tensor) -> Tensor:
         """Features (n, out_channels) of any rows (n, planes[-1]) of `decode`."""
-        return torch.addmm(self.final.bias, decoded, self.final.kernel)
+        return torch.addmm(self.final.get_parameter("bias"), decoded, self.final.kernel)
 
     @torch.no_grad()
     def thin_head(self) -> tuple[nn.Linear, Tensor]:
@@ -197,7 +199,7 @@ class MinkUNet14D(nn.Module):
         thin(x) @ basis.T. Norms and cosines of features are those of thin(x), and phrases (K, out_channels) meet them
         as phrases @ basis: pooling and comparing voxels costs D numbers each and stays exact.
         """
-        weight = torch.cat([self.final.kernel, self.final.bias]).double()
+        weight = torch.cat([self.final.kernel, self.final.get_parameter("bias")]).double()
         basis, thin = torch.linalg.qr(weight.T)
         layer = nn.Linear(thin.shape[1] - 1, len(thin), device=weight.device).requires_grad_(False)
         layer.weight.copy_(thin[:, :-1])
@@ -233,6 +235,7 @@ class MinkUNet14D(nn.Module):
         descriptors = self.object_descriptors(passed, owner, count)
         first = SHAPE + 2 * self.config.in_channels
         mean = descriptors[:, first : first + self.config.planes[-1]]
+        assert self.objects is not None, "an encoder without a head for objects"
         return normalize(normalize(self.head(mean), dim=1) + self.objects(descriptors), dim=1)
 
     def object_descriptors(self, passed: Activations, owner: Tensor, count: int) -> Tensor:
@@ -267,16 +270,19 @@ class MinkUNet14D(nn.Module):
         x = convolve(self.conv0p1s1, self.bn0, x, grid, 0, 0)
         skips, found = [x], []
         for i in range(1, 5):
-            x = convolve(stage(f"conv{i}p{1 << i - 1}s2"), stage(f"bn{i}"), x, grid, i - 1, i)
+            x = convolve(self._conv(f"conv{i}p{1 << i - 1}s2"), stage(f"bn{i}"), x, grid, i - 1, i)
             x = stage(f"block{i}.0")(x, grid, i)
             skips.append(x)
         for i in range(4, 8):
             level = 7 - i
-            x = convolve(stage(f"convtr{i}p{1 << 8 - i}s2"), stage(f"bntr{i}"), x, grid, level + 1, level)
+            x = convolve(self._conv(f"convtr{i}p{1 << 8 - i}s2"), stage(f"bntr{i}"), x, grid, level + 1, level)
             x = torch.cat([x, skips[level]], 1)  # the upsampled part stands first
             x = stage(f"block{i + 1}.0")(x, grid, level, rows if level == 0 else None)
             found.append(x)
         return found
+
+    def _conv(self, name: str) -> SparseConv:
+        return cast(SparseConv, self.get_submodule(name))
 
     @torch.no_grad()
     def fuse(self, dtype: torch.dtype = torch.float32) -> MinkUNet14D:
@@ -286,9 +292,9 @@ class MinkUNet14D(nn.Module):
         self, in eval mode.
         """
         convs = [module for module in self.modules() if isinstance(module, SparseConv)]
-        norms = [name for name, module in self.named_modules() if isinstance(module, BatchNorm)]
-        for conv, name in zip(convs[:-1], norms, strict=True):  # each has its norm after it, but for `final`
-            bn = self.get_submodule(name).bn
+        norms = [(name, module.bn) for name, module in self.named_modules() if isinstance(module, BatchNorm)]
+        for conv, (name, bn) in zip(convs[:-1], norms, strict=True):  # each has its norm after it, but for `final`
+            assert bn.running_mean is not None and bn.running_var is not None
             scale = bn.weight * torch.rsqrt(bn.running_var + bn.eps)
             conv.kernel = nn.Parameter((conv.kernel * scale).to(dtype), requires_grad=False)
             conv.bias = nn.Parameter((bn.bias - bn.running_mean * scale)[None].to(dtype), requires_grad=False)
@@ -296,8 +302,8 @@ class MinkUNet14D(nn.Module):
             setattr(self.get_submodule(parent), leaf, nn.Identity())
         for block in self.modules():
             if isinstance(block, BasicBlock) and block.downsample is not None:  # both biases are added to the same sum
-                projection = block.downsample[0]
-                block.conv2.bias += projection.bias
+                projection = cast(SparseConv, block.downsample[0])
+                block.conv2.get_parameter("bias").add_(projection.get_parameter("bias"))
                 projection.bias = None
         return self.eval()
 

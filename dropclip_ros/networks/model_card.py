@@ -16,6 +16,7 @@ MARK = "**Calibration.**"
 def calibration_text(config: ModelConfig, measured: str = "") -> str:
     """The card's paragraph on refusals. measured: what a calibration found, a sentence or more."""
     seen = config if config.encoder_names else config.image
+    assert seen is not None, "a model without an encoder of names has an image tower"  # ModelConfig checks that
     if seen.null_similarity == 0:
         return (
             f'{MARK} None yet: temperature {seen.temperature:g}, no similarity of "none of these". What a score is '

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image as PillowImage
+from rclpy.client import Client
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
@@ -45,8 +46,8 @@ class DemoClient(Node):
         super().__init__("demo")
         self._alive = alive
         self.frames = Frames(self)
-        self._ground = self.create_client(Ground, GROUND_SERVICE, qos_profile=SERVICE_QOS)
-        self._match = self.create_client(MatchGrasps, MATCH_SERVICE, qos_profile=SERVICE_QOS)
+        self._ground: Client = self.create_client(Ground, GROUND_SERVICE, qos_profile=SERVICE_QOS)
+        self._match: Client = self.create_client(MatchGrasps, MATCH_SERVICE, qos_profile=SERVICE_QOS)
         self._images: dict[int, Image] = {}
         self._info: CameraInfo | None = None
         self._similarity: PointCloud2 | None = None
@@ -71,7 +72,7 @@ class DemoClient(Node):
     def wait_until_ready(self) -> None:
         for client in (self._ground, self._match):
             self.wait(client.service_is_ready, f"{client.srv_name} did not start")
-        self.wait(lambda: self._images and self._info is not None, "the camera did not start")
+        self.wait(lambda: bool(self._images) and self._info is not None, "the camera did not start")
 
     def ask(self, query: str) -> tuple[Ground.Response, MatchGrasps.Response, float]:
         """Both answers, and how long Ground took, ms."""

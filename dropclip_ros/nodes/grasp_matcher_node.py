@@ -8,7 +8,7 @@ in the newest depth image: that is what the gripper would meet now.
 """
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -43,6 +43,7 @@ from dropclip_ros.ros.common import (
     AnswerError,
     Setting,
     Settings,
+    Values,
     WaitingCallbackGroup,
     answer_errors,
     run,
@@ -94,11 +95,11 @@ _CALLS = 12  # of the service in the node at once: more wait for their turn
 PASSED_ON = ("negatives", "negatives_mode", "threshold", "source", "viewer_frame", "previous", "literal")  # to Ground
 
 
-def _check_settings(values: Mapping[str, object]) -> None:
+def _check_settings(values: Values) -> None:
     """ValueError or DropclipError where parameter values by name make no sense together or in themselves."""
     workspace_of(values)
     trust_config(values)
-    load_gripper(values["gripper"])
+    load_gripper(str(values["gripper"]))
     if limits(values).workspace and not values["world_frame"]:
         raise ValueError("workspace is set and world_frame is not: expected the frame of the box")
     if match_config(values).needs_surroundings and not values["use_camera"]:

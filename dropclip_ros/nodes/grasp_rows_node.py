@@ -7,7 +7,6 @@ Either the newest file of a folder (.npy, or .txt with a row a line), or message
     ros2 run dropclip_ros grasp_rows_node --ros-args -p folder:=hggd_output
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from std_msgs.msg import Float32MultiArray, Header
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.grasping.grasps import ROW_LENGTH, Grasps, load_rows
 from dropclip_ros.grasping.grippers import load_gripper
-from dropclip_ros.ros.common import Setting, Settings, run
+from dropclip_ros.ros.common import Setting, Settings, Values, run
 from dropclip_ros.ros.messages import time_message
 from dropclip_ros.ros.proposer import GRIPPER, GraspPublisher
 
@@ -98,8 +97,8 @@ class GraspRowsNode(Node):
         return Header(stamp=self.get_clock().now().to_msg(), frame_id=self._settings["frame_id"])
 
 
-def _check_settings(values: Mapping[str, object]) -> None:
-    load_gripper(values["gripper"])
+def _check_settings(values: Values) -> None:
+    load_gripper(str(values["gripper"]))
 
 
 def main() -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -32,8 +31,10 @@ from dropclip_ros.ros.common import (
     TABLE_FRAME,
     Setting,
     Settings,
+    Values,
     WaitingCallbackGroup,
     answer_errors,
+    listed,
     run,
 )
 from dropclip_ros.ros.markers import object_markers
@@ -125,15 +126,15 @@ SETTINGS = (
 )
 
 
-def _check_settings(values: Mapping[str, object]) -> None:
+def _check_settings(values: Values) -> None:
     """ValueError or DropclipError where parameter values by name make no sense together or in themselves."""
     from dropclip_ros.networks.text import clean_phrase
 
     workspace_of(values)
     trust_config(values)
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", values["device"]):
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", str(values["device"])):
         raise ValueError(f"device is {values['device']!r}: expected auto, cpu, cuda or cuda:N")
-    for phrase in filter(None, values["scene_negatives"]):
+    for phrase in filter(None, listed(values, "scene_negatives")):
         clean_phrase(phrase, "name in scene_negatives")
 
 

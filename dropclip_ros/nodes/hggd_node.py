@@ -6,17 +6,17 @@ ros2 run dropclip_ros hggd_node --ros-args -p weights:=realsense_checkpoint -p d
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dropclip_ros.base.errors import DropclipError
+from dropclip_ros.base.ranges import built
 from dropclip_ros.grasping.grasps import Grasps
 from dropclip_ros.grasping.grippers import load_gripper
 from dropclip_ros.ros import proposer, table_settings
 from dropclip_ros.ros.camera import CapturedFrame
-from dropclip_ros.ros.common import Setting, run
+from dropclip_ros.ros.common import Setting, Values, listed, run
 from dropclip_ros.ros.messages import color_image, depth_image, intrinsics_of
 from dropclip_ros.ros.proposer import Proposer
 from dropclip_ros.ros.table_settings import workspace_of
@@ -44,27 +44,21 @@ SETTINGS = (
 )
 
 
-def detection_config(values: Mapping[str, object]) -> DetectionConfig:
+def detection_config(values: Values) -> DetectionConfig:
     """The core's configuration from parameter values by name; ValueError where they contradict each other."""
     from dropclip_ros.grasping.hggd.config import DetectionConfig
 
-    workspace = tuple(values["workspace"])
+    workspace = listed(values, "workspace")
     if len(workspace) != 6:
         raise ValueError(f"workspace has {len(workspace)} numbers; expected the least x, y, z and the greatest, m")
-    return DetectionConfig(
-        far=values["far"],
-        workspace=(workspace[:3], workspace[3:]),
-        min_score=values["min_score"],
-        top_k=values["top_k"],
-        centers=values["centers"],
-        seed=values["seed"],
-    )
+    own = {name: values[name] for name in ("far", "min_score", "top_k", "centers", "seed")}
+    return built(DetectionConfig, own | {"workspace": (workspace[:3], workspace[3:])})
 
 
-def _check_settings(values: Mapping[str, object]) -> None:
+def _check_settings(values: Values) -> None:
     detection_config(values)
     workspace_of(values)
-    load_gripper(values["gripper"])
+    load_gripper(str(values["gripper"]))
 
 
 class HggdNode(Proposer):

@@ -11,7 +11,7 @@ Not run: there was no MoveIt where this was written. `pick_sequence`, which deci
 """
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -60,6 +60,8 @@ from dropclip_ros.ros.common import (
     AnswerError,
     Setting,
     Settings,
+    Values,
+    listed,
     log_bug,
     run,
 )
@@ -116,19 +118,19 @@ SETTINGS = (
 )
 
 
-def _check_settings(values: Mapping[str, object]) -> None:
+def _check_settings(values: Values) -> None:
     """ValueError or DropclipError where parameter values by name make no sense in themselves."""
     limits(values)
-    load_gripper(values["gripper"])
+    load_gripper(str(values["gripper"]))
     for name in ("table", "table_centre"):
-        if len(values[name]) != 3:
-            raise ValueError(f"{name} has {len(values[name])} numbers: expected 3, m")
+        if len(found := listed(values, name)) != 3:
+            raise ValueError(f"{name} has {len(found)} numbers: expected 3, m")
 
 
 class MoveItArm:
     """`Arm` of `pick_sequence` by move_group's actions and services. Ways are RobotTrajectory."""
 
-    def __init__(self, node: Node, settings: Settings, stages: Stages):
+    def __init__(self, node: "MoveItPickNode", settings: Settings, stages: Stages):
         self._node, self._settings, self._stages = node, settings, stages
         self.max_opening = load_gripper(settings["gripper"]).max_width
 

@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Proposes antipodal grasps on what stands on the table, from depth alone: needs no weights."""
 
-from collections.abc import Mapping
-
+from dropclip_ros.base.arrays import to_numpy
 from dropclip_ros.grasping.antipodal import AntipodalConfig, sample_antipodal
 from dropclip_ros.grasping.grasps import Grasps
 from dropclip_ros.grasping.grippers import load_gripper
 from dropclip_ros.ros import proposer, table_settings
 from dropclip_ros.ros.camera import CapturedFrame
-from dropclip_ros.ros.common import Setting, run
+from dropclip_ros.ros.common import Setting, Values, run
 from dropclip_ros.ros.messages import depth_image, intrinsics_of
 from dropclip_ros.ros.proposer import Proposer
 from dropclip_ros.ros.table_settings import workspace_of
@@ -21,10 +20,10 @@ SETTINGS = (
 )
 
 
-def _check_settings(values: Mapping[str, object]) -> None:
+def _check_settings(values: Values) -> None:
     """ValueError or DropclipError where parameter values by name make no sense together or in themselves."""
     workspace_of(values)
-    load_gripper(values["gripper"])
+    load_gripper(str(values["gripper"]))
 
 
 class ProposalNode(Proposer):
@@ -36,7 +35,7 @@ class ProposalNode(Proposer):
         intrinsics = intrinsics_of(captured.info).scaled_to(depth.shape[1], depth.shape[0])
         top = look(depth, intrinsics, workspace_of(self._settings), self.world_from_camera(captured.header))
         return sample_antipodal(
-            top.points[top.standing],
+            to_numpy(top.points[top.standing]),
             AntipodalConfig(seed=self._settings["seed"]),
             load_gripper(self._settings["gripper"]),
             table=top.table.plane,

@@ -71,7 +71,7 @@ def follow(client: ActionClient, goal: Any, stages: Stages, timeout: float) -> A
             if not stages.wait(changed, sent.done, min(timeout, ACCEPT)):
                 raise DropclipError(Status.TIMEOUT, f"{name} has not accepted its goal in time; it is cancelled")
         handle = sent.result()
-        if not handle.accepted:
+        if handle is None or not handle.accepted:
             raise DropclipError(Status.NO_PATH, f"{name} refuses its goal; see its log")
         result = handle.get_result_async()
         result.add_done_callback(wake)
@@ -84,9 +84,10 @@ def follow(client: ActionClient, goal: Any, stages: Stages, timeout: float) -> A
             with changed:
                 changed.wait_for(result.done, STOP)  # until it stands still
         raise
-    if result.result().status == GoalStatus.STATUS_CANCELED:
+    ended = result.result()
+    if ended is None or ended.status == GoalStatus.STATUS_CANCELED:
         raise DropclipError(Status.CANCELLED, f"{name} was stopped, not by this node")
-    return result.result().result
+    return ended.result
 
 
 def _cancel(sent, wake) -> None:

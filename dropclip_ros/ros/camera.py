@@ -115,18 +115,16 @@ class CameraListener:
         """
         wanted, tolerance = nanoseconds(stamp), self._settings["pair_tolerance"] * 1e9
 
-        def nearest() -> int | None:
-            return min(self._frames, key=lambda t: abs(t - wanted), default=None)
-
         with self._changed:
             self._wait(lambda: any(t >= wanted or frame.bears(wanted) for t, frame in self._frames.items()))
             if not self._frames or self._clockless():
                 raise DropclipError(Status.NO_FRAME, self._why_none())
-            if abs(nearest() - wanted) <= tolerance:
-                return self._sound(self._frames[nearest()])
+            nearest = min(self._frames, key=lambda t: abs(t - wanted))
+            if abs(nearest - wanted) <= tolerance:
+                return self._sound(self._frames[nearest])
             held = (
                 f"{wanted / 1e9:.3f} s was asked for, and {len(self._frames)} frames are held, the nearest of "
-                f"{nearest() / 1e9:.3f} s; ask sooner, or for stamp 0"
+                f"{nearest / 1e9:.3f} s; ask sooner, or for stamp 0"
             )
             raise DropclipError(Status.NO_FRAME if wanted > max(self._frames) else Status.STALE_FRAME, held)
 

@@ -10,7 +10,7 @@ from rclpy.node import Node
 _BACK = Duration(nanoseconds=-100_000_000)  # less is a /clock message that came late
 
 
-def on_jump_back(node: Node, forget: Callable[[], object]) -> JumpHandle:
+def on_jump_back(node: Node, forget: Callable[[], None]) -> JumpHandle:
     """Calls `forget` where the node's clock jumps back, as when a bag starts again or a simulation is reset, and where
     it changes between simulated and real time: what was held is of another time. Keep what is returned; be quick."""
     threshold = JumpThreshold(min_forward=None, min_backward=_BACK, on_clock_change=True)

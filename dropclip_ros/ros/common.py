@@ -7,11 +7,12 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields
 from functools import wraps
 from importlib import import_module
 from pathlib import Path
+from typing import Protocol
 
 import rclpy
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
@@ -66,10 +67,12 @@ class Setting:
     read_only: bool = False
 
     @classmethod
-    def of(cls, config: type, field: str, prefix: str = "", default: float | None = None, high: float | None = None):
+    def of(
+        cls, config: type, field: str, prefix: str = "", default: float | None = None, high: float | None = None
+    ) -> "Setting":
         """A field of a dataclass as a parameter, by its default, range and meaning; `default`, `high`: other ones."""
         limits = range_of(config, field)
-        own = config.__dataclass_fields__[field].default if default is None else default
+        own = next(one.default for one in fields(config) if one.name == field) if default is None else default
         return cls(prefix + field, own, limits.doc, limits.low, limits.high if high is None else high)
 
     def descriptor(self) -> ParameterDescriptor:
@@ -78,9 +81,11 @@ class Setting:
             read_only=self.read_only,
             additional_constraints=f"one of {', '.join(self.choices)}" if self.choices else "",
         )
-        if self.low is not None and isinstance(self.default, float):
+        if self.low is None or self.high is None:
+            return found
+        if isinstance(self.default, float):
             found.floating_point_range = [FloatingPointRange(from_value=float(self.low), to_value=float(self.high))]
-        elif self.low is not None:
+        else:
             found.integer_range = [IntegerRange(from_value=int(self.low), to_value=int(self.high), step=1)]
         return found
 
@@ -93,6 +98,18 @@ class Setting:
         if self.choices and value not in self.choices:
             return f"{self.name} is {value!r}: expected one of {', '.join(self.choices)}"
         return None
+
+
+class Values(Protocol):
+    """Values of parameters by name: those of a node (`Settings`), or those that would hold."""
+
+    def __getitem__(self, name: str, /) -> object: ...
+
+
+def listed(values: Values, name: str) -> tuple:
+    """Those of a parameter that is a list."""
+    found = values[name]
+    return tuple(found) if isinstance(found, Iterable) else ()
 
 
 class Settings:

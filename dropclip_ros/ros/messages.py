@@ -235,7 +235,7 @@ def cloud_message(header: Header, points: np.ndarray, colors: np.ndarray, scores
     # rgb is declared FLOAT32 though it holds packed bytes: the convention of PCL and RViz
     fields = [
         PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1)
-        for i, name in enumerate(_CLOUD_DTYPE.names)
+        for i, name in enumerate(_CLOUD_DTYPE.names or ())
     ]
     return PointCloud2(
         header=header,
@@ -303,12 +303,12 @@ def cloud_colors(msg: PointCloud2) -> np.ndarray:
 # --- poses --------------------------------------------------------------------------------------------------
 
 
-def point_message(xyz: Sequence[float]) -> Point:
+def point_message(xyz: Sequence[float] | np.ndarray) -> Point:
     x, y, z = (float(v) for v in xyz)
     return Point(x=x, y=y, z=z)
 
 
-def vector_message(xyz: Sequence[float]) -> Vector3:
+def vector_message(xyz: Sequence[float] | np.ndarray) -> Vector3:
     x, y, z = (float(v) for v in xyz)
     return Vector3(x=x, y=y, z=z)
 

@@ -62,7 +62,7 @@ class Stages:
         self.end()
         self.check()
         self._name, self._start = name, time.perf_counter()
-        if self._goal is not None:
+        if self._goal is not None and self._feedback is not None:
             self._goal.publish_feedback(self._feedback(stage=name))
 
     def end(self) -> None:

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The parameters of table and workspace, shared by the nodes that look for one."""
 
-from collections.abc import Mapping
+from functools import partial
 
-from dropclip_ros.ros.common import Setting
+from dropclip_ros.base.ranges import built
+from dropclip_ros.ros.common import Setting, Values, listed
 from dropclip_ros.tabletop.table import TableConfig
 from dropclip_ros.tabletop.workspace import TABLES, Workspace
 
@@ -39,23 +40,22 @@ _TABLE = tuple(
 SETTINGS = _TABLE + _WORKSPACE
 
 
-def workspace_of(values: Mapping[str, object]) -> Workspace:
+def workspace_of(values: Values) -> Workspace:
     """The core's configuration from parameter values by name; ValueError where they contradict each other."""
     plane, region, polygon = (
-        () if list(values[name]) == UNKNOWN else tuple(values[name])
+        () if list(listed(values, name)) == UNKNOWN else listed(values, name)
         for name in ("table.plane", "region.box", "region.polygon")
     )
     if len(region) not in (0, 6) or len(polygon) % 2:
         raise ValueError(
             f"workspace: {len(region)} numbers of the region and {len(polygon)} of the polygon: expected 6, pairs"
         )
-    return Workspace(
-        values["region.near"],
-        values["region.far"],
-        values["table.mode"],
+    region_of = partial(
+        Workspace,
         plane=plane or None,
         low=region[:3] or None,
         high=region[3:] or None,
         polygon=tuple(zip(polygon[::2], polygon[1::2], strict=True)),
-        search=TableConfig(**{s.name.removeprefix("table."): values[s.name] for s in _TABLE}),
+        search=built(TableConfig, {s.name.removeprefix("table."): values[s.name] for s in _TABLE}),
     )
+    return built(region_of, {"near": values["region.near"], "far": values["region.far"], "table": values["table.mode"]})

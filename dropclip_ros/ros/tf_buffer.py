@@ -7,6 +7,8 @@ stamp, stamp 0 for the latest common time, static transforms valid at any time, 
 
 import threading
 from bisect import bisect_left
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -161,6 +163,11 @@ class Buffer:
         return path
 
 
+def _take_all(take: Callable[[TransformStamped, str], None], msg: TFMessage) -> None:
+    for transform in msg.transforms:
+        take(transform, "")
+
+
 class TransformListener:
     """Fills a buffer from /tf and /tf_static; the node's executor serves it."""
 
@@ -171,7 +178,7 @@ class TransformListener:
             node.create_subscription(
                 TFMessage,
                 topic,
-                lambda msg, take=take: [take(t, "") for t in msg.transforms],
+                partial(_take_all, take),
                 qos,
                 callback_group=group,
             )

@@ -159,11 +159,12 @@ _buffers = threading.local()
 
 def _buffer(name: str, rows: int, columns: int, like: Tensor) -> Tensor:
     """Uninitialised memory (rows, columns), the same at each call: gathered rows are many, and new pages are slow."""
-    kept = vars(_buffers).get((name, like.dtype, like.device))
+    held = _buffers.held = getattr(_buffers, "held", {})
+    kept = held.get((name, like.dtype, like.device))
     if kept is None or kept.numel() < rows * columns:
         with torch.inference_mode(False):  # so that it serves both modes
             kept = torch.empty(rows * columns, dtype=like.dtype, device=like.device)
-        vars(_buffers)[name, like.dtype, like.device] = kept
+        held[name, like.dtype, like.device] = kept
     return kept[: rows * columns].view(rows, columns)
 
 

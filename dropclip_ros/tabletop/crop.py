@@ -4,7 +4,16 @@
 import numpy as np
 from scipy import ndimage
 
-from dropclip_ros.base.arrays import Array, array_namespace, as_type, like_array, to_numpy, true_indices, zeros
+from dropclip_ros.base.arrays import (
+    Array,
+    absolute,
+    array_namespace,
+    as_type,
+    like_array,
+    to_numpy,
+    true_indices,
+    zeros,
+)
 from dropclip_ros.tabletop.footprint import (
     CELL,
     FIT_POINTS,
@@ -98,14 +107,14 @@ def _walls(points: Array, table: Table, outline: np.ndarray, config: TableConfig
         return []
     some = thin_points(points, FIT_POINTS)
     local = plane_coordinates(some, table.plane)
-    lying = within(local, outline, 0.0) & (abs(local[2]) < config.distance)
+    lying = within(local, outline, 0.0) & (absolute(local[2]) < config.distance)
     inside = within(local, outline, -2 * CELL) & (local[2] > -config.distance)
     walls = []
     for plane in table.others:
         if abs(table.plane[:3] @ plane[:3]) > _STEEP:
             continue
         before = signed_distance(some, plane)
-        of_plane = abs(before) < config.distance
+        of_plane = absolute(before) < config.distance
         masks = lying & (before > -config.distance), lying, inside & of_plane, of_plane
         ahead, all_lying, on_table, everywhere = to_numpy(array_namespace(before).stack(masks).sum(axis=1))
         if ahead > 0.98 * all_lying and on_table < 0.5 * everywhere:

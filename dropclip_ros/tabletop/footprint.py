@@ -168,7 +168,7 @@ def within(local: Array, outline: np.ndarray, margin: float) -> Array:
 
 def outside(local: Array, outline: np.ndarray) -> Array:
     """How far plane coordinates (2 or more, N) are outside the outline, m, negative inside: (N,)."""
-    outline = like_array(local, outline)
-    beyond = outline[:, :2] @ local[:2]
-    beyond += outline[:, 2:]
+    edges = like_array(local, outline)
+    beyond = edges[:, :2] @ local[:2]
+    beyond += edges[:, 2:]
     return array_namespace(local).amax(beyond, axis=0)

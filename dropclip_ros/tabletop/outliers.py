@@ -25,11 +25,11 @@ def mean_distance(coords: Array, neighbors: int) -> Array:
     if np.prod(shape, dtype=float) <= _LARGEST:
         strides = shape[1] * shape[2], shape[2], 1
         flat = sum(column * stride for column, stride in zip(cells.T, strides, strict=True))
-        volume = zeros(cells, (np.prod(shape),), "bool")
+        volume = zeros(cells, (int(np.prod(shape)),), "bool")
         volume[flat] = True
         for square, steps in _shells():
             around = like_array(flat, steps @ strides)[:, None] + flat[left]
-            found = as_type(volume[around].sum(axis=0, dtype=xp.uint8), "int64")  # a shell has 48 at most
+            found = as_type(xp.sum(volume[around], axis=0, dtype=xp.uint8), "int64")  # a shell has 48 at most
             found = xp.minimum(found, missing[left])
             apart[left] += found * square**0.5
             missing[left] -= found

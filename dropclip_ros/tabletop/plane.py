@@ -7,7 +7,7 @@ each round of refinement.
 
 import numpy as np
 
-from dropclip_ros.base.arrays import Array, array_namespace, as_type, like_array, to_numpy
+from dropclip_ros.base.arrays import Array, absolute, array_namespace, as_type, like_array, to_numpy
 
 _SCORED = 1000  # points that score a hypothesis of RANSAC
 _BATCH = 200  # hypotheses that are scored in one product
@@ -69,7 +69,7 @@ def settle(plane: np.ndarray, points: Array, distance: float, rounds: int) -> np
     """The plane after rounds of least squares on its inliers among the points (N, 3) float64, facing the camera."""
     before = 0
     for _ in range(rounds):
-        fitted, used = _fit(points, abs(signed_distance(points, plane)) < distance)
+        fitted, used = _fit(points, lies_in(points, plane, distance))
         if used < 3:
             break
         plane = fitted
@@ -101,6 +101,11 @@ def signed_distance(points: Array, plane: np.ndarray) -> Array:
     distance = points @ like_array(points, plane[:3])
     distance += float(plane[3])
     return distance
+
+
+def lies_in(points: Array, plane: np.ndarray, distance: float) -> Array:
+    """Which of the points (N, 3) are less than `distance` from the plane (4,): bool (N,)."""
+    return absolute(signed_distance(points, plane)) < distance
 
 
 def at_most(points: Array, count: int, rng: np.random.Generator) -> Array:

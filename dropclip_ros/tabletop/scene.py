@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dropclip_ros.base.arrays import Array, array_namespace, as_type, to_numpy, true_indices
+from dropclip_ros.base.arrays import Array, absolute, array_namespace, as_type, to_numpy, true_indices
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.tabletop.crop import crop_above, without_outliers
 from dropclip_ros.tabletop.footprint import FIT_POINTS, plane_coordinates, thin_points
-from dropclip_ros.tabletop.plane import fit_plane, ransac_plane, signed_distance
+from dropclip_ros.tabletop.plane import fit_plane, lies_in, ransac_plane, signed_distance
 from dropclip_ros.tabletop.table import Table, TableConfig, known_table, largest_plane, tables, unseen_table
 from dropclip_ros.tabletop.workspace import Workspace
 from dropclip_ros.vision.geometry import Intrinsics, backproject, out_of_range
@@ -150,7 +150,7 @@ def _by_themselves(points: Array, config: TableConfig, up: np.ndarray | None) ->
     sample = as_type(thin_points(points, FIT_POINTS), "float64")
     keep, floor = points[:, 0] == points[:, 0], None
     for plane in _enclosing(sample, config):
-        keep &= abs(signed_distance(points, plane)) > 1.5 * config.distance
+        keep = keep & (absolute(signed_distance(points, plane)) > 1.5 * config.distance)
         floor = plane if floor is None and plane[2] < -0.5 else floor
     chosen = true_indices(keep)
     if len(chosen):
@@ -175,7 +175,7 @@ def _enclosing(sample: Array, config: TableConfig) -> Iterator[np.ndarray]:
         if len(rest) < max(config.min_points * len(sample) // FIT_POINTS, 3 * MIN_POINTS):
             return
         plane = ransac_plane(rest, config.distance, config.iterations, rng)
-        lies = abs(signed_distance(rest, plane)) < config.distance
+        lies = lies_in(rest, plane, config.distance)
         before = to_numpy(signed_distance(sample, plane) > -config.distance).mean()
         flat = to_numpy(plane_coordinates(rest[lies], plane)[:2])
         if flat.size and before > _ENCLOSING and np.linalg.norm(np.ptp(np.percentile(flat, (2, 98), 1), 0)) > _LONG:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from dropclip_ros.base.arrays import Array, array_namespace, as_type, to_numpy
+from dropclip_ros.base.arrays import Array, absolute, array_namespace, as_type, to_numpy
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.base.ranges import check_fields, ranged
 from dropclip_ros.tabletop.footprint import (
@@ -26,7 +26,7 @@ from dropclip_ros.tabletop.footprint import (
     thin_points,
     within,
 )
-from dropclip_ros.tabletop.plane import at_most, fit_plane, ransac_plane, settle, signed_distance
+from dropclip_ros.tabletop.plane import at_most, fit_plane, lies_in, ransac_plane, settle, signed_distance
 
 _NOISE_BINS = 12
 _MIN_SIGMA = 0.0005  # m; a depth image counts in millimetres at best, however flat the table looks
@@ -139,14 +139,14 @@ def tables(
     lies = _lie(sample, planes, config)
     for i in range(count):
         first_is_it = np.concatenate([planes[i : i + 1], np.delete(planes, i, axis=0)])
-        yield _refine(points, sample, first_is_it, (_share(lies[i]), _share(lies.any(axis=0))), config)
+        yield _refine(points, sample, first_is_it, (_share(lies[i]), _share(lies.any(0))), config)
 
 
 def known_table(points: Array, plane: np.ndarray, config: TableConfig = TableConfig()) -> Table:
     """The table where a plane (4,), camera frame, is known: fitted to the points (N, 3) m in it where there are enough,
     else as it was given, for a table may be black or covered."""
     sample = as_type(thin_points(points, config.sample), "float64")
-    lies = abs(signed_distance(sample, plane)) < 2 * config.distance
+    lies = lies_in(sample, plane, 2 * config.distance)
     if _count(lies) * len(points) >= config.min_points * len(sample):
         shares = (_share(lies), _share(lies))
         return _refine(points, sample, fit_plane(sample, lies)[None], shares, config)
@@ -155,7 +155,7 @@ def known_table(points: Array, plane: np.ndarray, config: TableConfig = TableCon
 
 def unseen_table(points: Array, plane: np.ndarray, config: TableConfig = TableConfig()) -> Table:
     """A table of which little or nothing is seen, as it is given: plane (4,), camera frame."""
-    inliers = abs(signed_distance(points, plane)) < config.distance
+    inliers = lies_in(points, plane, config.distance)
     noise = np.array([[0.0], [config.distance / config.certainty]])
     return Table(plane, inliers, np.zeros(6), noise, seen=False)
 
@@ -183,7 +183,7 @@ def largest_plane(points: Array, config: TableConfig) -> Table:
 
 def _lie(sample: Array, planes, config: TableConfig) -> Array:
     """Which points (N, 3) lie in each of the planes: bool (K, N)."""
-    return array_namespace(sample).stack([abs(signed_distance(sample, plane)) < config.distance for plane in planes])
+    return array_namespace(sample).stack([lies_in(sample, plane, config.distance) for plane in planes])
 
 
 def _count(mask: Array) -> int:
@@ -217,11 +217,11 @@ def _still_there(
     """The planes (K, 4) of an earlier frame where they are in this one, the table's first."""
     planes = [settle(plane, sample, config.distance, rounds=2) for plane in (last.plane, *last.others)]
     lies = _lie(sample, planes, config)
-    counts = to_numpy(lies.sum(axis=1))
+    counts = to_numpy(lies.sum(1))
     own, known = last.shares
     if (
         counts[0] < max(min_points, _STAYS * own * len(sample))
-        or _share(lies.any(axis=0)) < known - _NEW
+        or _share(lies.any(0)) < known - _NEW
         or (up is not None and _tilt(planes[0], up) > config.max_tilt)
     ):
         return None
@@ -250,7 +250,7 @@ def _planes(sample: Array, config: TableConfig, min_points: int, rng: np.random.
         if len(rest) < min_points:
             return
         plane = ransac_plane(rest, config.distance, config.iterations, rng)
-        lies = abs(signed_distance(rest, plane)) < config.distance
+        lies = lies_in(rest, plane, config.distance)
         if _count(lies) < min_points:
             return
         yield plane
@@ -266,12 +266,12 @@ def _carried(sample: Array, plane: np.ndarray, config: TableConfig) -> float:
     """
     local = plane_coordinates(sample, plane)
     height, weight = local[2], sample[:, 2] ** -4.0
-    lies = abs(height) < config.distance
+    lies = absolute(height) < config.distance
     cell = 2 * CELL
     outline = outline_of(local[:2, lies], cell)
     # Well inside the outline: what lies before a wall or a box projects onto its lower rim.
     inside, over = within(local, outline, -config.edge_margin - cell), within(local, outline, 0.0)
-    surely = abs(height) < config.distance / 3
+    surely = absolute(height) < config.distance / 3
     stands = inside & (height >= config.distance) & (height < config.max_height)
     below = (height <= -config.distance) & (height > -config.max_height)
     return float((weight * (0.5 * surely + 1.0 * stands - 3.0 * (below & inside) - 1.0 * (below & over))).sum())
@@ -287,11 +287,11 @@ def _raised(sample: Array, planes: list[np.ndarray], config: TableConfig) -> int
     first = 0
     for k, plane in enumerate(planes):
         local = plane_coordinates(sample, planes[first])
-        top = abs(signed_distance(sample, plane)) < config.distance
+        top = lies_in(sample, plane, config.distance)
         if k == first or planes[first][:3] @ plane[:3] < _PARALLEL or _count(top) == 0:
             continue
         height = float(np.median(to_numpy(local[2][top])))
-        lies = abs(local[2]) < config.distance
+        lies = absolute(local[2]) < config.distance
         if height < _LEGS or not _count(lies):
             continue
         of_top = plane_coordinates(sample, plane)
@@ -336,8 +336,8 @@ def _refine(
     """Least squares on the inliers, in thinner and thinner slabs, which hold less of the objects' bases."""
     plane, some = planes[0], as_type(thin_points(points, FIT_POINTS), "float64")
     for cloud, share in ((sample, 1.0), (sample, 0.6), (some, 0.6)):
-        plane = fit_plane(cloud, abs(signed_distance(cloud, plane)) < share * config.distance)
-    inliers = abs(signed_distance(points, plane)) < config.distance
+        plane = fit_plane(cloud, lies_in(cloud, plane, share * config.distance))
+    inliers = lies_in(points, plane, config.distance)
     lying = to_numpy(points[thin_mask(inliers, FIT_POINTS)]).astype(np.float64)
     x, y, height = plane_coordinates(lying, plane)
     terms = _parabola(x, y)

@@ -45,12 +45,16 @@ class Workspace:
             raise ValueError(f"plane {self.plane}: expected a, b, c, d, finite, with a, b, c not all 0")
         if (self.low is None) != (self.high is None):
             raise ValueError("the box has one corner only: expected low and high")
-        if self.low is not None and not (
-            _numbers(self.low, 3) and _numbers(self.high, 3) and np.less(self.low, self.high).all()
-        ):
-            raise ValueError(f"box from {self.low} to {self.high}: expected x, y, z, finite, low under high")
+        if box := self._box:
+            low, high = box
+            if not (_numbers(low, 3) and _numbers(high, 3) and np.less(low, high).all()):
+                raise ValueError(f"box from {low} to {high}: expected x, y, z, finite, low under high")
         if self.polygon and (len(self.polygon) < 3 or not all(_numbers(corner, 2) for corner in self.polygon)):
             raise ValueError(f"polygon {self.polygon}: expected three corners u, v or more, finite, in pixels")
+
+    @property
+    def _box(self) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+        return None if self.low is None or self.high is None else (self.low, self.high)
 
     @property
     def bounded(self) -> bool:
@@ -72,17 +76,16 @@ class Workspace:
         self, points: Array, pixels: Array | None, size: tuple[int, int] | None, pose: np.ndarray | None
     ) -> Array:
         """Which of the points (N, 3), camera frame, are in it: indices. pixels (N,): of an image of size (H, W)."""
-        inside = points[:, 0] == points[:, 0]
-        if self.low is not None:
+        inside: Array = points[:, 0] == points[:, 0]
+        if box := self._box:
+            low, high = (like_array(points, corner) for corner in box)
             turned = (
                 points
                 if pose is None
                 else points @ like_array(points, pose[:3, :3].T) + like_array(points, pose[:3, 3])
             )
-            inside &= (
-                (turned >= like_array(points, list(self.low))) & (turned <= like_array(points, list(self.high)))
-            ).all(1)
-        if self.polygon and pixels is not None:
+            inside &= ((turned >= low) & (turned <= high)).all(1)
+        if self.polygon and pixels is not None and size is not None:
             mask = _drawn(self.polygon, *size)
             inside &= mask[pixels] if isinstance(pixels, np.ndarray) else like_array(inside, mask)[pixels]
         return true_indices(inside)

@@ -23,7 +23,7 @@ def load_cloud_frame(path: str | Path, unit: str = "m", frame: str = "camera") -
     if not Path(path).is_file() or Path(path).suffix.lower() not in (".ply", ".pcd"):
         raise _bad_frame(f"{path}: expected a file of a point cloud, .ply or .pcd.")
     with o3d.utility.VerbosityContextManager(o3d.utility.VerbosityLevel.Error):
-        cloud = o3d.io.read_point_cloud(str(path), remove_nan_points=False, remove_infinite_points=False)
+        cloud = o3d.io.read_point_cloud(Path(path), remove_nan_points=False, remove_infinite_points=False)
     points = np.asarray(cloud.points, np.float32) * np.float32({"m": 1.0, "mm": 1e-3}[unit])
     if not len(points):
         raise _bad_frame(f"{path}: holds no points that can be read.")

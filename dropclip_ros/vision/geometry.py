@@ -9,13 +9,13 @@ import json
 from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
 from PIL import Image, ImageOps
 
-from dropclip_ros.base.arrays import Array, array_namespace, as_type, like_array, to_numpy, true_indices
+from dropclip_ros.base.arrays import Array, array_namespace, as_type, is_numpy, like_array, to_numpy, true_indices
 from dropclip_ros.base.errors import DropclipError, Status
 
 if TYPE_CHECKING:
@@ -255,9 +255,9 @@ def backproject(depth: Array, intrinsics: Intrinsics, near: float = 0.1, far: fl
     if len(pixels) == 0:
         why = f"{_why_no_depth(to_numpy(flat))}. {out_of_range(flat, 0, near, far)}".rstrip()
         raise _bad_frame(f"no pixel has a depth between {near:g} and {far:g} m: {why}")
-    if array_namespace(flat) is not np:
-        points = _rays_on(intrinsics, flat.device).index_select(1, pixels)
-        return points.mul_(flat[pixels]).T, pixels
+    if not is_numpy(flat):
+        rays = array_namespace(flat).index_select(_rays_on(intrinsics, flat.device), 1, pixels)
+        return rays.mul_(flat[pixels]).T, pixels
     points = np.empty((3, len(pixels)), dtype=np.float32)  # each coordinate contiguous: twice as fast, here and after
     np.take(flat, pixels, out=points[2], mode="clip")  # a mode without checks
     for row, ray in zip(points, _rays(intrinsics), strict=False):
@@ -297,6 +297,10 @@ def project(points: np.ndarray, intrinsics: Intrinsics) -> tuple[np.ndarray, np.
     return xy * (intrinsics.fx, intrinsics.fy) + (intrinsics.cx, intrinsics.cy), z
 
 
+@overload
+def transform_points(transform: np.ndarray, points: np.ndarray) -> np.ndarray: ...
+@overload
+def transform_points(transform: np.ndarray, points: Array) -> Array: ...
 def transform_points(transform: np.ndarray, points: Array) -> Array:
     """Apply a rigid 4x4 a_from_b to points (..., 3) in b; keeps float32 as float32."""
     transform = np.asarray(transform)

@@ -105,7 +105,7 @@ def _regions(
         parts.append(find_centers(maps, config.network, config.found, 0.0, view.known))
     centers = Centers(*(torch.cat(values) for values in zip(*parts, strict=True)))
     positions, known = lift(centers, view.points)
-    centers, positions = centers[known], positions[known]
+    centers, positions = centers.of(known), positions[known]
     radii = metric_width(centers.width, centers.theta, positions[:, 2], view.intrinsics)
     points = sample_points(view.points, view.known, config.network.points, step)
     numbers = torch.arange(len(points))
@@ -115,7 +115,7 @@ def _regions(
     used, place = groups[..., 3].long().unique(return_inverse=True)  # features of these alone: neighbours are dear
     features = fuse(points[used], view.points, maps.features[0])[:, 3:]
     groups = torch.cat([groups[..., :3], features[place]], 2)
-    centers, positions = centers[kept], positions[kept]
+    centers, positions = centers.of(kept), positions[kept]
     return (
         groups,
         centers.info(),

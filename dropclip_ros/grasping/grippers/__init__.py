@@ -12,6 +12,7 @@ import numpy as np
 import yaml
 
 from dropclip_ros.base.errors import DropclipError, Status
+from dropclip_ros.base.ranges import built
 
 FOLDER = Path(__file__).parent
 _LARGEST = 100_000  # bytes of a profile
@@ -80,7 +81,7 @@ class Gripper:
                 raise ValueError(f"Gripper.{key} holds {type(value).__name__}; expected numbers")
             return float(value)
 
-        return cls(**{key: str(value) if key == "name" else numbers(key, value) for key, value in values.items()})
+        return built(cls, {key: str(value) if key == "name" else numbers(key, value) for key, value in values.items()})
 
     def parts(self, width: np.ndarray) -> np.ndarray:
         """Boxes (N, P, 5) for openings `width` (N,): x from, x to, |y| from, |y| to, |z| to, with x = 0 at the tips.

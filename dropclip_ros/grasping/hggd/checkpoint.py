@@ -68,7 +68,7 @@ def load_networks(path: str | Path, device: str | torch.device = "cpu") -> HggdN
 
 def _parts(found: object, path: str | Path) -> tuple[dict[str, Tensor], HggdConfig]:
     """One dictionary of a checkpoint's tensors, and its config. MODEL_ERROR where it has another structure."""
-    state = {}
+    state: dict[str, Tensor] = {}
     for part in PARTS:
         value = found.get(part) if isinstance(found, Mapping) else None
         tensors = (
@@ -83,7 +83,7 @@ def _parts(found: object, path: str | Path) -> tuple[dict[str, Tensor], HggdConf
             )
         state |= tensors
     try:
-        config = HggdConfig(**found.get("config", {}))
+        config = HggdConfig(**(found.get("config", {}) if isinstance(found, Mapping) else {}))
     except (TypeError, ValueError) as error:
         raise DropclipError(Status.MODEL_ERROR, f"{path} has a config that is none of HGGD's: {error}") from error
     return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}, config

@@ -43,7 +43,8 @@ class Centers(NamedTuple):
     width: Tensor
     depth: Tensor
 
-    def __getitem__(self, index: Tensor) -> Centers:
+    def of(self, index: Tensor) -> Centers:
+        """Some of them: by indices, or by a mask (R,)."""
         return Centers(*(value[index] for value in self._asdict().values()))
 
     def info(self) -> Tensor:
@@ -84,17 +85,18 @@ def find_centers(
         config.anchor_width * log_width.clamp(-1, 1).exp(),
         2 * config.anchor_depth * depth.clamp(-0.5, 0.5),
     )
-    return centers[_distinct(pixel, theta, limit)]
+    return centers.of(_distinct(pixel, theta, limit))
 
 
 def _distinct(pixel: Tensor, theta: Tensor, limit: int) -> Tensor:
     """Indices of the first `limit` centres that are not the same as one before them."""
     turned = (theta[:, None] - theta).abs()
     same = (torch.cdist(pixel.double(), pixel.double()) < GRID) & (torch.minimum(turned, math.pi - turned) < SAME_ANGLE)
-    same, kept, left = same.cpu().numpy(), [], torch.ones(len(pixel), dtype=torch.bool).numpy()
+    repeats, left = same.cpu().numpy(), torch.ones(len(pixel), dtype=torch.bool).numpy()
+    kept: list[int] = []
     while left.any() and len(kept) < limit:
         kept.append(int(left.argmax()))
-        left &= ~same[kept[-1]]
+        left &= ~repeats[kept[-1]]
     return torch.tensor(kept, dtype=torch.long, device=pixel.device)
 
 

@@ -86,27 +86,27 @@ class Hggd:
     @torch.inference_mode()
     def propose(self, view: PreparedView, detection: DetectionConfig = DetectionConfig()) -> Grasps:
         """What the networks say of a view, unchecked: the grasps of every region."""
-        inside = view.known & _within(view.points, detection.workspace)
+        inside = view.known & torch.as_tensor(_within(view.points, detection.workspace))
         maps = self.networks.anchor(view.image[None])
         # A hole may lie on an object's rim: centres on pixels of unknown depth are looked at as well.
         centers = find_centers(maps, self.config, detection.centers, detection.heat, inside | ~view.known)
         positions, known = lift(centers, view.points)
-        centers, positions = centers[known], positions[known]
+        centers, positions = centers.of(known), positions[known]
         radii = metric_width(centers.width, centers.theta, positions[:, 2], view.intrinsics)
         points = sample_points(view.points, inside, self.config.points, detection.seed)
         points = fuse(points, view.points, maps.features[0])
         groups, kept = regions(points, positions, radii, self.config.region_points, detection.min_points)
         if not len(groups):
             return Grasps.empty()
-        centers, positions = centers[kept], positions[kept]
+        centers, positions = centers.of(kept), positions[kept]
         logits, offsets = self.networks.local(groups, centers.info())
         rows = decode_regions(
             logits,
             offsets,
             centers,
             positions,
-            self.networks.gamma,
-            self.networks.beta,
+            self.networks.get_buffer("gamma"),
+            self.networks.get_buffer("beta"),
             view.intrinsics,
             detection.per_region,
             detection.depth,

@@ -59,9 +59,9 @@ def prepare(
     columns = ((np.arange(w) + 0.5) * width / w).astype(np.int64)
     points = points.reshape(height, width, 3)[np.ix_(rows, columns)]
 
-    colors = Image.fromarray(frame.rgb).resize((w, h), Image.Resampling.BILINEAR)  # takes means where it shrinks
-    colors = torch.tensor(np.asarray(colors)).permute(2, 0, 1).float() / 255
-    points = torch.tensor(points)
-    relief = (points[..., 2] - points[..., 2].mean()).clamp(-1, 1)  # unknown pixels count, as where it was trained
+    picture = Image.fromarray(frame.rgb).resize((w, h), Image.Resampling.BILINEAR)  # takes means where it shrinks
+    colors = torch.tensor(np.asarray(picture)).permute(2, 0, 1).float() / 255
+    shown = torch.tensor(points)
+    relief = (shown[..., 2] - shown[..., 2].mean()).clamp(-1, 1)  # unknown pixels count, as where it was trained
     image = torch.cat([relief[None], colors])
-    return PreparedView(image.to(device), points.to(device), frame.intrinsics.scaled_to(w, h))
+    return PreparedView(image.to(device), shown.to(device), frame.intrinsics.scaled_to(w, h))

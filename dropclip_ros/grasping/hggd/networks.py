@@ -55,7 +55,7 @@ class AnchorNetwork(nn.Module):
         images = images.transpose(2, 3)  # the published kernels are for images that lie on their side
         stages = self.backbone(images)
         sizes = [images.shape[2:], *(stage.shape[2:] for stage in stages)]
-        x, cells = stages[-1], None
+        x = cells = stages[-1]
         for i, double in enumerate(self.trconv):
             level = LEVELS - 1 - i
             x = double(x + stages[level], sizes[level])
@@ -163,7 +163,9 @@ class _Doubling(nn.Module):
     def forward(self, x: Tensor, size: torch.Size) -> Tensor:
         convolution, norm, activation = self.deconv
         padding = [1 + 2 * have - want for have, want in zip(x.shape[2:], size, strict=True)]
-        x = conv_transpose2d(x, convolution.weight, stride=2, padding=padding, output_padding=[p - 1 for p in padding])
+        x = conv_transpose2d(
+            x, convolution.get_parameter("weight"), stride=2, padding=padding, output_padding=[p - 1 for p in padding]
+        )
         return activation(norm(x))
 
 

@@ -64,7 +64,7 @@ def regions(points: Tensor, centers: Tensor, radii: Tensor, count: int, min_poin
     if points.device.type == "cpu":  # where NumPy is twice as fast
         chosen = torch.from_numpy(spread(places.numpy(), totals.numpy(), count))
     else:
-        chosen = spread(places, totals, count)
+        chosen = torch.as_tensor(spread(places, totals, count))
     chosen = members.gather(1, chosen)
     groups = points[chosen]
     groups[..., :3] -= centers[kept][:, None]

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parameters of the gate that every pose passes before it leaves a node (`dropclip_ros.grasping.gate`)."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 
+from dropclip_ros.base.ranges import built
 from dropclip_ros.grasping.gate import Limits
-from dropclip_ros.ros.common import Setting
+from dropclip_ros.ros.common import Setting, Values, listed
 
 _DEFAULT = Limits()
 SETTINGS = (
@@ -21,20 +21,15 @@ SETTINGS = (
 )
 
 
-def with_defaults(**defaults: object) -> tuple[Setting, ...]:
+def with_defaults(**defaults: float | str) -> tuple[Setting, ...]:
     """The same with other defaults, by name."""
     return tuple(replace(setting, default=defaults.get(setting.name, setting.default)) for setting in SETTINGS)
 
 
-def limits(values: Mapping[str, object], **others: float) -> Limits:
+def limits(values: Values, **others: float) -> Limits:
     """The core's limits from parameter values by name; ValueError where they make no sense."""
-    box = tuple(values["workspace"])
+    box = listed(values, "workspace")
     if values["reach"] and not values["base_frame"]:
         raise ValueError("reach is set and base_frame is not: expected the frame of the arm's base")
-    return Limits(
-        workspace=box if len(box) > 1 else (),
-        reach=values["reach"],
-        clearance=values["min_height"],
-        max_tilt=values["max_approach"],
-        **others,
-    )
+    own = {"reach": values["reach"], "clearance": values["min_height"], "max_tilt": values["max_approach"]}
+    return built(Limits, {"workspace": box if len(box) > 1 else ()} | own | others)

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parameters of the matching (`dropclip_ros.grasping.matching`)."""
 
-from collections.abc import Mapping
-
+from dropclip_ros.base.ranges import built
 from dropclip_ros.grasping.matching import RULES, MatchConfig
-from dropclip_ros.ros.common import Setting
+from dropclip_ros.ros.common import Setting, Values, listed
 
 _DEFAULT = MatchConfig()
 SETTINGS = (
@@ -27,7 +26,8 @@ SETTINGS = (
 )
 
 
-def match_config(values: Mapping[str, object], top_k: int = 0) -> MatchConfig:
+def match_config(values: Values, top_k: int = 0) -> MatchConfig:
     """The core's configuration from parameter values by name; ValueError where one makes no sense."""
     own = {s.name: values[s.name] for s in SETTINGS}
-    return MatchConfig(**own | {"rules": tuple(filter(None, own["rules"])), "top_k": top_k or own["top_k"]})
+    rules = tuple(filter(None, listed(values, "rules")))
+    return built(MatchConfig, own | {"rules": rules, "top_k": top_k or own["top_k"]})

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parameters of the check that the camera is where TF says (`dropclip_ros.vision.extrinsics`)."""
 
-from collections.abc import Mapping
+from functools import partial
 
-from dropclip_ros.ros.common import Setting
+from dropclip_ros.base.ranges import built
+from dropclip_ros.ros.common import Setting, Values
 from dropclip_ros.vision.extrinsics import Trust
 
 _DEFAULT = Trust()
@@ -21,8 +22,8 @@ SETTINGS = (
 )
 
 
-def trust_config(values: Mapping[str, object]) -> Trust:
+def trust_config(values: Values) -> Trust:
     """The core's configuration from parameter values by name; ValueError where they contradict each other."""
     names = ("warn_tilt", "max_tilt", "warn_height", "max_height")
     known = values["extrinsics.table_height"] if values["extrinsics.check_height"] else None
-    return Trust(known, **{name: values[f"extrinsics.{name}"] for name in names})
+    return built(partial(Trust, known), {name: values[f"extrinsics.{name}"] for name in names})
