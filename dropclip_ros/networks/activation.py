@@ -40,8 +40,10 @@ def separation(clip: Clip) -> float:
     visual = clip.model.visual
     size = visual.image_size[0] if isinstance(visual.image_size, tuple) else visual.image_size
     pictures, captions = drawn_pictures(size)
-    seen = normalize(visual(to_images(pictures, None, visual.image_mean, visual.image_std)), dim=-1)
-    cosine = seen @ normalize(clip.model.encode_text(clip.tokenizer(captions)), dim=-1).T
+    device = next(clip.model.parameters()).device
+    images = to_images(pictures, None, visual.image_mean, visual.image_std).to(device)
+    said = normalize(clip.model.encode_text(clip.tokenizer(captions).to(device)), dim=-1)
+    cosine = normalize(visual(images), dim=-1) @ said.T
     own = (cosine.diagonal() - cosine.mean(1)) / cosine.std(1).clamp(min=1e-9)
     return float(own.mean())
 
