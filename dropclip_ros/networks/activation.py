@@ -18,6 +18,7 @@ from dropclip_ros.networks.image import to_images
 
 HUES = {"red": 0.0, "yellow": 0.16, "green": 0.33, "blue": 0.62, "purple": 0.78}
 SHAPES = ("circle", "square")
+MARGIN = 0.1  # deviations that are no chance: random weights differ by a twentieth of one
 
 
 def drawn_pictures(size: int) -> tuple[np.ndarray, list[str]]:
@@ -73,7 +74,7 @@ def doubt(clip: Clip, computes: str) -> str | None:
     own = separation(clip)
     with other_activation(clip.model):
         other = separation(clip)
-    if other <= own:
+    if other <= own + MARGIN:
         return None
     better = ACTIVATIONS[1 - ACTIVATIONS.index(computes)]
     return (
