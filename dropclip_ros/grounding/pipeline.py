@@ -436,10 +436,8 @@ class Grounder:
         """
         timing = dict(scene.timing_ms)
         if threshold != 0 and not 0 < threshold < 1:
-            raise DropclipError(
-                Status.BAD_REQUEST,
-                f"threshold {threshold}: expected a number in (0, 1), or 0 for the default",
-            )
+            message = f"threshold {threshold}: expected a number in (0, 1), or 0 for the default"
+            raise DropclipError(Status.BAD_REQUEST, message)
         threshold = threshold or (self.config.threshold if scoring == "instances" else PAPER_THRESHOLD)
         query = clean_phrase(query, "query")
         with _timed(timing, "parse"):
@@ -462,15 +460,13 @@ class Grounder:
                 for found in objects:
                     self._say_how_sure(found, compared)
         scores = rho[scene.voxels.point_to_voxel]
+        status, message = (
+            Status.NOT_FOUND,
+            f"nothing on the table is {query!r}: the best point scores {rho.max():.2f}, ",
+        )
+        message += f"the threshold is {threshold:.2f}"
         if objects:
-            message = f"{len(objects)} found" + _said(objects[0])
-            status = Status.OK
-        else:
-            message = (
-                f"nothing on the table is {query!r}: the best point scores {rho.max():.2f}, "
-                f"the threshold is {threshold:.2f}"
-            )
-            status = Status.NOT_FOUND
+            status, message = Status.OK, f"{len(objects)} found" + _said(objects[0])
         message = f"{message}; {scene.note}" if scene.note else message
         reading = read_whole(phrase, instance_scores(scene.instances, rho))
         return GroundResult(query, status, message, objects, scores, threshold, timing, reading)
