@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     frame.add_argument("--out", type=Path, help="folder for pictures, masks and clouds")
     frame.add_argument("--json", action="store_true", help="print JSON only")
     ground = commands.add_parser("ground", parents=[frame], help="find what phrases mean, and how to grasp it")
-    _add_query(ground)
+    _add_ground(ground)
     segment = commands.add_parser("segment", parents=[frame], help="label every point, by class or by instance")
     for command in (models, calibrate, train):
         command.add_parser(commands)
@@ -73,8 +73,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_query(ground: argparse.ArgumentParser) -> None:
-    """What is asked, and how it is answered."""
+def _add_ground(ground: argparse.ArgumentParser) -> None:
+    """What is asked, how it is compared, and with which hand it is to be grasped."""
     ground.add_argument("--query", action="append", required=True, help="a phrase; may be repeated")
     ground.add_argument("--negative", action="append", default=[], help="a phrase that is not meant; may be repeated")
     ground.add_argument(

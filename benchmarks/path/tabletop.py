@@ -3,8 +3,8 @@
 
     python -m benchmarks.path.tabletop [--rooms 11 12 13] [--crowded 11] [--named-frames ../named]
 
-`data/split.json` says which OSD scenes and room seeds may be chosen on. Objects are scored by `data/panoptic.py`; a room
-is right where what is kept of the points agrees with the objects by an IoU of 0.94. Named frames are rebuilt elsewhere;
+`data/split.json` says which OSD scenes and room seeds may be chosen on. Objects are scored by `data/panoptic.py`; a
+room is right where what is kept of the points agrees with the objects by an IoU of 0.94. Named frames are rebuilt elsewhere;
 their masks are `data/named_masks.json` (COCO, drawn by hand), their images are not here.
 """
 
@@ -107,8 +107,8 @@ def main(
         table, instances = np.median(of.milliseconds, axis=0)
         right = sum(kept >= RIGHT for kept in of.kept)
         print(
-            f"{name}: kept right in {right} of {len(of.kept)} (IoU {np.mean(of.kept):.3f}); median table {table:.0f} ms, "
-            f"instances {instances:.0f} ms"
+            f"{name}: kept right in {right} of {len(of.kept)} (IoU {np.mean(of.kept):.3f}); median table {table:.0f} "
+            f"ms, instances {instances:.0f} ms"
         )
     print(f"{time.perf_counter() - start:.0f} s in all")
 

@@ -441,10 +441,8 @@ class Grounder:
         """
         timing = dict(scene.timing_ms)
         if threshold != 0 and not 0 < threshold < 1:
-            raise DropclipError(
-                Status.BAD_REQUEST,
-                f"threshold {threshold}: expected a number in (0, 1), or 0 for the default",
-            )
+            message = f"threshold {threshold}: expected a number in (0, 1), or 0 for the default"
+            raise DropclipError(Status.BAD_REQUEST, message)
         threshold = threshold or (self.config.threshold if scoring == "instances" else PAPER_THRESHOLD)
         query = clean_phrase(query, "query")
         with _timed(timing, "parse"):
