@@ -4,8 +4,8 @@
     python -m benchmarks.path.tabletop [--rooms 11 12 13] [--crowded 11] [--named-frames ../named]
 
 `data/split.json` says which OSD scenes and room seeds may be chosen on. Objects are scored by `data/panoptic.py`; a
-room is right where what is kept of the points agrees with the objects by an IoU of 0.94. Named frames are rebuilt elsewhere;
-their masks are `data/named_masks.json` (COCO, drawn by hand), their images are not here.
+room is right where what is kept of the points agrees with the objects by an IoU of 0.94. Named frames are rebuilt
+elsewhere; their masks are `data/named_masks.json` (COCO, drawn by hand), their images are not here.
 """
 
 import json
