@@ -32,6 +32,15 @@ from dropclip_ros.vision.clouds import load_cloud_frame
 from dropclip_ros.vision.geometry import DEPTH_UNITS, load_frame, load_pose, transform_points
 
 
+def _add_model(frame: argparse.ArgumentParser) -> None:
+    """Who answers, and what has a say."""
+    frame.add_argument("--model", help="model folder (default: the shipped one)")
+    frame.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    switch = argparse.BooleanOptionalAction
+    frame.add_argument("--image", action=switch, help="look at the picture of each object too (default: with names)")
+    frame.add_argument("--labels", action=switch, help="read what is printed on objects (default: if installed)")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="dropclip", description="Ground phrases in an RGB-D frame or a static scene.")
     commands = parser.add_subparsers(dest="command", required=True)
@@ -55,11 +64,7 @@ def _parser() -> argparse.ArgumentParser:
         help="camera: as it sees it; world: z up (default camera)",
     )
     _add_workspace(frame)
-    frame.add_argument("--model", help="model folder (default: the shipped one)")
-    frame.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    switch = argparse.BooleanOptionalAction
-    frame.add_argument("--image", action=switch, help="look at the picture of each object too (default: with names)")
-    frame.add_argument("--labels", action=switch, help="read what is printed on objects (default: if installed)")
+    _add_model(frame)
     frame.add_argument("--out", type=Path, help="folder for pictures, masks and clouds")
     frame.add_argument("--json", action="store_true", help="print JSON only")
     ground = commands.add_parser("ground", parents=[frame], help="find what phrases mean, and how to grasp it")

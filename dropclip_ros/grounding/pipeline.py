@@ -181,15 +181,13 @@ def _check_scoring(scoring: str, negatives: Sequence[str]) -> None:
         )
 
 
-def _nothing_is(query: str, rho: np.ndarray, threshold: float) -> str:
-    best = f"the best point scores {rho.max():.2f}, the threshold is {threshold:.2f}"
-    return f"nothing on the table is {query!r}: {best}"
-
-
-def _said(found: FoundObject) -> str:
-    """What should be known of the best answer besides: that it is in doubt, and what was read on it."""
+def _message(query: str, objects: list[FoundObject], best: float, threshold: float) -> str:
+    """How many were found, whether the best of them is in doubt and what was read on it; or why there are none."""
+    if not objects:
+        return f"nothing on the table is {query!r}: the best point scores {best:.2f}, the threshold is {threshold:.2f}"
+    found = objects[0]
     doubt = f"; in doubt, {100 * found.confidence:.0f} % sure" if found.doubtful else ""
-    return doubt + (f"; read on it: {', '.join(found.words_read)}" if found.words_read else "")
+    return f"{len(objects)} found{doubt}" + (f"; read on it: {', '.join(found.words_read)}" if found.words_read else "")
 
 
 def _warm_frame() -> RgbdFrame:
@@ -465,9 +463,8 @@ class Grounder:
                 for found in objects:
                     self._say_how_sure(found, compared)
         scores = rho[scene.voxels.point_to_voxel]
-        status, message = Status.OK, f"{len(objects)} found" + (_said(objects[0]) if objects else "")
-        if not objects:
-            status, message = Status.NOT_FOUND, _nothing_is(query, rho, threshold)
+        status = Status.OK if objects else Status.NOT_FOUND
+        message = _message(query, objects, float(rho.max()), threshold)
         message = f"{message}; {scene.note}" if scene.note else message
         reading = read_whole(phrase, instance_scores(scene.instances, rho))
         return GroundResult(query, status, message, objects, scores, threshold, timing, reading)

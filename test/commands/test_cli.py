@@ -122,9 +122,9 @@ def test_grasps_are_for_a_gripper_of_ones_own(files, tmp_path, capsys):
     assert error.startswith("dropclip: BAD_REQUEST: gripper 'a_claw': expected one of") and error.count("\n") == 1
 
 
-def test_the_image_tower_may_have_its_say(files, capsys):
+def test_the_picture_may_have_its_say(files, capsys):
     scores, stages = [], []
-    for image in ([], ["--image"]):
+    for image in (["--no-image"], ["--image"]):
         assert main(["ground", *files, "--query", "the red mug", "--json", *image]) == 0
         (answer,) = json.loads(capsys.readouterr().out)
         scores.append(answer["instances"][0]["score"])
