@@ -26,6 +26,7 @@ from dropclip_ros.grounding.phrases import Interpretation
 from dropclip_ros.grounding.pipeline import NEGATIVE_MODES, EncodedScene, FoundObject, Grounder, GroundResult
 from dropclip_ros.grounding.scoring import SCORINGS
 from dropclip_ros.grounding.static_scene import open_static_scene
+from dropclip_ros.language.chat import ChatReader
 from dropclip_ros.tabletop.workspace import TABLES, Workspace
 from dropclip_ros.vision.clouds import FRAMES as CLOUD_FRAMES
 from dropclip_ros.vision.clouds import load_cloud_frame
@@ -87,6 +88,13 @@ def _add_ground(ground: argparse.ArgumentParser) -> None:
     )
     ground.add_argument(
         "--literal", action="store_true", help="compare phrases as a whole, without reading their parts"
+    )
+    ground.add_argument(
+        "--reader",
+        nargs=2,
+        metavar=("URL", "MODEL"),
+        help="let a language model at an OpenAI-compatible URL (up to /v1) read phrases of several parts; its key is "
+        "taken from DROPCLIP_READER_KEY. Default: the grammar alone",
     )
     ground.add_argument(
         "--previous", type=int, nargs="+", default=[], help="ids of the objects answered before, for 'the other one'"
@@ -270,6 +278,8 @@ def _failed(query: str, error: DropclipError) -> dict:
 
 def _ground(grounder: Grounder, scene: EncodedScene, args: argparse.Namespace) -> int:
     viewer = load_pose(args.viewer) if args.viewer else None
+    if args.reader:
+        grounder.reader = ChatReader(*args.reader, multilingual=grounder.config.multilingual)
     start = time.perf_counter()
     labels = grounder.instances(scene) - 1  # specks are left out
     proposals = sample_antipodal(scene.points, gripper=args.gripper, table=scene.table.plane, labels=labels)

@@ -123,6 +123,7 @@ class DemoClient(Node):
             self._in_camera(matched, color.header.frame_id),
             title=headline(query, found, latency),
             threshold=found.threshold,
+            reading=found.interpretation.text if len(found.interpretation.parts) > 1 else "",
             doubtful=any(thing.doubtful for thing in found.objects[:1]),
         )
         PillowImage.fromarray(picture).save(path.with_suffix(".png"))

@@ -226,7 +226,8 @@ def _betweens(there: Sequence[Solid], marks: Sequence[Solid]) -> Iterator[tuple]
             if length < 0.15:
                 continue
             share = [float((s.middle - a.middle)[:2] @ line) / length**2 for s in rest]
-            aside = [abs(float(np.cross(line, (s.middle - a.middle)[:2]))) / length**2 for s in rest]
+            across = np.array([-line[1], line[0]])
+            aside = [abs(float((s.middle - a.middle)[:2] @ across)) / length**2 for s in rest]
             so = [s for s, t, d in zip(rest, share, aside, strict=True) if 0.25 < t < 0.75 and d < 0.15]
             unsure = [s for s, t, d in zip(rest, share, aside, strict=True) if 0 < t < 1 and d < 0.5 and s not in so]
             if len(so) == 1 and not unsure:
