@@ -320,6 +320,7 @@ class Grounder:
 
         def naming() -> torch.Tensor:
             if self.image is None:
+                assert pooled is not None, "neither the encoder nor an image tower names things"
                 return pooled
             seen, weight = self.image.embed(frame.rgb, labels.reshape(frame.depth.shape)), self.image.config.weight
             return seen if pooled is None else (1 - weight) * pooled + weight * seen
@@ -338,7 +339,9 @@ class Grounder:
                 f"{self.config.name} was trained in world axes: expected the camera's pose (--camera-pose, or the "
                 "node's world_frame)",
             )
-        axes = {"table": invert_pose(table.frame), "camera": np.eye(4), "world": frame.camera_pose}[wanted.axes]
+        poses = {"table": invert_pose(table.frame), "camera": np.eye(4), "world": frame.camera_pose}
+        axes = poses[wanted.axes]
+        assert axes is not None  # of the world; refused above
         if not wanted.centred:
             return axes
         moved = axes.copy()
@@ -465,7 +468,7 @@ class Grounder:
                 seen_by = Viewer.of_camera(table_from_camera)
                 if viewer is not None:
                     seen_by = Viewer.of_frame(table_from_camera @ viewer)
-                layout = Layout(scene.voxels.centers, scene.instances, seen_by)
+                layout = Layout(to_numpy(scene.voxels.centers), scene.instances, seen_by)
                 judged = Judge(layout, scores.__getitem__, threshold, self.objects.rival, previous).judge(phrase)
         with _timed(timing, "objects"):
             rho = np.append(0.0, judged.scores)[scene.instances]
@@ -495,8 +498,8 @@ class Grounder:
         that it means."""
         if scoring == "instances":
             similarity = similarities(scene.instance_features, text, self.text.mean_object)
-            rho = referring_scores(similarity, self.config.temperature, self.config.null_similarity)
-            rho = rho.cpu().numpy()
+            scored = referring_scores(similarity, self.config.temperature, self.config.null_similarity)
+            rho = scored.cpu().numpy()
             meant = answering_instances(rho, threshold, self.objects.rival)
             return np.append(0.0, rho)[scene.instances], [scene.instances == instance for instance in meant]
         if scene.basis is not None:
@@ -504,9 +507,9 @@ class Grounder:
         else:  # every point has its object's; specks are at right angles to everything
             each = F.normalize(scene.instance_features, dim=-1)
             similarity = similarities(torch.cat([torch.zeros_like(each[:1]), each])[scene.instances], text)
-        rho = point_scores(similarity, self.config.temperature, scoring)
-        chosen = (beats_negatives(similarity) if scoring == "argmax" else rho > threshold).cpu().numpy()
-        return rho.double().cpu().numpy(), [chosen] if chosen.any() else []
+        each_voxel = point_scores(similarity, self.config.temperature, scoring)
+        chosen = (beats_negatives(similarity) if scoring == "argmax" else each_voxel > threshold).cpu().numpy()
+        return each_voxel.double().cpu().numpy(), [chosen] if chosen.any() else []
 
     @staticmethod
     def _found(scene: EncodedScene, voxels: np.ndarray, rho: np.ndarray, label: str = "") -> FoundObject:
