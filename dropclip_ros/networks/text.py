@@ -114,11 +114,13 @@ class TextEncoder:
         self.channels = self.encode(["object"]).shape[1]
         if adapter is not None and Path(adapter).exists():
             self._adapter, self.mean_object = _load_adapter(Path(adapter), self.channels, self.device)
-            self._cache.clear()
 
     @torch.no_grad()
-    def encode(self, phrases: Sequence[str]) -> Tensor:
-        """Unit rows (n, C), float32, on the encoder's device. BAD_REQUEST for a phrase `clean_phrase` refuses."""
+    def encode(self, phrases: Sequence[str], adapted: bool = True) -> Tensor:
+        """Unit rows (n, C), float32, on the encoder's device. BAD_REQUEST for a phrase `clean_phrase` refuses.
+
+        adapted: under the adapter, where the encoder's features are; else as the text tower gives them.
+        """
         phrases = [clean_phrase(phrase) for phrase in phrases]
         rows = {phrase: self._cache[phrase] for phrase in phrases if phrase in self._cache}
         new = [phrase for phrase in dict.fromkeys(phrases) if phrase not in rows]
@@ -134,14 +136,14 @@ class TextEncoder:
             self._cache.popitem(last=False)
         if not phrases:
             return torch.zeros(0, self.channels, device=self.device)
-        return torch.stack([rows[phrase] for phrase in phrases])
+        plain = torch.stack([rows[phrase] for phrase in phrases])
+        return plain if self._adapter is None or not adapted else normalize(linear(plain, self._adapter), dim=-1)
 
     def _encode_batch(self, phrases: list[str]) -> Tensor:
         templates = self.config.templates
         texts = [template.replace("{}", phrase) for phrase in phrases for template in templates]
         vectors = normalize(self._embed(texts).float(), dim=-1)
-        mean = normalize(vectors.view(len(phrases), len(templates), -1).mean(1), dim=-1)
-        return mean if self._adapter is None else normalize(linear(mean, self._adapter), dim=-1)
+        return normalize(vectors.view(len(phrases), len(templates), -1).mean(1), dim=-1)
 
 
 def _load_adapter(path: Path, channels: int, device: torch.device) -> tuple[Tensor, Tensor | None]:

@@ -123,6 +123,7 @@ class DemoClient(Node):
             self._in_camera(matched, color.header.frame_id),
             title=headline(query, found, latency),
             threshold=found.threshold,
+            doubtful=any(thing.doubtful for thing in found.objects[:1]),
         )
         PillowImage.fromarray(picture).save(path.with_suffix(".png"))
         write_ply(
@@ -140,7 +141,8 @@ class DemoClient(Node):
 def headline(query: str, found: Ground.Response, latency: float) -> str:
     """One line: found or not, how surely, how fast."""
     if found.objects:
-        return f'"{query}": FOUND, score {found.objects[0].score:.2f}, {latency:.0f} ms'
+        said = "IN DOUBT" if found.objects[0].doubtful else "FOUND"
+        return f'"{query}": {said}, score {found.objects[0].score:.2f}, {latency:.0f} ms'
     return f'"{query}": {Status(found.status).name.replace("_", " ")}, {latency:.0f} ms'
 
 

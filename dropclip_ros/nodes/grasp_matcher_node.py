@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
-from rclpy.action import ActionServer, CancelResponse, GoalResponse
+from rclpy.action import ActionServer, CancelResponse
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 from sensor_msgs.msg import Image, PointCloud2
@@ -57,7 +57,7 @@ from dropclip_ros.ros.settings import trust as trust_settings
 from dropclip_ros.ros.settings.gate import limits
 from dropclip_ros.ros.settings.match import match_config
 from dropclip_ros.ros.settings.trust import trust_config
-from dropclip_ros.ros.stages import Stages, finish
+from dropclip_ros.ros.stages import Admission, Stages, finish
 from dropclip_ros.ros.table_settings import workspace_of
 from dropclip_ros.ros.tf import Frames
 from dropclip_ros.srv import Ground, MatchGrasps
@@ -91,8 +91,7 @@ SETTINGS = (
     *trust_settings.SETTINGS,
     *table_settings.SETTINGS,
 )
-_GOALS = 8  # in the node at once, each in a thread: more are rejected
-_CALLS = 12  # of the service likewise: more wait for their turn
+_CALLS = 12  # of the service in the node at once: more wait for their turn
 PASSED_ON = ("negatives", "negatives_mode", "threshold", "source", "viewer_frame", "previous", "literal")  # to Ground
 
 
@@ -145,13 +144,13 @@ class GraspMatcherNode(Node):
             qos_profile=SERVICE_QOS,
             callback_group=WaitingCallbackGroup(_CALLS),
         )
-        self._turn, self._goals, self._busy = threading.Condition(), 0, False
+        self._turn, self._busy, self._goals = threading.Condition(), False, Admission()
         self._action = ActionServer(
             self,
             Grasp,
             GRASP_ACTION,
             self._execute,
-            goal_callback=self._admit,
+            goal_callback=self._goals.admit,
             cancel_callback=lambda goal: CancelResponse.ACCEPT,
             callback_group=MutuallyExclusiveCallbackGroup(),
             **ACTION_SERVER_QOS,
@@ -176,19 +175,9 @@ class GraspMatcherNode(Node):
         response.status, response.message, response.timing = int(Status.OK), answer.message, stages.timing
         _tell(response, answer.ground)
 
-    def _admit(self, goal: Grasp.Goal) -> GoalResponse:
-        with self._turn:
-            if self._goals == _GOALS:
-                return GoalResponse.REJECT
-            self._goals += 1
-            return GoalResponse.ACCEPT
-
     def _execute(self, goal) -> Grasp.Result:
-        try:
+        with self._goals.leaving():
             result = self._serve_goal(goal, Grasp.Result())
-        finally:
-            with self._turn:
-                self._goals -= 1
         finish(goal, result.status)
         return result
 

@@ -74,7 +74,8 @@ BODY_FROM_OPTICAL = np.array(
 SETTINGS = (
     Setting("model", "", "Folder of the model; '' for the one shipped", read_only=True),
     Setting("device", "auto", "Where the model runs: auto, cpu, cuda or cuda:N", read_only=True),
-    Setting("use_image", False, "Let the image tower look at each object too, not the encoder alone", read_only=True),
+    Setting("use_image", True, "Look at the picture of each object too, not at its voxels alone", read_only=True),
+    Setting("use_labels", True, "Read what is printed on objects too, where a reader is installed", read_only=True),
     Setting(
         "static_scene",
         "",
@@ -175,8 +176,9 @@ class GroundingNode(Node):
 
         try:
             start = time.perf_counter()
-            model, device, image = (self._settings[name] for name in ("model", "device", "use_image"))
-            grounder = Grounder.from_pretrained(model or None, device, image=image)
+            model, device = (self._settings[name] for name in ("model", "device"))
+            said = {what: None if self._settings[f"use_{what}"] else False for what in ("image", "labels")}
+            grounder = Grounder.from_pretrained(model or None, device, **said)
             if path := self._settings["static_scene"]:
                 grounder.workspace = workspace_of(self._settings)
                 grounder, self._static = open_static_scene(path, grounder)
@@ -438,7 +440,9 @@ def found_object(
         box_size=vector_message(found.size),
         id=found.id,
         label=found.label,
-        confidence=-1.0,
+        confidence=found.confidence,
+        doubtful=found.doubtful,
+        words_read=list(found.words_read),
     )
 
 

@@ -11,7 +11,8 @@ Not run: there was no MoveIt where this was written. `pick_sequence`, which deci
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -61,6 +62,7 @@ from dropclip_ros.ros.common import (
     Settings,
     Values,
     listed,
+    log_bug,
     run,
 )
 from dropclip_ros.ros.grasp_messages import motion_of
@@ -68,7 +70,7 @@ from dropclip_ros.ros.messages import nanoseconds, point_message, pose_matrix, p
 from dropclip_ros.ros.pick_sequence import NoPath, pick_first, place_first
 from dropclip_ros.ros.settings import gate as gate_settings
 from dropclip_ros.ros.settings.gate import limits
-from dropclip_ros.ros.stages import Stages, finish
+from dropclip_ros.ros.stages import Admission, Stages, finish
 from dropclip_ros.ros.tf import Frames
 
 OCTOMAP = "<octomap>"  # MoveIt's name for it in the collision matrix
@@ -240,7 +242,7 @@ class MoveItPickNode(Node):
                 (GetPositionFK, "compute_fk"),
             )
         )
-        self._busy = threading.Lock()
+        self._busy, self._goals = threading.Lock(), Admission()
         self._servers = [
             ActionServer(
                 self,
@@ -248,6 +250,7 @@ class MoveItPickNode(Node):
                 name,
                 partial(self._serve, sequence),
                 callback_group=group,
+                goal_callback=self._goals.admit,
                 cancel_callback=lambda _: CancelResponse.ACCEPT,
                 **ACTION_SERVER_QOS,
             )
@@ -257,7 +260,7 @@ class MoveItPickNode(Node):
     def _serve(self, sequence: Callable[..., Pick.Result], handle: ServerGoalHandle) -> Pick.Result:
         stages = Stages(handle, Pick.Feedback)
         try:
-            with self._busy:
+            with self._goals.leaving(), self._alone(stages):
                 stages.begin("look")
                 candidates, refused = self._judge(handle.request)
                 fit = [one for one, no in zip(handle.request.candidates, refused, strict=True) if not no]
@@ -270,10 +273,24 @@ class MoveItPickNode(Node):
             result = Pick.Result(status=int(error.status), message=error.message, **error.fields)
         except DropclipError as error:
             result = Pick.Result(status=int(error.status), message=error.message, executed=-1)
+        except Exception as error:  # a bug: the status of a result that nobody filled is OK
+            log_bug(self)
+            message = f"internal error, please report it: {type(error).__name__}: {error}"
+            result = Pick.Result(status=int(Status.MODEL_ERROR), message=message, executed=-1)
         stages.end()
         result.timing = stages.timing
         finish(handle, result.status)
         return result
+
+    @contextmanager
+    def _alone(self, stages: Stages) -> Iterator[None]:
+        """One goal at a time; those that wait can be cancelled."""
+        while not self._busy.acquire(timeout=0.05):
+            stages.check()
+        try:
+            yield
+        finally:
+            self._busy.release()
 
     def _judge(self, goal: Pick.Goal) -> tuple[list[GraspCandidate], list[Refusal | None]]:
         """The candidates, poses in the planning frame, and what the gate says of each. BAD_REQUEST or TF_ERROR."""

@@ -3,14 +3,40 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
+from rclpy.action import GoalResponse
 from rclpy.action.server import ServerGoalHandle
 
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.msg import StageTime
 
 _LOOK = 0.05  # s, between looks at what nobody notifies of: that the goal is cancelled
+
+
+class Admission:
+    """Goals that are in an action's server at once: each holds one of the executor's threads, so more are rejected."""
+
+    def __init__(self, most: int = 8):
+        self._most, self._inside, self._lock = most, 0, threading.Lock()
+
+    def admit(self, _) -> GoalResponse:
+        """The action's `goal_callback`."""
+        with self._lock:
+            if self._inside == self._most:
+                return GoalResponse.REJECT
+            self._inside += 1
+            return GoalResponse.ACCEPT
+
+    @contextmanager
+    def leaving(self) -> Iterator[None]:
+        """Around the execution of a goal that was admitted."""
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._inside -= 1
 
 
 def finish(goal: ServerGoalHandle, status: Status) -> None:

@@ -61,6 +61,9 @@ def crop_above(points: Array, table: Table, config: TableConfig = TableConfig())
     mask = (height > -config.distance) & (height < config.max_height) & (over > config.clearance * table.noise[1].min())
     if not table.seen:  # nothing tells how far it reaches
         return mask
+    if table.plane[3] <= config.distance:  # a plane through the camera, which sees nothing on it
+        mask[:] = False
+        return mask
     near = true_indices(mask)
     local, depth = array_namespace(points).stack([x[near], y[near], height[near]]), points[near, 2]
     level = over[near] / _interpolate(depth, table.noise)

@@ -88,7 +88,7 @@ def _drawn(
     far_first = np.argsort(-points[:, 2], kind="stable")
     rgb[pixels[far_first]], depth[pixels[far_first]] = colors[far_first], points[far_first, 2]
     size = camera.height, camera.width
-    return RgbdFrame(rgb.reshape(*size, 3), depth.reshape(size), camera, pose)
+    return RgbdFrame(rgb.reshape(*size, 3), depth.reshape(size), camera, pose, picture=False)
 
 
 def _pinhole(points: np.ndarray, known: np.ndarray, size: tuple[int, int]) -> Intrinsics | None:

@@ -152,7 +152,8 @@ class RgbdFrame:
     """Colour and depth registered to it.
 
     rgb uint8 (H, W, 3); depth float32 (H, W) metres along the optical axis, 0 where unknown; camera_pose:
-    world_from_camera (4, 4) or None when unknown; stamp in seconds. Depth of another size but the same aspect
+    world_from_camera (4, 4) or None when unknown; stamp in seconds; picture: False where the
+    colours are drawn points, which are not to be looked at as a photograph. Depth of another size but the same aspect
     ratio is resized (nearest) to the colour's, and so are the intrinsics; anything else raises BAD_FRAME.
     """
 
@@ -161,6 +162,7 @@ class RgbdFrame:
     intrinsics: Intrinsics
     camera_pose: np.ndarray | None = None
     stamp: float = 0.0
+    picture: bool = True
 
     def __post_init__(self):
         if self.rgb.dtype != np.uint8 or self.rgb.ndim != 3 or self.rgb.shape[2] != 3:

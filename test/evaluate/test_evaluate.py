@@ -114,7 +114,7 @@ def test_a_view_without_instances_answers_nothing():
     answers = ask(asked, seen, labels, Text(), CONFIG)
     assert referring([answers], CONFIG, 0.5, 0.5)["all"]["mIoU"] == 0
     assert refusals([answers], CONFIG, 0.5)["refused"] == {"present": 100, "class": 100, "absent": 100, "other": 100}
-    assert semantic_ious({"mug": [2]}, seen, labels, Text(), 0.4).tolist() == [0]
+    assert semantic_ious({"mug": [2]}, seen, labels, Text(), CONFIG).tolist() == [0]
 
 
 def test_semantic_iou_is_that_of_scikit_learn():
@@ -124,7 +124,7 @@ def test_semantic_iou_is_that_of_scikit_learn():
     predicted = np.array([0, 2, 1, 2])[found]
     truth = np.array([0, 0, 2, 1, 2])[labels]
     expected = jaccard_score(truth, predicted, labels=[1, 2], average=None)
-    np.testing.assert_allclose(semantic_ious(named, seen, labels, Text(), 0.4), expected)
+    np.testing.assert_allclose(semantic_ious(named, seen, labels, Text(), CONFIG), expected)
 
 
 def test_questions_are_true_and_absent_ones_fit_nothing():

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trees judged on boxes of known names and places: relations, orders, numbers, negations, and what lacks."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,6 +12,7 @@ from dropclip_ros.base.errors import Status
 from dropclip_ros.grounding.phrases import Judge, texts_of
 from dropclip_ros.grounding.relations import CLEAR, Layout, Viewer
 from dropclip_ros.language.parse import read_phrase
+from dropclip_ros.language.tree import Node, Union
 from dropclip_ros.language.words import singular
 
 CAMERA = np.array([[1.0, 0, 0, 0], [0, 0, 1, -0.8], [0, -1, 0, 0.3], [0, 0, 0, 1]])  # looks along y, from the front
@@ -40,6 +43,9 @@ def layout_of(table=TABLE, viewer=None):
     parts = [box_points(*box) for box in table.values()]
     labels = np.concatenate([np.full(len(part), k) for k, part in enumerate(parts, 1)])
     return Layout(np.concatenate(parts), labels, viewer or Viewer.of_camera(CAMERA))
+
+
+LAYOUT = layout_of()
 
 
 def true_scores(text):
@@ -155,6 +161,53 @@ def test_every_part_has_its_scores():
 def test_the_same_is_answered_again():
     first, second = (answer("the mug next to the banana") for _ in range(2))
     assert first.chosen == second.chosen and first.interpretation == second.interpretation
+
+
+SAID = [
+    *{word for name in NAMES for word in name.split()},
+    "the",
+    "a",
+    "two",
+    "all",
+    "left of",
+    "next to",
+    "behind",
+    "on",
+]
+SAID += [
+    "under",
+    "between",
+    "and",
+    "or",
+    "not",
+    "but",
+    "nearest",
+    "leftmost",
+    "second",
+    "other",
+    "it",
+    "with",
+    "in",
+    ",",
+]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.sampled_from(SAID), min_size=1, max_size=10).map(" ".join), st.sampled_from([(), (1, 3)]))
+def test_random_words_never_answer_what_is_not_named(phrase, previous):
+    read = read_phrase(phrase)
+    if read.reading is None or read.whole:
+        return
+    judged = Judge(LAYOUT, true_scores, 0.5, 0.5, previous).judge(read)
+    nodes = read.reading.options if isinstance(read.reading, Union) else (read.reading,)
+    for k in judged.chosen:
+        assert any(not node.text or said_with_part(node, k) for node in nodes), (phrase, NAMES[k - 1])
+
+
+def said_with_part(node, k):
+    """Whether the thing's name is true of it, or its name with what is said of its parts."""
+    own = replace(node, excluded=(), relations=tuple(replace(r, landmarks=(Node(),)) for r in node.relations))
+    return any(true_scores(text)[k - 1] > 0.5 for text in texts_of(own))
 
 
 OPPOSITE = {"left": "right", "front": "behind", "under": "above"}

@@ -103,3 +103,46 @@ def test_an_empty_table_is_an_empty_scene(grounder, make_tabletop):
     with pytest.raises(DropclipError) as error:
         grounder.encode(make_tabletop(boxes=(), spheres=()).frame)
     assert error.value.status == Status.EMPTY_SCENE
+
+
+@pytest.mark.parametrize("query", ["the red mug", "a banana", "hammer", "something to drink from", "a giraffe"])
+def test_a_phrase_of_one_thing_is_answered_as_a_whole(grounder, scene, query):
+    read, whole = grounder.ground(scene, query), grounder.ground(scene, query, literal=True)
+    np.testing.assert_array_equal(read.scores, whole.scores)
+    assert read.status == whole.status and [o.id for o in read.objects] == [o.id for o in whole.objects]
+    assert len(read.interpretation.parts) == 1
+
+
+def test_a_relation_is_answered_by_where_things_are(grounder, scene):
+    """In the picture the blue cup stands to the left of the red mug, the car to its right, the banana behind that."""
+    banana, mug = (grounder.ground(scene, phrase).objects[0] for phrase in ("the banana", "the red mug"))
+    answer = grounder.ground(scene, "the mug left of the banana")
+    assert answer.status == Status.OK and answer.objects[0].id == mug.id and answer.objects[0].label == "mug"
+    assert answer.interpretation.text == "mug, left (banana)"
+    assert grounder.ground(scene, "the mug left of the banana", literal=True).objects[0].id == banana.id
+    behind = grounder.ground(scene, "the thing behind the car")
+    assert [found.id for found in behind.objects] == [banana.id]
+    assert banana.id not in [found.id for found in grounder.ground(scene, "everything but the banana").objects]
+
+
+def test_what_lacks_is_named_and_what_is_not_understood_said(grounder, scene):
+    lacking = grounder.ground(scene, "the red mug left of the giraffe")
+    assert lacking.status == Status.NOT_FOUND and "giraffe" in lacking.message and not lacking.objects
+    refused = grounder.ground(scene, "la taza roja")
+    assert refused.status == Status.UNSUPPORTED and "Spanish" in refused.message and not refused.scores.any()
+
+
+def test_the_other_one_goes_back_to_the_last_answer(grounder, scene):
+    first = grounder.ground(scene, "the leftmost object").objects[0]
+    other = grounder.ground(scene, "everything else", previous=[first.id])
+    assert len(other.objects) == scene.instances.max() - 1 and first.id not in [found.id for found in other.objects]
+
+
+def test_a_viewer_across_the_table_sees_left_on_the_other_side(grounder, scene):
+    ours = grounder.ground(scene, "the leftmost object").objects[0].id
+    table = scene.table.frame.copy()  # camera_from_table
+    across = np.eye(4)
+    ahead = -np.array([*(invert_pose(table)[:2, 2]), 0.0])
+    ahead /= np.linalg.norm(ahead)
+    across[:3, 0], across[:3, 1], across[:3, 2] = ahead, np.cross([0, 0, 1], ahead), [0, 0, 1]
+    assert grounder.ground(scene, "the rightmost object", viewer=table @ across).objects[0].id == ours

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ROOMS = {  # from the ground up
     "dropclip_ros": "base vision tabletop sparse networks language grounding grasping draw "
     "ros client behaviours tools nodes commands cli",
-    "training": "runs objects scenes annotation fusion ovs3d evaluate distill hggd workcell trials mvtod make "
+    "training": "runs objects scenes annotation fusion ovs3d evaluate names distill hggd workcell trials mvtod make "
     "clip_plan clip",
 }
 MOST = 20  # files in a folder

@@ -82,7 +82,6 @@ def test_every_goal_is_accepted_or_rejected_and_every_accepted_one_ends(ros, gro
     results = [h.get_result_async() for h in handles if h.accepted]
     wait_until(lambda: all(f.done() for f in results), 10)
     ros.stop(matcher)
-    client.destroy()
     assert {f.result().result.status for f in results} <= {Status.NOT_FOUND}
 
 

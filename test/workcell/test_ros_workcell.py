@@ -174,8 +174,10 @@ def test_an_unknown_frame_an_unknown_stamp_and_no_poses_are_refused(bench, hande
     old = Header(stamp=time_message(nanoseconds(header.stamp) - 3_000_000_001), frame_id=WORLD)
     assert bench.client.pick(old, candidates).status == Status.STALE_FRAME
     assert bench.client.pick(header, []).status == Status.BAD_REQUEST
-    candidates[0].tool.position.x = float("nan")
-    assert bench.client.pick(header, candidates).status == Status.BAD_REQUEST
+    for one in candidates:
+        one.tool.position.x = float("nan")
+    result = bench.client.pick(header, candidates)
+    assert result.status == Status.BAD_POSE and set(result.reason_codes) == {Status.BAD_POSE}
 
 
 def test_an_object_that_moved_since_is_not_grasped_at(bench, handed_over):

@@ -41,7 +41,7 @@ class Options:
         max_objects: on the table.
         seed: of scenes and phrases.
         proposals: antipodal or hggd run that node; true: grasps that are known to hold.
-        grounding: by the model, by the model with the image tower (use_image), or true masks.
+        grounding: by the model, by the model with the picture of each object (use_image), or true masks.
         negatives: scene: names of the other categories on the table, as in the paper; node: as grounding_node is set.
         threshold: least score of what is found, where the model answers; 0: as grounding_node is set, which may answer
             that nothing fits. In trials, as in the paper's, something always does.

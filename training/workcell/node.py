@@ -43,6 +43,7 @@ from dropclip_ros.ros.common import (
     Setting,
     Settings,
     answer_errors,
+    log_bug,
     run,
 )
 from dropclip_ros.ros.grasp_messages import motion_of
@@ -52,7 +53,7 @@ from dropclip_ros.ros.messages import (
     nanoseconds,
     transform_message,
 )
-from dropclip_ros.ros.stages import finish
+from dropclip_ros.ros.stages import Admission, finish
 from dropclip_ros.ros.tf import Frames
 from dropclip_ros.srv import ResetCell
 from dropclip_ros.vision.geometry import invert_pose
@@ -116,12 +117,14 @@ class WorkcellNode(Node):
         self.create_timer(1 / self._settings["rate"], self._publish_camera, timers)
         self.create_timer(1 / self._settings["state_rate"], self._publish_state, MutuallyExclusiveCallbackGroup())
         serve_reset(self, self._reset)
+        self._goals = Admission()
         self._picks = ActionServer(
             self,
             Pick,
             PICK_ACTION,
             self._pick,
             callback_group=ReentrantCallbackGroup(),
+            goal_callback=self._goals.admit,
             cancel_callback=lambda _: CancelResponse.ACCEPT,
             **ACTION_SERVER_QOS,
         )
@@ -254,8 +257,9 @@ class WorkcellNode(Node):
     def _pick(self, handle: ServerGoalHandle) -> Pick.Result:
         start = time.perf_counter()
         try:
-            candidates, seen = self._understand(handle.request)
-            done = self.owned(lambda: self._execute(handle, candidates, seen))
+            with self._goals.leaving():
+                candidates, seen = self._understand(handle.request)
+                done = self.owned(lambda: self._execute(handle, candidates, seen))
             timing = [StageTime(stage=name, milliseconds=1e3 * seconds) for name, seconds in done.timing.items()]
             result = Pick.Result(
                 status=int(done.status),
@@ -267,6 +271,10 @@ class WorkcellNode(Node):
             )
         except DropclipError as error:
             result = Pick.Result(status=int(error.status), message=error.message, executed=-1)
+        except Exception as error:  # a bug: the status of a result that nobody filled is OK
+            log_bug(self)
+            message = f"internal error, please report it: {type(error).__name__}: {error}"
+            result = Pick.Result(status=int(Status.MODEL_ERROR), message=message, executed=-1)
         finish(handle, result.status)
         self.get_logger().info(
             f"pick: {Status(result.status).name}, {time.perf_counter() - start:.1f} s: {result.message}"

@@ -16,8 +16,9 @@ from tqdm import tqdm
 
 from dropclip_ros.base.errors import DropclipError
 from dropclip_ros.grounding.pipeline import MODEL_FOLDER, EncodedScene, Grounder
+from dropclip_ros.grounding.scoring import similarities
 from dropclip_ros.networks.image import ImageConfig, load_vit, to_images
-from dropclip_ros.networks.model_folder import IMAGE
+from dropclip_ros.networks.model_folder import IMAGE, ModelConfig
 from dropclip_ros.networks.text import TextEncoder
 from dropclip_ros.tabletop.table import Table
 from dropclip_ros.vision.geometry import RgbdFrame, backproject
@@ -34,10 +35,21 @@ MAX_DEPTH = 3.0  # m; further away is not the tabletop
 
 @dataclass
 class SeenInstances:
-    """What a method sees: the instance (H W,) of each pixel, 1..K or 0, and a unit feature (K,C) of each."""
+    """What a method sees: the instance (H W,) of each pixel, 1..K or 0, and a unit feature (K,C) of each.
+
+    compare: the log-odds (K,Q) that phrases mean each, where more than the feature has a say.
+    """
 
     of_pixel: np.ndarray
     features: torch.Tensor
+    compare: Callable[[Sequence[str]], torch.Tensor] | None = None
+
+    def similarities(self, phrases: Sequence[str], text: TextEncoder, config: ModelConfig) -> torch.Tensor:
+        """Similarity (K,Q) of each instance with each phrase, on the CPU, as the temperature and the null similarity of
+        `config` take it."""
+        if self.compare is not None:
+            return config.null_similarity + config.temperature * self.compare(phrases).cpu()
+        return similarities(self.features, text.encode(phrases).to(self.features.device), text.mean_object).cpu()
 
 
 ServedMethod = Callable[[Scene, int], SeenInstances]  # of view v of a scene
@@ -67,7 +79,7 @@ def single_view(grounder: Grounder, sensor: SensorConfig | None = None) -> Serve
     def method(scene: Scene, v: int) -> SeenInstances:
         view = scene.view(v, sensor)
         try:
-            return of_encoded(grounder.encode(view_frame(view)))
+            return of_encoded(grounder.encode(view_frame(view)), grounder)
         except DropclipError as error:
             tqdm.write(f"{scene.name}, view {v}: {error.status.name}: {error.message}")
             return nothing(view.mask.size, grounder.text.channels)
@@ -75,9 +87,11 @@ def single_view(grounder: Grounder, sensor: SensorConfig | None = None) -> Serve
     return method
 
 
-def of_encoded(encoded: EncodedScene) -> SeenInstances:
-    """The instances of the pipeline's scene."""
-    return SeenInstances(encoded.image(Grounder.instances(encoded)).ravel(), encoded.instance_features)
+def of_encoded(encoded: EncodedScene, grounder: Grounder | None = None) -> SeenInstances:
+    """The instances of the pipeline's scene; grounder: whose names have a say, where it has some."""
+    has_names = grounder is not None and grounder.beside is not None
+    compare = (lambda phrases: grounder.compare(encoded, phrases).odds) if has_names else None
+    return SeenInstances(encoded.image(Grounder.instances(encoded)).ravel(), encoded.instance_features, compare)
 
 
 def nothing(pixels: int, channels: int) -> SeenInstances:

@@ -25,7 +25,7 @@ from scipy.special import expit
 from tqdm import tqdm
 
 from dropclip_ros.grounding.pipeline import Grounder
-from dropclip_ros.grounding.scoring import referring_scores, rival_threshold, semantic_labels, similarities
+from dropclip_ros.grounding.scoring import referring_scores, rival_threshold, semantic_labels
 from dropclip_ros.networks.model_folder import ModelConfig
 from dropclip_ros.networks.text import TextEncoder
 from training.evaluate.metrics import overlap, refusal, refused, row_counts, summary
@@ -96,25 +96,22 @@ def ask(
     asked: list[Question], seen: SeenInstances, labels: np.ndarray, text: TextEncoder, config: ModelConfig
 ) -> Answers:
     """Compares every instance with every phrase, once. labels (H W,): the mask label of each pixel."""
-    phrases = text.encode([question.phrase for question in asked]).to(seen.features.device)
-    negatives = text.encode(config.canonical_negatives).to(seen.features.device)
     return Answers(
         asked,
         pixel_counts(labels.astype(np.int64), seen.of_pixel, len(seen.features)),
         np.bincount(labels, minlength=256),
-        similarities(seen.features, phrases, text.mean_object).cpu(),
-        similarities(seen.features, negatives, text.mean_object).cpu(),
+        seen.similarities([question.phrase for question in asked], text, config),
+        seen.similarities(config.canonical_negatives, text, config),
     )
 
 
 def semantic_ious(
-    named: dict[str, list[int]], seen: SeenInstances, labels: np.ndarray, text: TextEncoder, null_similarity: float
+    named: dict[str, list[int]], seen: SeenInstances, labels: np.ndarray, text: TextEncoder, config: ModelConfig
 ) -> np.ndarray:
     """IoU of each of the view's own categories, by argmax over their names."""
-    names = text.encode(list(named)).to(seen.features.device)
     answer = np.zeros(0, int)
     if len(seen.features):
-        answer = semantic_labels(similarities(seen.features, names, text.mean_object), null_similarity).cpu().numpy()
+        answer = semantic_labels(seen.similarities(list(named), text, config), config.null_similarity).numpy()
     counts = pixel_counts(labels.astype(np.int64), seen.of_pixel, len(seen.features))
     totals = np.bincount(labels, minlength=256)
     return np.array([overlap(counts, totals, of_name, answer == k) for k, of_name in enumerate(named.values(), 1)])
@@ -137,7 +134,7 @@ def answer_all(
         for which in WHICH:
             asked = questions(scene, areas_of(view.mask), specs, which, np.random.default_rng([seed, s]))
             answers[which].append(ask(asked, seen, labels, text, config))
-        semantic.append(semantic_ious(categories(scene, labels), seen, labels, text, config.null_similarity))
+        semantic.append(semantic_ious(categories(scene, labels), seen, labels, text, config))
     return answers, semantic
 
 
@@ -246,10 +243,14 @@ def plot_curves(curves: list[dict], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-def load_grounder(model: Path | None, image_weight: float, known: list[Scene], specs: Sequence[ObjectSpec]) -> Grounder:
-    """The model, with the frame's crops at `image_weight`, and calibrated for it on the scenes `known` if need be.
-    specs: the objects of these scenes' catalogue."""
-    grounder = Grounder.from_pretrained(model, image=image_weight > 0)
+def load_grounder(
+    model: Path | None, image_weight: float, known: list[Scene], specs: Sequence[ObjectSpec], names: bool = False
+) -> Grounder:
+    """The model, with its names, or with the frame's crops at `image_weight`, and calibrated for that on the scenes
+    `known` if need be. specs: the objects of these scenes' catalogue."""
+    if names:
+        return Grounder.from_pretrained(model)
+    grounder = Grounder.from_pretrained(model, image="tower" if image_weight > 0 else False)
     if grounder.image is not None and grounder.image.config.weight != image_weight:
         grounder.image.config = replace(grounder.image.config, weight=image_weight)
         grounder.config = calibrate_method(single_view(grounder), grounder.text, grounder.config, known, specs)
@@ -264,6 +265,7 @@ def main(
     fused: bool = True,
     threshold: float = 0.0,
     image_weight: float = 0.0,
+    names: bool = False,
     limit: int | None = None,
     seed: int = 0,
 ) -> None:
@@ -271,12 +273,13 @@ def main(
 
     scenes: folder with a folder of scenes for each split, "validation" among them. fused: the upper bound too.
     threshold: in (0, 1), 0 for the model's own. image_weight: of the frame's own crops, 0 for the encoder alone;
-    one that the model is not calibrated for is calibrated here. limit: scenes of each split.
+    one that the model is not calibrated for is calibrated here. names: as served, with
+    the names of the picture. limit: scenes of each split.
     """
     torch.set_grad_enabled(False)
     known = load_scenes(scenes / "validation")[:limit]
     objects = catalogue_of(scenes / "validation").specs
-    grounder = load_grounder(model, image_weight, known, objects)
+    grounder = load_grounder(model, image_weight, known, objects, names)
     text, rival = grounder.text, grounder.objects.rival
     methods: dict[str, tuple[ServedMethod, ModelConfig]] = {"single view": (single_view(grounder), grounder.config)}
     if fused:

@@ -60,17 +60,22 @@ def controller(ros):
     return ros.serve(Controller())
 
 
+@pytest.fixture(scope="module")
+def the_client(ros, controller):
+    """One for all tests: an executor dies of an action client that is destroyed while it is taken from."""
+    client = ActionClient(ros.node, Pick, "move", callback_group=ReentrantCallbackGroup(), **ACTION_CLIENT_QOS)
+    assert client.wait_for_server(20)
+    return client
+
+
 @pytest.fixture
-def client(ros, controller):
+def client(the_client, controller):
     controller.slow, controller.refuse = 0.0, False
     for event in (controller.done, controller.stopped, controller.cancelled):
         event.clear()
-    client = ActionClient(ros.node, Pick, "move", callback_group=ReentrantCallbackGroup(), **ACTION_CLIENT_QOS)
-    assert client.wait_for_server(20)
-    yield client
+    yield the_client
     controller.done.set()
     wait_until(lambda: not controller.moving, 5)
-    client.destroy()
 
 
 class Cancelling(Stages):
