@@ -461,9 +461,9 @@ class Grounder:
                 rho, meant = self._points_meant(scene, text, threshold, scoring)
         with _timed(timing, "objects"):
             objects = [self._found(scene, voxels, rho, head_of(phrase.reading)) for voxels in meant]
-            if self._has_more(scene) and scoring == "instances":
+            if (beside := self._beside(scene)) and scoring == "instances":
                 for found in objects:
-                    self._say_how_sure(found, compared)
+                    self._say_how_sure(beside, found, compared)
         scores = rho[scene.voxels.point_to_voxel]
         if objects:
             message = f"{len(objects)} found" + _said(objects[0])
@@ -533,14 +533,15 @@ class Grounder:
             with _timed(timing, "image"), enough_memory(self.device):
                 _ = scene.instance_features
         cosine = similarities(scene.instance_features, text, self.text.mean_object)
-        if not self._has_more(scene):
+        beside = self._beside(scene)
+        if beside is None:
             return Compared((cosine - self.config.null_similarity) / self.config.temperature, {})
         with enough_memory(self.device):
-            return self.beside.compare(cosine, phrases, scene.frame.rgb, scene.shown, scene.known, timing)
+            return beside.compare(cosine, phrases, scene.frame.rgb, scene.shown, scene.known, timing)
 
-    def _has_more(self, scene: EncodedScene) -> bool:
-        """Whether more than the encoder has a say: there are names, and a picture to look at."""
-        return self.beside is not None and scene.frame.picture
+    def _beside(self, scene: EncodedScene) -> Beside | None:
+        """What has a say beside the encoder, where there are names, and a picture to look at."""
+        return self.beside if scene.frame.picture else None
 
     def _instances_meant(
         self, scene: EncodedScene, compared: Compared, threshold: float
@@ -563,8 +564,9 @@ class Grounder:
         chosen = (beats_negatives(similarity) if scoring == "argmax" else rho > threshold).cpu().numpy()
         return rho.double().cpu().numpy(), [chosen] if chosen.any() else []
 
-    def _say_how_sure(self, found: FoundObject, compared: Compared) -> None:
-        found.confidence, found.doubtful = self.beside.confidence(compared.odds[:, 0].cpu().numpy(), found.id)
+    @staticmethod
+    def _say_how_sure(beside: Beside, found: FoundObject, compared: Compared) -> None:
+        found.confidence, found.doubtful = beside.confidence(compared.odds[:, 0].cpu().numpy(), found.id)
         found.words_read = tuple(dict.fromkeys(compared.read.get(found.id, ())))
 
     @staticmethod

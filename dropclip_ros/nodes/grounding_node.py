@@ -177,8 +177,8 @@ class GroundingNode(Node):
         try:
             start = time.perf_counter()
             model, device = (self._settings[name] for name in ("model", "device"))
-            said = {what: None if self._settings[f"use_{what}"] else False for what in ("image", "labels")}
-            grounder = Grounder.from_pretrained(model or None, device, **said)
+            image, labels = (None if self._settings[name] else False for name in ("use_image", "use_labels"))
+            grounder = Grounder.from_pretrained(model or None, device, image=image, labels=labels)
             if path := self._settings["static_scene"]:
                 grounder.workspace = workspace_of(self._settings)
                 grounder, self._static = open_static_scene(path, grounder)
