@@ -63,6 +63,18 @@ def _parser() -> argparse.ArgumentParser:
     frame.add_argument("--out", type=Path, help="folder for pictures, masks and clouds")
     frame.add_argument("--json", action="store_true", help="print JSON only")
     ground = commands.add_parser("ground", parents=[frame], help="find what phrases mean, and how to grasp it")
+    _add_ground(ground)
+    segment = commands.add_parser("segment", parents=[frame], help="label every point, by class or by instance")
+    for command in (models, calibrate, train):
+        command.add_parser(commands)
+    what = segment.add_mutually_exclusive_group(required=True)
+    what.add_argument("--classes", help="comma-separated class names")
+    what.add_argument("--instances", action="store_true", help="separate objects without naming them")
+    return parser
+
+
+def _add_ground(ground: argparse.ArgumentParser) -> None:
+    """What is asked, how it is compared, and with which hand it is to be grasped."""
     ground.add_argument("--query", action="append", required=True, help="a phrase; may be repeated")
     ground.add_argument("--negative", action="append", default=[], help="a phrase that is not meant; may be repeated")
     ground.add_argument(
@@ -89,13 +101,6 @@ def _parser() -> argparse.ArgumentParser:
         "--preset", choices=sorted(PRESETS), help="a7: scoring, threshold, RANSAC and matching of the paper's appendix"
     )
     ground.add_argument("--top-k", type=_at_least_one, default=3, help="grasps an object (default 3)")
-    segment = commands.add_parser("segment", parents=[frame], help="label every point, by class or by instance")
-    for command in (models, calibrate, train):
-        command.add_parser(commands)
-    what = segment.add_mutually_exclusive_group(required=True)
-    what.add_argument("--classes", help="comma-separated class names")
-    what.add_argument("--instances", action="store_true", help="separate objects without naming them")
-    return parser
 
 
 def _add_workspace(parser: argparse.ArgumentParser) -> None:

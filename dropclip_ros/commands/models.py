@@ -10,10 +10,19 @@ from pathlib import Path
 
 import numpy as np
 
+from dropclip_ros.base.devices import usable_device
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.grounding.pipeline import MODEL_FOLDER
 from dropclip_ros.networks.activation import doubt
-from dropclip_ros.networks.clip import ACTIVATIONS, Clip, ClipSource, activation_of, check_said_activation, load_clip
+from dropclip_ros.networks.clip import (
+    ACTIVATIONS,
+    Clip,
+    ClipSource,
+    activation_of,
+    check_said_activation,
+    load_clip,
+    trained_activation,
+)
 from dropclip_ros.networks.encoder import MinkUNet14D
 from dropclip_ros.networks.image import ImageConfig, ImageTower
 from dropclip_ros.networks.minkowski_checkpoint import read_minkowski
@@ -61,11 +70,13 @@ def _add_tower(parser: argparse.ArgumentParser) -> None:
 
 
 def open_tower(args: argparse.Namespace) -> tuple[ClipSource, Clip, TextConfig]:
-    """The tower that the arguments name, with a warning where ten pictures speak against its activation."""
+    """The tower that the arguments name; where it does not say how it was trained, with a warning if ten pictures speak
+    against what the caller said."""
     source = ClipSource(args.tower, args.pretrained, args.sha256)
     check_said_activation(source, args.activation)
     clip = load_clip(source)
-    computes = activation_of(source)
+    computes = activation_of(source) if trained_activation(source) is None else None
+    clip.model.to(usable_device("auto"))
     if computes and (warning := doubt(clip, computes)):
         print(f"dropclip: warning: {warning}", file=sys.stderr)
     source = source.settled

@@ -181,6 +181,11 @@ def _check_scoring(scoring: str, negatives: Sequence[str]) -> None:
         )
 
 
+def _nothing_is(query: str, rho: np.ndarray, threshold: float) -> str:
+    best = f"the best point scores {rho.max():.2f}, the threshold is {threshold:.2f}"
+    return f"nothing on the table is {query!r}: {best}"
+
+
 def _said(found: FoundObject) -> str:
     """What should be known of the best answer besides: that it is in doubt, and what was read on it."""
     doubt = f"; in doubt, {100 * found.confidence:.0f} % sure" if found.doubtful else ""
@@ -439,10 +444,8 @@ class Grounder:
         """
         timing = dict(scene.timing_ms)
         if threshold != 0 and not 0 < threshold < 1:
-            raise DropclipError(
-                Status.BAD_REQUEST,
-                f"threshold {threshold}: expected a number in (0, 1), or 0 for the default",
-            )
+            message = f"threshold {threshold}: expected a number in (0, 1), or 0 for the default"
+            raise DropclipError(Status.BAD_REQUEST, message)
         threshold = threshold or (self.config.threshold if scoring == "instances" else PAPER_THRESHOLD)
         query = clean_phrase(query, "query")
         with _timed(timing, "parse"):
@@ -465,15 +468,9 @@ class Grounder:
                 for found in objects:
                     self._say_how_sure(beside, found, compared)
         scores = rho[scene.voxels.point_to_voxel]
-        if objects:
-            message = f"{len(objects)} found" + _said(objects[0])
-            status = Status.OK
-        else:
-            message = (
-                f"nothing on the table is {query!r}: the best point scores {rho.max():.2f}, "
-                f"the threshold is {threshold:.2f}"
-            )
-            status = Status.NOT_FOUND
+        status, message = Status.OK, f"{len(objects)} found" + (_said(objects[0]) if objects else "")
+        if not objects:
+            status, message = Status.NOT_FOUND, _nothing_is(query, rho, threshold)
         message = f"{message}; {scene.note}" if scene.note else message
         reading = read_whole(phrase, instance_scores(scene.instances, rho))
         return GroundResult(query, status, message, objects, scores, threshold, timing, reading)

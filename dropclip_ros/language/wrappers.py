@@ -90,13 +90,13 @@ OTHER_WORDS = (  # what is said, and how the grammar has it
     (r"(?: as (?:before|last time|earlier)| again| once more)$|^once (?:more|again) ", ""),
     (rf"\b(the|that) (\w+) (?:that |which )?you (?:have )?(?:just |already )?(?:{_DONE})\b.*$", r"the same \2"),
     (r"\b(?:to|on) (?:its|their) (left|right)(?: side)?\b", r"to the \1 of it"),
-    (r" (?:from|off)(?: of)? (?:the |my )?(?:table|desk|counter|floor|tabletop)$", ""),
+    (r"(?<!away)(?<!far)(?<!est) (?:from|off)(?: of)? (?:the |my )?(?:table|desk|counter|floor|tabletop)$", ""),
     (
-        r"\b(?:from|off|out of|from inside) (?=(?:the|a) (?:\w+ )?"
+        r"(?<!away )(?<!far )(?<!est )\b(?:from|off|out of|from inside) (?=(?:the|a) (?:\w+ )?"
         r"(?:bowl|box|basket|bag|bin|cup|mug|drawer|pan|pot|jar|tin|crate|carton|case)\b)",
         "in ",
     ),
-    (r"(?<!away )(?<!far )\b(?:from|off)(?: of)? (?=the (?:plate|tray|book|shelf|board|stack|pile)\b)", "on "),
+    (r"(?<!away )(?<!far )(?<!est )\b(?:from|off)(?: of)? (?=the (?:plate|tray|book|shelf|board|stack|pile)\b)", "on "),
     (r"\bout of the\b", "in the"),
     (r"^not (.*?)(?: ,)? (?:but|, ?) ?(?=the |a |an )(.*)$", r"\2 not \1"),
     (r"(?:,|but) just not\b", "but not"),

@@ -130,11 +130,11 @@ def extent_of(local: np.ndarray, eye: float, distance: float, cell: float = CELL
     meets the plane: the table itself, something that hides it, or something lower that is seen past it. Patches of the
     table between which it is only hidden are one table: books part it into many.
     """
-    local = local[:, local[2] < 0.95 * eye]
+    local = local[:, local[2] < max(0.95 * eye, distance)]
     height = local[2]
     on = np.abs(height) <= distance
     grid = Grid.around(local[:2, on], _AROUND, cell)
-    place, met = grid.place(local[:2]), grid.place(local[:2] * (eye / (eye - height)))
+    place, met = grid.place(local[:2]), grid.place(local[:2] * (eye / np.maximum(eye - height, 1e-6)))
     # what lies in the plane is where it is; along its ray the lowest line of a wall would be a broad one
     lies, hides, lower = grid.count(place, on), grid.count(met, height > distance), grid.count(met, height < -distance)
     sunk = grid.count(place, (height < -2 * distance) & (height > -_SINKS)) > 0

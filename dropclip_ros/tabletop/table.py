@@ -263,21 +263,22 @@ def _planes(sample: Array, config: TableConfig, min_points: int, rng: np.random.
 def _carried(sample: Array, plane: np.ndarray, config: TableConfig) -> float:
     """How much of a table a plane is: half of what surely lies in it, all that stands on it, less what is below it.
 
-    What stands on a box also stands on the table under it, so the table wins. Close below a table nothing is seen, but
-    below a plane that slants through table and books there is as much as above; it also has fewer points in its
-    middle. A point weighs z^-4, for near things matter most: a large floor behind a small table must lose.
+    What stands on a box also stands on the table under it, so the table wins. Nothing is seen through a table (though
+    the cupboard under it, past its edge), but through a plane that slants through table and books there is; it also has
+    fewer points in its middle. A point weighs z^-4, for near things matter most: a large floor behind a small table
+    must lose.
     """
-    local = plane_coordinates(sample, plane)
-    height, weight = local[2], sample[:, 2] ** -4.0
-    lies = absolute(height) < config.distance
-    cell = 2 * CELL
+    local, depth = to_numpy(plane_coordinates(sample, plane)), to_numpy(sample[:, 2])
+    height, weight, cell = local[2], depth**-4.0, 2 * CELL
+    lies = np.abs(height) < config.distance
     outline = outline_of(local[:2, lies], cell)
     # Well inside the outline: what lies before a wall or a box projects onto its lower rim.
     inside, over = within(local, outline, -config.edge_margin - cell), within(local, outline, 0.0)
-    surely = absolute(height) < config.distance / 3
+    surely = np.abs(height) < config.distance / 3
     stands = inside & (height >= config.distance) & (height < config.max_height)
-    below = (height <= -config.distance) & (height > -config.max_height)
-    return float((weight * (0.5 * surely + 1.0 * stands - 3.0 * (below & inside) - 1.0 * (below & over))).sum())
+    met = local[:2] * (plane[3] / np.maximum(plane[3] - height, 1e-6))  # where its ray meets the plane
+    below = over & within(met, outline, 0.0) & (height <= -config.distance) & (height > -config.max_height)
+    return float((weight * (0.5 * surely + 1.0 * stands - 1.0 * below - 3.0 * (below & inside))).sum())
 
 
 def _raised(sample: Array, planes: list[np.ndarray], config: TableConfig) -> int:

@@ -20,7 +20,7 @@ from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.cli import main
 from dropclip_ros.grasping.presets import A7
 from dropclip_ros.grounding.pipeline import Grounder
-from dropclip_ros.networks.activation import doubt, separation
+from dropclip_ros.networks.activation import MARGIN, doubt, separation
 from dropclip_ros.networks.clip import ClipSource, check_said_activation, load_clip, trained_activation
 from dropclip_ros.networks.encoder import EncoderConfig, MinkUNet14D
 from dropclip_ros.networks.image import ImageConfig, cut_crop, to_images
@@ -144,13 +144,17 @@ def test_a_silent_file_needs_the_activation_said(clip, tmp_path):
     check_said_activation(ClipSource(str(clip)), None)  # its config says
 
 
-def test_ten_pictures_tell_which_activation_separates_better(clip):
+def test_ten_pictures_tell_which_activation_separates_better(clip, monkeypatch):
     loaded = load_clip(ClipSource(str(clip)))
     own, said = separation(loaded), doubt(loaded, "quickgelu")
     swapped = make_swapped(loaded)
     assert separation(swapped) != own
-    assert (said is None) == (separation(swapped) <= own)
+    assert (said is None) == (separation(swapped) <= own + MARGIN)
     assert separation(loaded) == own  # as it was
+    for second, warned in ((0.5, False), (0.9, True)):
+        found = iter((0.5, second))
+        monkeypatch.setattr("dropclip_ros.networks.activation.separation", lambda _, found=found: next(found))
+        assert (doubt(loaded, "quickgelu") is not None) == warned
 
 
 def make_swapped(clip):
