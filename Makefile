@@ -19,7 +19,7 @@ help:
 	@echo 'make demo [QUERY="the red mug; a spoon"]   set up, then answer phrases about a recorded tabletop over ROS 2'
 	@echo 'make test    set up, then run the tests'
 	@echo 'make train   set up, then make such a model from nothing (hours on 2 cores)'
-	@echo 'make lint    set up, then check lint and format'
+	@echo 'make lint    set up, then check lint, format and types'
 	@echo 'make setup   set up only: PYTHON=python3.12 picks the interpreter'
 	@echo 'make clean   remove what set-up, builds and the demo wrote'
 
@@ -41,6 +41,7 @@ train: $(READY)
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python -m mypy
 
 clean:
 	rm -rf $(VENV) build out *.egg-info dropclip_ros/action dropclip_ros/msg dropclip_ros/srv dropclip_ros/*.so

@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import rclpy
@@ -320,13 +320,21 @@ def _query(query: str | Query, fields: dict[str, Any]) -> Query:
     return Query(query, **fields)
 
 
+class _Answers(Protocol):
+    status: int
+    message: str
+
+
+Answer = TypeVar("Answer", bound=_Answers)
+
+
 def _cancel(sent: Future) -> None:
     handle = sent.result()
     if handle is not None and handle.accepted:
         handle.cancel_goal_async()
 
 
-def _told(answer: Any) -> Any:
+def _told(answer: Answer | None) -> Answer:
     """The answer. Raises what it says went wrong, and TIMEOUT where none came to its end."""
     if answer is None:
         raise DropclipError(Status.TIMEOUT, "the answer was given up: was the node shut down meanwhile?")

@@ -114,9 +114,9 @@ def write_ply(path: str | Path, points: np.ndarray, colors: np.ndarray, scores: 
     import open3d as o3d
 
     cloud = o3d.t.geometry.PointCloud()
-    cloud.point.positions = o3d.core.Tensor(np.ascontiguousarray(points, dtype=np.float32))
-    cloud.point.colors = o3d.core.Tensor(np.ascontiguousarray(colors))
-    cloud.point.score = o3d.core.Tensor(np.ascontiguousarray(scores, dtype=np.float32)[:, None])
+    cloud.point.positions = o3d.core.Tensor.from_numpy(np.ascontiguousarray(points, dtype=np.float32))
+    cloud.point.colors = o3d.core.Tensor.from_numpy(np.ascontiguousarray(colors))
+    cloud.point.score = o3d.core.Tensor.from_numpy(np.ascontiguousarray(scores, dtype=np.float32)[:, None])
     path = Path(path)
     beside = path.with_name(f".{path.stem}.{os.getpid()}.ply")  # open3d chooses the format by the suffix
     try:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
@@ -36,6 +36,10 @@ def array_namespace(array: Array) -> ModuleType:
     return torch if torch is not None and isinstance(array, torch.Tensor) else np
 
 
+@overload
+def like_array(array: np.ndarray, values: Array | Sequence[float]) -> np.ndarray: ...
+@overload
+def like_array(array: Tensor, values: Array | Sequence[float]) -> Tensor: ...
 def like_array(array: Array, values: Array | Sequence[float]) -> Array:
     """Values of the host as an array of the same library, type and device."""
     if is_numpy(array):
@@ -43,6 +47,10 @@ def like_array(array: Array, values: Array | Sequence[float]) -> Array:
     return array_namespace(array).as_tensor(values, dtype=array.dtype, device=array.device)
 
 
+@overload
+def as_type(array: np.ndarray, name: str) -> np.ndarray: ...
+@overload
+def as_type(array: Tensor, name: str) -> Tensor: ...
 def as_type(array: Array, name: str) -> Array:
     """In the type of this name; the same array where it is of that type."""
     return array.astype(name, copy=False) if is_numpy(array) else array.to(getattr(array_namespace(array), name))
@@ -58,6 +66,11 @@ def zeros(array: Array, shape: tuple[int, ...], name: str) -> Array:
     if is_numpy(array):
         return np.zeros(shape, name)
     return array.new_zeros(shape, dtype=getattr(array_namespace(array), name))
+
+
+def falses(points: Array) -> Array:
+    """False for each of the points (N, ...): bool (N,)."""
+    return zeros(points, (len(points),), "bool")
 
 
 def sum_by_index(values: Array, index: Array, count: int) -> Array:

@@ -15,7 +15,16 @@ import torch
 from scipy.sparse import coo_matrix, identity
 from scipy.spatial import cKDTree
 
-from dropclip_ros.base.arrays import Array, array_namespace, as_type, like_array, sum_by_index, to_numpy, zeros
+from dropclip_ros.base.arrays import (
+    Array,
+    array_namespace,
+    as_type,
+    is_numpy,
+    like_array,
+    sum_by_index,
+    to_numpy,
+    zeros,
+)
 from dropclip_ros.grounding.scoring import rival_threshold
 
 _SPACED = 500  # voxels that tell how far apart they are
@@ -63,7 +72,7 @@ class ObjectConfig:
 
 def _neighbours(centers: Array, gap: float) -> Array:
     """Pairs (E,2) of voxels at most `gap` apart."""
-    if array_namespace(centers) is np:
+    if is_numpy(centers):
         return cKDTree(centers).query_pairs(gap, output_type="ndarray")
     blocks = range(0, len(centers), _ROWS)
     return torch.cat([(_distances(centers[i : i + _ROWS], centers[i:]) <= gap).triu(1).nonzero() + i for i in blocks])
@@ -71,9 +80,9 @@ def _neighbours(centers: Array, gap: float) -> Array:
 
 def _nearest(points: Array, others: Array) -> Array:
     """Which of the others (K,C) is nearest to each of the points (M,C): (M,)."""
-    if array_namespace(points) is np:
+    if is_numpy(points):
         return cKDTree(others).query(points)[1]
-    return torch.cat([_distances(block, others).argmin(dim=1) for block in points.split(_ROWS)])
+    return torch.cat([_distances(block, torch.as_tensor(others)).argmin(dim=1) for block in points.split(_ROWS)])
 
 
 def _distances(points: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
@@ -115,7 +124,7 @@ def _normals(centers: Array, edges: Array, eye: np.ndarray | None) -> Array:
     covariance -= mean[:, :, None] * mean[:, None, :]
     normals = _thinnest(covariance)
     outside = like_array(normals, eye) - centers if eye is not None else centers - _inside(centers)
-    return normals * xp.where((outside * normals).sum(axis=1) < 0, -1.0, 1.0)[:, None]
+    return normals * xp.where((outside * normals).sum(1) < 0, -1.0, 1.0)[:, None]
 
 
 def _inside(centers: Array) -> Array:
@@ -133,17 +142,17 @@ def _thinnest(covariance: Array) -> Array:
     characteristic polynomial, and the longest cross product of two rows of what it leaves.
     """
     xp, diagonal = array_namespace(covariance), like_array(covariance, np.eye(3))
-    scale = xp.clip((covariance * diagonal).sum(axis=(1, 2)), 1e-30, None) / 3
+    scale = xp.clip((covariance * diagonal).sum((1, 2)), 1e-30, None) / 3
     deviator = covariance / scale[:, None, None] - diagonal
-    spread = xp.sqrt((deviator**2).sum(axis=(1, 2)) / 6)
+    spread = xp.sqrt((deviator**2).sum((1, 2)) / 6)
     a, b, c = (deviator[:, row] for row in range(3))
-    half = ((a * xp.cross(b, c, axis=1)).sum(axis=1) / 2) / xp.clip(spread, 1e-12, None) ** 3
+    half = ((a * xp.cross(b, c, axis=1)).sum(1) / 2) / xp.clip(spread, 1e-12, None) ** 3
     angle = xp.arccos(xp.clip(half, -1, 1)) / 3
     least = 2 * spread * xp.cos(angle + 2 * np.pi / 3)
     rows = deviator - least[:, None, None] * diagonal
     across = xp.stack([xp.cross(rows[:, i], rows[:, j], axis=1) for i, j in ((0, 1), (1, 2), (2, 0))], axis=1)
     lengths = _length(across)
-    longest = lengths.argmax(axis=1)
+    longest = lengths.argmax(1)
     every = like_array(longest, np.arange(len(longest)))
     found, length = across[every, longest], lengths[every, longest][:, None]
     return xp.where(length > 1e-9, found / xp.clip(length, 1e-9, None), like_array(covariance, [0, 0, 1]))
@@ -151,7 +160,7 @@ def _thinnest(covariance: Array) -> Array:
 
 def _length(vectors: Array) -> Array:
     """Of vectors (...,3)."""
-    return array_namespace(vectors).sqrt((vectors * vectors).sum(axis=-1))
+    return array_namespace(vectors).sqrt((vectors * vectors).sum(-1))
 
 
 def _patches(centers: Array, normals: Array, colors: Array, size: float) -> Array:
@@ -201,8 +210,8 @@ def _border_strengths(
     normal = normal / xp.clip(_length(normal), 1e-9, None)[:, None]
     apart = middle[b] - middle[a]
     along = apart / xp.clip(_length(apart), 1e-9, None)[:, None]
-    concave = xp.clip(((normal[a] - normal[b]) * along).sum(axis=1), 0, None)
-    offset = xp.minimum(*(abs((normal[end] * apart).sum(axis=1)) for end in (a, b)))
+    concave = xp.clip(((normal[a] - normal[b]) * along).sum(1), 0, None)
+    offset = xp.minimum(*(abs((normal[end] * apart).sum(1)) for end in (a, b)))
     feature = pool_features(features, patch + 1)
     alike = (feature[a] * feature[b]).sum(dim=1)
     unlike = 1 - (to_numpy(alike) if xp is np else alike)
@@ -293,10 +302,10 @@ def instance_labels(
 def _gap(centers: Array, config: ObjectConfig) -> float:
     """How far voxels of one object may be apart, metres: further where a far or coarse camera leaves some empty."""
     some, around = centers[:: max(len(centers) // _SPACED, 1)], min(_AROUND + 1, len(centers))
-    if array_namespace(centers) is np:
+    if is_numpy(centers):
         furthest = cKDTree(centers).query(some, [around])[0]
     else:
-        furthest = to_numpy(_distances(some, centers).kthvalue(around, dim=1).values)
+        furthest = to_numpy(_distances(torch.as_tensor(some), centers).kthvalue(around, dim=1).values)
     return max(config.gap, float(_SPARSE * np.median(furthest)))
 
 

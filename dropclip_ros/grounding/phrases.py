@@ -19,6 +19,7 @@ from dropclip_ros.language.tree import (
     ALL,
     ANY,
     Node,
+    Order,
     Phrase,
     Reading,
     Relation,
@@ -79,7 +80,8 @@ def read_whole(phrase: Phrase, scores: np.ndarray) -> Interpretation:
     """How a phrase is read that is compared as a whole. scores: (K,) of the instances."""
     ids = tuple(range(1, len(scores) + 1))
     part = Part("head", phrase.text, -1, ids, tuple(round(float(score), 4) for score in scores))
-    return Interpretation(in_words(phrase.reading), [part], phrase.not_understood)
+    said = "" if phrase.reading is None else in_words(phrase.reading)
+    return Interpretation(said, [part], phrase.not_understood)
 
 
 def instance_scores(instances: np.ndarray, scores: np.ndarray) -> np.ndarray:
@@ -147,6 +149,7 @@ class Judge:
 
     def judge(self, phrase: Phrase) -> Judgement:
         """What a phrase with a tree means here."""
+        assert phrase.reading is not None, "a phrase without a tree: `not_judged` is for it"
         self.parts = []
         interpretation = Interpretation(in_words(phrase.reading), self.parts, phrase.not_understood)
         none = np.zeros(self.layout.count)
@@ -229,7 +232,7 @@ class Judge:
         if node.excluded:
             scores = self._without(node, scores, here)
         if node.order:
-            scores = self._ordered(node, scores, here)
+            scores = self._ordered(node, node.order, scores, here)
         return scores
 
     def _note(self, kind: str, text: str, parent: int, scores: np.ndarray | None = None) -> None:
@@ -293,8 +296,7 @@ class Judge:
         self._note("negation", "not " + " or ".join(map(in_words, node.excluded)), here, np.where(out, 0.0, 1.0))
         return self._kept(node, scores, ~out, "other than what is excluded")
 
-    def _ordered(self, node: Node, scores: np.ndarray, here: int) -> np.ndarray:
-        order = node.order
+    def _ordered(self, node: Node, order: Order, scores: np.ndarray, here: int) -> np.ndarray:
         ranked, tied = self.layout.ranked(order.by, order.direction, scores > 0)
         said = order_in_words(order)
         place = np.zeros(self.layout.count)
@@ -375,7 +377,7 @@ class Judge:
         fits = np.zeros(self.layout.count)
         if relation.relation == "between":
             second = marks[1] if len(marks) > 1 else marks[0]
-            pairs = [(a, b) for a in marks[0] for b in second if a != b]
+            pairs = [(int(a), int(b)) for a in marks[0] for b in second if a != b]
             if not pairs:
                 raise _Lacking("between needs two landmarks, and one is there")
             for a, b in pairs:

@@ -350,6 +350,7 @@ class Grounder:
 
         def naming() -> torch.Tensor:
             if self.image is None:
+                assert pooled is not None, "neither the encoder nor an image tower names things"
                 return pooled
             seen, weight = self.image.embed(frame.rgb, labels.reshape(frame.depth.shape)), self.image.config.weight
             return seen if pooled is None else (1 - weight) * pooled + weight * seen
@@ -368,7 +369,9 @@ class Grounder:
                 f"{self.config.name} was trained in world axes: expected the camera's pose (--camera-pose, or the "
                 "node's world_frame)",
             )
-        axes = {"table": invert_pose(table.frame), "camera": np.eye(4), "world": frame.camera_pose}[wanted.axes]
+        poses = {"table": invert_pose(table.frame), "camera": np.eye(4), "world": frame.camera_pose}
+        axes = poses[wanted.axes]
+        assert axes is not None  # of the world; refused above
         if not wanted.centred:
             return axes
         moved = axes.copy()
@@ -459,9 +462,9 @@ class Grounder:
                 rho, meant = self._points_meant(scene, text, threshold, scoring)
         with _timed(timing, "objects"):
             objects = [self._found(scene, voxels, rho, head_of(phrase.reading)) for voxels in meant]
-            if self._has_more(scene) and scoring == "instances":
+            if (beside := self._beside(scene)) and scoring == "instances":
                 for found in objects:
-                    self._say_how_sure(found, compared)
+                    self._say_how_sure(beside, found, compared)
         scores = rho[scene.voxels.point_to_voxel]
         status = Status.OK if objects else Status.NOT_FOUND
         message = _message(query, objects, float(rho.max()), threshold)
@@ -489,7 +492,7 @@ class Grounder:
                 seen_by = Viewer.of_camera(table_from_camera)
                 if viewer is not None:
                     seen_by = Viewer.of_frame(table_from_camera @ viewer)
-                layout = Layout(scene.voxels.centers, scene.instances, seen_by)
+                layout = Layout(to_numpy(scene.voxels.centers), scene.instances, seen_by)
                 judged = Judge(layout, scores.__getitem__, threshold, self.objects.rival, previous).judge(phrase)
         with _timed(timing, "objects"):
             rho = np.append(0.0, judged.scores)[scene.instances]
@@ -524,14 +527,15 @@ class Grounder:
             with _timed(timing, "image"), enough_memory(self.device):
                 _ = scene.instance_features
         cosine = similarities(scene.instance_features, text, self.text.mean_object)
-        if not self._has_more(scene):
+        beside = self._beside(scene)
+        if beside is None:
             return Compared((cosine - self.config.null_similarity) / self.config.temperature, {})
         with enough_memory(self.device):
-            return self.beside.compare(cosine, phrases, scene.frame.rgb, scene.shown, scene.known, timing)
+            return beside.compare(cosine, phrases, scene.frame.rgb, scene.shown, scene.known, timing)
 
-    def _has_more(self, scene: EncodedScene) -> bool:
-        """Whether more than the encoder has a say: there are names, and a picture to look at."""
-        return self.beside is not None and scene.frame.picture
+    def _beside(self, scene: EncodedScene) -> Beside | None:
+        """What has a say beside the encoder, where there are names, and a picture to look at."""
+        return self.beside if scene.frame.picture else None
 
     def _instances_meant(
         self, scene: EncodedScene, compared: Compared, threshold: float
@@ -554,8 +558,9 @@ class Grounder:
         chosen = (beats_negatives(similarity) if scoring == "argmax" else rho > threshold).cpu().numpy()
         return rho.double().cpu().numpy(), [chosen] if chosen.any() else []
 
-    def _say_how_sure(self, found: FoundObject, compared: Compared) -> None:
-        found.confidence, found.doubtful = self.beside.confidence(compared.odds[:, 0].cpu().numpy(), found.id)
+    @staticmethod
+    def _say_how_sure(beside: Beside, found: FoundObject, compared: Compared) -> None:
+        found.confidence, found.doubtful = beside.confidence(compared.odds[:, 0].cpu().numpy(), found.id)
         found.words_read = tuple(dict.fromkeys(compared.read.get(found.id, ())))
 
     @staticmethod

@@ -449,16 +449,15 @@ class Grammar:
 
     def _distance(self, draft: _Draft, depth: int) -> bool:
         """The closest mug to the bowl: nearest to it; to the camera: in order of distance."""
-        if draft.order[0] not in DISTANCES or self.word not in ("to", "from"):
+        if draft.order is None or draft.order[0] not in DISTANCES or self.word not in ("to", "from"):
             return False
+        relation = DISTANCES[draft.order[0]]
         if self._match(VIEWER):
             return True
         start = self.position
         self._skip(1)
-        marks = self._landmarks(DISTANCES[draft.order[0]], depth)
-        draft.relations.append(
-            Relation(DISTANCES[draft.order[0]], marks, words=" ".join(self.words[start : self.position]))
-        )
+        marks = self._landmarks(relation, depth)
+        draft.relations.append(Relation(relation, marks, words=" ".join(self.words[start : self.position])))
         draft.order = None
         return True
 

@@ -159,10 +159,11 @@ def from_dict(data: object, depth: int = DEPTH) -> Reading:
     if not isinstance(data, Mapping) or depth < 1:
         raise ValueError(f"expected an object, at most {DEPTH} deep; got {str(data)[:60]!r}")
     if set(data) == {"union"}:
-        options = tuple(from_dict(option, depth - 1) for option in _list(data, "union"))
-        if len(options) < 2 or not all(isinstance(option, Node) for option in options):
+        options = [from_dict(option, depth - 1) for option in _list(data, "union")]
+        nodes = tuple(option for option in options if isinstance(option, Node))
+        if len(options) < 2 or len(nodes) < len(options):
             raise ValueError("union: expected two nodes or more")
-        return Union(options)
+        return Union(nodes)
     known = {"head", "attributes", "negated_attributes", "relations", "not", "order", "number", "other", "same"}
     if unknown := set(data) - known:
         raise ValueError(f"unknown key {min(map(str, unknown))!r}; known are {', '.join(sorted(known))}")

@@ -14,6 +14,7 @@ from itertools import combinations
 from dropclip_ros.language import lexicon
 from dropclip_ros.language.nouns import IRREGULAR, NOUNS, PAIRED, words_of
 
+SPLIT = {"infront": "in front", "ontop": "on top", "nextto": "next to", "leftof": "left of", "rightof": "right of"}
 CONTRACTIONS = (
     (r"[.;:!?]+(?=\s+\w)", ","),
     (r"\b(you|it|they|we|i|there|that)'ll\b", r"\1 will"),
@@ -35,7 +36,6 @@ CONTRACTIONS = (
     (r"\bin-between\b", "in between"),
     (r"\bnon-(?=\w)", "non "),
 )
-SPLIT = {"infront": "in front", "ontop": "on top", "nextto": "next to", "leftof": "left of", "rightof": "right of"}
 GRAMMAR = words_of(
     """
     of to in on at by with without for from and or but not next near nearest close closest beside besides between among
@@ -157,7 +157,8 @@ def _left_over(word: str, most: int) -> set[str]:
 
 def _distance(a: str, b: str) -> float:
     """What it takes to mistype one for the other."""
-    before, row = [], [float(j) for j in range(len(b) + 1)]
+    before: list[float] = []
+    row = [float(j) for j in range(len(b) + 1)]
     for i, letter in enumerate(a, 1):
         older, before, row = before, row, [float(i)]
         for j, other in enumerate(b, 1):

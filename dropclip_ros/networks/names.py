@@ -151,8 +151,7 @@ class NameBank:
         """What a safetensors file of it holds, and its metadata: the inverse of `load`."""
         kept = {key: getattr(self, key).half().contiguous() for key in ("imagenet", "said", "weight", "bias")}
         about = {"names": self.names, "categories": sorted(self.categories), "samples": dict(self.samples)}
-        about = {key: json.dumps(value) for key, value in about.items()}
-        return kept | {"of": self.of.short()}, about
+        return kept | {"of": self.of.short()}, {key: json.dumps(value) for key, value in about.items()}
 
 
 @dataclass(frozen=True)

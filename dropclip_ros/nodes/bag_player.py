@@ -8,6 +8,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
@@ -129,7 +130,7 @@ class BagPlayer(Node):
             if self._stopped.is_set():
                 break
             # one map for the whole pass, so that stamps that were equal stay equal
-            self._publish(connection.topic, bytes(raw), lambda ns, t0=first: began_ros + round((ns - t0) / rate))
+            self._publish(connection.topic, bytes(raw), partial(_restamped, first, began_ros, rate))
             count += 1
         return count
 
@@ -149,6 +150,11 @@ class BagPlayer(Node):
 
     def _sleep_until(self, moment: float) -> None:
         self._stopped.wait(max(moment - time.monotonic(), 0.0))
+
+
+def _restamped(first: int, began: int, rate: float, ns: int) -> int:
+    """When a stamp of the bag, ns, is played that begins at `first`, from `began` on."""
+    return began + round((ns - first) / rate)
 
 
 def main() -> None:

@@ -169,7 +169,7 @@ class GroundingNode(Node):
             Ground, GROUND_SERVICE, self._ground, qos_profile=SERVICE_QOS, callback_group=WaitingCallbackGroup()
         )
 
-    def _load(self) -> None:
+    def _load(self) -> Grounder:
         """In the model's thread, so that the node is there at once. Where it fails, each request tries again."""
         from dropclip_ros.grounding.pipeline import Grounder
         from dropclip_ros.grounding.static_scene import open_static_scene
@@ -177,15 +177,16 @@ class GroundingNode(Node):
         try:
             start = time.perf_counter()
             model, device = (self._settings[name] for name in ("model", "device"))
-            said = {what: None if self._settings[f"use_{what}"] else False for what in ("image", "labels")}
-            grounder = Grounder.from_pretrained(model or None, device, **said)
+            image, labels = (None if self._settings[name] else False for name in ("use_image", "use_labels"))
+            grounder = Grounder.from_pretrained(model or None, device, image=image, labels=labels)
             if path := self._settings["static_scene"]:
                 grounder.workspace = workspace_of(self._settings)
                 grounder, self._static = open_static_scene(path, grounder)
             else:
                 grounder.warm_up()
             self._grounder = grounder
-            self.get_logger().info(f"model on {self._grounder.device} after {time.perf_counter() - start:.1f} s")
+            self.get_logger().info(f"model on {grounder.device} after {time.perf_counter() - start:.1f} s")
+            return grounder
         except DropclipError as error:
             self.get_logger().error(str(error))
             raise
@@ -303,8 +304,8 @@ class GroundingNode(Node):
         if not nanoseconds(request.stamp):
             if last and glanced and last.arrived >= glanced.arrived:
                 return last
-            reused = last and time.monotonic() - encoded.ready < self._settings["reuse_time"]
-            return last if reused else self._camera.newest()
+            reused = encoded and time.monotonic() - encoded.ready < self._settings["reuse_time"]
+            return encoded.captured if encoded and reused else self._camera.newest()
         if last and last.header.stamp == request.stamp:
             return last
         return self._camera.at(request.stamp)
@@ -329,10 +330,9 @@ class GroundingNode(Node):
         viewer: np.ndarray | None,
     ) -> tuple[EncodedScene, GroundResult, dict[str, float]]:
         """In the model's thread: encodes the frame where it is not yet, and grounds the query in it."""
-        if self._grounder is None:
-            self._load()
-        scene, milliseconds = self._encode(captured, pose)
-        result = self._query(scene, request, mode, viewer)
+        grounder = self._grounder or self._load()
+        scene, milliseconds = self._encode(grounder, captured, pose)
+        result = self._query(grounder, scene, request, mode, viewer)
         queried = {k: v for k, v in result.timing_ms.items() if k not in scene.timing_ms}
         return scene, result, milliseconds | queried
 
@@ -340,18 +340,18 @@ class GroundingNode(Node):
         self, request: Ground.Request, mode: str, viewer: np.ndarray | None
     ) -> tuple[EncodedScene, GroundResult, dict[str, float]]:
         """In the model's thread: grounds the query in the static scene."""
-        if self._grounder is None:
-            self._load()
+        grounder, scene = self._grounder or self._load(), self._static
+        assert scene is not None and scene.frame.camera_pose is not None  # it was loaded with the model
         if viewer is not None:  # of the world; the static scene's camera has a pose in it
-            viewer = invert_pose(self._static.frame.camera_pose) @ viewer
-        result = self._query(self._static, request, mode, viewer)
-        return self._static, result, result.timing_ms
+            viewer = invert_pose(scene.frame.camera_pose) @ viewer
+        result = self._query(grounder, scene, request, mode, viewer)
+        return scene, result, result.timing_ms
 
     def _query(
-        self, scene: EncodedScene, request: Ground.Request, mode: str, viewer: np.ndarray | None
+        self, grounder: Grounder, scene: EncodedScene, request: Ground.Request, mode: str, viewer: np.ndarray | None
     ) -> GroundResult:
-        self._grounder.scene_phrases = tuple(filter(None, self._settings["scene_negatives"]))
-        return self._grounder.ground(
+        grounder.scene_phrases = tuple(filter(None, self._settings["scene_negatives"]))
+        return grounder.ground(
             scene,
             request.query,
             tuple(request.negatives),
@@ -363,7 +363,9 @@ class GroundingNode(Node):
             viewer=viewer,
         )
 
-    def _encode(self, captured: CapturedFrame, pose: np.ndarray | None) -> tuple[EncodedScene, dict[str, float]]:
+    def _encode(
+        self, grounder: Grounder, captured: CapturedFrame, pose: np.ndarray | None
+    ) -> tuple[EncodedScene, dict[str, float]]:
         """The scene and what it took, by stage in ms: nothing where this very frame was encoded before."""
         unit, workspace, known = self._settings["depth_unit"], workspace_of(self._settings), self._encoded
         config = (unit, workspace, None if pose is None else pose.tobytes())
@@ -372,8 +374,8 @@ class GroundingNode(Node):
         start = time.perf_counter()
         frame = rgbd_frame(captured.color, captured.depth, captured.info, unit, pose)
         decoded = 1e3 * (time.perf_counter() - start)
-        self._grounder.workspace = workspace
-        scene = self._grounder.encode(frame, last=self._last_table(frame, workspace))
+        grounder.workspace = workspace
+        scene = grounder.encode(frame, last=self._last_table(frame, workspace))
         self._encoded = _Encoded(captured, config, scene, time.monotonic())
         return scene, {"decode": decoded} | scene.timing_ms
 

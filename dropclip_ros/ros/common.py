@@ -8,7 +8,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import wraps
 from importlib import import_module
 from pathlib import Path
@@ -72,7 +72,7 @@ class Setting:
     ) -> "Setting":
         """A field of a dataclass as a parameter, by its default, range and meaning; `default`, `high`: other ones."""
         limits = range_of(config, field)
-        own = next(one.default for one in fields(config) if one.name == field) if default is None else default
+        own = getattr(config, field) if default is None else default
         return cls(prefix + field, own, limits.doc, limits.low, limits.high if high is None else high)
 
     def descriptor(self) -> ParameterDescriptor:

@@ -114,7 +114,7 @@ class Pairing:
         color, depth = (msg, partner) if name == "color" else (partner, msg)
         gap = abs(nanoseconds(partner.header.stamp) - stamp) if partner else 0
         self._apart = gap
-        key = nanoseconds((color or depth).header.stamp)
+        key = nanoseconds((color or msg).header.stamp)
         known = self._pairs.get(key) or self.frames.get(key)
         better = known and known.gap < gap and now - known.arrived < LAP
         if gap > self.tolerance() or better:

@@ -9,6 +9,8 @@ from dropclip_ros.base.arrays import (
     absolute,
     array_namespace,
     as_type,
+    falses,
+    is_numpy,
     like_array,
     to_numpy,
     true_indices,
@@ -76,7 +78,7 @@ def crop_above(points: Array, table: Table, config: TableConfig = TableConfig())
     near, level, local = near[on_it], level[on_it], local[:, on_it]
     sure = level > config.certainty
     high = true_indices(sure)
-    sure[high] = without_outliers(points[near[high]], config)
+    sure[high[~without_outliers(points[near[high]], config)]] = False
     mask[:] = False
     mask[near[_beside(local[:2], sure)]] = True
     return mask
@@ -84,7 +86,7 @@ def crop_above(points: Array, table: Table, config: TableConfig = TableConfig())
 
 def _interpolate(values: Array, table: np.ndarray) -> Array:
     """What a table (2, K), its first row rising, gives for the values (N,): the nearest end beyond its ends."""
-    if array_namespace(values) is np:
+    if is_numpy(values):
         return np.interp(values, *table)
     at, of = (as_type(like_array(values, row), "float64") for row in table)
     values, step = as_type(values, "float64"), at.diff()
@@ -167,7 +169,7 @@ def _whole_things(
     np.minimum.at(low, thing, local[2])
     beyond, place = outside(local, extent.outline), extent.grid.place(local[:2])
     flags = beyond <= margin, beyond <= 0, extent.reach.ravel()[place], extent.sunk.ravel()[place]
-    over, well, reach, sunk = (_share(flag, thing, count) for flag in flags)
+    over, well, reach, sunk = (_share(to_numpy(flag), thing, count) for flag in flags)
     return np.where(low < _COMES_DOWN, (over > 0.5) | (reach > 0.5), well > 0.5) & (sunk < _PART), low
 
 
@@ -187,11 +189,11 @@ def without_outliers(points: Array, config: TableConfig) -> Array:
     """Mask (N,) of the points whose voxel is not a statistical outlier: not further from its nearest voxels, on
     average, than the mean of all by `outlier_std` standard deviations. As open3d's remove_statistical_outlier."""
     if config.outlier_std == 0 or len(points) <= config.outlier_neighbors:
-        return points[:, 0] == points[:, 0]
+        return ~falses(points)
     voxels = voxelize(points, points, VoxelConfig())
     apart = mean_distance(voxels.coords, config.outlier_neighbors)
     if len(voxels) == 1:
-        return apart[voxels.point_to_voxel] == 0
+        return apart[voxels.point_to_voxel] <= 0
     strays = apart - apart.mean()
     deviation = ((strays**2).sum() / (len(voxels) - 1)) ** 0.5
     return (strays <= config.outlier_std * deviation)[voxels.point_to_voxel]

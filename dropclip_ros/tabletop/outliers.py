@@ -38,9 +38,8 @@ def mean_distance(coords: Array, neighbors: int) -> Array:
     left = true_indices(missing > 0)
     if len(left):
         far = to_numpy(cells[left])
-        apart[left] = like_array(
-            apart, cKDTree(to_numpy(cells)).query(far, wanted)[0].reshape(len(far), wanted).sum(axis=1)
-        )
+        sums = cKDTree(to_numpy(cells)).query(far, wanted)[0].reshape(len(far), wanted).sum(axis=1)
+        apart[left] = sums if xp is np else xp.as_tensor(sums, device=apart.device)
     return apart / wanted
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dropclip_ros.base.arrays import Array, absolute, array_namespace, as_type, to_numpy, true_indices
+from dropclip_ros.base.arrays import Array, absolute, array_namespace, as_type, falses, to_numpy, true_indices
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.tabletop.crop import crop_above, without_outliers
 from dropclip_ros.tabletop.footprint import FIT_POINTS, plane_coordinates, thin_points
@@ -148,9 +148,9 @@ def _by_themselves(points: Array, config: TableConfig, up: np.ndarray | None) ->
     if len(points) < MIN_POINTS:
         raise DropclipError(Status.EMPTY_SCENE, f"only {len(points)} points are there, expected at least {MIN_POINTS}.")
     sample = as_type(thin_points(points, FIT_POINTS), "float64")
-    keep, floor = points[:, 0] == points[:, 0], None
+    keep, floor = ~falses(points), None
     for plane in _enclosing(sample, config):
-        keep = keep & (absolute(signed_distance(points, plane)) > 1.5 * config.distance)
+        keep &= absolute(signed_distance(points, plane)) > 1.5 * config.distance
         floor = plane if floor is None and plane[2] < -0.5 else floor
     chosen = true_indices(keep)
     if len(chosen):

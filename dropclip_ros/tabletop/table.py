@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from dropclip_ros.base.arrays import Array, absolute, array_namespace, as_type, to_numpy
+from dropclip_ros.base.arrays import Array, absolute, array_namespace, as_type, falses, to_numpy
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.base.ranges import check_fields, ranged
 from dropclip_ros.tabletop.footprint import (
@@ -139,7 +139,9 @@ def tables(
     lies = _lie(sample, planes, config)
     for i in range(count):
         first_is_it = np.concatenate([planes[i : i + 1], np.delete(planes, i, axis=0)])
-        yield _refine(points, sample, first_is_it, (_share(lies[i]), _share(lies.any(0))), config)
+        yield _refine(
+            points, sample, first_is_it, (_share(lies[i]), _share(array_namespace(lies).any(lies, 0))), config
+        )
 
 
 def known_table(points: Array, plane: np.ndarray, config: TableConfig = TableConfig()) -> Table:
@@ -173,7 +175,7 @@ def largest_plane(points: Array, config: TableConfig) -> Table:
     plane, inliers = cloud.segment_plane(config.distance, 3, config.iterations)
     if len(inliers) < config.min_points:
         raise DropclipError(Status.NO_TABLE, _why_none(len(points), [], config))
-    lies = points[:, 0] != points[:, 0]  # where the points are
+    lies = falses(points)
     lies[inliers] = True
     plane = plane / np.linalg.norm(plane[:3])
     share = _share(lies)
@@ -201,7 +203,8 @@ def _search(
     found = list(_planes(sample, config, min_points, rng))
     level = [plane for plane in found if up is None or _tilt(plane, up) <= config.max_tilt]
     if not level:
-        raise DropclipError(Status.NO_TABLE, _why_none(count, [_tilt(plane, up) for plane in found], config))
+        tilts = [] if up is None else [_tilt(plane, up) for plane in found]
+        raise DropclipError(Status.NO_TABLE, _why_none(count, tilts, config))
     likely = [_looks_level(plane[:3]) if up is None else 1 / (1 + (_tilt(plane, up) / _TILTED) ** 2) for plane in level]
     scores = [_carried(sample, plane, config) * weight for plane, weight in zip(level, likely, strict=True)]
     order = np.argsort(-np.array(scores), kind="stable").tolist()
@@ -221,7 +224,7 @@ def _still_there(
     own, known = last.shares
     if (
         counts[0] < max(min_points, _STAYS * own * len(sample))
-        or _share(lies.any(0)) < known - _NEW
+        or _share(array_namespace(lies).any(lies, 0)) < known - _NEW
         or (up is not None and _tilt(planes[0], up) > config.max_tilt)
     ):
         return None

@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageDraw
 
-from dropclip_ros.base.arrays import Array, like_array, true_indices
+from dropclip_ros.base.arrays import Array, array_namespace, falses, like_array, true_indices
 from dropclip_ros.tabletop.table import TableConfig
 
 TABLES = ("auto", "plane", "none", "ransac")
@@ -76,7 +76,7 @@ class Workspace:
         self, points: Array, pixels: Array | None, size: tuple[int, int] | None, pose: np.ndarray | None
     ) -> Array:
         """Which of the points (N, 3), camera frame, are in it: indices. pixels (N,): of an image of size (H, W)."""
-        inside: Array = points[:, 0] == points[:, 0]
+        inside = ~falses(points)
         if box := self._box:
             low, high = (like_array(points, corner) for corner in box)
             turned = (
@@ -84,7 +84,7 @@ class Workspace:
                 if pose is None
                 else points @ like_array(points, pose[:3, :3].T) + like_array(points, pose[:3, 3])
             )
-            inside &= ((turned >= low) & (turned <= high)).all(1)
+            inside &= array_namespace(points).all((turned >= low) & (turned <= high), 1)
         if self.polygon and pixels is not None and size is not None:
             mask = _drawn(self.polygon, *size)
             inside &= mask[pixels] if isinstance(pixels, np.ndarray) else like_array(inside, mask)[pixels]

@@ -71,12 +71,9 @@ def _parts(found: object, path: str | Path) -> tuple[dict[str, Tensor], HggdConf
     state: dict[str, Tensor] = {}
     for part in PARTS:
         value = found.get(part) if isinstance(found, Mapping) else None
-        tensors = (
-            {f"{part}.{name}": tensor for name, tensor in value.items()}
-            if isinstance(value, Mapping)
-            else {part: value}
-        )
-        if not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
+        named = {f"{part}.{name}": one for name, one in value.items()} if isinstance(value, Mapping) else {part: value}
+        tensors = {name: tensor for name, tensor in named.items() if isinstance(tensor, Tensor)}
+        if len(tensors) < len(named):
             raise DropclipError(
                 Status.MODEL_ERROR,
                 f"{path} is no HGGD checkpoint: {part!r} is not there, or no tensors; expected {', '.join(PARTS)}",

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dropclip_ros.base.arrays import Array, like_array
+from dropclip_ros.base.arrays import Array, array_namespace, like_array
 from dropclip_ros.base.devices import enough_memory, usable_device
 from dropclip_ros.grasping.grasps import Grasps, fill_down, openings, points_between, suppress, thin_cloud
 from dropclip_ros.grasping.grippers import ROBOTIQ_2F_140, Gripper
@@ -117,4 +117,4 @@ class Hggd:
 def _within(points: Array, workspace: tuple[Corner, Corner]) -> Array:
     """Which of the points (..., 3) lie in the box, (...) bool."""
     low, high = (like_array(points, np.array(corner)) for corner in workspace)
-    return ((points >= low) & (points <= high)).all(-1)
+    return array_namespace(points).all((points >= low) & (points <= high), -1)

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parameters of the check that the camera is where TF says (`dropclip_ros.vision.extrinsics`)."""
 
-from functools import partial
-
 from dropclip_ros.base.ranges import built
 from dropclip_ros.ros.common import Setting, Values
 from dropclip_ros.vision.extrinsics import Trust
@@ -26,4 +24,5 @@ def trust_config(values: Values) -> Trust:
     """The core's configuration from parameter values by name; ValueError where they contradict each other."""
     names = ("warn_tilt", "max_tilt", "warn_height", "max_height")
     known = values["extrinsics.table_height"] if values["extrinsics.check_height"] else None
-    return built(partial(Trust, known), {name: values[f"extrinsics.{name}"] for name in names})
+    own = {name: values[f"extrinsics.{name}"] for name in names}
+    return built(Trust, own | {"table_height": known})
