@@ -126,11 +126,19 @@ def test_what_lacks_is_named(phrase, lacks, is_there):
     assert lacks in judged.message and (is_there is None or f"there is a {is_there}" in judged.message)
 
 
+@pytest.mark.parametrize("phrase", ["a mug without a handle", "the mug without a lid or a handle", "without a handle"])
+def test_a_part_that_may_be_missing_is_not_judged(phrase):
+    judged = answer(phrase)
+    assert judged.status == Status.UNSUPPORTED and judged.chosen == [] and "a part is missing" in judged.message
+
+
 def test_several_that_fit_are_listed_with_a_question():
     judged = answer("the mug next to the banana")
     assert judged.status == Status.AMBIGUOUS and sorted(names(judged)) == ["blue mug", "red mug"]
     assert judged.interpretation.question == "the left mug or the right one?"
     assert judged.interpretation.question in judged.message
+    many = answer("the object behind the red mug").interpretation.question
+    assert many.startswith("which object of these ") and "counted from the left" in many
     assert answer("a mug next to the banana").status == Status.OK
     assert answer("the mugs next to the banana").status == Status.OK
 
