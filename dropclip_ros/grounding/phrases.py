@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from dropclip_ros.base.errors import Status
+from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.grounding.relations import CLEAR, LOOSE, Layout
 from dropclip_ros.grounding.scoring import rival_threshold
 from dropclip_ros.language import lexicon
@@ -143,6 +143,7 @@ class Judge:
     ) -> None:
         self.layout, self.score, self.threshold, self.rival = layout, score, threshold, rival
         self.previous = np.isin(np.arange(layout.count) + 1, list(previous)) if previous else None
+        self.unknown = set(previous) - set(range(1, layout.count + 1))
         self.parts: list[Part] = []
 
     def judge(self, phrase: Phrase) -> Judgement:
@@ -219,7 +220,8 @@ class Judge:
     # one node
 
     def _node(self, node: Node, parent: int) -> np.ndarray:
-        """(K,): the score of each instance, 0 where the node does not mean it. Raises _Lacking, _Unsupported."""
+        """(K,): the score of each instance, 0 where the node does not mean it. Raises _Lacking, _Unsupported,
+        BAD_REQUEST where `previous` names what is not there."""
         scores = self._named(node, parent)
         here = len(self.parts) - 1
         scores = self._anaphora(node, scores, here)
@@ -261,6 +263,12 @@ class Judge:
         if self.previous is None:
             said = "it" if node.same else "other"
             raise _Unsupported(f"{said!r} goes back to an earlier answer: give the ids of its objects in `previous`")
+        if unknown := sorted(self.unknown):
+            raise DropclipError(
+                Status.BAD_REQUEST,
+                f"previous: there is no object {', '.join(map(str, unknown))} here, only 1 to {self.layout.count}; "
+                "ids are of one frame",
+            )
         fits = self.previous if node.same else ~self.previous
         self._note("anaphor", "same" if node.same else "other", here, fits.astype(float))
         return self._kept(node, scores, fits, "other than the last answer" if node.other else "of the last answer")

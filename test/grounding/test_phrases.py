@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dropclip_ros.base.errors import Status
+from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.grounding.phrases import Judge, texts_of
 from dropclip_ros.grounding.relations import CLEAR, Layout, Viewer
 from dropclip_ros.language.parse import read_phrase
@@ -148,6 +148,8 @@ def test_other_and_it_go_back_to_the_last_answer():
     assert names(answer("the other mug next to the banana", previous=[red])) == ["blue mug"]
     assert names(answer("it", previous=[blue])) == ["blue mug"]
     assert names(answer("the fruit left of it", previous=[blue])) == ["banana"]
+    with pytest.raises(DropclipError, match=r"BAD_REQUEST.*no object 0, 99 here"):
+        answer("the other mug", previous=[red, 99, 0])
     judged = answer("the other mug")
     assert judged.status == Status.UNSUPPORTED and "previous" in judged.message
 
