@@ -7,6 +7,7 @@ with the node's sentence as feedback. Its answer lies on the blackboard under it
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -15,22 +16,26 @@ import py_trees
 from py_trees.common import Access, Status
 
 from dropclip_ros.base.errors import DropclipError
+from dropclip_ros.base.errors import Status as Ending
 from dropclip_ros.client import Client
 
 
 class Asking(py_trees.behaviour.Behaviour):
-    """A behaviour of one call; `key` of the blackboard holds the answer once it is there."""
+    """A behaviour of one call, which is told by an event when to stop; `key` of the blackboard holds the answer once it
+    is there. Where the tree goes elsewhere meanwhile, the call is stopped: an arm does not go on moving."""
 
-    def __init__(self, name: str, call: Callable[[], Any], key: str) -> None:
+    def __init__(self, name: str, call: Callable[[threading.Event], Any], key: str) -> None:
         super().__init__(name)
         self._call, self._key = call, key
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
         self._future: Future | None = None
+        self._stop = threading.Event()
         self.board = self.attach_blackboard_client(name=name)
         self.board.register_key(key, access=Access.WRITE)
 
     def initialise(self) -> None:
-        self._future = self._pool.submit(self._call)
+        self._stop = threading.Event()
+        self._future = self._pool.submit(self._call, self._stop)
 
     def update(self) -> Status:
         assert self._future is not None
@@ -44,22 +49,35 @@ class Asking(py_trees.behaviour.Behaviour):
         self.feedback_message = getattr(answer, "message", "")
         return Status.SUCCESS
 
+    def terminate(self, new_status: Status) -> None:
+        if new_status == Status.INVALID:
+            self._stop.set()
+
     def shutdown(self) -> None:
+        self._stop.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
 def ground(client: Client, query: str, key: str = "grounded", **fields: Any) -> Asking:
     """A leaf that grounds a phrase; fields: of `dropclip_ros.client.Query`."""
-    return Asking(f"ground {query!r}", lambda: client.ground(query, **fields), key)
+    return Asking(f"ground {query!r}", lambda stop: client.ground(query, stop=stop, **fields), key)
 
 
 def grasp(client: Client, query: str, key: str = "grasped", **fields: Any) -> Asking:
     """A leaf that finds grasps of what a phrase means."""
-    return Asking(f"grasp {query!r}", lambda: client.grasp(query, **fields), key)
+    return Asking(f"grasp {query!r}", lambda stop: client.grasp(query, stop=stop, **fields), key)
 
 
 def pick(client: Client, key: str = "picked", grasped: str = "grasped") -> Asking:
     """A leaf that picks the grasps under another key of the blackboard."""
-    leaf = Asking("pick", lambda: client.pick(leaf.board.get(grasped)), key)
+
+    def call(stop: threading.Event) -> Any:
+        if not leaf.board.exists(grasped):
+            raise DropclipError(
+                Ending.BAD_REQUEST, f"nothing lies under {grasped!r} on the blackboard: expected a grasp's answer"
+            )
+        return client.pick(leaf.board.get(grasped), stop=stop)
+
+    leaf = Asking("pick", call, key)
     leaf.board.register_key(grasped, access=Access.READ)
     return leaf

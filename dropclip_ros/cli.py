@@ -108,12 +108,14 @@ def _add_ground(ground: argparse.ArgumentParser) -> None:
         "--gripper", default="robotiq_2f_140", help=f"{', '.join(sorted(GRIPPERS))}, or the path of a profile, .yaml"
     )
     ground.add_argument(
-        "--scoring", choices=SCORINGS, default="instances", help="ours, or section 3.4's for every point"
+        "--scoring", choices=SCORINGS, help="ours (default: instances), or section 3.4's for every point"
     )
     ground.add_argument(
-        "--preset", choices=sorted(PRESETS), help="a7: scoring, threshold, RANSAC and matching of the paper's appendix"
+        "--preset",
+        choices=sorted(PRESETS),
+        help="a7: scoring, threshold, RANSAC and matching of the paper's appendix, where options do not say otherwise",
     )
-    ground.add_argument("--top-k", type=_at_least_one, default=3, help="grasps an object (default 3)")
+    ground.add_argument("--top-k", type=_at_least_one, help="grasps an object (default 3)")
 
 
 def _add_workspace(parser: argparse.ArgumentParser) -> None:
@@ -125,7 +127,6 @@ def _add_workspace(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--table",
         choices=TABLES,
-        default=default.table,
         help="none: bins, trays, hands; ransac: the paper's; default auto",
     )
     group.add_argument("--table-height", type=float, metavar="Z", help="where the table is known to be")
@@ -153,7 +154,7 @@ def _workspace(args: argparse.Namespace) -> Workspace:
         return Workspace(
             args.near,
             args.far,
-            args.table,
+            args.table or Workspace.table,
             args.table_height,
             tuple(args.table_plane) if args.table_plane else None,
             tuple(region[:3]) or None,
@@ -205,6 +206,7 @@ def _run(argv: list[str] | None) -> int:
             return train.run(args) if args.command == "train" else args.run(args)
         if args.command == "ground":
             args.gripper = load_gripper(args.gripper)
+            args.viewer = load_pose(args.viewer) if args.viewer else None
         if args.out:
             args.out.mkdir(parents=True, exist_ok=True)
         grounder, scene = _scene(args)
@@ -220,8 +222,12 @@ def _parsed(argv: list[str] | None) -> argparse.Namespace:
     args = (parser := _parser()).parse_args(argv)
     if args.command not in ("ground", "segment"):
         return args
-    if args.command == "ground" and args.preset:
-        _apply(PRESETS[args.preset], args)
+    if args.command == "ground":
+        if args.negative and args.negatives_mode in ("none", "canonical"):
+            parser.error(f"--negatives-mode {args.negatives_mode} leaves no place for --negative: leave one out")
+        if args.negatives_mode in ("custom", "scene") and not args.negative:
+            parser.error(f"--negatives-mode {args.negatives_mode} needs --negative")
+        _apply(PRESETS[args.preset] if args.preset else Preset("instances", "", 0.0), args)
     frame = (args.rgb, args.depth, args.intrinsics)
     for name, others in (
         ("field", [*frame, args.cloud, args.camera_pose, args.image]),
@@ -238,8 +244,10 @@ def _parsed(argv: list[str] | None) -> argparse.Namespace:
 
 
 def _apply(preset: Preset, args: argparse.Namespace) -> None:
-    """The preset's values; the threshold and what is told apart may still be given."""
-    args.scoring, args.table, args.top_k = preset.scoring, preset.workspace.table, preset.match.top_k
+    """The preset's values, where the options do not say otherwise."""
+    args.scoring = args.scoring or preset.scoring
+    args.table = args.table or preset.workspace.table
+    args.top_k = args.top_k or preset.match.top_k
     args.threshold = args.threshold or preset.threshold
     args.negatives_mode = args.negatives_mode or preset.negatives_mode
 
@@ -277,7 +285,6 @@ def _failed(query: str, error: DropclipError) -> dict:
 
 
 def _ground(grounder: Grounder, scene: EncodedScene, args: argparse.Namespace) -> int:
-    viewer = load_pose(args.viewer) if args.viewer else None
     if args.reader:
         grounder.reader = ChatReader(*args.reader, multilingual=grounder.config.multilingual)
     start = time.perf_counter()
@@ -297,7 +304,7 @@ def _ground(grounder: Grounder, scene: EncodedScene, args: argparse.Namespace) -
                 args.scoring,
                 literal=args.literal,
                 previous=args.previous,
-                viewer=viewer,
+                viewer=args.viewer,
             )
         except DropclipError as error:
             answers.append(_failed(query, error))

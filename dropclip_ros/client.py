@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
@@ -68,24 +68,34 @@ class Query:
     """
 
     text: str
-    negatives: tuple[str, ...] = ()
+    negatives: Sequence[str] = ()
     negatives_mode: str = "default"
     threshold: float = 0.0
     target_frame: str = ""
-    previous: tuple[int, ...] = ()
+    previous: Sequence[int] = ()
     viewer_frame: str = ""
     literal: bool = False
 
     def fill(self, message: Any) -> Any:
-        """The same in a request or goal. Raises BAD_REQUEST where it is none."""
+        """The same in a request or goal. Raises BAD_REQUEST where a field is not of its kind."""
         if self.negatives_mode not in NEGATIVES:
             raise DropclipError(
                 Status.BAD_REQUEST, f"negatives_mode {self.negatives_mode!r}: expected one of {', '.join(NEGATIVES)}"
             )
-        message.query, message.negatives = self.text, list(self.negatives)
-        message.negatives_mode, message.threshold = NEGATIVES[self.negatives_mode], float(self.threshold)
-        message.target_frame, message.viewer_frame = self.target_frame, self.viewer_frame
-        message.previous, message.literal = list(self.previous), self.literal
+        if isinstance(self.negatives, str):
+            raise DropclipError(Status.BAD_REQUEST, f"negatives {self.negatives!r}: expected a list of phrases")
+        try:
+            negatives, previous = list(self.negatives), [int(number) for number in self.previous]
+            words = (self.text, self.target_frame, self.viewer_frame, *negatives)
+            if not all(isinstance(word, str) for word in words):  # rclpy does not always look
+                raise TypeError("expected words")
+            message.query, message.negatives = self.text, negatives
+            message.negatives_mode, message.threshold = NEGATIVES[self.negatives_mode], float(self.threshold)
+            message.target_frame, message.viewer_frame = self.target_frame, self.viewer_frame
+            message.previous, message.literal = previous, bool(self.literal)
+        except (AssertionError, TypeError, ValueError, OverflowError) as error:
+            why = str(error).splitlines()[0]
+            raise DropclipError(Status.BAD_REQUEST, f"a field of the query is not of its kind: {why}") from error
         return message
 
 
@@ -163,26 +173,39 @@ class Picked:
 
 
 class Asynchronous:
-    """The calls of a `Client` for asyncio: each waits in a thread, so that the loop goes on."""
+    """The calls of a `Client` for asyncio: each waits in a thread, so that the loop goes on, and ends where its task is
+    cancelled."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
 
     async def ground(self, query: str | Query, **fields: Any) -> Grounded:
-        return await asyncio.to_thread(self._client.ground, query, **fields)
+        return await _in_thread(self._client.ground, query, **fields)
 
     async def grasp(self, query: str | Query, **fields: Any) -> Grasped:
-        return await asyncio.to_thread(self._client.grasp, query, **fields)
+        return await _in_thread(self._client.grasp, query, **fields)
 
     async def pick(self, grasped: Grasped, **fields: Any) -> Picked:
-        return await asyncio.to_thread(self._client.pick, grasped, **fields)
+        return await _in_thread(self._client.pick, grasped, **fields)
+
+    async def place(self, grasped: Grasped, executed: int, to: Sequence[float], **fields: Any) -> Picked:
+        return await _in_thread(self._client.place, grasped, executed, to, **fields)
+
+
+async def _in_thread(call: Callable[..., Any], *arguments: Any, **fields: Any) -> Any:
+    stop = threading.Event()
+    try:
+        return await asyncio.to_thread(call, *arguments, stop=stop, **fields)
+    finally:
+        stop.set()
 
 
 class Client:
     """Asks `ground`, `grasp` and `pick` of one robot.
 
     node: whose executor already spins in another thread; None: a node and a thread of its own, ended by `close`.
-    namespace: of the nodes asked. timeout: s for an answer, of every call that gives none.
+    namespace: of the nodes asked. timeout: s for an answer, of every call that gives none. Calls take `stop`, an event
+    that ends them from another thread: the goal is cancelled, and CANCELLED raised.
     """
 
     def __init__(self, node: Node | None = None, namespace: str = "", timeout: float = 60.0) -> None:
@@ -221,14 +244,16 @@ class Client:
             self.node.destroy_node()
             rclpy.try_shutdown(context=self._context)
 
-    def ground(self, query: str | Query, *, timeout: float | None = None, **fields: Any) -> Grounded:
+    def ground(
+        self, query: str | Query, *, timeout: float | None = None, stop: threading.Event | None = None, **fields: Any
+    ) -> Grounded:
         """What a phrase means. fields: of `Query`. Raises DropclipError: NOT_FOUND, AMBIGUOUS ..., or TIMEOUT."""
         request = _query(query, fields).fill(Ground.Request())
         end = self._end(timeout)
-        self._wait(self._ground.service_is_ready, end, f"the service {self._ground.srv_name} is not there")
+        self._wait(self._ground.service_is_ready, end, stop, f"the service {self._ground.srv_name} is not there")
         future = self._ground.call_async(request)
         try:
-            self._wait(future.done, end, f"{self._ground.srv_name} has not answered")
+            self._wait(future.done, end, stop, f"{self._ground.srv_name} has not answered")
         except DropclipError:
             self._ground.remove_pending_request(future)
             raise
@@ -243,10 +268,20 @@ class Client:
             timing_ms={stage.stage: stage.milliseconds for stage in answer.timing},
         )
 
-    def grasp(self, query: str | Query, *, top_k: int = 0, timeout: float | None = None, **fields: Any) -> Grasped:
+    def grasp(
+        self,
+        query: str | Query,
+        *,
+        top_k: int = 0,
+        timeout: float | None = None,
+        stop: threading.Event | None = None,
+        **fields: Any,
+    ) -> Grasped:
         """Ranked grasps of what a phrase means, at most top_k (0: the node's). Raises as `ground`, and NO_GRASPS."""
+        if not (isinstance(top_k, int) and 0 <= top_k <= 255):
+            raise DropclipError(Status.BAD_REQUEST, f"top_k {top_k!r}: expected a number from 0 to 255")
         goal = _query(query, fields).fill(Grasp.Goal(top_k=top_k))
-        result = self._act(self._grasp, GRASP_ACTION, goal, self._end(timeout))
+        result = self._act(self._grasp, GRASP_ACTION, goal, self._end(timeout), stop)
         return Grasped(
             candidates=tuple(result.candidates),
             header=result.header,
@@ -255,13 +290,21 @@ class Client:
             interpretation=result.interpretation,
         )
 
-    def pick(self, grasped: Grasped, *, timeout: float | None = None) -> Picked:
+    def pick(self, grasped: Grasped, *, timeout: float | None = None, stop: threading.Event | None = None) -> Picked:
         """Has the arm execute the first candidate it has a path to. Raises NO_PATH, SLIPPED, CANCELLED ..."""
         goal = Pick.Goal(header=grasped.header, candidates=list(grasped.candidates))
-        result = self._act(self._pick, PICK_ACTION, goal, self._end(timeout))
+        result = self._act(self._pick, PICK_ACTION, goal, self._end(timeout), stop)
         return Picked(result.executed, tuple(result.reasons), result.message)
 
-    def place(self, grasped: Grasped, executed: int, to: Sequence[float], *, timeout: float | None = None) -> Picked:
+    def place(
+        self,
+        grasped: Grasped,
+        executed: int,
+        to: Sequence[float],
+        *,
+        timeout: float | None = None,
+        stop: threading.Event | None = None,
+    ) -> Picked:
         """Has the arm put down what `pick` took with candidate `executed`: its centre comes to `to` (x, y, z), m, in
         the candidates' frame, whose z must be up. Raises as `pick`, and BAD_REQUEST where that centre is not known."""
         if not grasped.objects or not 0 <= executed < len(grasped.candidates):
@@ -270,15 +313,15 @@ class Client:
         stamp = Time()  # 0: where the hand is to go does not depend on the frame any more
         header = Header(stamp=stamp, frame_id=grasped.header.frame_id)
         goal = Pick.Goal(header=header, candidates=[put_down(grasped.candidates[executed], move)])
-        result = self._act(self._place, PLACE_ACTION, goal, self._end(timeout))
+        result = self._act(self._place, PLACE_ACTION, goal, self._end(timeout), stop)
         return Picked(result.executed, tuple(result.reasons), result.message)
 
-    def _act(self, client: ActionClient, name: str, goal: Any, end: float) -> Any:
+    def _act(self, client: ActionClient, name: str, goal: Any, end: float, stop: threading.Event | None) -> Any:
         """The result of a goal; cancelled where it does not come in time, or the wait is interrupted."""
-        self._wait(client.server_is_ready, end, f"the action {name} is not there")
+        self._wait(client.server_is_ready, end, stop, f"the action {name} is not there")
         sent = client.send_goal_async(goal)
         try:
-            self._wait(sent.done, end, f"{name} has neither accepted nor refused the goal")
+            self._wait(sent.done, end, stop, f"{name} has neither accepted nor refused the goal")
         except BaseException:
             sent.add_done_callback(_cancel)
             raise
@@ -287,7 +330,7 @@ class Client:
             raise DropclipError(Status.BUSY, f"{name} takes no further goal now; ask again")
         result = handle.get_result_async()
         try:
-            self._wait(result.done, end, f"{name} has not ended")
+            self._wait(result.done, end, stop, f"{name} has not ended")
         except BaseException:
             handle.cancel_goal_async()
             raise
@@ -297,8 +340,10 @@ class Client:
     def _end(self, timeout: float | None) -> float:
         return time.monotonic() + (self.timeout if timeout is None else timeout)
 
-    def _wait(self, condition: Callable[[], bool], end: float, what: str) -> None:
+    def _wait(self, condition: Callable[[], bool], end: float, stop: threading.Event | None, what: str) -> None:
         while not condition():
+            if stop is not None and stop.is_set():
+                raise DropclipError(Status.CANCELLED, "the call was stopped by its caller")
             if time.monotonic() > end:
                 why = "do the nodes run, in this namespace and domain?"
                 raise DropclipError(Status.TIMEOUT, f"{what} in time: {why}")
@@ -311,13 +356,8 @@ class Client:
 
 
 def _query(query: str | Query, fields: dict[str, Any]) -> Query:
-    if isinstance(query, Query):
-        return query
-    fields = {
-        name: tuple(value) if isinstance(value, Sequence) and name in ("negatives", "previous") else value
-        for name, value in fields.items()
-    }
-    return Query(query, **fields)
+    """A phrase with its fields; of a Query, those that are named here."""
+    return replace(query, **fields) if isinstance(query, Query) else Query(query, **fields)
 
 
 class _Answers(Protocol):

@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import json
 from collections.abc import Mapping
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -57,7 +58,7 @@ class Tools:
     """Answers calls of TOOLS through a client; keeps the grasps that were found, by number, until they are picked."""
 
     def __init__(self, client: Client) -> None:
-        self._client, self._grasps, self._count = client, dict[int, Grasped](), 0
+        self._client, self._grasps, self._numbers = client, dict[int, Grasped](), count(1)
 
     def call(self, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """The answer as plain values; what is refused is an answer with its status and message."""
@@ -76,16 +77,17 @@ class Tools:
             return {"message": found.message, "frame": found.frame, "objects": list(map(_object, found.objects))}
         if name == "grasp":
             grasped = self._client.grasp(**arguments)
-            self._count += 1
-            self._grasps[self._count] = grasped
+            number = next(self._numbers)  # its own, however many calls are answered at once
+            self._grasps[number] = grasped
             objects = list(map(_object, grasped.objects))
-            return {"message": grasped.message, "grasp": self._count, "objects": objects}
-        if arguments.get("grasp") not in self._grasps:
+            return {"message": grasped.message, "grasp": number, "objects": objects}
+        grasped = self._grasps.pop(arguments.get("grasp"), None)
+        if grasped is None:
             known = ", ".join(map(str, self._grasps)) or "none: call grasp first"
             raise DropclipError(
                 Status.BAD_REQUEST, f"grasp {arguments.get('grasp')} is not one to pick; those are {known}"
             )
-        picked = self._client.pick(self._grasps.pop(arguments["grasp"]))
+        picked = self._client.pick(grasped)
         return {"message": picked.message, "executed": picked.executed, "not_executed": list(picked.reasons)}
 
 

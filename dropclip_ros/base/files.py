@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from dropclip_ros.base.errors import DropclipError, Status
+from dropclip_ros.base.reading import readable
 
 
 def sha256_of(path: Path) -> str:
     """Hex digest of a file. MODEL_ERROR where it cannot be read."""
     digest = hashlib.sha256()
     try:
-        with open(path, "rb") as file:
+        with open(readable(path), "rb") as file:
             while block := file.read(1 << 20):
                 digest.update(block)
     except OSError as error:
@@ -45,7 +46,7 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
     from safetensors.torch import load
 
     try:
-        return load(Path(path).read_bytes())
+        return load(readable(path).read_bytes())
     except OSError as error:
         raise DropclipError(Status.MODEL_ERROR, f"cannot read the model file {path}: {error.strerror}") from error
     except SafetensorError as error:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from dropclip_ros.base.errors import DropclipError, Status
+from dropclip_ros.base.reading import readable
 from dropclip_ros.grasping.grippers import ROBOTIQ_2F_140, Gripper
 
 logger = logging.getLogger(__name__)
@@ -149,6 +150,7 @@ def load_rows(path: str | Path) -> Grasps:
     """
     path = Path(path)
     try:
+        readable(path)
         if path.suffix == ".npy":
             rows = np.load(path, allow_pickle=False)
         else:

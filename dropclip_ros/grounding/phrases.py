@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from dropclip_ros.base.errors import Status
+from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.grounding.relations import CLEAR, LOOSE, Layout
 from dropclip_ros.grounding.scoring import rival_threshold
 from dropclip_ros.language import lexicon
+from dropclip_ros.language.nouns import PARTS
 from dropclip_ros.language.tree import (
     ALL,
     ANY,
@@ -111,7 +112,7 @@ def _texts(reading: Reading) -> Iterator[str]:
         for word in node.negated_attributes:
             yield from contrast_of(word, node)
         for relation in node.relations:
-            if relation.relation in (*PART_OR_PLACE, "without") and relation.words:
+            if relation.relation in PART_OR_PLACE and relation.words:
                 yield _with_part(node, relation)
 
 
@@ -120,8 +121,7 @@ def name_of(node: Node) -> str:
 
 
 def _with_part(node: Node, relation: Relation) -> str:
-    words = relation.words.replace("without any ", "with ").replace("without ", "with ").replace("with no ", "with a ")
-    return f"{name_of(node) if node.text else ANYTHING} {words}"
+    return f"{name_of(node) if node.text else ANYTHING} {relation.words}"
 
 
 def contrast_of(word: str, node: Node) -> list[str]:
@@ -145,6 +145,7 @@ class Judge:
     ) -> None:
         self.layout, self.score, self.threshold, self.rival = layout, score, threshold, rival
         self.previous = np.isin(np.arange(layout.count) + 1, list(previous)) if previous else None
+        self.unknown = set(previous) - set(range(1, layout.count + 1))
         self.parts: list[Part] = []
 
     def judge(self, phrase: Phrase) -> Judgement:
@@ -217,12 +218,13 @@ class Judge:
             sides = ("left", "right") if spread[0] >= spread[1] else ("near", "far")
             return f"the {sides[0]} {name} or the {sides[1]} one?"
         order = self.layout.ranked("left", "most", among)[0] + 1
-        return f"which of the {len(chosen)} {name}, counted from the left (ids {', '.join(map(str, order))})?"
+        return f"which {name} of these {len(chosen)}, counted from the left (ids {', '.join(map(str, order))})?"
 
     # one node
 
     def _node(self, node: Node, parent: int) -> np.ndarray:
-        """(K,): the score of each instance, 0 where the node does not mean it. Raises _Lacking, _Unsupported."""
+        """(K,): the score of each instance, 0 where the node does not mean it. Raises _Lacking, _Unsupported,
+        BAD_REQUEST where `previous` names what is not there."""
         scores = self._named(node, parent)
         here = len(self.parts) - 1
         scores = self._anaphora(node, scores, here)
@@ -264,6 +266,12 @@ class Judge:
         if self.previous is None:
             said = "it" if node.same else "other"
             raise _Unsupported(f"{said!r} goes back to an earlier answer: give the ids of its objects in `previous`")
+        if unknown := sorted(self.unknown):
+            raise DropclipError(
+                Status.BAD_REQUEST,
+                f"previous: there is no object {', '.join(map(str, unknown))} here, only 1 to {self.layout.count}; "
+                "ids are of one frame",
+            )
         fits = self.previous if node.same else ~self.previous
         self._note("anaphor", "same" if node.same else "other", here, fits.astype(float))
         return self._kept(node, scores, fits, "other than the last answer" if node.other else "of the last answer")
@@ -303,7 +311,8 @@ class Judge:
         place[ranked] = 1 / np.arange(1, len(ranked) + 1)
         self._note("order", said, here, place)
         if order.index > len(ranked):
-            raise _Lacking(f"there are only {len(ranked)} to count, no {said}")
+            are = "is" if len(ranked) == 1 else "are"
+            raise _Lacking(f"there {are} only {len(ranked)} to count, and number {order.index} is asked for")
         count = node.number if isinstance(node.number, int) else 1
         first, last = order.index - 1, order.index - 2 + count
         while first > 0 and tied[first - 1]:
@@ -417,7 +426,8 @@ class Judge:
         return kept
 
     def _lacks(self, node: Node, relation: Relation, scores: np.ndarray, here: int) -> np.ndarray:
-        """Without: what neither holds it nor looks as if it had it, beside the others of its kind."""
+        """Without: what holds no such thing. Whether a thing lacks a part of its own (a handle) features do not tell:
+        _Unsupported, unless some hold it."""
         said = f"without {' or '.join(map(in_words, relation.landmarks))}"
         at = len(self.parts)
         try:
@@ -425,14 +435,9 @@ class Judge:
         except _Lacking:
             has = np.zeros(self.layout.count, bool)
         del self.parts[at:]
-        among = np.flatnonzero(scores > 0)
-        if not has[among].any() and relation.words and len(among) > 1:
-            with_it, alone = (
-                np.clip(self.score(text), 1e-6, 1 - 1e-6)
-                for text in (_with_part(node, relation), name_of(node) if node.text else _with_part(node, relation))
-            )
-            more = np.log(with_it / (1 - with_it)) - np.log(alone / (1 - alone))
-            has[among] = more[among] > (more[among].min() + more[among].max()) / 2
+        if not has[scores > 0].any() and any(map(_is_part, relation.landmarks)):
+            name = name_of(node) if node.text else ANYTHING
+            raise _Unsupported(f"{name} {said}: whether a part is missing cannot be judged; leave it out of the phrase")
         self._note("negation", said, here, np.where(has, 0.0, 1.0))
         return self._kept(node, scores, ~has, f"that is {said}")
 
@@ -441,6 +446,12 @@ def _is_surface(relation: Relation) -> bool:
     """On the table: all are."""
     mark = relation.landmarks[0]
     return relation.relation in ("on", "in") and isinstance(mark, Node) and mark.head in lexicon.FIELDS
+
+
+def _is_part(mark: Reading) -> bool:
+    """Whether it may be a part of a thing, not one by itself."""
+    nodes = mark.options if isinstance(mark, Union) else (mark,)
+    return any(node.head is not None and singular(node.head.split()[-1]) in PARTS for node in nodes)
 
 
 def _definite(relation: Relation) -> bool:

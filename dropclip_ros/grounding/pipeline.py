@@ -269,7 +269,8 @@ class Grounder:
     def warm_up(self) -> None:
         """Runs each network once, so that the first frame and the first phrase take no longer than the later ones."""
         frame = _warm_frame()
-        self.reader("teh wram-up")  # reads the lists of words
+        for phrase in ("teh wram-up", "la taza roja"):  # reads the lists of words, and of other languages
+            self.reader(phrase)
         for _ in range(2):  # the second finds what the first has made
             self.ground(self.encode(frame), "a thing")
 

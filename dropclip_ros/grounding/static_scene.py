@@ -21,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.base.ranges import built
+from dropclip_ros.base.reading import readable
 from dropclip_ros.grounding.instances import instance_labels, pool_features
 from dropclip_ros.grounding.pipeline import EncodedScene, Grounder
 from dropclip_ros.tabletop.scene import MIN_POINTS, things
@@ -75,7 +76,7 @@ class StaticScene:
     def load(cls, path: Path) -> StaticScene:
         """What `save` wrote. BAD_REQUEST where the file is missing, damaged or something else."""
         try:
-            with safe_open(path, "np") as file:
+            with safe_open(readable(path), "np") as file:
                 about = json.loads((file.metadata() or {})["static_scene"])
                 tensors = {name: file.get_tensor(name) for name in TENSORS}
         except OSError as error:

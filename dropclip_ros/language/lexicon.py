@@ -93,6 +93,9 @@ UNSEEN = words_of(
     "fastest safest most-used smells smell smelly stinks sounds noisy ticking loud heard expired owner's penultimate "
     "popular beautiful important calories weighs weight belongs belonged bought owns prefer preferred"
 )
+BARE = words_of(
+    "and or but not nor if is are was be has have do does of to from by at with without for than very so as ,"
+)
 COMMANDS = (  # whole phrases without anything that they are about
     *words_of(
         "hello hi hey stop wait go yes no ok okay thanks please help nothing undo continue start goodbye bye sit"
@@ -103,7 +106,7 @@ COMMANDS = (  # whole phrases without anything that they are about
 )
 FRACTIONS = (
     r"(?:half|a third|a quarter|two thirds|most|much|part|some percent|\w+ percent|a few|few|many|several) of\b|"
-    r"on the other side of|the opposite side of"
+    r"^(?:zero|0|no|none)(?= |$)|on the other side of|the opposite side of"
 )
 QUESTIONS = (
     *("how many", "how much", "how are", "how do", "how long", "how far", "how old", "why", "when is", "who is"),

@@ -58,7 +58,7 @@ def as_it_is(phrase: str) -> Phrase:
 def _unanswerable(words: list[str]) -> str:
     """Why nothing that a camera sees can answer."""
     text = " ".join(words)
-    if text in lexicon.COMMANDS:
+    if text in lexicon.COMMANDS or all(word in lexicon.BARE or word in ARTICLES for word in words):
         return "it names no object"
     if usual_words() and len(words) > 1 and not any(is_known(word) or word in usual_words() for word in words):
         return "none of its words is known"

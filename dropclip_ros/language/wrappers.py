@@ -103,6 +103,7 @@ OTHER_WORDS = (  # what is said, and how the grammar has it
     (r"\b(?:instead of|rather than|as opposed to)\b", "not"),
     (r"\b(with|containing|holding|has|having|have) (.*?) (?:on|in|inside|on top of|under)(?: (?:it|them))?$", r"\1 \2"),
     (r"\b(with|containing|holding|has|having|have) (.*?) (?:on|in|inside|on top of|under) (?:it|them)\b", r"\1 \2"),
+    (r"\bwith (?:the |a |an |its )?(\w+) missing\b", r"without a \1"),
     (r"\bneither (.*) nor\b", r"not \1 and"),
     (r"\b(?:save for|with the exception of|minus)\b", "except"),
     (r"\b(everything|all|rest|others)(| .*?)(?: ,)? without\b", r"\1\2 except"),

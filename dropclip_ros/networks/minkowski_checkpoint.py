@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from dropclip_ros.base.errors import DropclipError, Status
+from dropclip_ros.base.reading import readable
 from dropclip_ros.networks.encoder import PLANES, EncoderConfig, MinkUNet14D
 from dropclip_ros.networks.model_folder import load_model
 
@@ -75,6 +76,7 @@ def _bad(message: str) -> DropclipError:
 
 def _load(path: Path) -> Any:
     try:
+        readable(path)
         if path.suffix == ".safetensors":
             return load_file(path)
         return torch.load(path, map_location="cpu", weights_only=True)

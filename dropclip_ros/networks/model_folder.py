@@ -22,6 +22,7 @@ from torch import Tensor
 
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.base.files import check_sha256, load_tensors, mismatch, sha256_of
+from dropclip_ros.base.reading import readable
 from dropclip_ros.networks.backbone import Backbone
 from dropclip_ros.networks.encoder import EncoderConfig, MinkUNet14D
 from dropclip_ros.networks.image import ImageConfig
@@ -218,7 +219,7 @@ def load_config(folder: str | Path) -> ModelConfig:
     """Reads config.json. MODEL_ERROR where it is missing or wrong."""
     path = Path(folder) / CONFIG
     try:
-        return ModelConfig.from_json(path.read_text(encoding="utf-8"))
+        return ModelConfig.from_json(readable(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise DropclipError(
             Status.MODEL_ERROR, f"no model at {folder}: cannot read {CONFIG} ({error.strerror}); give a model folder"

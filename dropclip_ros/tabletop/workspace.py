@@ -43,6 +43,10 @@ class Workspace:
             raise ValueError(f"height {self.height}: expected a finite number, and no plane beside it")
         if self.plane is not None and (not _numbers(self.plane, 4) or not np.any(self.plane[:3])):
             raise ValueError(f"plane {self.plane}: expected a, b, c, d, finite, with a, b, c not all 0")
+        if self.table in ("none", "ransac") and (self.height is not None or self.plane is not None):
+            raise ValueError(
+                f"table {self.table!r} and where it is: expected auto or plane where height or plane is known"
+            )
         if (self.low is None) != (self.high is None):
             raise ValueError("the box has one corner only: expected low and high")
         if box := self._box:

@@ -17,6 +17,7 @@ from PIL import Image, ImageOps
 
 from dropclip_ros.base.arrays import Array, array_namespace, as_type, is_numpy, like_array, to_numpy, true_indices
 from dropclip_ros.base.errors import DropclipError, Status
+from dropclip_ros.base.reading import readable
 
 if TYPE_CHECKING:
     import torch
@@ -409,7 +410,7 @@ def _read_color(path: str | Path) -> np.ndarray:
 def _read_image(path: str | Path, mode: str | None = None) -> np.ndarray:
     """The pixels, turned as the file says that they are to be seen, and in `mode` where they have 8 bits a channel."""
     try:
-        with Image.open(path) as image:
+        with Image.open(readable(path)) as image:
             image = ImageOps.exif_transpose(image)
             return np.array(image.convert(mode) if mode and image.mode[:1] not in ("I", "F") else image)
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:  # SyntaxError: some broken PNGs
@@ -418,13 +419,13 @@ def _read_image(path: str | Path, mode: str | None = None) -> np.ndarray:
 
 def _read_npy(path: str | Path) -> np.ndarray:
     try:
-        return np.load(path, allow_pickle=False)
+        return np.load(readable(path), allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise _bad_frame(f"cannot read the depth array {path}: {error}.") from error
 
 
 def _read_json(path: str | Path):
     try:
-        return json.loads(Path(path).read_text())
+        return json.loads(readable(path).read_text())
     except (OSError, ValueError) as error:
         raise _bad_frame(f"cannot read {path}: {error}.") from error

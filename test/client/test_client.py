@@ -31,7 +31,7 @@ class Robot(Node):
 
     def __init__(self):
         super().__init__("robot", namespace="cell")
-        self.asked, self.cancelled = [], threading.Event()
+        self.asked, self.cancelled, self.picking = [], threading.Event(), threading.Event()
         self.create_service(Ground, GROUND_SERVICE, self._ground)
         turned = {"cancel_callback": self._cancel, "goal_callback": self._admit}
         self._actions = [
@@ -69,7 +69,10 @@ class Robot(Node):
         return Grasp.Result(header=Header(frame_id="world"), candidates=[GraspCandidate()] * 2, message="2 grasps")
 
     def _pick(self, goal):
-        goal.succeed()
+        self.picking.set()
+        while goal.request.header.frame_id == "for ever" and not goal.is_cancel_requested:
+            time.sleep(0.01)
+        goal.canceled() if goal.is_cancel_requested else goal.succeed()
         return Pick.Result(executed=len(goal.request.candidates) - 1, reasons=["no path"], message="lifted")
 
     def _place(self, goal):
@@ -149,6 +152,58 @@ def test_asyncio_goes_on_while_answers_are_awaited(client):
 
     grounded, grasped = asyncio.run(both())
     assert len(grounded.objects) == 1 and len(grasped.candidates) == 2
+
+
+def test_a_query_keeps_its_fields_and_takes_others(client, robot):
+    client.ground(Query("the mug", threshold=0.25), literal=True)
+    assert (robot.asked[-1].threshold, robot.asked[-1].literal) == (0.25, True)
+
+
+@pytest.mark.parametrize(
+    "fields", [{"negatives": "a cup"}, {"previous": [-(2**40)]}, {"previous": 3}, {"viewer_frame": 3}]
+)
+def test_a_field_of_another_kind_is_a_bad_request(client, fields):
+    with pytest.raises(DropclipError, match="BAD_REQUEST"):
+        client.ground("the mug", **fields)
+    with pytest.raises(DropclipError, match="BAD_REQUEST"):
+        client.grasp("the mug", top_k=1000)
+
+
+def endless(client):
+    """Grasps whose pick does not end by itself."""
+    return replace(client.grasp("the mug"), header=Header(frame_id="for ever"))
+
+
+def test_a_task_that_is_cancelled_cancels_its_goal(client, robot):
+    grasped = endless(client)
+
+    async def given_up() -> None:
+        robot.picking.clear(), robot.cancelled.clear()
+        task = asyncio.create_task(client.asynchronous.pick(grasped))
+        await asyncio.to_thread(robot.picking.wait, 20)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(given_up())
+    assert robot.cancelled.wait(20)
+
+
+def test_a_tree_that_goes_elsewhere_stops_the_arm(client, robot):
+    py_trees = pytest.importorskip("py_trees", reason="py_trees is not installed (the extra trees)")
+    from dropclip_ros import behaviours
+
+    lost = behaviours.pick(client, grasped="nowhere")
+    while lost.status in (py_trees.common.Status.INVALID, py_trees.common.Status.RUNNING):
+        lost.tick_once()
+        time.sleep(0.01)
+    assert lost.status == py_trees.common.Status.FAILURE and "nowhere" in lost.feedback_message
+    py_trees.blackboard.Blackboard.set("endless", endless(client))
+    robot.picking.clear(), robot.cancelled.clear()
+    leaf = behaviours.pick(client, grasped="endless")
+    leaf.tick_once()
+    assert robot.picking.wait(20)
+    leaf.stop(py_trees.common.Status.INVALID)
+    assert robot.cancelled.wait(20)
 
 
 def test_behaviours_hand_their_answers_on(client):

@@ -230,6 +230,30 @@ def test_bad_options(files, tmp_path, capsys):
         assert ended.value.code == 2 and "--top-k" in capsys.readouterr().err
 
 
+def test_options_that_contradict_each_other_are_refused(files, tmp_path, capsys):
+    ground = ["ground", *files, "--query", "mug"]
+    for options, words in (
+        (["--negatives-mode", "none", "--negative", "cup"], "leave one out"),
+        (["--negatives-mode", "custom"], "needs --negative"),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            main(ground + options)
+        assert ended.value.code == 2 and words in capsys.readouterr().err
+    plane = error_of(capsys, *ground, "--table", "none", "--table-plane", "0", "0", "-1", "0.6")
+    assert "expected auto or plane" in plane
+    (tmp_path / "viewer.json").write_text("[[1, 0], [0, 1]]")
+    assert "not rigid" in error_of(capsys, *ground, "--viewer", str(tmp_path / "viewer.json"))
+
+
+def test_a_preset_says_what_the_options_do_not(files):
+    ground = ["ground", *files, "--query", "mug"]
+    own, paper = cli._parsed(ground), cli._parsed([*ground, "--preset", "a7", "--negative", "cup"])
+    assert (own.scoring, own.table, own.top_k, own.threshold) == ("instances", "auto", 3, 0.0)
+    assert (paper.scoring, paper.table, paper.threshold) == ("paper", "ransac", 0.7)
+    told = cli._parsed([*ground, "--preset", "a7", "--scoring", "argmax", "--table", "none", "--top-k", "9"])
+    assert (told.scoring, told.table, told.top_k, told.threshold) == ("argmax", "none", 9, 0.7)
+
+
 def test_bad_queries_do_not_spoil_good_ones(files, capsys):
     queries = [word for query in ("mug\x07", "x" * 10_000, "the red mug") for word in ("--query", query)]
     assert main(["ground", *files, *queries, "--json"]) == 1

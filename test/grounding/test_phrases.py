@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dropclip_ros.base.errors import Status
+from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.grounding.phrases import Judge, texts_of
 from dropclip_ros.grounding.relations import CLEAR, Layout, Viewer
 from dropclip_ros.language.parse import read_phrase
@@ -126,11 +126,19 @@ def test_what_lacks_is_named(phrase, lacks, is_there):
     assert lacks in judged.message and (is_there is None or f"there is a {is_there}" in judged.message)
 
 
+@pytest.mark.parametrize("phrase", ["a mug without a handle", "the mug without a lid or a handle", "without a handle"])
+def test_a_part_that_may_be_missing_is_not_judged(phrase):
+    judged = answer(phrase)
+    assert judged.status == Status.UNSUPPORTED and judged.chosen == [] and "a part is missing" in judged.message
+
+
 def test_several_that_fit_are_listed_with_a_question():
     judged = answer("the mug next to the banana")
     assert judged.status == Status.AMBIGUOUS and sorted(names(judged)) == ["blue mug", "red mug"]
     assert judged.interpretation.question == "the left mug or the right one?"
     assert judged.interpretation.question in judged.message
+    many = answer("the object behind the red mug").interpretation.question
+    assert many.startswith("which object of these ") and "counted from the left" in many
     assert answer("a mug next to the banana").status == Status.OK
     assert answer("the mugs next to the banana").status == Status.OK
 
@@ -140,6 +148,8 @@ def test_other_and_it_go_back_to_the_last_answer():
     assert names(answer("the other mug next to the banana", previous=[red])) == ["blue mug"]
     assert names(answer("it", previous=[blue])) == ["blue mug"]
     assert names(answer("the fruit left of it", previous=[blue])) == ["banana"]
+    with pytest.raises(DropclipError, match=r"BAD_REQUEST.*no object 0, 99 here"):
+        answer("the other mug", previous=[red, 99, 0])
     judged = answer("the other mug")
     assert judged.status == Status.UNSUPPORTED and "previous" in judged.message
 

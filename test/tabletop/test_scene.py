@@ -159,6 +159,7 @@ def test_a_known_plane_is_the_same_in_every_frame(tilt, roll, height, seed):
         ({"table": "maybe"}, "auto, plane, none"),
         ({"height": np.nan}, "height"),
         ({"plane": (0, 0, 0, 1)}, "plane"),
+        ({"table": "none", "height": 0.7}, "auto or plane"),
         ({"low": (0, 0, 0)}, "one corner"),
         ({"low": (0, 0, 0), "high": (1, 1, 0)}, "low under high"),
         ({"polygon": ((0, 0), (1, 1))}, "three corners"),
