@@ -14,7 +14,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -149,16 +149,16 @@ class Training:
         scenes = load_scenes(self.options.scenes / "train")[: self.options.count]
         return sum(not features_path(self.features, scene.name).exists() for scene in scenes)
 
-    def plan(self) -> list[Cost]:
-        """What the stages that are not done will take, each measured on a little of it."""
+    def plan(self, todo: Sequence[str]) -> list[Cost]:
+        """What those of the stages will take that are not done, each measured on a little of it."""
         options, costs = self.options, []
         views = options.scene.views
-        if not self.done("scenes"):
+        if "scenes" in todo and not self.done("scenes"):
             costs.append(timed_scenes(options.scene, sum(map(self.lacking, SPLITS)), options.workers))
-        if not self.done("features"):
+        if "features" in todo and not self.done("features"):
             clip = load_clip(self.source)
             costs.append(timed_features(self.tower, clip, options.device, options.count, views, self.recipe.feat_dim))
-        if not self.done("distillation"):
+        if "distillation" in todo and not self.done("distillation"):
             costs.append(timed_steps(self.recipe, options.count, options.processes))
         return costs
 
@@ -228,6 +228,7 @@ class Training:
         shutil.rmtree(part, ignore_errors=True)
         shutil.copytree(self.options.out / "distill" / "model", part)
         calibrate_folder(part, self.options.scenes / "validation", device=self.options.device)
+        shutil.rmtree(self.model, ignore_errors=True)  # where this stage alone is asked for again
         part.rename(self.model)
         print(f"{self.model}: dropclip ground --model, and the nodes' parameter `model`, take it")
 
@@ -256,9 +257,14 @@ def _start(module: str, *arguments: object) -> None:
 
 def agreed(training: Training, todo: list[str]) -> bool:
     """Says what the stages will take, and asks where somebody can answer."""
-    costs = training.plan()
+    costs = training.plan(todo)
     print(plan_text(training.options.scene.views, training.options.count, costs), flush=True)
-    check_disk({training.options.scenes: costs[:1], training.options.out: costs[1:]})
+    check_disk(
+        {
+            training.options.scenes: [cost for cost in costs if cost.stage == "scenes"],
+            training.options.out: [cost for cost in costs if cost.stage != "scenes"],
+        }
+    )
     if training.options.yes or not costs:
         return True
     if not sys.stdin.isatty():
@@ -280,7 +286,7 @@ def main() -> None:
             print(f"{number} of {len(stages)}, {stage}" + ("" if stage in todo else ": done"), flush=True)
             if stage in todo:
                 training.run(stage)
-    except (InputError, DropclipError, ValueError) as error:
+    except (InputError, DropclipError, ValueError, OSError) as error:
         print(f"dropclip train: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:

@@ -7,12 +7,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from clip_support import make_clip, write_frame
 from safetensors import safe_open
 
 from dropclip_ros.networks.model_folder import load_config
+from training import clip
 from training.clip import Options, Training
 from training.clip_plan import Cost, check_disk, plan_text
 from training.runs.errors import InputError
@@ -62,12 +64,12 @@ def test_one_command_from_scenes_to_tables_and_what_it_makes_is_served(tmp_path,
 
 
 def test_widths_that_do_not_fit_are_said_at_once(tmp_path):
-    clip = make_clip(tmp_path / "clip")
+    tower = make_clip(tmp_path / "clip")
     (tmp_path / "wide.yaml").write_text("feat_dim: 32\n")
-    options = Options(str(clip), tmp_path / "S", tmp_path / "O")
+    options = Options(str(tower), tmp_path / "S", tmp_path / "O")
     start = time.monotonic()
     with pytest.raises(InputError, match=r"feat_dim 32 and .* 24 channels"):
-        Training(Options(str(clip), tmp_path / "S", tmp_path / "O", config=tmp_path / "wide.yaml"))
+        Training(Options(str(tower), tmp_path / "S", tmp_path / "O", config=tmp_path / "wide.yaml"))
     assert Training(options).recipe.feat_dim == 24 and time.monotonic() - start < 1
 
 
@@ -78,6 +80,23 @@ def test_what_it_takes_is_added_up_and_a_small_disk_is_refused(tmp_path):
     with pytest.raises(InputError, match="GB free"):
         check_disk({tmp_path / "a": [Cost("scenes", 1, 1e18)]})
     check_disk({tmp_path / "a": [Cost("scenes", 1, 1e3)], tmp_path / "b": []})
+
+
+def test_each_stage_is_charged_to_the_disk_it_writes_on(tmp_path, monkeypatch):
+    """With scenes at hand, nothing of what is left goes where they lie."""
+    charged = {}
+    monkeypatch.setattr(clip, "check_disk", lambda wanted: charged.update(wanted))
+    options = Options("x", tmp_path / "S", tmp_path / "O", yes=True)
+    costs = [Cost("features", 1, 1e9), Cost("distillation", 2, 1e9)]
+    assert clip.agreed(SimpleNamespace(options=options, plan=lambda todo: costs), ["features", "distillation"])
+    assert charged == {tmp_path / "S": [], tmp_path / "O": costs}
+
+
+def test_only_the_stages_asked_for_are_measured(tmp_path, monkeypatch):
+    training = Training(Options(str(make_clip(tmp_path / "clip")), tmp_path / "S", tmp_path / "O"))
+    monkeypatch.setattr(clip, "timed_steps", lambda *_: Cost("distillation", 1, 1))
+    monkeypatch.setattr(clip, "timed_scenes", lambda *_: pytest.fail("no scene is asked for"))
+    assert [cost.stage for cost in training.plan(["distillation", "tables"])] == ["distillation"]
 
 
 def test_without_the_training_package_one_sentence_says_so(tmp_path, capsys, monkeypatch):
