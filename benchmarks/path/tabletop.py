@@ -83,6 +83,7 @@ def named(folder: Path | None) -> Iterator[tuple[str, LabelledFrame]]:
         drawn = Image.new("I", (image["width"], image["height"]))
         shapes = [a for a in masks["annotations"] if a["image_id"] == image["id"]]
         for label, shape in enumerate(shapes, 2):
+            label = 1 if shape["category_id"] == masks["info"]["inside"] else label  # of a frame, as it were table
             for polygon in shape["segmentation"]:
                 ImageDraw.Draw(drawn).polygon(list(zip(polygon[::2], polygon[1::2], strict=True)), fill=label)
         yield "named frames", LabelledFrame(place.name, "named", frame, np.array(drawn).reshape(-1))
@@ -107,7 +108,7 @@ def main(
         table, instances = np.median(of.milliseconds, axis=0)
         right = sum(kept >= RIGHT for kept in of.kept)
         print(
-            f"{name}: kept right in {right} of {len(of.kept)} (IoU {np.mean(of.kept):.3f}); median table {table:.0f} "
+            f"{name}: kept right in {right} of {len(of.kept)}, IoU {np.mean(of.kept):.3f}; median table {table:.0f} "
             f"ms, instances {instances:.0f} ms"
         )
     print(f"{time.perf_counter() - start:.0f} s in all")

@@ -40,8 +40,7 @@ _OUTLINE_POINTS = 40000  # so that no 2 cm of a far rim are left out
 _STEEP = 0.5  # cosine of a wall's normal with the table's, at most
 _FLOATS = 0.1  # m, lowest point of what may float above the table
 _GAP = 0.06  # m, between that point and what is seen below it
-_HELD = 0.08  # m, beyond what is cut away as a wall
-_HELD_PART = 0.01  # of what is held
+_HIDDEN = 0.12  # m, under a thing, in which it may hide what carries it
 _COMES_DOWN = 0.03  # m, lowest point of what is seen to stand on the table
 _PART = 0.3  # share of a thing that tells of all of it
 
@@ -70,11 +69,10 @@ def crop_above(points: Array, table: Table, config: TableConfig = TableConfig())
     extent = table_extent(points, table, config)
     outline = extent.outline
     candidate = (level > config.clearance) & within(local, outline, config.edge_margin + _BESIDE)
-    walls = _walls(points, table, outline, config)
-    for wall in walls:
+    for wall in _walls(points, table, outline, config):
         candidate &= signed_distance(points[near], wall) > 2 * config.distance  # nothing is seen behind a wall
     near, level, local = near[candidate], level[candidate], local[:, candidate]
-    on_it = _on_the_table(points, near, local, walls, extent, config)
+    on_it = _on_the_table(local, extent, config)
     near, level, local = near[on_it], level[on_it], local[:, on_it]
     sure = level > config.certainty
     high = true_indices(sure)
@@ -124,24 +122,14 @@ def _walls(points: Array, table: Table, outline: np.ndarray, config: TableConfig
     return walls
 
 
-def _at_a_wall(points: np.ndarray, walls: list[np.ndarray], config: TableConfig) -> np.ndarray:
-    """Which of the points (N, 3) a wall may hold: bool (N,)."""
-    near = np.zeros(len(points), bool)
-    for wall in walls:
-        near |= signed_distance(points, wall) < 2 * config.distance + _HELD
-    return near
-
-
-def _on_the_table(
-    points: Array, near: Array, local: Array, walls: list[np.ndarray], extent: Extent, config: TableConfig
-) -> Array:
-    """Which of the `near` points, of plane coordinates and height (3, N), are of things on the table: bool (N,).
+def _on_the_table(local: Array, extent: Extent, config: TableConfig) -> Array:
+    """Which of the points (3, N), plane coordinates and height, are of things on the table: bool (N,).
 
     A thing is what hangs together. It is on the table as a whole where more of it is over the table than not, or over
     where the table may go on behind things and it comes down to it. It is not where it floats: its lowest point is high
-    above the table, something lower is seen right below it, and a wall may hold it, as it does a shelf. What
-    stands behind another thing does not float, for what is below it is hidden. What goes on below the table stands
-    beside it.
+    above the table, something lower is seen right below it, and nothing that may carry it (a shelf on the wall, a lamp,
+    an arm). What stands behind another thing does not float, for what is below it is hidden. What goes on below the
+    table stands beside it.
     """
     if not local.shape[1]:
         return local[2] > 0
@@ -154,7 +142,7 @@ def _on_the_table(
     some, of = to_numpy(local[:, ::step]), to_numpy(thing[::step])
     on_it, low = _whole_things(some, of, count + 1, extent, config.edge_margin)
     if (low[on_it] > _FLOATS).any():
-        on_it &= ~_floating(some, of, low, extent, _at_a_wall(to_numpy(points[near[::step]]), walls, config))
+        on_it &= ~_floating(some, of, low, extent)
     return (on_it if xp is np else xp.as_tensor(on_it, device=thing.device))[thing]
 
 
@@ -173,11 +161,19 @@ def _whole_things(
     return np.where(low < _COMES_DOWN, (over > 0.5) | (reach > 0.5), well > 0.5) & (sunk < _PART), low
 
 
-def _floating(local: np.ndarray, thing: np.ndarray, low: np.ndarray, extent: Extent, held: np.ndarray) -> np.ndarray:
-    """Which things are high above what is seen right below them, and `held` (N,): bool (count,)."""
-    free = extent.bottom.ravel()[extent.grid.place(local[:2])] < low[thing] - _GAP
-    free, held = (_share(flag, thing, len(low)) for flag in (free, held))
-    return (low > _FLOATS) & (free > _PART) & (held > _HELD_PART)
+def _floating(local: np.ndarray, thing: np.ndarray, low: np.ndarray, extent: Extent) -> np.ndarray:
+    """Which things are high above what is seen right below them, and have nothing under them that may carry them and
+    ends not far below: bool (count,)."""
+    place = extent.grid.place(local[:2])
+    free = _share(extent.bottom.ravel()[place] < low[thing] - _GAP, thing, len(low))
+    floats = (low > _FLOATS) & (free > _PART)
+    for k in np.flatnonzero(floats):
+        under = np.zeros(np.prod(extent.grid.shape), bool)
+        under[place[thing == k]] = True
+        under = ndimage.binary_dilation(under.reshape(extent.grid.shape)).ravel()
+        lower = (thing != k) & under[place] & (local[2] < low[k])
+        floats[k] = local[2][lower].max(initial=0.0) < low[k] - _HIDDEN
+    return floats
 
 
 def _share(flag: np.ndarray, thing: np.ndarray, count: int) -> np.ndarray:

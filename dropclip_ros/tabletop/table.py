@@ -33,6 +33,7 @@ _MIN_SIGMA = 0.0005  # m; a depth image counts in millimetres at best, however f
 _STAYS = 0.8  # share of a known table's points that must still lie in it
 _LEGS = 0.15  # m, least height of a table over what it stands on
 _TILTED = 0.08  # rad from level, at which a plane counts half
+_THROUGH = 5.0  # how much counts what is seen through a plane, by what it carries
 _PARALLEL = 0.98  # cosine between the normals of a floor and of a table over it
 _NEW = 0.1  # share of all points that may newly lie in none of the known planes
 
@@ -261,7 +262,7 @@ def _planes(sample: Array, config: TableConfig, min_points: int, rng: np.random.
 
 
 def _carried(sample: Array, plane: np.ndarray, config: TableConfig) -> float:
-    """How much of a table a plane is: half of what surely lies in it, all that stands on it, less what is below it.
+    """How much of a table a plane is: half of what surely lies in it, all that stands on it, less for what is below it.
 
     What stands on a box also stands on the table under it, so the table wins. Nothing is seen through a table (though
     the cupboard under it, past its edge), but through a plane that slants through table and books there is; it also has
@@ -278,7 +279,9 @@ def _carried(sample: Array, plane: np.ndarray, config: TableConfig) -> float:
     stands = inside & (height >= config.distance) & (height < config.max_height)
     met = local[:2] * (plane[3] / np.maximum(plane[3] - height, 1e-6))  # where its ray meets the plane
     below = over & within(met, outline, 0.0) & (height <= -config.distance) & (height > -config.max_height)
-    return float((weight * (0.5 * surely + 1.0 * stands - 1.0 * below - 3.0 * (below & inside))).sum())
+    carried = (weight * (0.5 * surely + 1.0 * stands)).sum()
+    seen_through = (weight * (1.0 * below + 3.0 * (below & inside))).sum()
+    return float(carried / (1 + _THROUGH * seen_through / max(carried, 1e-9)))
 
 
 def _raised(sample: Array, planes: list[np.ndarray], config: TableConfig) -> int:

@@ -100,7 +100,7 @@ def test_lonely_points_are_outliers(make_tabletop):
     on_stray = np.isin(pixels, stray)
     table = find_table(points)
     assert crop_above(points, table)[on_stray].sum() <= 4
-    assert crop_above(points, table, TableConfig(outlier_std=0))[on_stray].sum() >= 15
+    assert crop_above(points, table, TableConfig(outlier_std=0))[on_stray].sum() >= 10  # but for those that float
 
 
 @settings(deadline=None, max_examples=30)
