@@ -59,6 +59,7 @@ from dropclip_ros.vision.voxels import Voxels, voxelize
 
 MODEL_FOLDER = Path(__file__).parents[1] / "model"
 NEGATIVE_MODES = ("none", "canonical", "custom", "scene")
+RIVAL_LEAD = 5.0  # log-odds, by which a second answer may lag: beyond it confidence says no more
 MAX_NEGATIVES = 256
 
 
@@ -544,6 +545,9 @@ class Grounder:
         """Score (M,) of each voxel for the first phrase, and the voxels (M,) bool of each instance that it means."""
         rho = referring_scores(compared.odds, temperature=1.0, null_similarity=0.0).cpu().numpy()
         meant = answering_instances(rho, threshold, self.objects.rival)
+        if self._beside(scene):  # scores near 1 no longer tell a rival from what was meant; log-odds do
+            lead = (compared.odds[:, 0].max() - compared.odds[:, 0]).cpu().numpy()
+            meant = [instance for instance in meant if lead[instance - 1] <= RIVAL_LEAD]
         return np.append(0.0, rho)[scene.instances], [scene.instances == instance for instance in meant]
 
     def _points_meant(
