@@ -80,7 +80,8 @@ def real_rows(grounder: Grounder, folder: Path) -> Iterator[Row]:
             )
             yield Row(asked["name"], evidence, fits, "real" if whole else "real lost", path.name)
         absent = {"foreign": half(FOREIGN, reported=False), "other": half(other(path.name), reported=False)}
-        absent["coloured"] = [coloured(name, k) for k, name in enumerate(absent["foreign"][::3])]
+        things = [name for name in absent["foreign"] if wording(name) == "name"]
+        absent["coloured"] = [coloured(name, k) for k, name in enumerate(things[::3])]
         for kind, names in absent.items():
             for name in names:
                 evidence = evidence_of(grounder, scene, name)
