@@ -154,10 +154,16 @@ def odds_of(row: Row, say: dict[str, Say]) -> Tensor:
 
 
 def refusing(rows: Sequence[Row], say: dict[str, Say], least: dict[str, float]) -> dict[str, Say]:
-    """With the highest offset at which at least the given share of the rows of each group is refused."""
-    best = {group: [float(odds_of(row, say).max()) for row in rows if row.group == group] for group in least}
-    by = min(-float(np.quantile(best[group], share)) for group, share in least.items())
-    return {each: replace(of, offset=round(of.offset + by, 3)) for each, of in say.items()}
+    """With the highest offsets at which at least the given share of the rows of each group is refused: one shift for
+    colours, whose absent names are groups of their own, and one for the other wordings."""
+    shifts = {}
+    for group, share in least.items():
+        some = [row for row in rows if row.group == group]
+        colours = all(wording(row.phrase) == "colour" for row in some)
+        shift = -float(np.quantile([float(odds_of(row, say).max()) for row in some], share))
+        shifts[colours] = min(shift, shifts.get(colours, np.inf))
+    by = {each: shifts.get(each == "colour", 0.0) for each in say}
+    return {each: replace(of, offset=round(of.offset + by[each], 3)) for each, of in say.items()}
 
 
 def confidence(rows: Sequence[Row], say: dict[str, Say]) -> tuple[float, float, float]:
@@ -193,7 +199,11 @@ SHARES = {"real": 0.35, "real foreign": 0.1, "real other": 0.1, "real coloured":
 SHARES |= {"rendered": 0.25, "rendered foreign": 0.1, "rendered other": 0.1, "rendered coloured": 0.05}
 SOME_COLOURS = ("red", "blue", "white", "black", "green", "yellow", "brown")
 ASKED = ("real", "real lost", "rendered")  # groups of phrases that fit something
-LEAST = {"real foreign": 0.92, "real other": 0.84}  # a little over the aims: they are for other names
+LEAST = {
+    "real foreign": 0.92,
+    "real other": 0.8,
+    "real coloured": 0.88,
+}  # a little over the aims: they are for other names
 
 
 def weigh(rows: Sequence[Row], config: NamesConfig) -> NamesConfig:
