@@ -72,8 +72,8 @@ SETTINGS = (
     Setting(
         "max_moved", 0.1, "Largest share of the target that may no longer be where it was found; 1 for any", 0.0, 1.0
     ),
-    Setting("approach_distance", HandoffConfig().approach, "Length of the straight way to a grasp, m", 0.0, 0.99),
-    Setting("lift_distance", HandoffConfig().lift, "Length of the straight way up after it, m", 0.0, 0.99),
+    Setting.of(HandoffConfig, "approach", name="approach_distance"),
+    Setting.of(HandoffConfig, "lift", name="lift_distance"),
     Setting("proposals_timeout", 5.0, "How long a request waits for proposals near the target's stamp, s", 0.0, 60.0),
     Setting("max_stamp_difference", 5.0, "Largest time between proposals and target, s", 0.0, 1e9),
     Setting(
