@@ -219,7 +219,9 @@ class Client:
             node = Node("dropclip_client", context=self._context)
             self._executor = MultiThreadedExecutor(num_threads=2, context=self._context)
             self._executor.add_node(node)
-            threading.Thread(target=self._spin, daemon=True).start()
+            self._closing = threading.Event()
+            self._spinning = threading.Thread(target=self._spin, daemon=True)
+            self._spinning.start()
         self.node = node
         at = f"/{namespace.strip('/')}/" if namespace.strip("/") else ""
         self._ground: ServiceClient = node.create_client(Ground, at + GROUND_SERVICE, qos_profile=SERVICE_QOS)
@@ -235,12 +237,16 @@ class Client:
 
     def close(self) -> None:
         """Ends the calls' clients, and the node where it is the client's own."""
+        if self._executor is not None:  # first, for it must not wait on what is being destroyed
+            self._closing.set()
+            self._executor.wake()
+            self._spinning.join()  # a thread in rcl at the interpreter's end aborts the process
+            self._executor.shutdown(timeout_sec=1.0)
         self._grasp.destroy()
         self._pick.destroy()
         self._place.destroy()
         self.node.destroy_client(self._ground)
         if self._executor is not None:
-            self._executor.shutdown(timeout_sec=1.0)
             self.node.destroy_node()
             rclpy.try_shutdown(context=self._context)
 
@@ -350,9 +356,10 @@ class Client:
             time.sleep(0.002)
 
     def _spin(self) -> None:
+        assert self._executor is not None
         with suppress(ExternalShutdownException, ShutdownException):
-            assert self._executor is not None
-            self._executor.spin()
+            while not self._closing.is_set():
+                self._executor.spin_once(timeout_sec=0.5)
 
 
 def _query(query: str | Query, fields: dict[str, Any]) -> Query:

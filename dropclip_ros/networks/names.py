@@ -39,10 +39,10 @@ COLOURS = frozenset(
 def wording(phrase: str) -> str:
     """How a phrase describes: by a use ("something to ..."), by a colour, or by a name."""
     words = [word.strip(",.!?") for word in phrase.casefold().split()]
-    use = words[:1] in (["something"], ["anything"], ["i"])
-    if COLOURS & set(words if use else words[:-1]):  # "the orange" is no colour
+    said = [word for word in words if word not in ("the", "a", "an")]
+    if len(said) > 1 and COLOURS & set(said):  # "the orange" is no colour
         return "colour"
-    return "use" if use else "name"
+    return "use" if words[:1] in (["something"], ["anything"], ["i"]) or {"to", "for"} & set(words) else "name"
 
 
 @dataclass(frozen=True)

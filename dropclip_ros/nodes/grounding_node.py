@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from rclpy.node import Node
-from sensor_msgs.msg import Image, PointCloud2
+from sensor_msgs.msg import Image, PointCloud2, RegionOfInterest
 from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
@@ -240,6 +240,7 @@ class GroundingNode(Node):
             target_from_camera,
             times,
             model_times,
+            request.masks,
         )
         response.message = "; ".join(filter(None, [response.message, doubt]))
 
@@ -280,13 +281,17 @@ class GroundingNode(Node):
         target_from_camera: np.ndarray,
         times: dict[str, float],
         model_times: dict[str, float],
+        masks: bool = False,
     ) -> None:
-        """What was found, in the header's frame; times in s, model_times in ms."""
+        """What was found, in the header's frame; times in s, model_times in ms; masks: of the objects too."""
         packing = time.perf_counter()
         response.header = header
         response.objects = [
             found_object(response.header, scene, result, found, target_from_camera) for found in result.objects
         ]
+        if self._static is None:
+            for message, found in zip(response.objects, result.objects, strict=True):
+                message.roi, message.mask = place_in_image(scene, found, camera_header, masks)
         self._show(response, scene, result, camera_header, target_from_camera)
         times["messages"] = time.perf_counter() - packing
         times = {stage: 1e3 * seconds for stage, seconds in times.items()} | model_times
@@ -444,6 +449,22 @@ def found_object(
         doubtful=found.doubtful,
         words_read=list(found.words_read),
     )
+
+
+def place_in_image(
+    scene: EncodedScene, found: pipeline.FoundObject, header: Header, with_mask: bool
+) -> tuple[RegionOfInterest, Image]:
+    """Box of an object in the colour image, and, where it is asked for, its mask within that box (mono8)."""
+    width = scene.frame.depth.shape[1]
+    rows, columns = np.divmod(scene.pixels[found.points], width)
+    top, left = int(rows.min()), int(columns.min())
+    size = int(rows.max()) + 1 - top, int(columns.max()) + 1 - left
+    roi = RegionOfInterest(x_offset=left, y_offset=top, height=size[0], width=size[1], do_rectify=False)
+    if not with_mask:
+        return roi, Image()
+    mask = np.zeros(size, np.uint8)
+    mask[rows - top, columns - left] = 255
+    return roi, image_message(header, mask, "mono8")
 
 
 def interpretation_message(read: phrases.Interpretation) -> Interpretation:

@@ -2,6 +2,8 @@
 """The client of a task planner over real DDS: typed answers, typed errors, its time, asyncio, and behaviours."""
 
 import asyncio
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -132,6 +134,20 @@ def test_without_nodes_the_wait_ends_in_time():
                 ask("the mug", timeout=0.3)
             assert error.value.status == Status.TIMEOUT
         assert time.monotonic() - start < 5
+
+
+def test_a_program_that_used_a_client_ends_well():
+    said = """
+from dropclip_ros.client import Client
+with Client(namespace="nowhere") as alone:
+    try:
+        alone.ground("the mug", timeout=0.2)
+    except Exception as error:
+        print(error)
+"""
+    for _ in range(3):
+        done = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, check=False)
+        assert done.returncode == 0 and done.stdout.startswith("TIMEOUT") and not done.stderr, done.stderr
 
 
 def test_a_goal_that_takes_too_long_is_cancelled(client, robot):

@@ -109,6 +109,7 @@ def test_neighbours_are_painted_over_and_surroundings_stay():
 
 def test_wordings():
     said = {"something to drink from": "use", "the red mug": "colour", "Something red": "colour", "the orange": "name"}
+    said |= {"it is red": "colour", "a mug in red": "colour", "a tool to drive nails": "use", "cup": "name"}
     assert {phrase: wording(phrase) for phrase in said} == said
 
 

@@ -139,6 +139,18 @@ def test_answers_in_a_world_frame_are_where_things_are(setup, scene, tabletop):
     assert np.allclose(cloud_points(in_world.objects[0].cloud), expected, atol=1e-4)
 
 
+def test_objects_have_their_place_in_the_image_and_a_mask_where_it_is_asked_for(scene, tabletop):
+    header, ask = scene
+    plain, masked = (ask(stamp=header.stamp, masks=masks).objects for masks in (False, True))
+    assert plain and not any(len(found.mask.data) for found in plain)
+    for found in masked:
+        roi, mask = found.roi, image_to_numpy(found.mask)
+        assert mask.shape == (roi.height, roi.width) and set(np.unique(mask)) <= {0, 255}
+        assert (mask > 0).sum() == found.cloud.width and mask[0].any() and mask[:, -1].any()
+        window = slice(roi.y_offset, roi.y_offset + roi.height), slice(roi.x_offset, roi.x_offset + roi.width)
+        assert (tabletop.labels[window][mask > 0] > 1).mean() > 0.9  # on objects, not on the table
+
+
 def test_requests_that_wait_share_one_frame_as_new_as_they_are(setup, scene, tabletop):
     """Ten at once while a camera goes on: each would otherwise bring an encoding, of ever newer frames."""
     camera, ask = setup

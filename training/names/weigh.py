@@ -56,6 +56,14 @@ def evidence_of(grounder: Grounder, scene, phrase: str) -> Tensor:
     return torch.stack([UNIT[kind] * evidence[kind][:, 0].cpu() for kind in KINDS], dim=1)
 
 
+def coloured(name: str, k: int) -> str:
+    """An absent thing in some colour: that something else has the colour is no answer."""
+    article, _, noun = name.partition(" ")
+    if article not in ("a", "an", "the", "some"):
+        return f"{SOME_COLOURS[k % len(SOME_COLOURS)]} {name}"
+    return f"the {SOME_COLOURS[k % len(SOME_COLOURS)]} {noun}"
+
+
 def real_rows(grounder: Grounder, folder: Path) -> Iterator[Row]:
     """Phrases of the named frames of the sources that choose, and the half of the absent names that does."""
     for path in frames(folder, "chosen"):
@@ -71,8 +79,11 @@ def real_rows(grounder: Grounder, folder: Path) -> Iterator[Row]:
                 torch.arange(1, len(evidence) + 1) == found if whole else torch.zeros(len(evidence), dtype=torch.bool)
             )
             yield Row(asked["name"], evidence, fits, "real" if whole else "real lost", path.name)
-        for kind, names in (("foreign", FOREIGN), ("other", other(path.name))):
-            for name in half(names, reported=False):
+        absent = {"foreign": half(FOREIGN, reported=False), "other": half(other(path.name), reported=False)}
+        things = [name for name in absent["foreign"] if wording(name) == "name"]
+        absent["coloured"] = [coloured(name, k) for k, name in enumerate(things[::3])]
+        for kind, names in absent.items():
+            for name in names:
                 evidence = evidence_of(grounder, scene, name)
                 yield Row(name, evidence, torch.zeros(len(evidence), dtype=torch.bool), f"real {kind}", path.name)
 
@@ -97,6 +108,9 @@ def rendered_rows(grounder: Grounder, folder: Path, seed: int = 0) -> Iterator[R
                 continue
             group = {"absent": "rendered foreign", "other": "rendered other"}.get(asked.family, "rendered")
             yield Row(asked.phrase, evidence_of(grounder, seen, asked.phrase), fits, group, scene.name)
+            if group == "rendered other":
+                phrase = coloured(asked.phrase, int(rng.integers(99)))
+                yield Row(phrase, evidence_of(grounder, seen, phrase), fits, "rendered coloured", scene.name)
 
 
 def fit(rows: Sequence[Row], shares: dict[str, float], seed: int = 0) -> dict[str, Say]:
@@ -175,8 +189,9 @@ def summary(rows: Sequence[Row], say: dict[str, Say]) -> str:
     return "\n".join(lines)
 
 
-SHARES = {"real": 0.35, "real foreign": 0.1, "real other": 0.1}
-SHARES |= {"rendered": 0.25, "rendered foreign": 0.1, "rendered other": 0.1}
+SHARES = {"real": 0.35, "real foreign": 0.1, "real other": 0.1, "real coloured": 0.05}
+SHARES |= {"rendered": 0.25, "rendered foreign": 0.1, "rendered other": 0.1, "rendered coloured": 0.05}
+SOME_COLOURS = ("red", "blue", "white", "black", "green", "yellow", "brown")
 ASKED = ("real", "real lost", "rendered")  # groups of phrases that fit something
 LEAST = {"real foreign": 0.92, "real other": 0.84}  # a little over the aims: they are for other names
 
