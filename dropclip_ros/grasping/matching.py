@@ -134,15 +134,7 @@ def match_grasps(
                 "rules of approach, table, others or collision, open_wider and sample_target need surroundings"
             )
         surroundings = Surroundings(np.zeros((0, 3)), np.zeros(4))  # not looked at
-    target = np.asarray(target_points, dtype=np.float64).reshape(-1, 3)
-    target = target[np.isfinite(target).all(axis=1)]
-    if len(target) == 0:
-        raise DropclipError(
-            Status.BAD_REQUEST,
-            "the target has no points; grasps are matched to a grounded object's "
-            "points (n, 3) in metres. Ground a query first.",
-        )
-    target = _together(target)
+    target = sound_target(target_points)
     try:
         return _match(grasps, target, config, gripper, surroundings)
     except DropclipError as none_left:
@@ -156,9 +148,18 @@ def match_grasps(
             raise none_left from None
 
 
-def _together(points: np.ndarray) -> np.ndarray:
-    """The points (n, 3) without those that are too far from the rest to be of one thing on a table; all else would try
-    to fill the space up to them. BAD_REQUEST where less than half is left, or all are farther than anything."""
+def sound_target(points: np.ndarray) -> np.ndarray:
+    """The points (n, 3), float64, that can be of one thing on a table: finite, and not too far from the rest, for what
+    looks at a target would fill the space up to them. BAD_REQUEST where less than half of the finite ones are left,
+    none is finite, or all are farther than anything."""
+    points = np.asarray(points, dtype=np.float64).reshape(-1, 3)
+    points = points[np.isfinite(points).all(axis=1)]
+    if len(points) == 0:
+        raise DropclipError(
+            Status.BAD_REQUEST,
+            "the target has no points; grasps are matched to a grounded object's "
+            "points (n, 3) in metres. Ground a query first.",
+        )
     middle = np.median(points, axis=0)
     with np.errstate(over="ignore", invalid="ignore"):
         near = (np.abs(points - middle) < _LARGEST).all(axis=1)

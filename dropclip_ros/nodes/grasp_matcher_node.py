@@ -27,7 +27,7 @@ from dropclip_ros.grasping.gate import Limits
 from dropclip_ros.grasping.grasps import Grasps
 from dropclip_ros.grasping.grippers import load_gripper
 from dropclip_ros.grasping.handoff import HandoffConfig
-from dropclip_ros.grasping.matching import RULES, Match
+from dropclip_ros.grasping.matching import RULES, Match, sound_target
 from dropclip_ros.msg import FoundObject, GraspArray, GraspCandidate
 from dropclip_ros.ros import camera, table_settings
 from dropclip_ros.ros.asking import AGAIN, ask
@@ -202,7 +202,7 @@ class GraspMatcherNode(Node):
         cloud, header, ground = self._target(request, stages)
         stages.begin("proposals")
         grasps = self._carry(self._newest_proposals(header, stages), header)
-        target = transform_points(self._lookup(header.frame_id, cloud.header), cloud_points(cloud))
+        target = sound_target(transform_points(self._lookup(header.frame_id, cloud.header), cloud_points(cloud)))
         world, view = self._world(header), None
         if self._settings["use_camera"]:
             stages.begin("surroundings")
