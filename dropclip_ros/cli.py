@@ -286,7 +286,8 @@ def _failed(query: str, error: DropclipError) -> dict:
 
 def _ground(grounder: Grounder, scene: EncodedScene, args: argparse.Namespace) -> int:
     if args.reader:
-        grounder.reader = ChatReader(*args.reader, multilingual=grounder.config.multilingual)
+        url, model = args.reader
+        grounder.reader = ChatReader(url, model, multilingual=grounder.config.multilingual)
     start = time.perf_counter()
     labels = grounder.instances(scene) - 1  # specks are left out
     proposals = sample_antipodal(scene.points, gripper=args.gripper, table=scene.table.plane, labels=labels)

@@ -81,13 +81,13 @@ class Tools:
             self._grasps[number] = grasped
             objects = list(map(_object, grasped.objects))
             return {"message": grasped.message, "grasp": number, "objects": objects}
-        grasped = self._grasps.pop(arguments.get("grasp"), None)
-        if grasped is None:
+        chosen = self._grasps.pop(arguments.get("grasp", 0), None)
+        if chosen is None:
             known = ", ".join(map(str, self._grasps)) or "none: call grasp first"
             raise DropclipError(
                 Status.BAD_REQUEST, f"grasp {arguments.get('grasp')} is not one to pick; those are {known}"
             )
-        picked = self._client.pick(grasped)
+        picked = self._client.pick(chosen)
         return {"message": picked.message, "executed": picked.executed, "not_executed": list(picked.reasons)}
 
 

@@ -1,17 +1,54 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Model files: read without trusting them. Nothing here unpickles."""
+"""Files: whole or not there where they are written, and models read without trusting them. Nothing here unpickles."""
 
 from __future__ import annotations
 
+import glob
 import hashlib
-from collections.abc import Mapping
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.base.reading import readable
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@contextmanager
+def write_beside(path: Path) -> Iterator[Path]:
+    """A path to write a file or a folder to; it takes the place of `path` when the block ends, and is removed where it
+    fails. Raises OSError.
+
+    It is of this call alone (in NAME.HOST-PROCESS-XXXXXXXX.part beside `path`): two writers do not meet, and the last
+    one wins. What a killed one left there is removed by the next on this machine.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_left_behind(path)
+    prefix = f"{path.name}.{socket.gethostname()}-{os.getpid()}-"
+    beside = Path(tempfile.mkdtemp(".part", prefix, path.parent))
+    try:
+        yield beside / path.name
+        if path.is_dir():
+            shutil.rmtree(path)
+        (beside / path.name).replace(path)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _remove_left_behind(path: Path) -> None:
+    """Removes what writers of this path left that were killed on this machine."""
+    start = f"{path.name}.{socket.gethostname()}-"
+    for old in path.parent.glob(f"{glob.escape(start)}*.part"):
+        process = old.name[len(start) :].split("-")[0]
+        if process.isdigit() and not Path(f"/proc/{process}").exists():
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def sha256_of(path: Path) -> str:
@@ -57,6 +94,8 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
 
 def mismatch(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str | None:
     """The first difference between tensors by name and those expected, in names and shapes, or one with NaN or inf."""
+    import torch  # here, since who writes files needs none
+
     for name, tensor in expected.items():
         if name not in state:
             return f"tensor {name} is missing"

@@ -17,8 +17,8 @@ from dropclip_ros.grasping.grippers import Gripper
 class HandoffConfig:
     """Metres: `approach`, of the straight way to the grasp; `lift`, of the straight way up after it."""
 
-    approach: float = ranged(0.10, 0, below=1)
-    lift: float = ranged(0.15, 0, below=1)
+    approach: float = ranged(0.10, 0.0, 0.99, doc="Length of the straight way to a grasp, m")
+    lift: float = ranged(0.15, 0.0, 0.99, doc="Length of the straight way up after it, m")
 
     def __post_init__(self) -> None:
         check_fields(self, "HandoffConfig.")

@@ -18,6 +18,8 @@ from dropclip_ros.vision.geometry import Intrinsics, project, transform_points
 VOXEL = 0.005  # m, of the clouds that rules look at
 STEP = 0.01  # m, between openings that are tried
 BELONGS = 0.01  # m; what is seen this close to the target's points is the target's too
+_LARGEST = 1.0  # m, from the middle of a target along each axis: what is further is no part of it
+_FARTHEST = 1e5  # m; clouds are float32, beyond this their steps are a centimetre
 STANDING = 0.008  # m above the table; what is lower is not looked at when a target is sampled: it may be the table
 # For a target alone there is time to look closely, and need to take hold of what is flat.
 DENSE = AntipodalConfig(
@@ -132,14 +134,7 @@ def match_grasps(
                 "rules of approach, table, others or collision, open_wider and sample_target need surroundings"
             )
         surroundings = Surroundings(np.zeros((0, 3)), np.zeros(4))  # not looked at
-    target = np.asarray(target_points, dtype=np.float64).reshape(-1, 3)
-    target = target[np.isfinite(target).all(axis=1)]
-    if len(target) == 0:
-        raise DropclipError(
-            Status.BAD_REQUEST,
-            "the target has no points; grasps are matched to a grounded object's "
-            "points (n, 3) in metres. Ground a query first.",
-        )
+    target = sound_target(target_points)
     try:
         return _match(grasps, target, config, gripper, surroundings)
     except DropclipError as none_left:
@@ -151,6 +146,30 @@ def match_grasps(
             return replace(_match(sampled, target, anywhere, gripper, surroundings), sampled=none_left.message)
         except DropclipError:
             raise none_left from None
+
+
+def sound_target(points: np.ndarray) -> np.ndarray:
+    """The points (n, 3), float64, that can be of one thing on a table: finite, and not too far from the rest, for what
+    looks at a target would fill the space up to them. BAD_REQUEST where less than half of the finite ones are left,
+    none is finite, or all are farther than anything."""
+    points = np.asarray(points, dtype=np.float64).reshape(-1, 3)
+    points = points[np.isfinite(points).all(axis=1)]
+    if len(points) == 0:
+        raise DropclipError(
+            Status.BAD_REQUEST,
+            "the target has no points; grasps are matched to a grounded object's "
+            "points (n, 3) in metres. Ground a query first.",
+        )
+    middle = np.median(points, axis=0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        near = (np.abs(points - middle) < _LARGEST).all(axis=1)
+    if 2 * near.sum() < len(points) or not np.abs(middle).max() < _FARTHEST:
+        raise DropclipError(
+            Status.BAD_REQUEST,
+            f"the target's points are no object: only {near.sum()} of {len(points)} lie within {_LARGEST:g} m of their "
+            f"median, {middle.tolist()}; expected metres, in the byte order that the cloud says",
+        )
+    return points[near]
 
 
 def _match(
@@ -204,7 +223,8 @@ def _sample(target: np.ndarray, gripper: Gripper, surroundings: Surroundings) ->
     if len(others):
         others = others[cKDTree(target).query(others)[0] > BELONGS]
     table = surroundings.table + np.append(np.zeros(3), surroundings.table[:3] @ camera)  # seen from the camera
-    target = target[target @ surroundings.table[:3] + surroundings.table[3] > STANDING]
+    height = target @ surroundings.table[:3] + surroundings.table[3]
+    target = target[(height > STANDING) & (height < _LARGEST)]
     found = sample_antipodal(target - camera, DENSE, gripper, others - camera, table, np.zeros(len(target), np.int64))
     return replace(found, translation=found.translation + camera)
 

@@ -91,10 +91,11 @@ def _distances(points: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
 
 
 def answering_instances(scores: np.ndarray, threshold: float, rival: float) -> list[int]:
-    """Of instances 1..K, largest first, with scores (K,): which a phrase means, best first, of equal ones the larger.
+    """The instances that a phrase means, best first. scores (K,): of the instances 1..K, which come largest first.
 
-    Objects are instances as they are: an answer is one or several whole ones, wherever they touch and whatever they are
-    made of.
+    A phrase means every instance whose score is over `rival_threshold`: over the threshold, and not far under the best.
+    Of equal scores the larger instance comes first. An instance is taken whole or not at all: nothing is split, and
+    nothing is joined because it touches. Where no score is over it the answer is empty: NOT_FOUND.
     """
     chosen = np.flatnonzero(scores > rival_threshold(scores, threshold, rival))
     return (1 + chosen[np.argsort(-scores[chosen], kind="stable")]).tolist()
@@ -267,14 +268,16 @@ def instance_labels(
     config: ObjectConfig,
     middles: Array | None = None,
 ) -> np.ndarray:
-    """Instance of each voxel, (M,) in 1..N, largest first: patches without a border between them are one object.
+    """Instance of each voxel, (M,) in 1..N, largest first; 0 is none.
 
-    centers (M,3) m and colors (M,3) in [0, 1] of the voxels, eye (3,): the camera, in the frame of the
-    centres; None where things are seen from all sides. Objects
-    are convex more often than not, so a concave edge is a border, and so is a step, another colour or another feature.
-    middles (M,3) m: where each voxel's object has its middle, from an encoder that says so.
-    Pieces under `fragment` voxels join the nearest large one where it is `near`; the others are objects of their own,
-    but 0, no object, under `min_voxels`, or where they are a `film` on the table z = 0.
+    The rule: patches without a border between them are one object. A concave edge is a border, for most objects are
+    convex; so is a step, another colour, or another feature. A piece of fewer than `fragment` voxels joins the nearest
+    large one, where that is `near`; else it is an object of its own. What then has fewer than `min_voxels`, or is a
+    `film` on the table z = 0, is none.
+
+    centers (M,3) m and colors (M,3) in [0, 1]: of the voxels. eye (3,): the camera, in the frame of the centres; None
+    where things are seen from all sides. middles (M,3) m: where each voxel's object has its middle, from an encoder
+    that says so.
     """
     if len(centers) == 0:
         return np.zeros(0, np.int64)

@@ -20,6 +20,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from dropclip_ros.base.errors import DropclipError, Status
+from dropclip_ros.base.files import write_beside
 from dropclip_ros.base.ranges import built
 from dropclip_ros.base.reading import readable
 from dropclip_ros.grounding.instances import instance_labels, pool_features
@@ -64,13 +65,9 @@ class StaticScene:
             "probe": self.probe.astype(np.float32),
         }
         about = {"classes": list(self.classes), "temperature": self.temperature, "null": self.null_similarity}
-        part = path.with_name(path.name + ".part")
-        try:
-            whole = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+        whole = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+        with write_beside(path) as part:
             save_file(whole, part, {"static_scene": json.dumps(about)})
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: Path) -> StaticScene:

@@ -10,7 +10,6 @@ optimizer, behind `module.` or `model.`, with further networks; the one network 
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -21,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from dropclip_ros.base.errors import DropclipError, Status
+from dropclip_ros.base.files import write_beside
 from dropclip_ros.base.reading import readable
 from dropclip_ros.networks.encoder import PLANES, EncoderConfig, MinkUNet14D
 from dropclip_ros.networks.model_folder import load_model
@@ -65,9 +65,8 @@ def write_minkowski(path: Path, encoder: MinkUNet14D) -> None:
     """
     kept = {k: v for k, v in encoder.state_dict().items() if not k.startswith(("offset.", "objects."))}
     state = {name: tensor.detach().cpu().clone() for name, tensor in kept.items()}
-    part = path.with_name(path.name + ".part")
-    torch.save(state, part)
-    os.replace(part, path)
+    with write_beside(path) as part:
+        torch.save(state, part)
 
 
 def _bad(message: str) -> DropclipError:
@@ -136,9 +135,8 @@ def main() -> None:
         match sys.argv[1:]:
             case ["read", source, target]:
                 encoder = read_minkowski(Path(source))
-                part = Path(target + ".part")
-                save_file(encoder.state_dict(), part)
-                os.replace(part, target)
+                with write_beside(Path(target)) as part:
+                    save_file(encoder.state_dict(), part)
                 print(f"{target}: {encoder.config}")
             case ["write", source, target]:
                 write_minkowski(Path(target), load_model(source, fuse=False)[0])

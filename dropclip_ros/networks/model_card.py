@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from dropclip_ros.base.files import write_beside
 from dropclip_ros.networks.model_folder import ModelConfig
 
 CARD = "README.md"
@@ -49,6 +49,5 @@ def update_calibration(folder: Path, config: ModelConfig, measured: str) -> None
 
 
 def _write(folder: Path, parts: Sequence[str]) -> None:
-    part = folder / (CARD + ".part")
-    part.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
-    os.replace(part, folder / CARD)
+    with write_beside(folder / CARD) as part:
+        part.write_text("\n\n".join(parts) + "\n", encoding="utf-8")

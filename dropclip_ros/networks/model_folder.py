@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,7 +20,7 @@ import torch
 from torch import Tensor
 
 from dropclip_ros.base.errors import DropclipError, Status
-from dropclip_ros.base.files import check_sha256, load_tensors, mismatch, sha256_of
+from dropclip_ros.base.files import check_sha256, load_tensors, mismatch, sha256_of, write_beside
 from dropclip_ros.base.reading import readable
 from dropclip_ros.networks.backbone import Backbone
 from dropclip_ros.networks.encoder import EncoderConfig, MinkUNet14D
@@ -210,9 +209,8 @@ def load_names(folder: str | Path, config: NamesConfig, device: torch.device) ->
 
 def write_config(folder: Path, config: ModelConfig) -> None:
     """config.json, written beside its place and renamed."""
-    part = folder / (CONFIG + ".part")
-    part.write_text(config.to_json(), encoding="utf-8")
-    os.replace(part, folder / CONFIG)
+    with write_beside(folder / CONFIG) as part:
+        part.write_text(config.to_json(), encoding="utf-8")
 
 
 def load_config(folder: str | Path) -> ModelConfig:
@@ -325,8 +323,6 @@ def _stored(name: str, tensor: Tensor) -> Tensor:
 def _write_tensors(path: Path, tensors: dict[str, Tensor], about: dict[str, str] | None = None) -> str:
     from safetensors.torch import save_file
 
-    part = path.with_name(path.name + ".part")
-    save_file(tensors, part, about)
-    digest = sha256_of(part)
-    os.replace(part, path)
-    return digest
+    with write_beside(path) as part:
+        save_file(tensors, part, about)
+        return sha256_of(part)

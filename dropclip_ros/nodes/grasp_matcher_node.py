@@ -27,7 +27,7 @@ from dropclip_ros.grasping.gate import Limits
 from dropclip_ros.grasping.grasps import Grasps
 from dropclip_ros.grasping.grippers import load_gripper
 from dropclip_ros.grasping.handoff import HandoffConfig
-from dropclip_ros.grasping.matching import RULES, Match
+from dropclip_ros.grasping.matching import RULES, Match, sound_target
 from dropclip_ros.msg import FoundObject, GraspArray, GraspCandidate
 from dropclip_ros.ros import camera, table_settings
 from dropclip_ros.ros.asking import AGAIN, ask
@@ -72,8 +72,8 @@ SETTINGS = (
     Setting(
         "max_moved", 0.1, "Largest share of the target that may no longer be where it was found; 1 for any", 0.0, 1.0
     ),
-    Setting("approach_distance", HandoffConfig().approach, "Length of the straight way to a grasp, m", 0.0, 0.99),
-    Setting("lift_distance", HandoffConfig().lift, "Length of the straight way up after it, m", 0.0, 0.99),
+    Setting.of(HandoffConfig, "approach", name="approach_distance"),
+    Setting.of(HandoffConfig, "lift", name="lift_distance"),
     Setting("proposals_timeout", 5.0, "How long a request waits for proposals near the target's stamp, s", 0.0, 60.0),
     Setting("max_stamp_difference", 5.0, "Largest time between proposals and target, s", 0.0, 1e9),
     Setting(
@@ -202,7 +202,7 @@ class GraspMatcherNode(Node):
         cloud, header, ground = self._target(request, stages)
         stages.begin("proposals")
         grasps = self._carry(self._newest_proposals(header, stages), header)
-        target = transform_points(self._lookup(header.frame_id, cloud.header), cloud_points(cloud))
+        target = sound_target(transform_points(self._lookup(header.frame_id, cloud.header), cloud_points(cloud)))
         world, view = self._world(header), None
         if self._settings["use_camera"]:
             stages.begin("surroundings")

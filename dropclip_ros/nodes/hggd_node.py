@@ -6,14 +6,13 @@ ros2 run dropclip_ros hggd_node --ros-args -p weights:=realsense_checkpoint -p d
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from dropclip_ros.base.errors import DropclipError
 from dropclip_ros.base.ranges import built
 from dropclip_ros.grasping.grasps import Grasps
 from dropclip_ros.grasping.grippers import load_gripper
+from dropclip_ros.grasping.hggd.config import DetectionConfig
 from dropclip_ros.ros import proposer, table_settings
 from dropclip_ros.ros.camera import CapturedFrame
 from dropclip_ros.ros.common import Setting, Values, listed, run
@@ -23,9 +22,6 @@ from dropclip_ros.ros.table_settings import workspace_of
 from dropclip_ros.tabletop.scene import look
 from dropclip_ros.vision.geometry import Intrinsics
 
-if TYPE_CHECKING:
-    from dropclip_ros.grasping.hggd.config import DetectionConfig
-
 SETTINGS = (
     Setting("weights", "", "Checkpoint with anchor, local, gamma and beta; '' for the one shipped", read_only=True),
     Setting("device", "auto", "Where the networks run: auto, cpu, cuda or cuda:N", read_only=True),
@@ -34,11 +30,9 @@ SETTINGS = (
         [-10.0, -10.0, 0.0, 10.0, 10.0, 10.0],
         "Box in the camera's optical frame in which grasps are looked for: its least x, y, z, then its greatest, m",
     ),
-    Setting("far", 3.0, "Depth beyond is taken as unknown, m", 0.2, 100.0),
-    Setting("min_score", 0.01, "Least score of a proposal", 0.0, 1.0),
-    Setting("top_k", 100, "Most proposals of a frame", 1, 10_000),
-    Setting("centers", 48, "Places of the image that are looked at closely", 1, 4096),
-    Setting("seed", 0, "Seed of the choice of points", 0, 2**31 - 1),
+    *(Setting.of(DetectionConfig, name) for name in ("far", "min_score")),
+    Setting.of(DetectionConfig, "top_k", high=10_000),
+    *(Setting.of(DetectionConfig, name) for name in ("centers", "seed")),
     *proposer.SETTINGS,
     *table_settings.SETTINGS,
 )
@@ -46,8 +40,6 @@ SETTINGS = (
 
 def detection_config(values: Values) -> DetectionConfig:
     """The core's configuration from parameter values by name; ValueError where they contradict each other."""
-    from dropclip_ros.grasping.hggd.config import DetectionConfig
-
     workspace = listed(values, "workspace")
     if len(workspace) != 6:
         raise ValueError(f"workspace has {len(workspace)} numbers; expected the least x, y, z and the greatest, m")

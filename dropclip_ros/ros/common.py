@@ -68,12 +68,19 @@ class Setting:
 
     @classmethod
     def of(
-        cls, config: type, field: str, prefix: str = "", default: float | None = None, high: float | None = None
+        cls,
+        config: type,
+        field: str,
+        prefix: str = "",
+        default: bool | int | float | None = None,
+        high: float | None = None,
+        name: str = "",
     ) -> "Setting":
-        """A field of a dataclass as a parameter, by its default, range and meaning; `default`, `high`: other ones."""
+        """A field of a dataclass as a parameter, by its default, range and meaning; `default`, `high`, `name`: other
+        ones. `high` also where the field's own range is open."""
         limits = range_of(config, field)
         own = getattr(config, field) if default is None else default
-        return cls(prefix + field, own, limits.doc, limits.low, limits.high if high is None else high)
+        return cls(name or prefix + field, own, limits.doc, limits.low, limits.high if high is None else high)
 
     def descriptor(self) -> ParameterDescriptor:
         found = ParameterDescriptor(

@@ -285,3 +285,34 @@ def test_what_has_moved_is_seen_through_and_what_is_hidden_is_not():
 def test_config_names_the_wrong_field(field, value):
     with pytest.raises(ValueError, match=field):
         MatchConfig(**{field: value})
+
+
+STRAYS = {
+    "one at 1e18 m": [[1e18] * 3],
+    "3e38 m": [[3e38, 0, 0]],
+    "two at 4e4 m": [[4e4] * 3, [-4e4] * 3],
+    "high above the table": [[0, 0, 1e4]],
+}
+
+
+@pytest.mark.parametrize("stray", STRAYS.values(), ids=STRAYS)
+@pytest.mark.parametrize("sample", [False, True])
+def test_points_far_from_the_rest_of_a_target_change_nothing(stray, sample):
+    every = MatchConfig(rules=tuple(RULES), max_distance=0.1, sample_target=sample, open_wider=0.2)
+    clean = match_grasps(grasps_at(GOOD), TARGET, every, surroundings=SCENE)
+    match = match_grasps(grasps_at(GOOD), np.vstack([TARGET, stray]), every, surroundings=SCENE)
+    assert match.indices.tolist() == clean.indices.tolist() and match.dropped == clean.dropped
+    np.testing.assert_allclose(match.target_centre, clean.target_centre)
+
+
+def test_a_target_in_another_byte_order_is_refused():
+    swapped = TARGET.astype(np.float32).byteswap()
+    for target in (swapped[np.isfinite(swapped).all(axis=1)], TARGET + 1e9):
+        with pytest.raises(DropclipError, match="BAD_REQUEST: the target's points are no object"):
+            match_grasps(grasps_at(GOOD), target, surroundings=SCENE)
+
+
+def test_a_target_that_floats_far_over_the_table_is_not_filled_down():
+    nowhere = MatchConfig(rules=("table",), max_distance=0.01, sample_target=True)
+    with pytest.raises(DropclipError, match="NO_GRASPS"):
+        match_grasps(grasps_at(GOOD), TARGET + np.array([0, 0, 9e4]), nowhere, surroundings=SCENE)

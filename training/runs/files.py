@@ -5,15 +5,11 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import glob
-import os
-import shutil
-import socket
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from dropclip_ros.base.files import write_beside
 from training.runs.errors import InputError
 
 _held: set[Path] = set()  # folders that this process has locked
@@ -21,40 +17,21 @@ _held: set[Path] = set()  # folders that this process has locked
 
 @contextmanager
 def write_atomically(path: Path, replace: bool = False) -> Iterator[Path]:
-    """A path to write a file or a folder to; it becomes `path` when the block ends, and is removed where it fails.
+    """`write_beside` with a user's errors.
 
-    The path is of this call alone (in NAME.HOST-PROCESS-XXXXXXXX.part beside it): two writers do not meet, and the last
-    one wins. What a killed one left there is removed by the next on this machine.
     Raises InputError where `path` exists and is not to be replaced, and where the disk is full or cannot be written.
     """
     if path.exists() and not replace:
         raise InputError(f"{path} exists; remove it, or choose another place to write to")
-    beside: Path | None = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_left_behind(path)
-        prefix = f"{path.name}.{socket.gethostname()}-{os.getpid()}-"
-        beside = Path(tempfile.mkdtemp(".part", prefix, path.parent))
-        yield beside / path.name
-        if replace and path.is_dir():
-            shutil.rmtree(path)
-        (beside / path.name).replace(path)
+        with write_beside(path) as beside:
+            yield beside
+            if path.is_dir() and not replace:
+                raise InputError(f"{path} was made by another meanwhile; remove one of them")
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         what = "the disk is full; make room" if full else f"{error.strerror or error}; choose another place"
         raise InputError(f"{path} cannot be written: {what}, then run the same command again") from error
-    finally:
-        if beside is not None:
-            shutil.rmtree(beside, ignore_errors=True)
-
-
-def _remove_left_behind(path: Path) -> None:
-    """Removes what writers of this path left that were killed on this machine."""
-    start = f"{path.name}.{socket.gethostname()}-"
-    for old in path.parent.glob(f"{glob.escape(start)}*.part"):
-        process = old.name[len(start) :].split("-")[0]
-        if process.isdigit() and not Path(f"/proc/{process}").exists():
-            shutil.rmtree(old, ignore_errors=True)
 
 
 @contextmanager

@@ -7,7 +7,6 @@ Read without trusting them: torch's restricted unpickler makes tensors and plain
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor
 
 from dropclip_ros.base.errors import DropclipError, Status
-from dropclip_ros.base.files import mismatch
+from dropclip_ros.base.files import mismatch, write_beside
 from dropclip_ros.grasping.hggd.config import HggdConfig
 from dropclip_ros.grasping.hggd.networks import HggdNetworks
 
@@ -29,12 +28,9 @@ def save_networks(path: str | Path, networks: HggdNetworks) -> None:
         part: {name.removeprefix(f"{part}."): tensor for name, tensor in state.items() if name.startswith(f"{part}.")}
         for part in ("anchor", "local")
     }
-    path = Path(path)
-    part = path.with_name(path.name + ".part")
-    torch.save(
-        parts | {"gamma": state["gamma"], "beta": state["beta"], "config": dataclasses.asdict(networks.config)}, part
-    )
-    os.replace(part, path)
+    whole = parts | {"gamma": state["gamma"], "beta": state["beta"], "config": dataclasses.asdict(networks.config)}
+    with write_beside(Path(path)) as part:
+        torch.save(whole, part)
 
 
 def load_networks(path: str | Path, device: str | torch.device = "cpu") -> HggdNetworks:

@@ -74,20 +74,20 @@ class DetectionConfig:
     """
 
     near: float = ranged(0.1, 0)
-    far: float = ranged(3.0, above=0)
+    far: float = ranged(3.0, 0.2, 100.0, doc="Depth beyond is taken as unknown, m")
     workspace: tuple[Corner, Corner] = EVERYWHERE
-    centers: int = ranged(48, 1, 4096)
+    centers: int = ranged(48, 1, 4096, doc="Places of the image that are looked at closely")
     heat: float = ranged(0.01, 0, 1)
     min_points: int = ranged(32, 0, 10**6)
     per_region: int = ranged(10, 1, 4096)
     depth: float = ranged(0.027, 0, 1)
     open_wider: float = ranged(0.09, 0, 1)
-    min_score: float = ranged(0.01, 0, 1)
+    min_score: float = ranged(0.01, 0.0, 1.0, doc="Least score of a proposal")
     held_points: int = ranged(3, 0, 10**6)
     nms_distance: float = ranged(0.03, 0, 1)
     nms_angle: float = ranged(math.pi / 6, 0, math.pi)
-    top_k: int = ranged(100, 1, 10**6)
-    seed: int = ranged(0, 0, 2**31 - 1)
+    top_k: int = ranged(100, 1, 10**6, doc="Most proposals of a frame")
+    seed: int = ranged(0, 0, 2**31 - 1, doc="Seed of the choice of points")
 
     def __post_init__(self) -> None:
         check_fields(self)

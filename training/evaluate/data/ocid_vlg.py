@@ -1,15 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """OCID-VLG: real cluttered tabletops with referring expressions (table 4, table 11, A.6.1).
 
-The layout is that of the authors' loader (github.com/gtziafas/OCID-VLG, dataset.py), not seen on the data itself:
-`refer/VERSION/{train,val,test}_expressions.json` with "data": rows of image_filename ("SEQUENCE,NAME.png"), question
-(the sentence), answer (the target's value in the mask) and target (its instance, such as cereal_box_3); and
-`SEQUENCE/{rgb,depth,seg_mask_instances_combi}/NAME.png`, depth in mm. In the mask 0 is no object.
+The layout is read from the authors' loader (github.com/gtziafas/OCID-VLG, dataset.py). It was not tried on the data.
+`refer/VERSION/{train,val,test}_expressions.json` has "data", a list of rows:
+    image_filename: "SEQUENCE,NAME.png"
+    question: the sentence
+    answer: the target's value in the mask
+    target: its instance, such as cereal_box_3
+`SEQUENCE/{rgb,depth,seg_mask_instances_combi}/NAME.png` are the images. Depth is in mm; 0 in the mask is no object.
 
-Two things are not in that layout. The camera: OCID publishes none. It is that of `k.json` (as `dropclip` takes it)
-where the folder has one, else fitted to OCID's organised cloud `SEQUENCE/pcd/NAME.pcd`, else an Asus Xtion's nominal.
-And which type a sentence is of: it is taken for a name where it tells no place; see `is_name`. The paper counts 165
-scenes with 1249 semantic queries in `val` of `unique`, and 325 scenes in `test`: what to compare with.
+The layout lacks two things.
+Camera: OCID publishes none. `k.json` in the folder is taken, as `dropclip` takes it. Without one the camera is fitted
+to OCID's organised cloud, `SEQUENCE/pcd/NAME.pcd`. Without that it is an Asus Xtion's nominal one.
+Type of a sentence: one that tells no place is taken for a name (`is_name`).
+
+To compare with: the paper counts 165 scenes with 1249 semantic queries in `val` of `unique`, and 325 scenes in `test`.
 """
 
 from __future__ import annotations
@@ -52,9 +57,10 @@ def load_ocid_vlg(
 ) -> list[Recorded]:
     """The images of a split, each a scene of one view, in the order of its expressions.
 
-    per_scene: at most so many sentences that name an object (family "name"), verb parsed out, as A.6.1 has one; None:
-    all sentences, those that tell a place in family "place". Classes (`categories`) are the targets' without their
-    number: "cereal_box_3" is a "cereal box". Masks are looked at here, to know what stands in each scene.
+    per_scene: how many sentences of each scene are asked, at most. Only names count then (family "name"), and A.6.1
+    asks one. None asks all sentences; those that tell a place are of family "place". The verb is left out of each.
+    A class (`categories`) is the target without its number: "cereal_box_3" is a "cereal box". Masks are read here, to
+    know what stands in each scene.
     """
     for value, known, what in ((split, SPLITS, "split"), (version, VERSIONS, "version")):
         if value not in known:
@@ -100,7 +106,7 @@ def _scene(root: Path, camera: Intrinsics | None, name: str, rows: list[dict], p
 
 
 def _questions(rows: Iterable[dict[str, Any]], per_scene: int | None) -> Iterable[Question]:
-    """One for each phrase, about all that it is said of."""
+    """One question for each phrase. Its answer is every object that the phrase was said of."""
     labels: dict[str, list[int]] = {}
     for row in rows:
         labels.setdefault(without_verb(str(row["question"])), []).append(_label(int(row["answer"])))
