@@ -25,6 +25,7 @@ from dropclip_ros.base.arrays import (
     to_numpy,
     zeros,
 )
+from dropclip_ros.grounding.borders import learnt_borders
 from dropclip_ros.grounding.scoring import rival_threshold
 
 _SPACED = 500  # voxels that tell how far apart they are
@@ -51,6 +52,7 @@ class ObjectConfig:
     recoloured: float = 0.4  # distance of their colours, rgb in [0, 1],
     apart: float = 12.0  # metres between where the encoder sees the middles of their objects;
     aided: float = 0.5  # share of concave, offset and recoloured that counts where it sees them
+    learnt: bool = True  # where the encoder sees them: borders as they were learnt, and by `apart`
     rival: float = 0.5  # see `rival_threshold`
 
     def __post_init__(self) -> None:
@@ -195,6 +197,7 @@ def _shared_borders(patch: Array, edges: Array) -> tuple[Array, Array]:
 
 def _border_strengths(
     pairs: Array,
+    lengths: Array,
     patch: Array,
     centers: Array,
     normals: Array,
@@ -202,27 +205,57 @@ def _border_strengths(
     features: torch.Tensor,
     middles: Array | None,
     config: ObjectConfig,
-) -> Array:
-    """How much parts each of the pairs (E,2) of patches: 0 nothing, 1 enough."""
-    xp = array_namespace(centers)
-    a, b = pairs.T
-    means = _means(xp.column_stack([centers, normals, colors]), patch)
-    middle, normal, color = means[:, :3], means[:, 3:6], means[:, 6:]
-    normal = normal / xp.clip(_length(normal), 1e-9, None)[:, None]
-    apart = middle[b] - middle[a]
-    along = apart / xp.clip(_length(apart), 1e-9, None)[:, None]
-    concave = xp.clip(((normal[a] - normal[b]) * along).sum(1), 0, None)
-    offset = xp.minimum(*(abs((normal[end] * apart).sum(1)) for end in (a, b)))
-    feature = pool_features(features, patch + 1)
-    alike = (feature[a] * feature[b]).sum(dim=1)
-    unlike = 1 - (to_numpy(alike) if xp is np else alike)
-    recoloured = _length(color[a] - color[b])
+) -> np.ndarray:
+    """How much parts each of the pairs (E,2) of patches: 0 nothing, 1 enough. As learnt where the encoder sees middles,
+    by the weights of `config` without."""
+    terms = border_terms(pairs, lengths, patch, centers, normals, colors, features, middles)
+    if middles is not None and config.learnt:
+        return np.maximum(learnt_borders(terms), config.apart * terms[:, 4])  # middles far apart are enough
+    concave, offset, unlike, recoloured, apart = terms[:, :5].T
     shape = config.concave * concave + config.offset * offset + config.recoloured * recoloured
-    parting = config.unlike * unlike
     if middles is None:
-        return parting + shape
-    of_object = _means(middles, patch)
-    return parting + config.aided * shape + config.apart * _length(of_object[a] - of_object[b])
+        return config.unlike * unlike + shape
+    return config.unlike * unlike + config.aided * shape + config.apart * apart
+
+
+def border_terms(
+    pairs: Array,
+    lengths: Array,
+    patch: Array,
+    centers: Array,
+    normals: Array,
+    colors: Array,
+    features: torch.Tensor,
+    middles: Array | None,
+) -> np.ndarray:
+    """What is seen of pairs of patches (E,2) that touch in `lengths` (E,) pairs of voxels: (E,10), see `described`."""
+    xp = array_namespace(centers)
+    described_by = [centers, normals, colors] if middles is None else [centers, normals, colors, middles]
+    means = to_numpy(_means(xp.column_stack(described_by), patch))
+    feature = to_numpy(pool_features(features, patch + 1))
+    a, b = to_numpy(pairs).T
+    size, middle, normal, color, of_object = to_numpy(xp.bincount(patch)), *np.split(means, (3, 6, 9), axis=1)
+    normal = normal / np.clip(np.linalg.norm(normal, axis=1), 1e-9, None)[:, None]
+    between = middle[b] - middle[a]
+    distance = np.linalg.norm(between, axis=1)
+    edge = ((normal[a] - normal[b]) * between).sum(axis=1) / np.clip(distance, 1e-9, None)
+    offset = np.minimum(*(np.abs((normal[end] * between).sum(axis=1)) for end in (a, b)))
+    objects = np.zeros_like(between) if middles is None else of_object[a] - of_object[b]
+    least = np.minimum(size[a], size[b])
+    return np.column_stack(
+        [
+            np.clip(edge, 0, None),
+            offset,
+            1 - (feature[a] * feature[b]).sum(axis=1),
+            np.linalg.norm(color[a] - color[b], axis=1),
+            np.linalg.norm(objects, axis=1),
+            np.clip(-edge, 0, None),
+            np.linalg.norm(objects[:, :2], axis=1),
+            distance,
+            to_numpy(lengths) / np.sqrt(least),
+            least,
+        ]
+    )
 
 
 def _merge(count: int, pairs: np.ndarray, lengths: np.ndarray, borders: np.ndarray) -> np.ndarray:
@@ -285,8 +318,8 @@ def instance_labels(
     normals = _normals(centers, edges, eye)
     patch = _patches(centers, normals, colors, config.patch)
     pairs, lengths = _shared_borders(patch, edges)
-    borders = _border_strengths(pairs, patch, centers, normals, colors, features, middles, config)
-    centers, patch, pairs, lengths, borders = (to_numpy(of) for of in (centers, patch, pairs, lengths, borders))
+    borders = _border_strengths(pairs, lengths, patch, centers, normals, colors, features, middles, config)
+    centers, patch, pairs, lengths = (to_numpy(of) for of in (centers, patch, pairs, lengths))
     part = _merge(int(patch.max()) + 1, pairs, lengths, borders)[patch]
     sizes = np.bincount(part)
     large, small = np.flatnonzero(sizes[part] >= config.fragment), np.flatnonzero(sizes[part] < config.fragment)

@@ -120,7 +120,7 @@ def choices(grounder: Grounder) -> dict[str, ObjectConfig]:
     rows = {"as shipped": base, "without mean object": base, "every voxel by itself": base}
     borders = (("concave", 0.0), ("offset", 0.0), ("unlike", 0.0), ("unlike", 6.0), ("recoloured", 0.0))
     rows |= {f"{name} {v}": replace(base, **{name: v}) for name, v in borders}
-    rows |= {"without middles": replace(base, apart=0.0, aided=1.0)}
+    rows |= {"without middles": replace(base, apart=0.0, aided=1.0, learnt=False)}
     rows |= {"gap 0.012": replace(base, gap=0.012)}
     rows |= {f"fragment {v}": replace(base, fragment=v) for v in (8, 25)}
     return rows | {f"rival {v}": replace(base, rival=v) for v in (0.0, 0.3, 0.7)}
