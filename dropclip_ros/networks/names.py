@@ -138,10 +138,10 @@ class NameBank:
         """MODEL_ERROR where the file is none, or damaged; ValueError where it holds something else."""
         tensors = load_tensors(path)
         with safe_open(path, "pt") as file:
-            about = file.metadata() or {}
+            about = json.loads((file.metadata() or {}).get("about", "{}"))
         try:
             floats = {key: tensors[key].float() for key in ("imagenet", "said", "weight", "bias")}
-            names, categories, samples = (json.loads(about[key]) for key in ("names", "categories", "samples"))
+            names, categories, samples = (about[key] for key in ("names", "categories", "samples"))
             of = tensors["of"].long()
             return cls(**floats, of=of, names=tuple(names), categories=frozenset(categories), samples=samples)
         except KeyError as error:
@@ -151,6 +151,7 @@ class NameBank:
         """What a safetensors file of it holds, and its metadata: the inverse of `load`."""
         kept = {key: getattr(self, key).half().contiguous() for key in ("imagenet", "said", "weight", "bias")}
         about = {"names": self.names, "categories": sorted(self.categories), "samples": dict(self.samples)}
+        about = {"about": json.dumps(about)}  # in one: safetensors writes several in any order
         return kept | {"of": self.of.short()}, {key: json.dumps(value) for key, value in about.items()}
 
 
