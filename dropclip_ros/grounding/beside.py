@@ -85,7 +85,8 @@ class Beside:
             start = time.perf_counter()
             known.seen = self.names.look(rgb, shown())
             timing["image"] = 1e3 * (time.perf_counter() - start)
-        labels, read = np.zeros(tuple(cosine.shape)), {}
+        labels = np.zeros(tuple(cosine.shape))
+        read: dict[int, list[str]] = {}
         categories = self.names.bank.categories
         if self.reader is not None and label_words(phrases[0], categories):
             if known.words is None:

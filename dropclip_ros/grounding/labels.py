@@ -139,7 +139,8 @@ def label_evidence(
     phrase: str, words: Sequence[ReadWord], instances: int, categories: Collection[str] = ()
 ) -> tuple[np.ndarray, dict[int, list[str]]]:
     """How well the labels say what the phrase does, (K,) in [0, 1], and what was read for it on each instance 1..K."""
-    evidence, read, wanted = np.zeros(instances), {}, label_words(phrase, categories)
+    read: dict[int, list[str]] = {}
+    evidence, wanted = np.zeros(instances), label_words(phrase, categories)
     joined = {*wanted, *("".join(pair) for pair in pairwise(wanted))}
     for word in words if wanted else ():
         pieces = _words(word.text)

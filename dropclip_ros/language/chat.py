@@ -16,7 +16,7 @@ from functools import lru_cache
 
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.language.parse import read_phrase
-from dropclip_ros.language.tree import ALL, ORDERS, RELATIONS, Phrase, Union, from_dict
+from dropclip_ros.language.tree import ALL, ORDERS, RELATIONS, Node, Phrase, from_dict
 
 KEY = "DROPCLIP_READER_KEY"  # the environment's variable
 LONGEST = 1 << 16  # bytes of an answer
@@ -63,7 +63,7 @@ class ChatReader:
             return Phrase(phrase, None, phrase, unsupported=tree["unsupported"][:200])
         reading = from_dict(tree)
         plain = (
-            not isinstance(reading, Union)
+            isinstance(reading, Node)
             and reading.head
             and not (
                 reading.relations
@@ -76,7 +76,8 @@ class ChatReader:
                 or reading.number == ALL
             )
         )
-        return Phrase(phrase, reading, reading.text if plain else phrase, whole=bool(plain))
+        text = reading.text if isinstance(reading, Node) and plain else phrase
+        return Phrase(phrase, reading, text, whole=bool(plain))
 
     def _ask(self, phrase: str) -> str:
         """The words of the model's answer."""

@@ -43,12 +43,12 @@ class Backbone:
     the file is another one."""
 
     def __init__(self, device: str | torch.device = "cpu", dtype: torch.dtype | None = None) -> None:
-        import timm
+        from timm.models.efficientnet import tf_efficientnet_lite2
 
         path = backbone_file()
         check_sha256(path, SHA256)
         tensors = torch.load(path, weights_only=True)
-        network = timm.create_model("tf_efficientnet_lite2", pretrained=False)
+        network = tf_efficientnet_lite2(pretrained=False)
         # both list the same layers in the order of the forward pass, under different names
         network.load_state_dict(dict(zip(network.state_dict(), tensors.values(), strict=True)))
         self.device, self.dtype = torch.device(device), dtype or torch.float32
