@@ -152,7 +152,7 @@ class NameBank:
         kept = {key: getattr(self, key).half().contiguous() for key in ("imagenet", "said", "weight", "bias")}
         about = {"names": self.names, "categories": sorted(self.categories), "samples": dict(self.samples)}
         about = {"about": json.dumps(about)}  # in one: safetensors writes several in any order
-        return kept | {"of": self.of.short()}, {key: json.dumps(value) for key, value in about.items()}
+        return kept | {"of": self.of.short()}, about
 
 
 @dataclass(frozen=True)
