@@ -151,8 +151,8 @@ class NameBank:
         """What a safetensors file of it holds, and its metadata: the inverse of `load`."""
         kept = {key: getattr(self, key).half().contiguous() for key in ("imagenet", "said", "weight", "bias")}
         about = {"names": self.names, "categories": sorted(self.categories), "samples": dict(self.samples)}
-        about = {"about": json.dumps(about)}  # in one: safetensors writes several in any order
-        return kept | {"of": self.of.short()}, about
+        in_one = {"about": json.dumps(about)}  # safetensors writes several in any order
+        return kept | {"of": self.of.short()}, in_one
 
 
 @dataclass(frozen=True)
