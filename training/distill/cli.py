@@ -93,7 +93,8 @@ def run(options: Options) -> None:
         adapter = load_tensors(options.text_adapter) if options.text_adapter else {}
         extras = adapter.get("adapter"), adapter.get("mean_object")
         export(options.out / "model", trained, model, config, data, metrics, *extras)
-        print(f"model: {options.out / 'model'} (not calibrated)")
+        model = options.out / "model"
+        print(f"model: {model}; what it refuses means nothing yet: dropclip calibrate {model} --scenes SCENES")
 
 
 def _check_width(fused: Path, config: DistillConfig) -> None:
