@@ -456,6 +456,8 @@ class Grounder:
             return self._ground_parts(scene, phrase, others, threshold, previous, viewer, timing)
         if scoring == "instances":
             compared = self.compare(scene, [phrase.text, *others], timing)
+        elif scene.basis is None:
+            self._look(scene, timing)
         with _timed(timing, "similarity"), enough_memory(self.device):
             if scoring == "instances":
                 rho, meant = self._instances_meant(scene, compared, threshold)
@@ -525,15 +527,19 @@ class Grounder:
         timing = {} if timing is None else timing
         with _timed(timing, "text"), enough_memory(self.device):
             text = self.text.encode(phrases).to(self.device)
-        if self.image is not None and "instance_features" not in vars(scene):
-            with _timed(timing, "image"), enough_memory(self.device):
-                _ = scene.instance_features
+        self._look(scene, timing)
         cosine = similarities(scene.instance_features, text, self.text.mean_object)
         beside = self._beside(scene)
         if beside is None:
             return Compared((cosine - self.config.null_similarity) / self.config.temperature, {})
         with enough_memory(self.device):
             return beside.compare(cosine, phrases, scene.frame.rgb, scene.shown, scene.known, timing)
+
+    def _look(self, scene: EncodedScene, timing: dict[str, float]) -> None:
+        """Has the image tower, where there is one, look at the objects, once a frame."""
+        if self.image is not None and "instance_features" not in vars(scene):
+            with _timed(timing, "image"), enough_memory(self.device):
+                _ = scene.instance_features
 
     def _beside(self, scene: EncodedScene) -> Beside | None:
         """What has a say beside the encoder, where there are names, and a picture to look at."""

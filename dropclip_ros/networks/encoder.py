@@ -130,7 +130,8 @@ class BasicBlock(nn.Module):
         shortcut = x if rows is None else x.index_select(0, rows)
         if self.downsample is not None:
             projection, norm = self.downsample
-            shortcut = norm(shortcut @ projection.get_parameter("kernel"))
+            assert isinstance(projection, SparseConv)
+            shortcut = norm(shortcut @ projection.kernel)  # in training it may be a half, no parameter
         return convolve(self.conv2, self.norm2, inner, grid, level, level, shortcut, rows)
 
 

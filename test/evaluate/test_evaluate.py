@@ -153,7 +153,8 @@ def test_what_is_evaluated_is_what_the_pipeline_answers():
         labels = np.zeros(scene.frame.depth.size, np.uint8)
         for found in result.objects:
             labels[scene.pixels[found.points]] = 2
-        answers = ask([Question(query, "class", [2])], of_encoded(scene), labels, grounder.text, grounder.config)
+        seen = of_encoded(scene, grounder)
+        answers = ask([Question(query, "class", [2])], seen, labels, grounder.text, grounder.config)
         scores = answers.scores(grounder.config)
         assert best(scores)[0] == pytest.approx(result.scores.max(), abs=1e-6)
         assert (best(scores)[0] <= result.threshold) == (result.status == Status.NOT_FOUND)

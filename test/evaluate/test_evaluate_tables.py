@@ -55,7 +55,7 @@ def test_fusion_is_asked_in_all_seven_ways_and_object_wise_answers_are_whole_obj
     table = tables.table2(bench, views=2)
     rows = in_percent(table)
     assert len(rows) == 8 and all(row["scenes"] == 2 for row in rows)
-    assert rows[-1]["method"] == "every point answers" and rows[-1]["Pr@75"] == 0
+    assert rows[-1]["method"] == "every point answers" and rows[-1]["Pr@75"] < rows[3]["Pr@75"]
     for row in rows[3:7]:  # true masks: an answer holds objects or lacks them
         assert row["Pr@75"] <= row["mIoU"] + 1e-6
     assert "had no informative view" in table.notes[0]

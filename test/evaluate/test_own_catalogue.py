@@ -65,7 +65,7 @@ def test_the_quality_command_asks_in_the_words_of_the_scenes_own_catalogue(tmp_p
         said.update(spec.name for spec in specs)
         return true_masks
 
-    monkeypatch.setattr(quality, "load_grounder", lambda model, weight, known, specs: grounder)
+    monkeypatch.setattr(quality, "load_grounder", lambda model, weight, known, specs, names=False: grounder)
     monkeypatch.setattr(quality, "single_view", lambda grounder: true_masks)
     monkeypatch.setattr(quality.TrueFeatures, "of_model", upper)
     with torch.no_grad():  # the command turns gradients off for good
