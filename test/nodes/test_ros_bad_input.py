@@ -503,10 +503,10 @@ def test_clients_that_leave_before_the_answer(ros, setup, monkeypatch):
     grounder = setup.node._grounder
     ground = grounder.ground
 
-    def held(*args):
+    def held(*args, **fields):
         asked.set()
         may_answer.wait(60)
-        return ground(*args)
+        return ground(*args, **fields)
 
     monkeypatch.setattr(grounder, "ground", held)
     killed = subprocess.Popen([sys.executable, "-c", LEAVER], stdout=subprocess.PIPE)
