@@ -8,6 +8,22 @@ from math import prod
 import numpy as np
 import torch
 
+from dropclip_ros.grasping.hggd.config import HggdConfig
+
+SMALL = HggdConfig(
+    width=160,
+    height=90,
+    trunk=4,
+    blocks=(1, 1, 1, 1),
+    head=8,
+    points=20000,
+    region_points=64,
+    point_channels=(16, 32, 64),
+    hidden=(32, 32),
+    info_channels=8,
+    anchor_width=10.0,
+    rotations=3,
+)
 SIZE = 640, 360  # width and height of what the maps below are for
 FOCAL = 463.5  # px
 REGIONS, POINTS = 5, 512

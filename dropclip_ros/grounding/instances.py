@@ -228,7 +228,8 @@ def border_terms(
     features: torch.Tensor,
     middles: Array | None,
 ) -> np.ndarray:
-    """What is seen of pairs of patches (E,2) that touch in `lengths` (E,) pairs of voxels: (E,10), see `described`."""
+    """What is seen of pairs of patches (E,2) that touch in `lengths` (E,) pairs of voxels: (E,10); what is made of
+    it says `borders.described`."""
     xp = array_namespace(centers)
     described_by = [centers, normals, colors] if middles is None else [centers, normals, colors, middles]
     means = to_numpy(_means(xp.column_stack(described_by), patch))

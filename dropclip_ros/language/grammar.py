@@ -133,7 +133,8 @@ class Grammar:
         """To the left of the radio you will see a clock; from the right, the fourth mug."""
         start = self.position
         try:
-            self._take("from") if RELATION.match(" ".join(self.words[start + 1 :])) else None
+            if RELATION.match(" ".join(self.words[start + 1 :])):
+                self._take("from")
             rank, relation = self._match(ORDER), None
             if not rank:
                 relation = self._relation(1)
@@ -143,7 +144,7 @@ class Grammar:
                     return replace(node, relations=(*node.relations, relation))
                 return replace(node, order=Order(rank.lastgroup, "most", node.order.index if node.order else 1))
         except NotUnderstood:
-            pass
+            pass  # it did not begin with its place after all: the words are read again, as they come
         self.position = start
         return None
 

@@ -98,17 +98,24 @@ def _reasons(why: Sequence[Refusal]) -> dict[str, list]:
     return {"reasons": [one.reason for one in why], "reason_codes": [int(one.status) for one in why]}
 
 
-def _pick(
-    arm: Arm, one: GraspCandidate, ways: Sequence[Any], begin: Callable[[str], None], check: Callable[[], None]
-) -> tuple[Status, str]:
-    for stage, act in (
-        ("reach", lambda: arm.execute(ways[0])),
-        ("open", lambda: arm.open(one.grasp.width)),
-        ("approach", lambda: arm.execute(ways[1])),
-    ):
+def _go_through(begin: Callable[[str], None], check: Callable[[], None], **stages: Callable[[], object]) -> None:
+    """Stages by name, in order; none begins once the client has cancelled."""
+    for stage, act in stages.items():
         begin(stage)
         check()
         act()
+
+
+def _pick(
+    arm: Arm, one: GraspCandidate, ways: Sequence[Any], begin: Callable[[str], None], check: Callable[[], None]
+) -> tuple[Status, str]:
+    _go_through(
+        begin,
+        check,
+        reach=lambda: arm.execute(ways[0]),
+        open=lambda: arm.open(one.grasp.width),
+        approach=lambda: arm.execute(ways[1]),
+    )
     begin("close")
     check()
     held = arm.close()
@@ -120,13 +127,12 @@ def _pick(
 def _place(
     arm: Arm, one: GraspCandidate, ways: Sequence[Any], begin: Callable[[str], None], check: Callable[[], None]
 ) -> tuple[Status, str]:
-    for stage, act in (
-        ("reach", lambda: arm.execute(ways[0])),
-        ("approach", lambda: arm.execute(ways[1])),
-        ("release", lambda: arm.open(one.grasp.width)),
-        ("retreat", lambda: arm.execute(ways[2])),
-    ):
-        begin(stage)
-        check()
-        act()
+    _go_through(
+        begin,
+        check,
+        reach=lambda: arm.execute(ways[0]),
+        approach=lambda: arm.execute(ways[1]),
+        release=lambda: arm.open(one.grasp.width),
+        retreat=lambda: arm.execute(ways[2]),
+    )
     return Status.OK, "put down"

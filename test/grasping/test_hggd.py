@@ -33,20 +33,7 @@ from dropclip_ros.grasping.hggd.networks import AnchorMaps, HggdNetworks
 from dropclip_ros.grasping.hggd.regions import fuse, nearest, regions, spread
 from dropclip_ros.vision.geometry import Intrinsics, backproject
 
-SMALL = HggdConfig(
-    width=160,
-    height=90,
-    trunk=4,
-    blocks=(1, 1, 1, 1),
-    head=8,
-    points=20000,
-    region_points=64,
-    point_channels=(16, 32, 64),
-    hidden=(32, 32),
-    info_channels=8,
-    anchor_width=10.0,
-    rotations=3,
-)
+SMALL = support.SMALL
 TOLERANCE = 1e-4
 
 

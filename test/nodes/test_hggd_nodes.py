@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import hggd_support
 import numpy as np
 import pytest
 import torch
@@ -15,7 +16,6 @@ from std_msgs.msg import Float32MultiArray, MultiArrayDimension
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.grasping.grasps import Grasps, load_rows
 from dropclip_ros.grasping.hggd.checkpoint import save_networks
-from dropclip_ros.grasping.hggd.config import HggdConfig
 from dropclip_ros.grasping.hggd.decode import rotation_of
 from dropclip_ros.grasping.hggd.networks import HggdNetworks
 from dropclip_ros.msg import GraspArray
@@ -27,20 +27,7 @@ from dropclip_ros.ros.grasp_messages import grasps_from_message
 from dropclip_ros.ros.messages import image_message, nanoseconds
 from dropclip_ros.vision.geometry import RgbdFrame
 
-SMALL = HggdConfig(
-    width=160,
-    height=120,
-    trunk=4,
-    blocks=(1, 1, 1, 1),
-    head=8,
-    points=4000,
-    region_points=64,
-    point_channels=(16, 32, 64),
-    hidden=(32, 32),
-    info_channels=8,
-    anchor_width=20.0,
-    rotations=3,
-)
+SMALL = replace(hggd_support.SMALL, height=120, points=4000, anchor_width=20.0)
 
 
 @pytest.fixture

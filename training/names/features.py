@@ -20,6 +20,7 @@ from dropclip_ros.networks.model_folder import half_precision
 from training.names.samples import Sample, groceries, photo_backgrounds, rendered
 from training.names.sources import SCAN_PREFIX
 from training.objects.catalogue import PROCEDURAL
+from training.runs.files import write_atomically
 
 
 def extract(samples: Iterable[Sample], backbone: Backbone, path: Path, batch: int = 64) -> None:
@@ -34,9 +35,8 @@ def extract(samples: Iterable[Sample], backbone: Backbone, path: Path, batch: in
             names += [sample.name for sample in some]
             sources += [sample.source for sample in some]
             bar.update(len(some))
-    part = path.with_suffix(".part.npz")
-    np.savez(part, features=np.concatenate(features), names=np.array(names), sources=np.array(sources))
-    part.replace(path)
+    with write_atomically(path) as part:
+        np.savez(part, features=np.concatenate(features), names=np.array(names), sources=np.array(sources))
 
 
 def main(
