@@ -28,9 +28,13 @@ from dropclip_ros.networks.model_folder import CONFIG
 from dropclip_ros.networks.text import TextConfig, TextEncoder
 from training.clip_plan import Cost, check_disk, plan_text, scene_options, timed_features, timed_scenes, timed_steps
 from training.distill import DistillConfig, read_config
+from training.distill.cli import main as distill
+from training.evaluate import tables
+from training.evaluate.bench import Bench
 from training.evaluate.served.calibrate import calibrate_folder
-from training.fusion.run import SCENES_A_JOB, features_path, fuse, open_clip_tower
+from training.fusion.run import FUSED, SCENES_A_JOB, fuse, open_clip_tower
 from training.fusion.targets import fuse_views, save_fused
+from training.fusion.view_features import features_path
 from training.fusion.weights import ScenePrompts
 from training.objects.catalogue import catalogue_of
 from training.runs.errors import InputError
@@ -99,7 +103,7 @@ class Training:
         self.source = source.settled
         self.recipe = self._recipe(width_of(self.source))
         out = self.options.out
-        self.features, self.fused, self.model = out / "features", out / "fused.safetensors", out / "model"
+        self.features, self.fused, self.model = out / "features", out / FUSED, out / "model"
 
     def _recipe(self, width: int | None) -> DistillConfig:
         """The distillation's, as wide as the tower."""
@@ -196,6 +200,7 @@ class Training:
             device=device,
             workers=self._workers(options.count) if device == "cpu" else 1,
             ray=options.ray,
+            fused=False,
         )
 
     def _workers(self, scenes: int) -> int:
@@ -217,7 +222,7 @@ class Training:
         said = ["--config", recipe, "--scenes", options.scenes / "train", "--fused", self.fused]
         said += ["--out", options.out / "distill", "--name", options.out.name]
         if options.processes == 1:
-            _start("training.distill", *said)
+            _here("training.distill", distill, *said)
         else:
             launcher = ["--standalone", "--nproc-per-node", options.processes, "-m"]
             _start("torch.distributed.run", *launcher, "training.distill", *said)
@@ -233,13 +238,13 @@ class Training:
         print(f"{self.model}: dropclip ground --model, and the nodes' parameter `model`, take it")
 
     def _tables(self) -> None:
-        options = self.options
-        for table in ("table2", "table3"):
-            said = ["--scenes", options.scenes, "--split", "unseen_instance", "--model", self.model]
-            said += ["--out", options.out / "tables", "--cache", options.out / "tables" / "cache"]
-            said += ["--workers", self._workers(options.heldout)]
-            said += ["--views", options.table_views] if options.table_views else []
-            _start("training.evaluate.cli", table, *said)
+        """Tables 2 and 3, as `dropclip-eval` makes them."""
+        options, out = self.options, self.options.out / "tables"
+        bench = Bench(options.scenes, out / "cache", model=self.model, workers=self._workers(options.heldout))
+        for make in (tables.table2, tables.table3):
+            table = make(bench, options.table_views)
+            table.write(out)
+            print(table.markdown())
 
 
 def _device(name: str) -> str:
@@ -253,6 +258,15 @@ def _start(module: str, *arguments: object) -> None:
     command = [sys.executable, "-m", module, *map(str, arguments)]
     if subprocess.run(command, check=False).returncode:
         raise InputError(f"{module} stopped; the same command goes on where it was")
+
+
+def _here(module: str, main: Callable[[Sequence[str]], None], *arguments: object) -> None:
+    """The same in this process, which has loaded already what the stage needs."""
+    try:
+        main([*map(str, arguments)])
+    except SystemExit as ended:
+        if ended.code:
+            raise InputError(f"{module} stopped; the same command goes on where it was") from ended
 
 
 def agreed(training: Training, todo: list[str]) -> bool:
@@ -273,9 +287,9 @@ def agreed(training: Training, todo: list[str]) -> bool:
     return input(f"{', '.join(todo)}: go on? [y/N] ").strip().lower() in ("y", "yes")
 
 
-def main() -> None:
+def main(args: Sequence[str] | None = None) -> None:
     try:
-        training = Training(tyro.cli(Options, prog="dropclip train", description=__doc__))
+        training = Training(tyro.cli(Options, prog="dropclip train", description=__doc__, args=args))
         options = training.options
         stages = STAGES if options.stage == "all" else (options.stage,)
         todo = [stage for stage in stages if options.stage != "all" or not training.done(stage)]
