@@ -129,7 +129,7 @@ def _connected_parts(points: np.ndarray, gap: float) -> np.ndarray:
 
 
 def _normals(points: np.ndarray, voxel_size: float) -> np.ndarray:
-    import open3d as o3d  # slow to import
+    from dropclip_ros.base.light_open3d import o3d  # slow to import
 
     cloud = o3d.geometry.PointCloud(o3d.utility.Vector3dVector(points))
     cloud.estimate_normals(o3d.geometry.KDTreeSearchParamHybrid(radius=3.5 * voxel_size, max_nn=30))

@@ -258,7 +258,7 @@ def _passes(
 def target_centre(points: np.ndarray, config: MatchConfig = MatchConfig()) -> np.ndarray:
     """Mean (3,) of the points (n, 3) left by open3d's statistical outlier removal; of all, if too few to judge."""
     if len(points) > config.outlier_neighbors:
-        import open3d as o3d  # slow to import
+        from dropclip_ros.base.light_open3d import o3d  # slow to import
 
         cloud = o3d.geometry.PointCloud(o3d.utility.Vector3dVector(points))
         kept = cloud.remove_statistical_outlier(config.outlier_neighbors, config.outlier_std)[1]

@@ -43,7 +43,7 @@ class ProposalNode(Proposer):
 
 
 def main() -> None:
-    run(ProposalNode, imports=("open3d",))
+    run(ProposalNode, imports=("dropclip_ros.base.light_open3d",))
 
 
 if __name__ == "__main__":

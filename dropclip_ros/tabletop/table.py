@@ -166,13 +166,13 @@ def unseen_table(points: Array, plane: np.ndarray, config: TableConfig = TableCo
 def largest_plane(points: Array, config: TableConfig) -> Table:
     """The plane that open3d's segment_plane finds in all points (N, 3), metres, as the paper has it (A.7): `distance`,
     three points a hypothesis, `iterations` of them. Raises NO_TABLE."""
-    import open3d
+    from dropclip_ros.base.light_open3d import o3d  # slow to import
 
     if len(points) < max(config.min_points, 3):
         raise DropclipError(Status.NO_TABLE, _why_none(len(points), [], config))
-    open3d.utility.random.seed(config.seed)
+    o3d.utility.random.seed(config.seed)
     host = np.ascontiguousarray(to_numpy(points), dtype=np.float64)
-    cloud = open3d.geometry.PointCloud(open3d.utility.Vector3dVector(host))
+    cloud = o3d.geometry.PointCloud(o3d.utility.Vector3dVector(host))
     plane, inliers = cloud.segment_plane(config.distance, 3, config.iterations)
     if len(inliers) < config.min_points:
         raise DropclipError(Status.NO_TABLE, _why_none(len(points), [], config))
