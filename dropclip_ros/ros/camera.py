@@ -8,14 +8,24 @@ from collections.abc import Callable
 from builtin_interfaces.msg import Time
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.ros.clock import missing_clock, on_jump_back
-from dropclip_ros.ros.common import CAMERA_QOS, COLOR_TOPIC, DEPTH_TOPIC, INFO_TOPIC, SENSOR_QOS, Setting, Settings
+from dropclip_ros.ros.common import (
+    CAMERA_QOS,
+    COLOR_TOPIC,
+    DEPTH_TOPIC,
+    INFO_TOPIC,
+    POINTS_TOPIC,
+    SENSOR_QOS,
+    Setting,
+    Settings,
+)
 from dropclip_ros.ros.graph import why_silent
 from dropclip_ros.ros.messages import nanoseconds
 from dropclip_ros.ros.pairing import CapturedFrame, Pairing
+from dropclip_ros.ros.points import CloudImages
 from dropclip_ros.ros.transport import TRANSPORT, image_stream
 
 SETTINGS = (
@@ -47,10 +57,7 @@ class CameraListener:
 
     def __init__(self, node: Node, settings: Settings, with_color: bool = True):
         self._node, self._settings = node, settings
-        topics = {"depth": image_stream(node, settings, "depth", DEPTH_TOPIC)}
-        topics["info"] = (CameraInfo, INFO_TOPIC, lambda msg: msg)
-        if with_color:
-            topics["color"] = image_stream(node, settings, "color", COLOR_TOPIC)
+        topics = _topics(node, settings, with_color)
         self._received = dict.fromkeys(topics, 0)
         self._pairing = Pairing(with_color, lambda: 1e9 * settings["pair_tolerance"])
         self._changed, self._jumped = threading.Condition(), False
@@ -76,7 +83,7 @@ class CameraListener:
         self._pairing.settle(time.monotonic())
         return self._pairing.frames
 
-    def _take(self, name: str, msg: Image | CameraInfo) -> None:
+    def _take(self, name: str, msg: Image | CameraInfo | CloudImages) -> None:
         with self._changed:
             self._received[name] += 1
             _ = self._frames  # a jump comes first
@@ -177,3 +184,14 @@ class CameraListener:
         reason = why_silent(self._node, silent, self._settings["reliable"]) if silent else self._pairing.why_none()
         reason = reason or "the clock jumped back, or a partner has not come yet; ask again"
         return f"no complete frame has arrived (messages so far: {counts}); {reason}"
+
+
+def _topics(node: Node, settings: Settings, with_color: bool) -> dict[str, tuple[type, str, Callable]]:
+    """What is subscribed, by stream: type, topic, and what `Pairing` takes of a message."""
+    if settings["transport"] == "points":
+        return {"points": (PointCloud2, POINTS_TOPIC, lambda msg: CloudImages(msg, with_color))}
+    topics = {"depth": image_stream(node, settings, "depth", DEPTH_TOPIC)}
+    topics["info"] = (CameraInfo, INFO_TOPIC, lambda msg: msg)
+    if with_color:
+        topics["color"] = image_stream(node, settings, "color", COLOR_TOPIC)
+    return topics

@@ -23,7 +23,7 @@ from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.base.missing import how_to_install
@@ -31,6 +31,7 @@ from dropclip_ros.base.ranges import range_of
 from dropclip_ros.ros.launching.cameras import COLOR_TOPIC as COLOR_TOPIC
 from dropclip_ros.ros.launching.cameras import DEPTH_TOPIC as DEPTH_TOPIC
 from dropclip_ros.ros.launching.cameras import INFO_TOPIC as INFO_TOPIC
+from dropclip_ros.ros.launching.cameras import POINTS_TOPIC as POINTS_TOPIC
 
 RCLError = rclpy_implementation.RCLError
 
@@ -50,6 +51,7 @@ CAMERA_QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
 # DDS gives each client of a service the answers of all, and keeps the newest `depth` until they are taken: with rclpy's
 # usual 10 a client whose executor is busy loses its own. Requests and goals that wait for a server likewise.
 SERVICE_QOS = QoSProfile(depth=2000)
+LATCHED_QOS = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)  # for who subscribes later
 ACTION_CLIENT_QOS = {f"{name}_service_qos_profile": SERVICE_QOS for name in ("goal", "result", "cancel")}
 ACTION_SERVER_QOS = ACTION_CLIENT_QOS | {"feedback_pub_qos_profile": QoSProfile(depth=100)}
 

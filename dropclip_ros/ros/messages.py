@@ -212,13 +212,17 @@ def _same_shape(a: Image | CameraInfo, b: Image | CameraInfo) -> bool:
 def rgbd_frame(
     color: Image, depth: Image, info: CameraInfo, depth_unit: str = "mm", camera_pose: np.ndarray | None = None
 ) -> RgbdFrame:
-    """The core's frame: rgb, depth in metres, intrinsics, stamp of the colour image in seconds."""
+    """The core's frame: rgb, depth in metres, intrinsics, stamp of the colour image in seconds.
+
+    The colours of a cloud may be no picture (`points.CloudImages`).
+    """
     return RgbdFrame(
         color_image(color),
         depth_image(depth, depth_unit),
         intrinsics_of(info),
         camera_pose,
         nanoseconds(color.header.stamp) / 1e9,
+        getattr(color, "picture", True),
     )
 
 
@@ -296,7 +300,13 @@ def cloud_points(msg: PointCloud2) -> np.ndarray:
 
 def cloud_colors(msg: PointCloud2) -> np.ndarray:
     """The colours of a cloud that `cloud_message` made, uint8 (N, 3)."""
-    packed = np.ascontiguousarray(cloud_to_numpy(msg)["rgb"].ravel()).view(np.uint32)
+    return unpacked_colors(cloud_to_numpy(msg)["rgb"])
+
+
+def unpacked_colors(values: np.ndarray) -> np.ndarray:
+    """uint8 (N, 3), red first, of N values of four bytes, 0xAARRGGBB, whatever type they are said to have."""
+    word = np.ascontiguousarray(values.ravel())
+    packed = word.astype(word.dtype.newbyteorder("="), copy=False).view(np.uint32)
     return np.stack([packed >> 16 & 255, packed >> 8 & 255, packed & 255], axis=1).astype(np.uint8)
 
 
