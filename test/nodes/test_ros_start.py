@@ -170,5 +170,7 @@ run(make)
 
 
 def test_a_signal_just_before_ros_takes_over_is_not_lost():
-    ended = subprocess.run([sys.executable, "-c", EARLY], cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, timeout=60)
+    ended = subprocess.run(
+        [sys.executable, "-c", EARLY], cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, timeout=60
+    )
     assert ended.returncode == 0
