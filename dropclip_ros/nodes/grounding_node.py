@@ -156,7 +156,7 @@ class GroundingNode(Node):
         self._settings = Settings(self, SETTINGS, check=_check_settings)
         self._table_frame = self._settings["table_frame"] or own_table_frame(self.get_namespace(), self.get_name())
         self._frames = Frames(self)
-        self._camera = CameraListener(self, self._settings)
+        self._camera = CameraListener(self, self._settings, frames=self._frames)
         self._cloud_publisher = self.create_publisher(PointCloud2, "~/similarity", 1)
         self._mask_publisher = self.create_publisher(Image, "~/mask", 1)
         self._marker_publisher = self.create_publisher(MarkerArray, "~/markers", 1)

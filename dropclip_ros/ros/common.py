@@ -28,6 +28,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.base.missing import how_to_install
 from dropclip_ros.base.ranges import range_of
+from dropclip_ros.base.signals import ENDING
 from dropclip_ros.ros.launching.cameras import COLOR_TOPIC as COLOR_TOPIC
 from dropclip_ros.ros.launching.cameras import DEPTH_TOPIC as DEPTH_TOPIC
 from dropclip_ros.ros.launching.cameras import INFO_TOPIC as INFO_TOPIC
@@ -236,18 +237,20 @@ def run(make_node: Callable[[], Node], imports: Sequence[str] = ()) -> None:
     imports: modules that take seconds, imported before any thread runs (SciPy fails beside a half-imported torch).
     The process ends without joining its threads: one may be deep in the model, which nothing interrupts.
     """
-    code, node, started = 0, None, False
+    code, node, started, told = 0, None, False, False
 
-    def end_early(*_) -> None:
+    def end(*_) -> None:
+        nonlocal told
         if not started:  # until rclpy takes over there is nothing to tidy up
             os._exit(0)
+        told = True  # rclpy's own handler calls this one as well; one that came before it was there is not lost
 
     def stopped() -> bool:  # then whatever failed did so because a signal took ROS away
-        return started and not rclpy.ok()
+        return told or (started and not rclpy.ok())
 
     try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, end_early)
+        for number in ENDING:
+            signal.signal(number, end)
         for module in imports:
             import_module(module)
         rclpy.init()
@@ -256,7 +259,7 @@ def run(make_node: Callable[[], Node], imports: Sequence[str] = ()) -> None:
         executor = MultiThreadedExecutor(num_threads=THREADS)
         executor.add_node(node)
         warn_of_namesake(node)
-        while rclpy.ok():
+        while rclpy.ok() and not told:
             executor.spin_once(timeout_sec=0.5)  # bounded: a signal just before rclpy waits does not wake it
     except ExternalShutdownException:
         pass

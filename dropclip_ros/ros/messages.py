@@ -175,13 +175,13 @@ def misfit(color: Image | None, depth: Image, info: CameraInfo) -> str:
     without = [name for name, msg in frames.items() if msg is not None and not _frame(msg)]
     if without:
         return f"the {' and the '.join(without)} have no frame_id: set it in the camera's driver"
-    if _frame(depth) != _frame(image):
+    if not same_frame(depth, image):
         return (
             f"depth is in {depth.header.frame_id!r:.60} and colour in {image.header.frame_id!r:.60}: they are not "
             "registered. Use the aligned depth (align_depth.enable:=true of realsense2_camera, depth_registration of "
             "others, or the register node of depth_image_proc) with the colour's CameraInfo"
         )
-    if _frame(info) != _frame(image):
+    if not same_frame(info, image):
         return (
             f"the {what} is in {image.header.frame_id!r:.60} and CameraInfo in {info.header.frame_id!r:.60}: it is of "
             "another camera. Remap camera/color/camera_info to that of the colour image"
@@ -201,6 +201,11 @@ def misfit(color: Image | None, depth: Image, info: CameraInfo) -> str:
 
 def _frame(msg: Image | CameraInfo) -> str:
     return msg.header.frame_id.lstrip("/")
+
+
+def same_frame(a: Image | CameraInfo, b: Image | CameraInfo) -> bool:
+    """Whether two are of one frame, with ROS 1's slash or without."""
+    return _frame(a) == _frame(b)
 
 
 def _same_shape(a: Image | CameraInfo, b: Image | CameraInfo) -> bool:
