@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from dropclip_ros.base.errors import DropclipError, Status
-from dropclip_ros.commands import calibrate, models, train
+from dropclip_ros.commands import calibrate, extrinsics, models, train
 from dropclip_ros.draw import draw_result, draw_segments, write_ply
 from dropclip_ros.grasping.antipodal import sample_antipodal
 from dropclip_ros.grasping.grasps import Grasps
@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     ground = commands.add_parser("ground", parents=[frame], help="find what phrases mean, and how to grasp it")
     _add_ground(ground)
     segment = commands.add_parser("segment", parents=[frame], help="label every point, by class or by instance")
-    for command in (models, calibrate, train):
+    for command in (models, calibrate, extrinsics, train):
         command.add_parser(commands)
     what = segment.add_mutually_exclusive_group(required=True)
     what.add_argument("--classes", help="comma-separated class names")
