@@ -95,6 +95,8 @@ def is_use(text: str) -> bool:
 
 def scores_of(scene: Mapping, text: str) -> np.ndarray:
     """(K,) of the objects of a scene."""
+    if is_use(text):
+        return used_for(scene, text)
     true = np.array([fits(thing, text) for thing in scene["objects"]])
     return np.where(true, TRUE, FALSE)
 
@@ -126,7 +128,7 @@ def answered(scene: Mapping, layout: Layout, text: str) -> Judgement:
         return judge.judge(phrase)
     node = phrase.reading
     assert isinstance(node, Node)
-    scores = used_for(scene, phrase.text) if is_use(phrase.text) else scores_of(scene, phrase.text)
+    scores = scores_of(scene, phrase.text)
     scores = np.where(scores > THRESHOLD, scores, 0)
     interpretation = Interpretation(in_words(node))
     if not scores.any():
