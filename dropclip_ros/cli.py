@@ -22,7 +22,7 @@ from dropclip_ros.grasping.grasps import Grasps
 from dropclip_ros.grasping.grippers import GRIPPERS, load_gripper
 from dropclip_ros.grasping.matching import MatchConfig, match_grasps
 from dropclip_ros.grasping.presets import PRESETS, Preset
-from dropclip_ros.grounding.phrases import Interpretation
+from dropclip_ros.grounding.interpretation import Interpretation
 from dropclip_ros.grounding.pipeline import NEGATIVE_MODES, EncodedScene, FoundObject, Grounder, GroundResult
 from dropclip_ros.grounding.scoring import SCORINGS
 from dropclip_ros.grounding.static_scene import open_static_scene
