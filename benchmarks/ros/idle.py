@@ -89,7 +89,7 @@ def main(
     together: bool = False,
     pause: float = 15.0,
 ) -> None:
-    """Prints Markdown rows. together: the three nodes in one process; pause: s without a question before a first one."""
+    """Prints Markdown rows. together: the nodes in one process; pause: s without a question before a first one."""
     print("| image | process | s of a minute | % of a core | MB |\n| --- | --- | --- | --- | --- |", flush=True)
     told = []
     for size in sizes:

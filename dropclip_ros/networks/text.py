@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Phrases to unit vectors in the space the 3D encoder was distilled into (q of section 3.4): MiniLM, or through open_clip."""
+"""Phrases to unit vectors in the space the 3D encoder was distilled into (q of section 3.4)."""
 
 from __future__ import annotations
 
