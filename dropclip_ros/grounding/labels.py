@@ -15,12 +15,12 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from dropclip_ros.base.errors import DropclipError, Status
+from dropclip_ros.networks.backbone import imagenet_names
 
 LONGEST, MOST_PIXELS, LARGEST_ZOOM = 1280, 900_000, 3.0  # of the picture that is read
 MARGIN = 8  # px around the instances
@@ -65,22 +65,22 @@ class LabelReader:
     def __init__(self, threads: int = 0) -> None:
         if not can_read():
             raise DropclipError(
-                Status.MODEL_ERROR, "labels cannot be read: pip install rapidocr-onnxruntime, or leave labels off"
+                Status.MODEL_ERROR,
+                "labels cannot be read; pip install rapidocr-onnxruntime, or leave labels off",
             )
         self._threads = threads
 
     @cached_property
     def _read(self) -> Callable:
-        """Loaded with the first picture: 50 MB that many a robot never needs."""
-        try:
-            from rapidocr_onnxruntime import RapidOCR
-        except ImportError as error:
-            raise DropclipError(
-                Status.MODEL_ERROR,
-                f"labels cannot be read ({error}); pip install rapidocr-onnxruntime, or leave labels off",
-            ) from error
+        """The reader; loaded when it is first asked, for most phrases need none."""
+        from rapidocr_onnxruntime import RapidOCR
+
         some = {"intra_op_num_threads": self._threads or -1, "inter_op_num_threads": 1}
         return RapidOCR(det_limit_type="max", det_limit_side_len=2 * LONGEST, text_score=SURE, **some)
+
+    def load(self) -> None:
+        """So that the first label is read as fast as the later ones."""
+        _ = self._read
 
     def read(self, rgb: np.ndarray, labels: np.ndarray) -> list[ReadWord]:
         """The words on the instances 1..K of `labels` (H,W) int in the image `rgb` (H,W,3) uint8."""
@@ -134,17 +134,6 @@ def label_words(phrase: str, categories: Collection[str] = ()) -> list[str]:
 def common_words() -> frozenset[str]:
     """Words that are evidence for nothing where they are printed: of any thing, or of ImageNet's categories."""
     return SAID_OF_ANYTHING | {word for name in imagenet_names() for word in _words(name)}
-
-
-def imagenet_names() -> list[str]:
-    """Of ImageNet's thousand classes, of open_clip's file alone: the rest of it takes a second to import."""
-    package = importlib.util.find_spec("open_clip")
-    assert package is not None and package.origin is not None  # the package depends on it
-    spec = importlib.util.spec_from_file_location("names", Path(package.origin).with_name("zero_shot_metadata.py"))
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.IMAGENET_CLASSNAMES
 
 
 def _words(text: str) -> list[str]:

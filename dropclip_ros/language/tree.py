@@ -16,7 +16,7 @@ RELATIONS = (
 )
 ORDERS = (
     *("left", "right", "near", "far", "front", "back", "size", "height", "width", "length"),
-    *("thickness", "top", "bottom", "middle"),
+    *("thickness", "top", "bottom", "middle", "front_left", "front_right", "back_left", "back_right"),
 )
 ALL, ANY = "all", "any"
 DEPTH = 8  # of trees from outside
@@ -46,7 +46,7 @@ class Node:
     """A thing, or things of one kind. head: None for any object; number: None (one is meant), 2.., "all" or "any".
 
     excluded: what is not meant. other, same: than the last answer, as the last answer. text: attributes and head as
-    they were said, without article. definite: said with "the".
+    they were said, without article. definite: said with "the". one: "one" stands for a name that was said.
     """
 
     head: str | None = None
@@ -60,6 +60,7 @@ class Node:
     same: bool = False
     text: str = field(default="", compare=False)
     definite: bool = field(default=False, compare=False)
+    one: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True)

@@ -64,8 +64,7 @@ class SparseConv(nn.Module):
         super().__init__()
         self.kernel = nn.Parameter(torch.empty((size**3, inputs, outputs) if size > 1 else (inputs, outputs)))
         self.register_parameter("bias", nn.Parameter(torch.zeros(1, outputs)) if bias else None)
-        if not self.kernel.is_meta:  # there torch would import its compiler, 150 MB, to draw nothing
-            nn.init.normal_(self.kernel, std=(2 / (outputs * size**3)) ** 0.5)  # He, fan out: as the reference
+        nn.init.normal_(self.kernel, std=(2 / (outputs * size**3)) ** 0.5)  # He, fan out: as the reference
 
     def forward(
         self,
