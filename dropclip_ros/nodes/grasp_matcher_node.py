@@ -375,7 +375,7 @@ def _small(objects: Sequence[FoundObject]) -> list[FoundObject]:
 
 
 def main() -> None:
-    run(GraspMatcherNode, imports=("dropclip_ros.base.light_open3d",))
+    run(GraspMatcherNode)
 
 
 if __name__ == "__main__":

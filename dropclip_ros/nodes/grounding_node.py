@@ -489,7 +489,7 @@ def interpretation_message(read: phrases.Interpretation) -> Interpretation:
 
 
 def main() -> None:
-    run(GroundingNode, imports=("dropclip_ros.base.light_open3d", "dropclip_ros.grounding.pipeline"))
+    run(GroundingNode, imports=("dropclip_ros.grounding.pipeline",))
 
 
 if __name__ == "__main__":
