@@ -157,10 +157,10 @@ class Training:
         """What those of the stages will take that are not done, each measured on a little of it."""
         options, costs = self.options, []
         views = options.scene.views
+        clip = load_clip(self.source) if "features" in todo and not self.done("features") else None  # or says why not
         if "scenes" in todo and not self.done("scenes"):
             costs.append(timed_scenes(options.scene, sum(map(self.lacking, SPLITS)), options.workers))
-        if "features" in todo and not self.done("features"):
-            clip = load_clip(self.source)
+        if clip is not None:
             costs.append(timed_features(self.tower, clip, options.device, options.count, views, self.recipe.feat_dim))
         if "distillation" in todo and not self.done("distillation"):
             costs.append(timed_steps(self.recipe, options.count, options.processes))

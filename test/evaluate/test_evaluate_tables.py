@@ -10,13 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from clip_support import make_clip
 from mvtod_support import write_splits
 
+from dropclip_ros.cli import main
 from training.evaluate import tables, tables_transfer
 from training.evaluate.bench import Bench, classes, slug
 from training.evaluate.inference import InferenceConfig
 from training.evaluate.instances import Clustering
-from training.evaluate.methods.methods import ObjectWise, PatchesOfView, Student, every_point
+from training.evaluate.methods.methods import InstanceMethod, ObjectWise, PatchesOfView, Student, every_point
 from training.evaluate.paper import TABLE_11_THRESHOLDS
 from training.evaluate.report import PAPER_BY, ReportTable
 from training.fusion.fuse import Weighting
@@ -181,6 +183,15 @@ def test_table_5_has_ocid_vlg_s_half(bench, monkeypatch):
     assert rows[0]["paper"] == {"mIoU": 60.1, "AP25": 95.3} and rows[1]["paper"]["mIoU"] == 50.9
     assert rows[-1]["mIoU"] < 60
     assert {row["paper"]["mIoU"] for row in tables_transfer.ocid_rows(bench, None, Clustering())} == {60.1, 50.9}
+
+
+def test_an_encoder_that_names_nothing_leaves_its_row(scenes, tmp_path):
+    """A model that `dropclip model create` made: objects of the shipped encoder, names of a tower of another width."""
+    assert main(["model", "create", str(tmp_path / "m"), "--tower", str(make_clip(tmp_path / "clip"))]) == 0
+    named = Bench(scenes, tmp_path / "cache", model=tmp_path / "m", limit=1, validation=1, workers=1)
+    methods = {"points": Student(named.grounder), "instances": InstanceMethod(named.grounder)}
+    points, instances = named.referring(methods, single=True)
+    assert "of two models" in points["absent"] and instances["mIoU"] >= 0
 
 
 def test_instances_of_truth_are_perfect_and_absent_systems_named(bench):

@@ -49,6 +49,25 @@ def test_only_the_stages_asked_for_are_measured(tmp_path, monkeypatch):
     assert [cost.stage for cost in training.plan(["distillation", "tables"])] == ["distillation"]
 
 
+def test_a_tower_that_cannot_be_had_is_said_before_anything_is_measured(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nobody listens
+    monkeypatch.setattr(clip, "timed_scenes", lambda *_: pytest.fail("a scene is rendered"))
+    said = ["--scenes", str(tmp_path / "S"), "--out", str(tmp_path / "O"), "--yes"]
+    for tower, complaint in (
+        (["--tower", "no-such-tower", "--pretrained", "openai"], "knows no model of that name"),
+        (["--tower", "ViT-B-32"], "its tags are"),
+        (["--tower", "ViT-B-32", "--pretrained", "laion2b_s34b_b79k"], "cannot be reached"),
+        (["--tower", "ViT-L-14-336", "--pretrained", "openai"], "ViT-L-14-336-quickgelu"),
+    ):
+        start = time.monotonic()
+        with pytest.raises(SystemExit) as ended:
+            clip.main([*tower, *said])
+        error = capsys.readouterr().err
+        assert ended.value.code == 2 and complaint in error and error.count("\n") == 1
+        assert time.monotonic() - start < 30 and not (tmp_path / "O").exists()
+
+
 def test_without_the_training_package_one_sentence_says_so(tmp_path, capsys, monkeypatch):
     from dropclip_ros.cli import main
 

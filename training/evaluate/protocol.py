@@ -54,7 +54,14 @@ class FeatureCloud:
         return self.similarity_to(self.text.encode(phrases))
 
     def similarity_to(self, embeddings: torch.Tensor) -> torch.Tensor:
-        """The same with phrases that are embedded already: (Q,C) unit rows."""
+        """The same with phrases that are embedded already: (Q,C) unit rows. WeightsAbsent where they are of another
+        model: an encoder that only tells objects apart names none."""
+        if embeddings.shape[1] != self.features.shape[1]:
+            widths = f"{self.features.shape[1]} and {embeddings.shape[1]} channels"
+            raise WeightsAbsent(
+                f"features and phrases are of two models ({widths}): this encoder tells objects apart, and names come "
+                "from the image tower alone"
+            )
         mean = self.text.mean_object if self.centred else None
         return similarities(self.features, embeddings.to(self.features.device), mean).float().cpu()
 

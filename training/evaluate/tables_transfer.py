@@ -49,7 +49,7 @@ def best_scale(bench: Bench, scenes: Sequence[EvalScene], scales: Sequence[float
     def score(scale: float) -> float:
         what = {"": lambda _, classes: classes()[0]}
         (found,) = bench.run({"": Student(bench.grounder, scale)}, what, scenes, True, (), f"scale {scale:g}").values()
-        return float(np.concatenate(found).mean())
+        return 0.0 if isinstance(found, WeightsAbsent) else float(np.concatenate(found).mean())
 
     return scale_sweep(score, scales).best
 
