@@ -36,7 +36,7 @@ from training.fusion.run import FUSED, SCENES_A_JOB, fuse, open_clip_tower
 from training.fusion.targets import fuse_views, save_fused
 from training.fusion.view_features import features_path
 from training.fusion.weights import ScenePrompts
-from training.objects.catalogue import catalogue_of
+from training.objects.catalogue import PROCEDURAL, catalogue_of
 from training.runs.errors import InputError
 from training.runs.recipes import write_config
 from training.scenes.description import SceneConfig
@@ -60,6 +60,7 @@ class Options:
         count: training scenes (the paper: 15,000).
         heldout: scenes of each of the two other folders.
         scene: ranges that scenes are drawn from.
+        catalogue: of their objects: "procedural", or a folder of dropclip-mvtod collect or merge.
         config: YAML of the distillation; the paper's by default.
         background: of the masked crops; by the object's mean brightness in the paper.
         processes: of the distillation, by torchrun; one for each GPU.
@@ -79,6 +80,7 @@ class Options:
     count: int = 15000
     heldout: int = 100
     scene: SceneConfig = field(default_factory=SceneConfig)
+    catalogue: str = PROCEDURAL
     config: Path | None = None
     background: Literal["black", "gray", "white", "mean"] = "mean"
     processes: int = 1
@@ -95,7 +97,10 @@ class Training:
 
     def __init__(self, options: Options) -> None:
         places = {name: getattr(options, name).expanduser().resolve() for name in ("scenes", "out")}
-        self.options = replace(options, **places)
+        catalogue = options.catalogue
+        if catalogue != PROCEDURAL:
+            catalogue = str(Path(catalogue).expanduser().resolve())
+        self.options = replace(options, catalogue=catalogue, **places)
         if min(options.count, options.heldout, options.processes, options.workers) < 1:
             raise InputError("count, heldout, processes and workers: expected at least 1")
         source = ClipSource(options.tower, options.pretrained)
@@ -159,7 +164,8 @@ class Training:
         views = options.scene.views
         clip = load_clip(self.source) if "features" in todo and not self.done("features") else None  # or says why not
         if "scenes" in todo and not self.done("scenes"):
-            costs.append(timed_scenes(options.scene, sum(map(self.lacking, SPLITS)), options.workers))
+            lacking = sum(map(self.lacking, SPLITS))
+            costs.append(timed_scenes(options.scene, lacking, options.workers, options.catalogue))
         if clip is not None:
             costs.append(timed_features(self.tower, clip, options.device, options.count, views, self.recipe.feat_dim))
         if "distillation" in todo and not self.done("distillation"):
@@ -184,6 +190,7 @@ class Training:
                 place = self.options.scenes / folder
                 said = ["--out", place, "--split", split, "--scenes", self.wanted(folder)]
                 said += ["--seed", int(folder == "validation"), "--workers", self.options.workers]
+                said += ["--catalogue", self.options.catalogue]
                 said += ["--ray", self.options.ray] if self.options.ray else []
                 _start("training.mvtod", "generate", *said, *scene_options(self.options.scene))
 
