@@ -19,6 +19,7 @@ COMMANDS = {  # name: module, and what it does
     "doctor": ("doctor", "check camera topics, frames, QoS, clock, TF and model, and say what to set"),
     "model": ("models", "make a model folder, without training"),
     "calibrate": ("calibrate", "what a model's scores are worth, from labelled frames"),
+    "check-extrinsics": ("extrinsics", "compare where the gripper, or a printed marker, is seen with where TF has it"),
     "train": ("train", "the paper's training for any CLIP, from scenes to a served model"),
 }
 

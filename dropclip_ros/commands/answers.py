@@ -13,7 +13,7 @@ from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.commands.output import say
 from dropclip_ros.grasping.grasps import Grasps
 from dropclip_ros.grasping.grippers import Gripper
-from dropclip_ros.grounding.phrases import Interpretation
+from dropclip_ros.grounding.interpretation import Interpretation
 from dropclip_ros.grounding.pipeline import EncodedScene, FoundObject, GroundResult
 from dropclip_ros.vision.geometry import transform_points
 

@@ -126,7 +126,7 @@ class GraspMatcherNode(Node):
         super().__init__("grasp_matcher_node", **options)
         self._settings = Settings(self, SETTINGS, check=_check_settings)
         self._frames = Frames(self)
-        self._camera = CameraListener(self, self._settings, with_color=False)
+        self._camera = CameraListener(self, self._settings, with_color=False, frames=self._frames)
         self._proposals: GraspArray | None = None
         self._changed = threading.Condition()
         self._jumps = on_jump_back(self, lambda: setattr(self, "_proposals", None))
@@ -375,7 +375,7 @@ def _small(objects: Sequence[FoundObject]) -> list[FoundObject]:
 
 
 def main() -> None:
-    run(GraspMatcherNode, imports=("dropclip_ros.base.light_open3d",))
+    run(GraspMatcherNode)
 
 
 if __name__ == "__main__":

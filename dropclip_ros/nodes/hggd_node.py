@@ -87,7 +87,7 @@ class HggdNode(Proposer):
 
 
 def main() -> None:
-    run(HggdNode, imports=("torch", "torchvision", "scipy.spatial", "dropclip_ros.base.light_open3d"))
+    run(HggdNode, imports=("torch", "torchvision", "scipy.spatial"))
 
 
 if __name__ == "__main__":

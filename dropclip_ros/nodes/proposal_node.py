@@ -43,7 +43,7 @@ class ProposalNode(Proposer):
 
 
 def main() -> None:
-    run(ProposalNode, imports=("dropclip_ros.base.light_open3d",))
+    run(ProposalNode)
 
 
 if __name__ == "__main__":

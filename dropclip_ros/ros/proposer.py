@@ -75,8 +75,8 @@ class Proposer(Node):
     def __init__(self, name: str, settings: Sequence[Setting], check: Callable, with_color: bool, **options):
         super().__init__(name, **options)
         self._settings = Settings(self, settings, check=check)
-        self._camera = CameraListener(self, self._settings, with_color)
         self._frames = Frames(self)
+        self._camera = CameraListener(self, self._settings, with_color, self._frames)
         self._grasps = GraspPublisher(self, self._settings)
         self._done: CapturedFrame | None = None
         self.create_timer(1.0 / self._settings["max_rate"], self._tick, MutuallyExclusiveCallbackGroup())
