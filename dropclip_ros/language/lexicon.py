@@ -28,6 +28,7 @@ PRONOUNS = {"it": None, "them": "all", "itself": None, "themselves": "all"}
 VIEWERS = words_of("me us you camera viewer robot myself yourself observer gripper here")
 SURFACES = words_of("table desk tabletop table-top counter countertop surface worktop workbench bench floor")
 FIELDS = SURFACES | words_of("image picture photo scene view frame row line group pile bunch workspace shelf")
+THINGY = words_of("thingy thingie doohickey thing")
 CONTAINERS = words_of(
     "bowl box basket bag bin bucket cup mug glass drawer pan pot jar tin tray crate carton can vase case basin"
 )

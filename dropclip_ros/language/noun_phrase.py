@@ -67,7 +67,8 @@ class NounPhrase(Cursor):
 
     def _is_pair(self) -> bool:
         """Whether a pair is two things: of dice, not of scissors."""
-        return singular(self.ahead(2)) != self.ahead(2) or self.ahead(2) == "the"
+        noun = next((word for word in self.words[self.position + 2 :] if word not in lexicon.ADJECTIVES), "")
+        return singular(noun) != noun or noun == "the"
 
     def _before(self, draft: Draft) -> None:
         """Ordinals, numbers, orders, other and same; adjectives are left to the noun."""
@@ -167,6 +168,9 @@ class NounPhrase(Cursor):
                 self._of_several(draft)
                 self.skip()
                 continue
+            if word in lexicon.THINGY and draft.said and not adjectives_only:  # the pepper grinder thingy
+                self.skip()
+                return
             if word in lexicon.NOTHING and (not draft.said or adjectives_only):
                 self._nothing(word, draft)
                 return

@@ -33,6 +33,11 @@ _CLAUSE = (
 )
 _NOT = "(?P<not>(?:(?:does|do|did) )?not (?:(?:stand|lie|sit|rest|hang|lean|touch) )?)?"
 _SIDE = "(?:the |its |your |my |our )?(?:immediate |far |very |extreme )?"
+_AFTER_SIDE = (  # what may follow "on the left"; a noun makes it "on the left plate"
+    r"(?= ?$| (?:and|or|,|but|that|which|who|it|is|are|not|with|without|in|on|at|near|next|behind|beside|besides|under|"
+    r"underneath|beneath|between|to|from|above|below|close|by|holding|containing|has|have|except|inside|against|please|"
+    r"lying|standing|sitting|there|made|whose)\b)"
+)
 _ENDS = r"(?= ?$| (?:and|or|,|but|that|which|it|is|are)\b)"
 _OF_FIELD = f"(?: (?:of|in|on) (?:the |my |your )?{any_of(lexicon.FIELDS)}{_ENDS})?"
 _NO_OF = r"(?! (?:of|from|to|hand|side|edge|end|corner|row)\b)"
@@ -46,6 +51,7 @@ _AT_SIDE = (
 
 _MUCH = "(?:(?:much|a lot|a bit|a little|slightly|even|clearly) )?"
 _RELATIONS = {
+    "same_colour": r"(?:of |in |has |having |with |is )?(?:the |a )?(?:same|matching) colou?r (?:as|of|like)",
     "bigger": rf"{_MUCH}(?:bigger|larger|greater) (?:in size )?than",
     "smaller": rf"{_MUCH}(?:smaller|littler|tinier) (?:in size )?than",
     "taller": rf"{_MUCH}(?:taller|higher) than",
@@ -100,9 +106,9 @@ def _corner(words: str, side: str) -> str:
 
 _ORDERS = {
     **{f"{far}_{side}": _corner(words, side) for far, words in _ENDS_OF.items() for side in ("left", "right")},
-    "left": rf"{_AT_SIDE}left(?:most)?(?: hand)?(?: side| edge| end)?{_OF_FIELD}{_NO_OF}|left(?:most)?(?= ?$)|"
+    "left": rf"{_AT_SIDE}left(?:most)?(?: hand)?(?: side| edge| end)?{_OF_FIELD}{_NO_OF}{_AFTER_SIDE}|left(?:most)?(?= ?$)|"
     rf"(?:nearest|closest) (?:to )?the left(?: hand)? (?:side|edge|end){_OF_FIELD}",
-    "right": rf"{_AT_SIDE}right(?:most)?(?: hand)?(?: side| edge| end)?{_OF_FIELD}{_NO_OF}|right(?:most)?(?= ?$)|"
+    "right": rf"{_AT_SIDE}right(?:most)?(?: hand)?(?: side| edge| end)?{_OF_FIELD}{_NO_OF}{_AFTER_SIDE}|right(?:most)?(?= ?$)|"
     rf"(?:nearest|closest) (?:to )?the right(?: hand)? (?:side|edge|end){_OF_FIELD}",
     "near": rf"in front of {_VIEWER}|(?:the )?(?:nearest|closest|nearer|closer|near|close)(?: to| by)? {_VIEWER}|"
     r"(?:the )?(?:nearest|closest)(?= ?$)",

@@ -95,7 +95,7 @@ _GOAL = any_of(
 TO = re.compile(rf"(?: (?:back|down|away|over|right))* {_GOAL} (?:(?!that is |which is ).)*$")
 _ASK = r"(?=(?:i|be|please|can|could|would|give|hand|pass|get|bring|take|pick|fetch|grab|find|where is)\b)"
 _PREAMBLE = re.compile(
-    rf"^.*?\bso {_ASK}|^(?:i am|we are|my|since|because|as|now that|before|after|when|if|it is(?! (?:the|a)\b)) [^,]*, {_ASK}"
+    rf"^.*?\bso {_ASK}|^(?:i am|we are|my|since|because|as|now that|before|after|when|if|it is(?! (?:the|a)\b)|is there|are there|do you see|can you see|have you got|do you have) [^,]*, {_ASK}"
 )
 _SPARED = re.compile(
     r"(?: ,)?(?: and| but)? (?:leave|keep|ignore|spare|skip|forget|do not (?:take|touch|move|include|bring|give me|want))"
