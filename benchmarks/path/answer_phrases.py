@@ -28,7 +28,7 @@ import numpy as np
 import tyro
 
 from dropclip_ros.base.errors import Status
-from dropclip_ros.grounding.interpretation import Interpretation, Judgement, not_judged
+from dropclip_ros.grounding.interpretation import COLOURS, Interpretation, Judgement, not_judged
 from dropclip_ros.grounding.phrases import Judge
 from dropclip_ros.grounding.pipeline import MODEL_FOLDER
 from dropclip_ros.grounding.relations import Layout, Viewer
@@ -43,9 +43,58 @@ from dropclip_ros.networks.text import TextEncoder
 CAMERA = np.array([[1.0, 0, 0, 0], [0, 0, 1, -1], [0, -1, 0, 0.4], [0, 0, 0, 1]])  # looks along y, from y = -1
 PHRASES = Path(__file__).parents[1] / "data" / "phrases400.json"
 STEP = 0.01  # m between points of a box
-SIZES = frozenset(["big", "large", "huge", "small", "little", "tiny", "tall", "short", "long", "wide", "narrow", "thick", "thin", "high", "low"])
+SIZES = frozenset(
+    [
+        "big",
+        "large",
+        "huge",
+        "small",
+        "little",
+        "tiny",
+        "tall",
+        "short",
+        "long",
+        "wide",
+        "narrow",
+        "thick",
+        "thin",
+        "high",
+        "low",
+    ]
+)
 SAID_AROUND = frozenset(
-    ["the", "a", "an", "with", "of", "in", "made", "and", "has", "having", "its", "object", "thing", "coloured", "colored", "that", "which", "is", "are", "it", "my", "any", "one", "some", "all", "both", "either", "every", "each", "please"]
+    [
+        "the",
+        "a",
+        "an",
+        "with",
+        "of",
+        "in",
+        "made",
+        "and",
+        "has",
+        "having",
+        "its",
+        "object",
+        "thing",
+        "coloured",
+        "colored",
+        "that",
+        "which",
+        "is",
+        "are",
+        "it",
+        "my",
+        "any",
+        "one",
+        "some",
+        "all",
+        "both",
+        "either",
+        "every",
+        "each",
+        "please",
+    ]
 )
 SAME = {"grey": "gray", "wood": "wooden", "metallic": "metal", "ceramics": "ceramic", "colour": "color"}
 TRUE, FALSE = 0.95, 0.02
@@ -115,7 +164,9 @@ def scores_of(scene: Mapping, text: str) -> np.ndarray:
 
 def called(scene: Mapping, text: str) -> np.ndarray:
     """(K,): the objects whose names the shipped text tower finds near to a name that is none of theirs."""
-    cosine = nearest_names(scene, text)
+    colours = set(words_of(text)) & {*COLOURS, "gray"}
+    of_colour = [colours <= set(words_of(thing["colour"] or "")) for thing in scene["objects"]]
+    cosine = np.where(of_colour, nearest_names(scene, text), -1)
     return np.where((cosine > cosine.max() - ALIKE) & (cosine > SYNONYM), TRUE, FALSE)
 
 

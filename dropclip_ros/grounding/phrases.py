@@ -20,6 +20,7 @@ from dropclip_ros.grounding.interpretation import (
     name_of,
 )
 from dropclip_ros.grounding.places import Places
+from dropclip_ros.grounding.relations import CLEAR
 from dropclip_ros.grounding.scoring import rival_threshold
 from dropclip_ros.language.tree import ALL, Node, Order, Phrase, Reading, Union, in_words, order_in_words
 
@@ -152,11 +153,15 @@ class Judge(Places):
         among = value[scores > 0]
         return self._kept(node, scores, value >= (among.max() + among.min()) / 2, f"on that side ({order.by})")
 
+    def _holds(self, k: int) -> bool:
+        """Whether anything is on or in an instance."""
+        return any((self.layout.relation(name, k, True) >= CLEAR).any() for name in ("on", "in"))
+
     def _sized(self, node: Node, scores: np.ndarray) -> np.ndarray:
         """Big, small, tall, empty: beside the others that fit, where it tells them apart; features judged it before."""
         for word in node.attributes:
             if word in ("empty", "full", "filled"):
-                holds = np.array([self.layout.relation("with", k).any() for k in range(self.layout.count)])
+                holds = np.array([self._holds(k) for k in range(self.layout.count)])
                 kept = np.where(holds == (word != "empty"), scores, 0)
                 scores = kept if kept.any() else scores
                 continue

@@ -136,7 +136,7 @@ class Layout:
     def _held(self, name: str, k: int, container: bool) -> np.ndarray:
         """On, in: over its outline, touching, and higher. With: the other way round."""
         if name == "with":
-            holds = [self._held("on", a, True)[k] for a in range(self.count)]
+            holds = [np.maximum(self._held("on", a, True), self._held("in", a, True))[k] for a in range(self.count)]
             return np.array(holds)
         over = np.clip(self.over[:, k] / 0.6, 0, 1)
         higher = (self.middle[:, 2] > self.middle[k, 2]) | (self.high[:, 2] > self.high[k, 2])

@@ -178,6 +178,10 @@ class NounPhrase(Cursor):
                 if draft.said or draft.nothing or not draft.determined:
                     self._purpose(draft, [])
                 return
+            if word in lexicon.SUPERLATIVES and draft.said and adjectives_only and not RELATION.match(self.rest):
+                draft.order = lexicon.BEFORE[word]  # the red leftmost thing
+                self.skip()
+                continue
             if self._ends_name(word, draft):
                 return
             if word in OTHERS and not draft.said:
@@ -203,7 +207,8 @@ class NounPhrase(Cursor):
         """Whether what stands here no longer belongs to the name."""
         if word in STOPS or (word in CLAIMS and draft.said) or (draft.said and MADE.match(self.rest)):
             return True
-        if (draft.said or not draft.determined) and (RELATION.match(self.rest) or ORDER.match(self.rest)):
+        open_ended = draft.ordinal or self.ahead(-1) in (*POINTING, "all", "both")
+        if (draft.said or open_ended or not draft.determined) and (RELATION.match(self.rest) or ORDER.match(self.rest)):
             return True
         if draft.said and (word == "other" or word == "apart") and EXCEPT.match(self.rest):
             return True

@@ -83,6 +83,7 @@ def _unanswerable(words: list[str]) -> str:
         for word in words
         if re.fullmatch(r"\w{3,}(?:est)", word) and word not in lexicon.BEFORE and word not in lexicon.NOT_SUPERLATIVES
     ]
+    unseen += [word for word in words if word.endswith("'s") and word[:-2] in lexicon.KIN]
     if unseen:
         return f"{unseen[0]!r} is nothing that the camera sees"
     if found := _COMPARED.search(text):
