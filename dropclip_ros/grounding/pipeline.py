@@ -273,6 +273,8 @@ class Grounder:
         frame = _warm_frame()
         for phrase in ("teh wram-up", "la taza roja"):  # reads the lists of words, and of other languages
             self.reader(phrase)
+        if self.beside is not None and self.beside.reader is not None:
+            self.beside.reader.load()
         for _ in range(2):  # the second finds what the first has made
             self.ground(self.encode(frame), "a thing")
 
