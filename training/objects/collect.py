@@ -24,6 +24,7 @@ def collect(
     source: Path,
     out: Path,
     layout: str = "auto",
+    only: str = "",
     unit: float | None = None,
     grasps: Path | None = None,
     unseen_instances: float = 0.2,
@@ -41,6 +42,7 @@ def collect(
         source: the folder of the data set.
         out: the catalogue's folder.
         layout: ycb, gso, shapenet, table (objects.csv), folder, or auto.
+        only: objects whose name starts so: a part of the folder that has a licence of its own.
         unit: metres per unit of the meshes, where the data set does not say so itself.
         grasps: a folder of ACRONYM files (CATEGORY_ID_SCALE.h5); their scale becomes the object's.
         unseen_instances: share of each category's objects kept from training.
@@ -58,6 +60,7 @@ def collect(
     entries, problems = [], []
     for found in LAYOUTS[layout](source):
         (problems if isinstance(found, str) else entries).append(found)
+    entries = [entry for entry in entries if entry.name.startswith(only)]
     if strict and problems:
         raise InputError(problems[0])
     by_key = _grasp_files(grasps)
