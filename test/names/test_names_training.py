@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from benchmarks.path.names import Asked, reliability, wilson
+from dropclip_ros.grounding.brands import BRANDS
 from dropclip_ros.grounding.pipeline import MODEL_FOLDER
 from dropclip_ros.networks.backbone import CLASSES, FEATURES
 from dropclip_ros.networks.model_folder import NAMES
@@ -97,6 +98,7 @@ def test_every_own_name_has_something_said_of_it():
     assert grocery_name("Milk", "Arla-Standard-Milk") == "milk carton" and grocery_name("Kiwi", "Kiwi") == "kiwi"
     assert is_category("mug") and not is_category("cracker box")
     assert not set(SAID) & set(NOUNS)
+    assert {kind for kind, _ in BRANDS.values() if kind} <= names and "cheez-it" in said_of("cracker box")
 
 
 def test_absent_names_are_many_distinct_and_no_names_of_ours():

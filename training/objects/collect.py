@@ -57,10 +57,9 @@ def collect(
         raise InputError(f"layout {layout}: expected auto, {', '.join(LAYOUTS)}")
     if unit is not None and not unit > 0:
         raise InputError(f"unit {unit}: expected metres per unit, above 0")
-    entries, problems = [], []
-    for found in LAYOUTS[layout](source):
-        (problems if isinstance(found, str) else entries).append(found)
-    entries = [entry for entry in entries if entry.name.startswith(only)]
+    found = list(LAYOUTS[layout](source))
+    problems = [one for one in found if isinstance(one, str)]
+    entries = [one for one in found if not isinstance(one, str) and one.name.startswith(only)]
     if strict and problems:
         raise InputError(problems[0])
     by_key = _grasp_files(grasps)
