@@ -82,6 +82,10 @@ class MatchConfig:
         return self.sample_target or self.open_wider > 0 or bool(asking)
 
 
+# What the nodes, the command and the view match by, where nobody says otherwise.
+SERVED = MatchConfig(max_distance=0.1, rules=tuple(RULES), rank="score", open_wider=0.2, sample_target=True)
+
+
 @dataclass(frozen=True, eq=False)
 class Surroundings:
     """What a camera saw: points (n, 3) m of all that stands on the table, the target among it, the table's plane (4,),
@@ -110,6 +114,11 @@ class Match:
     target_centre: np.ndarray
     dropped: dict[str, int] = field(default_factory=dict)
     sampled: str = ""
+
+    @property
+    def opened(self) -> Grasps:
+        """The grasps with the widths to open the hand to."""
+        return replace(self.grasps, width=self.widths)
 
 
 def match_grasps(
@@ -256,13 +265,15 @@ def _passes(
 
 
 def target_centre(points: np.ndarray, config: MatchConfig = MatchConfig()) -> np.ndarray:
-    """Mean (3,) of the points (n, 3) left by open3d's statistical outlier removal; of all, if too few to judge."""
-    if len(points) > config.outlier_neighbors:
-        from dropclip_ros.base.light_open3d import o3d  # slow to import
+    """Mean (3,) of the points (n, 3) left by statistical outlier removal as open3d has it; of all, if too few to judge.
 
-        cloud = o3d.geometry.PointCloud(o3d.utility.Vector3dVector(points))
-        kept = cloud.remove_statistical_outlier(config.outlier_neighbors, config.outlier_std)[1]
-        points = points[kept] if kept else points
+    Left are points whose mean distance to their nearest, themselves among them, is less than all points' mean of that
+    and `outlier_std` of its standard deviations.
+    """
+    if len(points) > config.outlier_neighbors:
+        apart = cKDTree(points).query(points, config.outlier_neighbors)[0].reshape(len(points), -1).mean(axis=1)
+        kept = (apart > 0) & (apart < apart.mean() + config.outlier_std * apart.std(ddof=1))
+        points = points[kept] if kept.any() else points
     return points.mean(axis=0)
 
 
