@@ -36,6 +36,7 @@ class Draft:
     one: bool = False  # one or ones stands for a name that was said
     plural: bool = False
     single: bool = False  # of several
+    some: bool = False  # two of the mugs, any two: no certain ones
 
 
 def finished(draft: Draft) -> Node:
@@ -67,8 +68,8 @@ def finished(draft: Draft) -> Node:
         draft.other,
         draft.same,
         " ".join([*said[:count], *head, *draft.adjectives]) if not draft.adjectives else " ".join([*adjectives, *head]),
-        draft.definite,
-        draft.one,
+        draft.definite and not draft.some,
+        draft.one or (name is None and bool(adjectives) and not draft.nothing),
     )
 
 

@@ -11,7 +11,7 @@ from dropclip_ros.language.cursor import NotUnderstood
 from dropclip_ros.language.draft import Draft, finished
 from dropclip_ros.language.noun_phrase import POINTING, STOPS, NounPhrase
 from dropclip_ros.language.patterns import ATTRIBUTE, EXCEPT, MADE, ORDER, RELATION, VIEWER
-from dropclip_ros.language.tree import ANY, Node, Order, Reading, Relation, Union
+from dropclip_ros.language.tree import ANY, Node, Reading, Relation, Union
 
 NOT = re.compile("(?P<not>not )")
 FRONTED = re.compile(
@@ -23,6 +23,15 @@ RANKED = re.compile(
 )
 CONJUNCTIONS = ("and", "or", ",")
 DISTANCES = {"near": "nearest", "far": "farthest"}
+OF_EACH = ("left", "right", "front", "behind", "next_to", "near", "far", "with", "above")  # and the plate: of it too
+BY_ANY = {
+    "next_to": ("or",),
+    "near": ("or",),
+    "with": ("or",),
+    "without": ("and", "or"),
+    "left": ("or",),
+    "right": ("or",),
+}
 DEEPEST = 6
 
 
@@ -220,9 +229,27 @@ class Grammar(NounPhrase):
 
     def _relate(self, draft: Draft, depth: int, joined: bool) -> bool:
         relation = self._relation(depth)
-        if relation is not None:
-            draft.relations.append(relation)
-        return relation is not None
+        if relation is None:
+            return False
+        draft.relations.append(relation)
+        while depth == 0 and relation.relation in OF_EACH and (mark := self._another()):
+            draft.relations.append(replace(relation, landmarks=(mark,)))
+        if depth == 0 and relation.relation in ("nearest", "farthest") and self._another():
+            raise NotUnderstood(self.rest or self.words[-1])  # to both, or two things?
+        return True
+
+    def _another(self) -> Node | None:
+        """Of "next to the bowl and the plate" the plate, where nothing more is said of it."""
+        start = self.position
+        try:
+            if self.take("and") and self.word in lexicon.DEFINITE | {"my", "a", "an"}:
+                mark = _landmark(self.node(1))
+                if mark.head and not (mark.relations or mark.order or self.word in ("or", "and")):
+                    return mark
+        except NotUnderstood:
+            pass
+        self.position = start
+        return None
 
     def _relation(self, depth: int) -> Relation | None:
         start = self.position
@@ -245,7 +272,7 @@ class Grammar(NounPhrase):
             while self._more():
                 marks.append(_landmark(self.node(depth + 1)))
             return tuple(marks)
-        if name in ("next_to", "near", "with", "without") and self.word in ("and", "or") and depth == 0:
+        if name in BY_ANY and self.word in BY_ANY[name] and depth == 0:
             start = self.position
             if self._more():
                 try:

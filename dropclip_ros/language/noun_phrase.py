@@ -33,7 +33,9 @@ class NounPhrase(Cursor):
                 return
             if word in lexicon.EVERY:
                 draft.number = ALL
-            elif word in ("any", "either", "some") or (word in ("a", "an") and self.ahead(1) != "couple"):
+            elif word == "any":
+                draft.number, draft.some = ANY, True
+            elif word in ("either", "some") or (word in ("a", "an") and self.ahead(1) != "couple"):
                 draft.number = ANY
             elif word == "both":
                 draft.number = 2
@@ -41,6 +43,7 @@ class NounPhrase(Cursor):
                 count = lexicon.NUMBERS[word]
                 if not isinstance(draft.number, int):
                     draft.number = count if count > 1 else draft.number or ANY
+                    draft.some |= self.ahead(1) == "of"
             elif word == "single":  # which of the mugs
                 draft.single = True
             elif word not in lexicon.DETERMINERS and word != "only":
@@ -91,6 +94,7 @@ class NounPhrase(Cursor):
             elif word in lexicon.BEFORE and following != "than" and not self._is_place(word, draft):
                 draft.order = lexicon.BEFORE[word]
                 if following == "of":
+                    self._of_part(word)
                     self._of_several(draft)
                 self._take_side()
             else:
@@ -124,6 +128,16 @@ class NounPhrase(Cursor):
         elif self.ahead(2) in ("them", "it"):
             draft.single = draft.same = draft.nothing = True
             self.skip(2)
+
+    def _of_part(self, word: str) -> None:
+        """Raises Unanswerable for the top of the box, not for the smallest of the boxes."""
+        rest = self.words[self.position + 2 :]
+        name = [said for said in rest[:3] if said not in lexicon.ADJECTIVES | lexicon.DETERMINERS]
+        if word in PIECES and name and singular(name[0]) == name[0] and name[0] not in lexicon.NUMBERS:
+            if rest[0] in lexicon.DETERMINERS and name[0] not in lexicon.FIELDS:
+                raise Unanswerable(
+                    f"'{word} of {' '.join(rest)}' is a part of a thing: only whole things are told apart"
+                )
 
     def _take_side(self) -> None:
         """The "hand" of "left hand mug"."""

@@ -27,7 +27,7 @@ from dropclip_ros.language.wrappers import FORBIDDEN, unwrap
 ARTICLES = ("the", "a", "an", "some")
 _ASKED = re.compile("(?:" + "|".join(lexicon.QUESTIONS) + r")\b")
 _COMPARED = re.compile(
-    r"\b(?:(?<!other )than|(?:same|similar) (?:\w+ )?(?:as|to)|(?<!as well )as (?!well\b)\w+ as|twice|half as|"
+    r"\b(?:(?<!other )(?<!taller )(?<!shorter )(?<!bigger )(?<!larger )(?<!smaller )(?<!higher )(?<!lower )(?<!longer )(?<!wider )(?<!narrower )(?<!thicker )(?<!thinner )(?<!closer )(?<!nearer )(?<!further )(?<!farther )(?<!me )(?<!camera )(?<!you )(?<!away )than|(?:same|similar) (?:\w+ )?(?:as|to)|(?<!as well )as (?!well\b)\w+ as|twice|half as|"
     r"(?:most|least|more|less) (?!of\b|the\b|a\b)\w+)\b"
 )
 _MEMORY = re.compile(

@@ -19,7 +19,7 @@ _HOW = (
     "(?:(?:just|directly|immediately|right|slightly|closely|straight|exactly|too|so|very|quite|really|rather|almost|nearly|a little|a bit|somewhat|"
     "well|way|far|up|over|down|somewhere|right over|still|also|immediately to) )*"
 )
-_NOT_POSTURES = "(?!ring|earring|string|spring|pudding|building|wing|painting|drawing|icing|bread|bed|seed|reed|red )"
+_NOT_POSTURES = "(?!everything|anything|something|nothing|thing|ring|earring|string|spring|pudding|building|wing|painting|drawing|icing|bread|bed|seed|reed|red )"
 _POSTURE = (
     f"(?:(?:{_NOT_POSTURES}[a-z]+(?:ed|ing)|stuck|hung|currently|being|placed|located|situated|positioned|standing|sitting|lying|laying|resting|lies|stands|sits|"
     "rests|leans|hangs|hides|kept|found|put|stored|set|leaning|hanging|hidden|seen|stacked|"
@@ -44,7 +44,19 @@ _AT_SIDE = (
     "(?:furthest|farthest) (?:to the )?)"
 )
 
+_MUCH = "(?:(?:much|a lot|a bit|a little|slightly|even|clearly) )?"
 _RELATIONS = {
+    "bigger": rf"{_MUCH}(?:bigger|larger|greater) (?:in size )?than",
+    "smaller": rf"{_MUCH}(?:smaller|littler|tinier) (?:in size )?than",
+    "taller": rf"{_MUCH}(?:taller|higher) than",
+    "shorter": rf"{_MUCH}(?:shorter|lower) than",
+    "longer": rf"{_MUCH}longer than",
+    "wider": rf"{_MUCH}(?:wider|broader) than",
+    "narrower": rf"{_MUCH}narrower than",
+    "thicker": rf"{_MUCH}thicker than",
+    "thinner": rf"{_MUCH}(?:thinner|flatter|slimmer) than",
+    "nearer": rf"{_MUCH}(?:nearer|closer) (?:to {_VIEWER} )?than",
+    "further": rf"{_MUCH}(?:further|farther) (?:away )?(?:from {_VIEWER} )?than",
     "left": rf"{_TO_SIDE}left(?: hand)?(?: side)? (?:of|from|to)",
     "right": rf"{_TO_SIDE}right(?: hand)?(?: side)? (?:of|from|to)",
     "front": r"(?:(?:at|on|in|to|towards?) )?(?:the )?front(?: side)? of|ahead of|before|(?:on|at) the near side of",
@@ -88,15 +100,17 @@ def _corner(words: str, side: str) -> str:
 
 _ORDERS = {
     **{f"{far}_{side}": _corner(words, side) for far, words in _ENDS_OF.items() for side in ("left", "right")},
-    "left": rf"{_AT_SIDE}left(?:most)?(?: hand)?(?: side| edge| end)?{_OF_FIELD}{_NO_OF}|left(?:most)?(?= ?$)",
-    "right": rf"{_AT_SIDE}right(?:most)?(?: hand)?(?: side| edge| end)?{_OF_FIELD}{_NO_OF}|right(?:most)?(?= ?$)",
+    "left": rf"{_AT_SIDE}left(?:most)?(?: hand)?(?: side| edge| end)?{_OF_FIELD}{_NO_OF}|left(?:most)?(?= ?$)|"
+    rf"(?:nearest|closest) (?:to )?the left(?: hand)? (?:side|edge|end){_OF_FIELD}",
+    "right": rf"{_AT_SIDE}right(?:most)?(?: hand)?(?: side| edge| end)?{_OF_FIELD}{_NO_OF}|right(?:most)?(?= ?$)|"
+    rf"(?:nearest|closest) (?:to )?the right(?: hand)? (?:side|edge|end){_OF_FIELD}",
     "near": rf"in front of {_VIEWER}|(?:the )?(?:nearest|closest|nearer|closer|near|close)(?: to| by)? {_VIEWER}|"
     r"(?:the )?(?:nearest|closest)(?= ?$)",
     "far": rf"(?:the )?(?:most |farthest |furthest |farther |further |far )(?:away |distant )?from {_VIEWER}|"
     r"(?:farthest|furthest)(?: away)?(?= ?$)|far away(?= ?$)",
-    "front": rf"(?:at|in|on|to|up|towards?|near|from) (?:the )?(?:very )?front(?: row)?{_OF_FIELD}{_NO_OF}|"
+    "front": rf"(?:at|on) the (?:very )?near (?:end|side|edge){_OF_FIELD}{_NO_OF}|(?:at|in|on|to|up|towards?|near|from) (?:the )?(?:very )?front(?: row)?{_OF_FIELD}{_NO_OF}|"
     r"in the foreground",
-    "back": rf"(?:at|in|on|to|towards?|near|from) (?:the )?(?:very )?(?:back|rear)(?: row)?{_OF_FIELD}{_NO_OF}|"
+    "back": rf"(?:at|on) the (?:very )?far (?:end|side|edge){_OF_FIELD}{_NO_OF}|(?:at|in|on|to|towards?|near|from) (?:the )?(?:very )?(?:back|rear)(?: row)?{_OF_FIELD}{_NO_OF}|"
     r"in the background",
     "middle": rf"(?:in|at) (?:the )?(?:very )?(?:middle|center|centre){_OF_FIELD}{_NO_OF}",
     "top": rf"(?:at|on|from) (?:the )?(?:very )?top{_OF_FIELD}{_NO_OF}",
@@ -105,7 +119,7 @@ _ORDERS = {
 ORDER = re.compile(
     f"{_CLAUSE}{_POSTURE}{_HOW}(?:"
     + "|".join(f"(?P<{name}>{pattern})" for name, pattern in _ORDERS.items())
-    + r")(?= |$)"
+    + r")(?! than)(?= |$)"
 )
 EXCEPT = re.compile(
     r"(?:, )?(?:but (?:for |not )|(?:all )?but |except (?:for |from )?|other than |apart from |aside from |excluding |"

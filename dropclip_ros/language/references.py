@@ -13,7 +13,10 @@ def resolved(reading: Reading) -> Reading:
     if isinstance(reading, Node):
         return _named(reading, None)
     options: list[Node] = []
+    last = reading.options[-1]
     for option in reading.options:
+        if option.one and not options and not last.one:  # the red or the blue mug
+            option = _named(option, last.head)
         before = options[-1] if options else None
         option = _named(option, before.head if before else None)
         options.append(_about(option, before) if before and before.head else option)
@@ -25,11 +28,16 @@ def _named(node: Node, name: str | None) -> Node:
     if node.one and node.head is None and name and not (node.same or node.other):
         node = replace(node, head=name, text=" ".join([*node.attributes, name]))
     name = node.head or name
-    relations = tuple(
-        replace(relation, landmarks=tuple(_below(mark, name) for mark in relation.landmarks))
-        for relation in node.relations
-    )
+    relations = tuple(replace(relation, landmarks=_forward(relation.landmarks, name)) for relation in node.relations)
     return replace(node, relations=relations, excluded=tuple(_below(out, name) for out in node.excluded))
+
+
+def _forward(marks: tuple[Reading, ...], name: str | None) -> tuple[Reading, ...]:
+    """Landmarks with their names: between the red and the green cube, the first is a cube as well."""
+    last = marks[-1]
+    if isinstance(last, Node) and last.head and len(marks) > 1 and not last.one:
+        marks = tuple(_below(mark, last.head) for mark in marks[:-1]) + (last,)
+    return tuple(_below(mark, name) for mark in marks)
 
 
 def _below(reading: Reading, name: str | None) -> Reading:

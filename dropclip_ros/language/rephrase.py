@@ -23,7 +23,13 @@ def _of_them(found: re.Match) -> str:
     )
 
 
+RANK = {"two": "second", "three": "third", "four": "fourth", "five": "fifth"}
+RANK |= {str(k): word for k, word in enumerate(RANK.values(), 2)}
 OTHER_WORDS = (  # what is said, and how the grammar has it
+    (rf"^what is ({_A} [\w ]+?)(?: \w+ing)? on(?: top of)?$", r"thing under \1"),
+    (rf"^what is ({_A} [\w ]+?)(?: \w+ing)? in(?:side)?$", r"thing holding \1"),
+    (r"(?<!the )\b(?:over|right|up) (?:there|here)\b", ""),
+    (r"\b(\w+) number (two|three|four|five|2|3|4|5)\b", lambda said: f"{RANK[said[2]]} {said[1]}"),
     (r"^(?:what is|where is|which is|who is|what are|which are) (?=the |a |an |all |both )", ""),
     (r"^what is left (?=on|in)", "everything "),
     (r"^which (?=(?:\w+ )?(?:is|are|has|have) )(\w+) ", r"the \1 "),
@@ -38,17 +44,26 @@ OTHER_WORDS = (  # what is said, and how the grammar has it
     ),
     (r"^which (?:one )?of the ", "the single "),
     (r"^which(?:ever)? (?=\w+ (?:\w+ )?(?:is|are) )", "the "),
-    (r"^(?:what|whatever|whichever)(?: object| thing)? (?:is|lies|stands|sits) (?=\w)", "thing "),
+    (
+        r"^(?:what|whatever|whichever)(?: object| thing)? (?:is(?! that\b| this\b| it\b)|lies|stands|sits) (?=\w)",
+        "thing ",
+    ),
     (r"(?: as (?:before|last time|earlier)| again| once more)$|^once (?:more|again) ", ""),
     (rf"\b(the|that) (\w+) (?:that |which )?you (?:have )?(?:just |already )?(?:{_DONE})\b.*$", r"the same \2"),
     (r"\b(?:to|on) (?:its|their) (left|right)(?: side)?\b", r"to the \1 of it"),
-    (r"(?<!away)(?<!far)(?<!est) (?:from|off)(?: of)? (?:the |my )?(?:table|desk|counter|floor|tabletop)$", ""),
     (
-        r"(?<!away )(?<!far )(?<!est )\b(?:from|off|out of|from inside) (?=(?:the|a) (?:\w+ )?"
+        r"(?<!away)(?<!far)(?<!est)(?<!apart)(?<!aside) (?:from|off)(?: of)? (?:the |my )?(?:table|desk|counter|floor|tabletop)$",
+        "",
+    ),
+    (
+        r"(?<!away )(?<!far )(?<!est )(?<!apart )(?<!aside )\b(?:from|off|out of|from inside) (?=(?:the|a) (?:\w+ )?"
         r"(?:bowl|box|basket|bag|bin|cup|mug|drawer|pan|pot|jar|tin|crate|carton|case)\b)",
         "in ",
     ),
-    (r"(?<!away )(?<!far )(?<!est )\b(?:from|off)(?: of)? (?=the (?:plate|tray|book|shelf|board|stack|pile)\b)", "on "),
+    (
+        r"(?<!away )(?<!far )(?<!est )(?<!apart )(?<!aside )(?<!across )\b(?:from|off)(?: of)? (?=the (?:plate|tray|book|shelf|board|stack|pile)\b)",
+        "on ",
+    ),
     (r"\bout of the\b", "in the"),
     (r"^not (.*?)(?: ,)? (?:but|, ?) ?(?=(?:the|a|an|that|this|another|some) )(.*)$", r"\2 not \1"),
     (

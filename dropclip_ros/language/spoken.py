@@ -6,8 +6,8 @@ from __future__ import annotations
 import re
 
 _FILLER = re.compile(
-    r"(?: ,)?\b(?:um+|uh+|uhm|erm?|hm+|mm+|ah|eh|you know|sort of|kind of|kinda|sorta|i guess|let me see|let us see|"
-    r"let us say|how do you say|what is it called|whatever it is called|please|kindly|pretty please)\b(?: ,)?"
+    r"(?: ,)? (?:um+|uh+|uhm|erm?|hm+|mm+|ah|eh|you know|sort of|kind of|kinda|sorta|i guess|let me see|let us see|"
+    r"let us say|how do you say|what is it called|whatever it is called|please|kindly|pretty please|literally|basically)(?: ,)?(?= )"
 )
 _LIKE = re.compile(r" , like , | , like (?=the\b)|^like , ")
 _CORRECTION = (
@@ -22,24 +22,24 @@ _HELD = r"\b(?:there is|there are|has|have|with|is|are|says|say|it is|that is|bu
 _REPEATED = re.compile(r"\b(\w+)(?: , \1)+\b|\b(the|a|an|of|to|and|in|on|my)(?: \2)+\b")
 
 
-def plain_speech(text: str) -> str:
-    """A phrase of words and commas without fillers, repetitions and what was taken back."""
-    text = _FILLER.sub(" ", f" {text} ") if _FILLER.search(text) else text
-    text = _LIKE.sub(" ", text)
-    text = _REPEATED.sub(lambda said: said[1] or said[2], " ".join(text.split())).strip(" ,")
-    found = _CORRECTED.match(text)
-    if not found or re.search(_HELD, found["before"]) or found["before"].startswith("not "):
-        return text
-    after = found["after"]
-    if (
-        re.search(r"\bones?\b", after)
-        and (name := _NAMED.search(found["before"]))
-        and name[1] not in (*("one", "thing", "that", "this", "it"),)
-    ):
-        after = re.sub(r"\bones?\b", name[1], after, count=1)  # the mug, no, the left one
-    return after
-
-
 _NAMED = re.compile(
     r"^(?:.*?\b(?:the|a|an|that|this|my|me) )?(?:\w+ )*?(\w+)(?= on| in| at| to| next| left| right|$| ,)"
 )
+
+
+def plain_speech(text: str) -> str:
+    """A phrase of words and commas without fillers, repetitions and what was taken back."""
+    text = _FILLER.sub("", _FILLER.sub("", f" {text} "))
+    text = _LIKE.sub(" ", text)
+    return _corrected(_REPEATED.sub(lambda said: said[1] or said[2], " ".join(text.split())).strip(" ,"))
+
+
+def _corrected(text: str) -> str:
+    """What was said last of two: the mug, no, the left one is the left mug."""
+    found = _CORRECTED.match(text)
+    if not found or re.search(_HELD, found["before"]) or found["before"].startswith("not "):
+        return text
+    name = _NAMED.search(found["before"])
+    if not name or name[1] in ("one", "thing", "that", "this", "it") or "wrong" in found["before"]:
+        return found["after"]
+    return re.sub(r"\bones?\b", name[1], found["after"], count=1)

@@ -121,7 +121,14 @@ def mend(word: str) -> str:
     most = 1 if len(word) < LONG else 2
     found = {known for left in _left_over(word, most) for known in _dictionary().get(left, ())}
     near = [
-        (_distance(word, known), known[0] != word[0], sorted(known) != sorted(word), known not in GRAMMAR, known)
+        (
+            _distance(word, known),
+            known[0] != word[0],
+            sorted(known) != sorted(word),
+            known not in GRAMMAR,
+            not known.startswith(word),
+            known,
+        )
         for known in sorted(found)
     ]
     near = [entry for entry in near if entry[0] <= most]

@@ -102,6 +102,9 @@ _SPARED = re.compile(
     r"(?: out)? (?=(?:the|a|any|that|my) )(.*?)(?: (?:where it is|where they are|there|alone|behind|out|in place))?$"
 )
 _TAKE = "give|hand|bring|pass|pick|pick up|get|grab|take|fetch"
+_SEEN = re.compile(
+    rf"^(?:do you |can you |you )?see (?P<what>.+?) , (?:and )?(?:{_TAKE})(?: me)? (?P<rest>(?:the|a|an) .+)$"
+)
 _AND_TAKE = re.compile(rf"(?: ,|(?: ,)?(?: and| then)+) (?:{_TAKE})(?: me)? (?=(?:the|a|an|another) )")
 FORBIDDEN = re.compile(
     rf"^(?:.*, )?(?:you (?:must|should|may|can) not|do not|never) (?:ever )?(?:want|need|mean|{_VERB}|touch|take|use|pick)\b"
@@ -113,6 +116,8 @@ def unwrap(words: list[str]) -> list[str]:
     said = text = " ".join(words)
     text = _PREAMBLE.sub("", text) or text
     text = _refused(text)
+    if found := _SEEN.match(text):
+        text = re.sub(r"\b(?:it|there)\b", found["what"], found["rest"])
     text = re.sub(r"^((?:so |and |well |ok |okay )*)there (?:is|are) (?:a|an|this|these) ", r"\1the ", text)
     text, verb = _without_request(text)
     if text != said:
@@ -130,7 +135,7 @@ def unwrap(words: list[str]) -> list[str]:
 
 def _refused(text: str) -> str:
     """Do not give me the cup, give me the mug: the mug, not the cup."""
-    text = re.sub(rf"\b(?:do not|never) (?:want|need|mean|{_VERB}) ", "not ", text)
+    text = re.sub(rf"\b(?:i )?(?:do not|never) (?:want|need|mean|{_VERB}) ", "not ", text)
     return re.sub(rf"^((?:\w+ )*?)not (.*) , (?:but )?{_VERB} (.*)$", r"\1\3 not \2", text)
 
 
@@ -148,8 +153,8 @@ def _without_request(text: str) -> tuple[str, str]:
 
 
 def _last(pattern: re.Pattern, text: str) -> re.Match | None:
-    """The match that begins last."""
+    """The match that begins last, and not within what is said in two words: next to."""
     found = None
-    for gap in re.finditer(" ", text):
+    for gap in re.finditer(r"(?<!next)(?<!close)(?<!left)(?<!right)(?<!on)(?<!in)(?<!front)(?<!top)(?<!side) ", text):
         found = pattern.match(text, gap.start()) or found
     return found
