@@ -173,6 +173,11 @@ class GroundingNode(Node):
             Ground, GROUND_SERVICE, self._ground, qos_profile=SERVICE_QOS, callback_group=WaitingCallbackGroup()
         )
 
+    def destroy_node(self) -> None:
+        for pool in (self._turns, self._model):
+            pool.shutdown(wait=False, cancel_futures=True)
+        super().destroy_node()
+
     def _load(self) -> Grounder:
         """In the model's thread, so that the node is there at once. Where it fails, each request tries again."""
         from dropclip_ros.grounding.pipeline import Grounder
