@@ -39,6 +39,7 @@ from dropclip_ros.ros.common import (
     GRASP_ACTION,
     GRASPS_TOPIC,
     GROUND_SERVICE,
+    LATCHED_QOS,
     MATCH_SERVICE,
     SERVICE_QOS,
     AnswerError,
@@ -139,7 +140,7 @@ class GraspMatcherNode(Node):
         self._ground = self.create_client(
             Ground, GROUND_SERVICE, qos_profile=SERVICE_QOS, callback_group=MutuallyExclusiveCallbackGroup()
         )
-        self._marker_publisher = self.create_publisher(MarkerArray, "~/markers", 1)
+        self._marker_publisher = self.create_publisher(MarkerArray, "~/markers", LATCHED_QOS)
         self.create_service(
             MatchGrasps,
             MATCH_SERVICE,
@@ -241,8 +242,7 @@ class GraspMatcherNode(Node):
         if seen:
             chosen = replace(chosen, width=choice.match.widths)
             candidates = candidate_messages(header, chosen, choice.match.tip_distances, choice.motion)
-        if self._marker_publisher.get_subscription_count():
-            self._marker_publisher.publish(grasp_markers(header, chosen, gripper))
+        self._marker_publisher.publish(grasp_markers(header, chosen, gripper))
         message = "; ".join(filter(None, [_summary(choice, len(grasps)), doubt]))
         return _Answer(header, chosen, choice.match, message, candidates, ground)
 
