@@ -15,14 +15,14 @@ import numpy as np
 from PIL import Image
 
 from dropclip_ros.base.errors import DropclipError, Status
-from dropclip_ros.commands import calibrate, models, train
+from dropclip_ros.commands import calibrate, extrinsics, models, train
 from dropclip_ros.draw import draw_result, draw_segments, write_ply
 from dropclip_ros.grasping.antipodal import sample_antipodal
 from dropclip_ros.grasping.grasps import Grasps
 from dropclip_ros.grasping.grippers import GRIPPERS, load_gripper
 from dropclip_ros.grasping.matching import MatchConfig, match_grasps
 from dropclip_ros.grasping.presets import PRESETS, Preset
-from dropclip_ros.grounding.phrases import Interpretation
+from dropclip_ros.grounding.interpretation import Interpretation
 from dropclip_ros.grounding.pipeline import NEGATIVE_MODES, EncodedScene, FoundObject, Grounder, GroundResult
 from dropclip_ros.grounding.scoring import SCORINGS
 from dropclip_ros.grounding.static_scene import open_static_scene
@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     ground = commands.add_parser("ground", parents=[frame], help="find what phrases mean, and how to grasp it")
     _add_ground(ground)
     segment = commands.add_parser("segment", parents=[frame], help="label every point, by class or by instance")
-    for command in (models, calibrate, train):
+    for command in (models, calibrate, extrinsics, train):
         command.add_parser(commands)
     what = segment.add_mutually_exclusive_group(required=True)
     what.add_argument("--classes", help="comma-separated class names")

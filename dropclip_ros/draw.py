@@ -111,7 +111,7 @@ def write_ply(path: str | Path, points: np.ndarray, colors: np.ndarray, scores: 
         )
     if colors.dtype != np.uint8:
         raise ValueError(f"colors are {colors.dtype}; expected uint8")
-    import open3d as o3d
+    from dropclip_ros.base.light_open3d import o3d  # slow to import
 
     cloud = o3d.t.geometry.PointCloud()
     cloud.point.positions = o3d.core.Tensor.from_numpy(np.ascontiguousarray(points, dtype=np.float32))

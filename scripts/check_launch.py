@@ -32,11 +32,12 @@ OTHERS = {  # what the launch files start of other packages
     "ros_gz_bridge": ["parameter_bridge"],
     "tf2_ros": ["static_transform_publisher"],
 }
-CAMERAS = ("realsense", "zed", "zed5", "orbbec", "azure_kinect", "gazebo", "topics")
+CAMERAS = ("realsense", "zed", "zed5", "orbbec", "azure_kinect", "gazebo", "topics", "zivid")
 CASES = [
     *(("grounding.launch.py", {"camera": camera, "rviz": "true"}) for camera in CAMERAS),
     ("grounding.launch.py", {"namespace": "left", "table_frame": "left_table", "use_sim_time": "true"}),
     ("grounding.launch.py", {"color_topic": "/c", "depth_topic": "/d", "info_topic": "/i", "transport": "compressed"}),
+    ("grounding.launch.py", {"camera": "zivid", "transport": "points", "points_topic": "/p", "table_height": "0.0"}),
     *(("grasping.launch.py", {"proposals": name}) for name in ("antipodal", "hggd", "rows")),
     *(
         ("moveit.launch.py", {"mode": mode, "gripper": gripper})

@@ -22,9 +22,8 @@ from dropclip_ros.grasping.antipodal import AntipodalConfig, sample_antipodal
 from dropclip_ros.grasping.grasps import Grasps
 from dropclip_ros.grasping.grippers import Gripper, load_gripper
 from dropclip_ros.grasping.matching import RULES, MatchConfig, Surroundings, match_grasps
-from dropclip_ros.tabletop.crop import crop_above
-from dropclip_ros.tabletop.table import find_table
-from dropclip_ros.vision.geometry import backproject
+from dropclip_ros.tabletop.scene import look
+from dropclip_ros.tabletop.workspace import Workspace
 from training.hggd.judge import COLLIDES, Judge
 from training.objects.catalogue import catalogue_of
 from training.scenes.grasps.grasp_trials import TrialConfig
@@ -53,11 +52,10 @@ WAYS = {
 
 def seen(view: View, gripper: Gripper) -> tuple[Grasps, Surroundings, np.ndarray]:
     """Proposals in the camera's frame, what stands on the table, and the label (n,) of each of its points."""
-    points, pixels = backproject(view.depth, view.camera)
-    table = find_table(points)
-    above = crop_above(points, table)
-    proposals = sample_antipodal(points[above], AntipodalConfig(), gripper, table=table.plane)
-    return proposals, Surroundings(points[above], table.plane), view.mask.reshape(-1)[pixels[above]]
+    top = look(view.depth, view.camera, Workspace(table="plane"))
+    points, plane = top.points[top.standing], top.table.plane
+    proposals = sample_antipodal(points, AntipodalConfig(), gripper, table=plane)
+    return proposals, Surroundings(points, plane), view.mask.reshape(-1)[top.pixels[top.standing]]
 
 
 def main(

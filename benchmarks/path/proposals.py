@@ -24,9 +24,8 @@ from dropclip_ros.grasping.antipodal import AntipodalConfig, sample_antipodal
 from dropclip_ros.grasping.grasps import Grasps
 from dropclip_ros.grasping.grippers import GRIPPERS, Gripper
 from dropclip_ros.grasping.hggd.detector import Hggd
-from dropclip_ros.tabletop.crop import crop_above
-from dropclip_ros.tabletop.table import find_table
-from dropclip_ros.vision.geometry import RgbdFrame, backproject
+from dropclip_ros.tabletop.scene import look
+from dropclip_ros.vision.geometry import RgbdFrame
 from training.evaluate.served.pipeline import drawn_views, view_frame
 from training.hggd.data import camera_grasps, with_grasps
 from training.hggd.judge import VERDICTS, Judge
@@ -46,9 +45,8 @@ def antipodal(gripper: Gripper) -> Proposer:
     """As proposal_node has it."""
 
     def propose(frame: RgbdFrame) -> Grasps:
-        points, _ = backproject(frame.depth, frame.intrinsics)
-        table = find_table(points)
-        return sample_antipodal(points[crop_above(points, table)], AntipodalConfig(), gripper, table=table.plane)
+        top = look(frame.depth, frame.intrinsics)
+        return sample_antipodal(top.points[top.standing], AntipodalConfig(), gripper, table=top.table.plane)
 
     return propose
 
@@ -58,7 +56,7 @@ def hggd(model: Path, gripper: Gripper) -> Proposer:
     detector = Hggd.load(model, "cpu")
 
     def propose(frame: RgbdFrame) -> Grasps:
-        table = find_table(backproject(frame.depth, frame.intrinsics)[0]).plane
+        table = look(frame.depth, frame.intrinsics).table.plane
         return detector.detect(frame.rgb, frame.depth, frame.intrinsics, gripper=gripper, table=table)
 
     return propose

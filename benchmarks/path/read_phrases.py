@@ -82,7 +82,7 @@ def main(failures: bool = False) -> None:
     """Prints shares by kind, with and without the known phrases. failures: each phrase that is not right, too."""
     entries = json.loads(PHRASES.read_text())
     entries = entries if isinstance(entries, list) else entries["phrases"]
-    read_phrase("teh wram-up")
+    read_phrase("wraam upp, la taza roja")
     times, outcomes = [], defaultdict(Counter)
     for entry in entries:
         read_phrase.cache_clear()

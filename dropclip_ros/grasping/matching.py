@@ -256,13 +256,15 @@ def _passes(
 
 
 def target_centre(points: np.ndarray, config: MatchConfig = MatchConfig()) -> np.ndarray:
-    """Mean (3,) of the points (n, 3) left by open3d's statistical outlier removal; of all, if too few to judge."""
-    if len(points) > config.outlier_neighbors:
-        import open3d as o3d  # slow to import
+    """Mean (3,) of the points (n, 3) left by statistical outlier removal as open3d has it; of all, if too few to judge.
 
-        cloud = o3d.geometry.PointCloud(o3d.utility.Vector3dVector(points))
-        kept = cloud.remove_statistical_outlier(config.outlier_neighbors, config.outlier_std)[1]
-        points = points[kept] if kept else points
+    Left are points whose mean distance to their nearest, themselves among them, is less than all points' mean of that
+    and `outlier_std` of its standard deviations.
+    """
+    if len(points) > config.outlier_neighbors:
+        apart = cKDTree(points).query(points, config.outlier_neighbors)[0].reshape(len(points), -1).mean(axis=1)
+        kept = (apart > 0) & (apart < apart.mean() + config.outlier_std * apart.std(ddof=1))
+        points = points[kept] if kept.any() else points
     return points.mean(axis=0)
 
 

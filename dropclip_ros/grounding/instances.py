@@ -26,6 +26,7 @@ from dropclip_ros.base.arrays import (
     zeros,
 )
 from dropclip_ros.grounding.borders import learnt_borders
+from dropclip_ros.grounding.halves import Surface, joined
 from dropclip_ros.grounding.scoring import rival_threshold
 
 _SPACED = 500  # voxels that tell how far apart they are
@@ -53,6 +54,8 @@ class ObjectConfig:
     apart: float = 12.0  # metres between where the encoder sees the middles of their objects;
     aided: float = 0.5  # share of concave, offset and recoloured that counts where it sees them
     learnt: bool = True  # where the encoder sees them: borders as they were learnt, and by `apart`
+    halves: bool = True  # join pieces of one thing that something before it parts, where the encoder sees middles
+    leaning: float = 0.0  # towards joining them, in log-odds
     rival: float = 0.5  # see `rival_threshold`
 
     def __post_init__(self) -> None:
@@ -320,8 +323,12 @@ def instance_labels(
     patch = _patches(centers, normals, colors, config.patch)
     pairs, lengths = _shared_borders(patch, edges)
     borders = _border_strengths(pairs, lengths, patch, centers, normals, colors, features, middles, config)
+    surface = _surface(centers, eye, patch, normals, colors, features, middles) if config.halves else None
     centers, patch, pairs, lengths = (to_numpy(of) for of in (centers, patch, pairs, lengths))
-    part = _merge(int(patch.max()) + 1, pairs, lengths, borders)[patch]
+    piece = _merge(int(patch.max()) + 1, pairs, lengths, borders)
+    if surface is not None:
+        piece = joined(surface, np.unique(piece, return_inverse=True)[1], pairs, config.leaning)
+    part = piece[patch]
     sizes = np.bincount(part)
     large, small = np.flatnonzero(sizes[part] >= config.fragment), np.flatnonzero(sizes[part] < config.fragment)
     if len(large) and len(small):
@@ -334,6 +341,26 @@ def instance_labels(
     rank = np.empty(len(sizes), np.int64)
     rank[order] = np.arange(1, len(sizes) + 1)
     return np.where(sizes >= config.min_voxels, rank, 0)[part]
+
+
+def _surface(
+    centers: Array,
+    eye: np.ndarray | None,
+    patch: Array,
+    normals: Array,
+    colors: Array,
+    features: torch.Tensor,
+    middles: Array | None,
+) -> Surface | None:
+    """What pieces are compared by; None where nothing tells what hides what, or whose middle is where."""
+    if eye is None or middles is None:
+        return None
+    xp = array_namespace(centers)
+    means = to_numpy(_means(xp.column_stack([centers, normals, colors, middles]), patch))
+    middle, normal, color, look = np.split(means, 4, axis=1)
+    normal = normal / np.clip(np.linalg.norm(normal, axis=1), 1e-9, None)[:, None]
+    feature = to_numpy(pool_features(features, patch + 1))
+    return Surface(to_numpy(centers), eye, to_numpy(patch), middle, normal, color, feature, look)
 
 
 def _gap(centers: Array, config: ObjectConfig) -> float:

@@ -11,15 +11,16 @@ from __future__ import annotations
 import importlib.util
 import re
 import unicodedata
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from itertools import pairwise
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from dropclip_ros.base.errors import DropclipError, Status
+from dropclip_ros.networks.backbone import imagenet_names
 
 LONGEST, MOST_PIXELS, LARGEST_ZOOM = 1280, 900_000, 3.0  # of the picture that is read
 MARGIN = 8  # px around the instances
@@ -62,15 +63,24 @@ class LabelReader:
     """
 
     def __init__(self, threads: int = 0) -> None:
-        try:
-            from rapidocr_onnxruntime import RapidOCR
-        except ImportError as error:
+        if not can_read():
             raise DropclipError(
                 Status.MODEL_ERROR,
-                f"labels cannot be read ({error}); pip install rapidocr-onnxruntime, or leave labels off",
-            ) from error
-        some = {"intra_op_num_threads": threads or -1, "inter_op_num_threads": 1}
-        self._read = RapidOCR(det_limit_type="max", det_limit_side_len=2 * LONGEST, text_score=SURE, **some)
+                "labels cannot be read; pip install rapidocr-onnxruntime, or leave labels off",
+            )
+        self._threads = threads
+
+    @cached_property
+    def _read(self) -> Callable:
+        """The reader; loaded when it is first asked, for most phrases need none."""
+        from rapidocr_onnxruntime import RapidOCR
+
+        some = {"intra_op_num_threads": self._threads or -1, "inter_op_num_threads": 1}
+        return RapidOCR(det_limit_type="max", det_limit_side_len=2 * LONGEST, text_score=SURE, **some)
+
+    def load(self) -> None:
+        """So that the first label is read as fast as the later ones."""
+        _ = self._read
 
     def read(self, rgb: np.ndarray, labels: np.ndarray) -> list[ReadWord]:
         """The words on the instances 1..K of `labels` (H,W) int in the image `rgb` (H,W,3) uint8."""
@@ -123,9 +133,7 @@ def label_words(phrase: str, categories: Collection[str] = ()) -> list[str]:
 @cache
 def common_words() -> frozenset[str]:
     """Words that are evidence for nothing where they are printed: of any thing, or of ImageNet's categories."""
-    from open_clip.zero_shot_metadata import IMAGENET_CLASSNAMES
-
-    return SAID_OF_ANYTHING | {word for name in IMAGENET_CLASSNAMES for word in _words(name)}
+    return SAID_OF_ANYTHING | {word for name in imagenet_names() for word in _words(name)}
 
 
 def _words(text: str) -> list[str]:

@@ -33,7 +33,8 @@ from dropclip_ros.grounding.instances import (
     oriented_box,
     pool_features,
 )
-from dropclip_ros.grounding.phrases import Interpretation, Judge, instance_scores, not_judged, read_whole, texts_of
+from dropclip_ros.grounding.interpretation import Interpretation, instance_scores, not_judged, read_whole, texts_of
+from dropclip_ros.grounding.phrases import Judge
 from dropclip_ros.grounding.relations import Layout, Viewer
 from dropclip_ros.grounding.scoring import (
     PAPER_THRESHOLD,
@@ -286,6 +287,8 @@ class Grounder:
         frame = _warm_frame()
         for phrase in ("teh wram-up", "la taza roja"):  # reads the lists of words, and of other languages
             self.reader(phrase)
+        if self.beside is not None and self.beside.reader is not None:
+            self.beside.reader.load()
         for _ in range(2):  # the second finds what the first has made
             self.ground(self.encode(frame), "a thing")
 
@@ -532,8 +535,8 @@ class Grounder:
                 judged = Judge(layout, scores.__getitem__, threshold, self.objects.rival, previous).judge(phrase)
         with _timed(timing, "objects"):
             rho = np.append(0.0, judged.scores)[scene.instances]
-            label = head_of(phrase.reading)
-            objects = [self._found(scene, scene.instances == k, rho, label) for k in judged.chosen]
+            named = zip(judged.chosen, judged.labels, strict=True)
+            objects = [self._found(scene, scene.instances == k, rho, label) for k, label in named]
             scores = rho[scene.voxels.point_to_voxel]
         message = f"{judged.message}; {scene.note}" if scene.note else judged.message
         reading = judged.interpretation

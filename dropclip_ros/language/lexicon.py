@@ -14,15 +14,16 @@ NUMBERS = {
     **{"one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10},
     **{"eleven": 11, "twelve": 12},
 }
-NUMBERS |= {str(k): k for k in range(2, 21)} | {"couple": 2, "both": 2, "pair": 2}
+NUMBERS |= {str(k): k for k in range(2, 21)} | {"couple": 2, "both": 2, "pair": 2, "dozen": 12}
 ORDINALS = {
     **{"first": 1, "second": 2, "third": 3, "fourth": 4, "fifth": 5, "sixth": 6, "seventh": 7, "eighth": 8},
     **{"ninth": 9, "tenth": 10},
 }
 ORDINALS |= {"1st": 1, "2nd": 2, "3rd": 3} | {f"{k}th": k for k in range(4, 21)}
 NOTHING = words_of(  # names of anything
-    "thing things object objects one ones item items something anything everything stuff entity"
+    "thing things object objects one ones item items something anything everything stuff entity thingy thingie doohickey"
 )
+PURPOSES = words_of("which that who for to used useful good meant intended suitable")  # PURPOSE may begin
 PRONOUNS = {"it": None, "them": "all", "itself": None, "themselves": "all"}
 VIEWERS = words_of("me us you camera viewer robot myself yourself observer gripper here")
 SURFACES = words_of("table desk tabletop table-top counter countertop surface worktop workbench bench floor")
@@ -77,6 +78,13 @@ BEFORE = {  # words before a noun that order what fits: (by, direction)
     **dict.fromkeys(("bottommost", "bottom", "lowest", "lowermost", "lower"), ("bottom", "most")),
     **dict.fromkeys(("middle", "central", "center", "centre", "centermost", "middlemost"), ("middle", "most")),
 }
+CORNERS = {  # two words before a noun that order by both
+    f"{first}{hand} {side}": f"{end}_{side}"
+    for end, words in (("front", "front bottom lower near"), ("back", "back rear top upper"))
+    for first in words.split()
+    for hand in ("", "most")
+    for side in ("left", "right")
+}
 TWICE = words_of("most very far further furthest farthest extreme immediate")  # "far left", "most left"
 SUPERLATIVES = frozenset(word for word in BEFORE if word.endswith("st"))
 NOT_SUPERLATIVES = words_of(
@@ -102,14 +110,31 @@ COMMANDS = (  # whole phrases without anything that they are about
     ),
     *words_of("cancel again what who the a an none robot move look"),
     *("thank you", "help me", "never mind", "good morning", "good evening", "come here", "go home", "go away"),
+    *("left", "right", "up", "down", "there", "here", "left or right", "faster", "slower", "next", "back", "more"),
     *("be quiet", "none of them", "i do not know", "well done", "good job", "hello robot", "hey robot", "turn around"),
 )
 FRACTIONS = (
-    r"(?:half|a third|a quarter|two thirds|most|much|part|some percent|\w+ percent|a few|few|many|several) of\b|"
-    r"^(?:zero|0|no|none)(?= |$)|on the other side of|the opposite side of"
+    r"\ball (?:but|except) (?:one|two|three|four|a few)\b(?= ?$| of\b)|"
+    r"\b(?:half|a third|a few|several|a lot|lots|a bunch|a quarter|two thirds|most|much|part|some percent|\w+ percent|a few|few|many|several) of\b|"
+    r"\bhalf (?=the|my)|^(?:the )?(?:a few|few|several|many) |\bby itself\b|\bon (?:its|their) own\b|"
+    r"\b\d+ ?(?:cm|mm|m|inch|inches|feet|centimet(?:er|re)s?|met(?:er|re)s?)\b|^(?:zero|0|no|none)(?= |$)|on the other side of|the opposite side of"
 )
 QUESTIONS = (
-    *("how many", "how much", "how are", "how do", "how long", "how far", "how old", "why", "when is", "who is"),
+    *(
+        "what is that",
+        "what is this",
+        "what is it",
+        "how many",
+        "how much",
+        "how are",
+        "how do",
+        "how long",
+        "how far",
+        "how old",
+        "why",
+        "when is",
+        "who is",
+    ),
     *("who are", "who", "what time", "what color", "what colour", "what day", "what are you", "what do you", "when"),
     *("what is the weather", "what is your", "tell me", "sing", "dance", "count", "explain", "say something"),
 )

@@ -58,6 +58,13 @@ PARTS = words_of(  # of things: "the mug with a handle" is said of one thing
     wrapping packaging tag sticker flag colour color shade tint neck shoulder body panel frame hinge trigger
     """
 )
+PIECES = words_of(  # "the handle of the mug" is none of the things on the table
+    """
+    handle lid cap top bottom side edge end corner rim tip stem spout base leg back front middle half surface label face
+    neck mouth opening inside outside blade head foot arm wheel button screen cover shadow colour color size owner logo
+    center centre part edge underside nose eye ear tail wing sleeve collar strap peel skin core cable cord string
+    """
+)
 IRREGULAR = {  # plural: singular
     "knives": "knife",
     "mice": "mouse",

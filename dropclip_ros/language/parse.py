@@ -11,18 +11,23 @@ import re
 from functools import lru_cache
 
 from dropclip_ros.language import lexicon
-from dropclip_ros.language.grammar import Grammar, NotUnderstood
+from dropclip_ros.language.accounting import description, unaccounted
+from dropclip_ros.language.cursor import NotUnderstood, Unanswerable
+from dropclip_ros.language.grammar import Grammar
 from dropclip_ros.language.languages import foreign
 from dropclip_ros.language.nouns import NOUNS, PARTS
-from dropclip_ros.language.patterns import ORDER, RELATION, WEAK
+from dropclip_ros.language.patterns import WEAK
+from dropclip_ros.language.references import resolved
+from dropclip_ros.language.rephrase import rephrase
+from dropclip_ros.language.spoken import plain_speech
 from dropclip_ros.language.tree import ALL, Node, Phrase, Reading, Relation, Union
 from dropclip_ros.language.words import is_known, mend, singular, split_words, usual_words
-from dropclip_ros.language.wrappers import rephrase, unwrap
+from dropclip_ros.language.wrappers import FORBIDDEN, unwrap
 
 ARTICLES = ("the", "a", "an", "some")
 _ASKED = re.compile("(?:" + "|".join(lexicon.QUESTIONS) + r")\b")
 _COMPARED = re.compile(
-    r"\b(?:(?<!other )than|(?:same|similar) (?:\w+ )?(?:as|to)|as \w+ as|twice|half as|"
+    r"\b(?:(?<!other )(?<!taller )(?<!shorter )(?<!bigger )(?<!larger )(?<!smaller )(?<!higher )(?<!lower )(?<!longer )(?<!wider )(?<!narrower )(?<!thicker )(?<!thinner )(?<!closer )(?<!nearer )(?<!further )(?<!farther )(?<!me )(?<!camera )(?<!you )(?<!away )than|(?:same|similar) (?:\w+ )?(?:as|to)|(?<!as well )as (?!well\b)\w+ as|twice|half as|"
     r"(?:most|least|more|less) (?!of\b|the\b|a\b)\w+)\b"
 )
 _MEMORY = re.compile(
@@ -43,8 +48,9 @@ def read_phrase(phrase: str, multilingual: bool = False) -> Phrase:
         return Phrase(phrase, None, phrase, unsupported=f"only English is understood ({why})")
     if not words:
         return Phrase(phrase, None, phrase, unsupported="it has no words")
-    inner = unwrap(" ".join(map(mend, words)).split())
-    if why := _unanswerable(rephrase(inner)):
+    spoken = plain_speech(" ".join(map(mend, words)))
+    inner = unwrap(spoken.split())
+    if why := _forbidden(spoken, inner) or _unanswerable(rephrase(inner)):
         return Phrase(phrase, None, phrase, unsupported=why, not_understood=tuple(inner))
     text = phrase if inner == words else " ".join(inner)
     return _read(phrase, rephrase(inner), text)
@@ -81,24 +87,33 @@ def _unanswerable(words: list[str]) -> str:
     return ""
 
 
+def _forbidden(spoken: str, inner: list[str]) -> str:
+    """Why a phrase is no request: do not take the mug."""
+    if FORBIDDEN.match(spoken) and inner[:1] == ["not"]:
+        return "it says what not to do, and not what to do"
+    return ""
+
+
 def _read(phrase: str, words: list[str], text: str) -> Phrase:
     whole = Phrase(phrase, _description(text.split()), text, whole=True)
     grammar = Grammar(words)
     try:
-        reading = grammar.reading()
-        rest = words[grammar.position :]
+        reading = resolved(grammar.reading())
+        rest = tuple(words[grammar.position :]) or unaccounted(reading)
+    except Unanswerable as error:
+        return Phrase(phrase, None, text, unsupported=str(error), not_understood=tuple(words))
     except NotUnderstood as error:
-        rest, reading = str(error).split() or words, None
+        rest, reading = tuple(str(error).split() or words), None
     if reading is not None and not rest:
         if _is_whole(reading) and words[0] not in lexicon.EVERY:
             return Phrase(phrase, reading, text, whole=True)
         if _sure(reading, words):
             return Phrase(phrase, reading, text)
         return whole
-    if _says_where(words):
-        said = " ".join(rest)
-        return Phrase(phrase, None, text, unsupported=f"{said!r} is not understood", not_understood=tuple(rest))
-    return whole
+    if description(words):
+        return whole
+    said = " ".join(rest)
+    return Phrase(phrase, None, text, unsupported=f"{said!r} is not understood", not_understood=rest)
 
 
 def _description(words: list[str]) -> Node:
@@ -147,15 +162,3 @@ def _sure(reading: Reading, words: list[str]) -> bool:
 
 def _named(node: Node) -> bool:
     return node.definite or node.number is not None or node.head is None or singular(node.head.split()[-1]) in NOUNS
-
-
-def _says_where(words: list[str]) -> bool:
-    """Whether a relation that means nothing else, an order or an exception is among the words."""
-    for k in range(len(words)):
-        rest = " ".join(words[k:])
-        found = RELATION.match(rest)
-        if found and next((n for n, v in found.groupdict().items() if v and n != "not"), "") not in WEAK:
-            return True
-        if (k and ORDER.match(rest)) or words[k] in lexicon.SUPERLATIVES or words[k] in ("except", "other", "another"):
-            return True
-    return False

@@ -10,14 +10,44 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+COMPARISONS = {  # relations that compare a measure with the landmark's: what "most" of an order goes by, and which
+    "bigger": ("size", "most"),
+    "smaller": ("size", "least"),
+    "taller": ("height", "most"),
+    "shorter": ("height", "least"),
+    "longer": ("length", "most"),
+    "wider": ("width", "most"),
+    "narrower": ("width", "least"),
+    "thicker": ("thickness", "most"),
+    "thinner": ("thickness", "least"),
+    "nearer": ("near", "most"),
+    "further": ("far", "most"),
+}
 RELATIONS = (
     *("left", "right", "front", "behind", "next_to", "between", "on", "in", "under", "above"),
-    *("near", "far", "nearest", "farthest", "with", "without"),
+    *("near", "far", "nearest", "farthest", "with", "without", *COMPARISONS),
 )
 ORDERS = (
     *("left", "right", "near", "far", "front", "back", "size", "height", "width", "length"),
-    *("thickness", "top", "bottom", "middle"),
+    *("thickness", "top", "bottom", "middle", "front_left", "front_right", "back_left", "back_right"),
 )
+OTHER_SIDE = {"left": "right", "right": "left", "front": "back", "back": "front", "top": "bottom", "bottom": "top"}
+SAID = {  # an order by most, and by least
+    **{side: (f"{side}most", f"{other}most") for side, other in OTHER_SIDE.items()},
+    **{"front": ("frontmost", "rearmost"), "back": ("rearmost", "frontmost"), "top": ("topmost", "lowest")},
+    **{"bottom": ("lowest", "topmost"), "near": ("nearest to the viewer", "farthest from the viewer")},
+    **{"far": ("farthest from the viewer", "nearest to the viewer"), "size": ("largest", "smallest")},
+    **{"height": ("tallest", "shortest"), "width": ("widest", "narrowest"), "length": ("longest", "shortest")},
+    **{"thickness": ("thickest", "thinnest"), "middle": ("in the middle", "farthest from the middle")},
+    **{
+        "front_left": ("in the front left", "in the back right"),
+        "back_right": ("in the back right", "in the front left"),
+    },
+    **{
+        "front_right": ("in the front right", "in the back left"),
+        "back_left": ("in the back left", "in the front right"),
+    },
+}
 ALL, ANY = "all", "any"
 DEPTH = 8  # of trees from outside
 
@@ -46,7 +76,7 @@ class Node:
     """A thing, or things of one kind. head: None for any object; number: None (one is meant), 2.., "all" or "any".
 
     excluded: what is not meant. other, same: than the last answer, as the last answer. text: attributes and head as
-    they were said, without article. definite: said with "the".
+    they were said, without article. definite: said with "the", and not "two of the". one: "one" stands for a name that was said.
     """
 
     head: str | None = None
@@ -60,6 +90,7 @@ class Node:
     same: bool = False
     text: str = field(default="", compare=False)
     definite: bool = field(default=False, compare=False)
+    one: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -112,6 +143,7 @@ def in_words(reading: Reading) -> str:
         return " or ".join(map(in_words, reading.options))
     adjectives = [*reading.attributes, *(f"not {word}" for word in reading.negated_attributes)]
     name = reading.head or ("it" if reading.same else "object")
+    name = f"same {name}" if reading.same and reading.head else name
     parts = [f"{name} [{', '.join(adjectives)}]" if adjectives else name]
     if reading.other:
         parts[0] = f"other {parts[0]}"
@@ -127,8 +159,18 @@ def in_words(reading: Reading) -> str:
 
 
 def order_in_words(order: Order) -> str:
-    rank = "" if order.index == 1 else f"number {order.index} of "
-    return f"{rank}{order.direction} {order.by}"
+    """The order as one says it: leftmost, 2nd from the left, 3rd tallest."""
+    rank = "" if order.index == 1 else _ordinal(order.index)
+    said = SAID[order.by][order.direction == "least"]
+    if rank and order.by in ("left", "right", "front", "back", "top", "bottom"):
+        side = order.by if order.direction == "most" else OTHER_SIDE[order.by]
+        return f"{rank} from the {side}"
+    return f"{rank} {said}".strip()
+
+
+def _ordinal(count: int) -> str:
+    ending = "th" if 10 < count % 100 < 14 else {1: "st", 2: "nd", 3: "rd"}.get(count % 10, "th")
+    return f"{count}{ending}"
 
 
 def to_dict(reading: Reading) -> dict[str, Any]:

@@ -19,7 +19,31 @@ CONTRACTIONS = (
     (r"[.;:!?]+(?=\s+\w)", ","),
     (r"\b(you|it|they|we|i|there|that)'ll\b", r"\1 will"),
     (r"\b(you|we|they)'ve\b", r"\1 have"),
-    (r"\b(plz|pls|plse)\b", "please"),
+    (r"\b(plz|pls|plse|plx)\b", "please"),
+    (r"\bw/o\b", "without"),
+    (r"\bw/(?=\s|\w|$)", "with "),
+    (r"\bb/w\b", "between"),
+    (r"\s&\s", " and "),
+    (r"\+(?=\s)", " and "),
+    (r"\bin ?between\b", "between"),
+    (r"\bnext (?:2|too|tot)\b", "next to"),
+    (r"\b(left|right) (?:off|fo|og|o)\b", r"\1 of"),
+    (r"\btot he\b", "to the"),
+    (r"\bform the (?=left|right|top|bottom|front|back)", "from the "),
+    (r"\bform (?=left|right)", "from "),
+    (r"\ban (the|a|an)\b", r"and \1"),
+    (r"\b(?:al|alle|oll) (?=the|of|my)\b", "all "),
+    (r"\b(?:da|teh|th|hte|thw) (?=\w)", "the "),
+    (r"\b(?:dat|taht)\b", "that"),
+    (r"\bdis\b", "this"),
+    (r"\bu\b", "you"),
+    (r"\bur\b", "your"),
+    (r"\bwich\b", "which"),
+    (r"\b(?:whit|wiht|wth|wit)\b", "with"),
+    (r"\bnxt\b", "next"),
+    (r"\b(?:sth|smth|smthg)\b", "something"),
+    (r"\blet's\b", "let us"),
+    (r"\b(?:gonna)\b", "going to"),
     (r"\b(infront|ontop|nextto|leftof|rightof)\b", lambda match: SPLIT[match[0]]),
     (r"\b(that|what|there|where)s\b", r"\1 is"),
     (r"\b(is|are|was|were|does|do|did|has|have|wo|would|could|ca)n't\b", r"\1 not"),
@@ -97,7 +121,14 @@ def mend(word: str) -> str:
     most = 1 if len(word) < LONG else 2
     found = {known for left in _left_over(word, most) for known in _dictionary().get(left, ())}
     near = [
-        (_distance(word, known), sorted(known) != sorted(word), known[0] != word[0], known not in GRAMMAR, known)
+        (
+            _distance(word, known),
+            known[0] != word[0],
+            sorted(known) != sorted(word),
+            known not in GRAMMAR,
+            not known.startswith(word),
+            known,
+        )
         for known in sorted(found)
     ]
     near = [entry for entry in near if entry[0] <= most]
@@ -105,8 +136,8 @@ def mend(word: str) -> str:
         return word if word in usual_words() else " ".join(_parted(word))
     best = min(near)
     if word in usual_words():  # a rare word, or two letters swapped
-        return word if best[1] else best[-1]
-    return best[-1] if best[0] == 1 or not best[2] else word  # two wrong letters, and the first: any word is near
+        return word if best[2] else best[-1]
+    return best[-1] if best[0] == 1 or not best[1] else word  # two wrong letters, and the first: any word is near
 
 
 def _parted(word: str) -> tuple[str, ...]:

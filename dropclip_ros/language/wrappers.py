@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What people say around the thing that they mean: please, could you hand me, and put it on the table.
-
-`unwrap` drops it; `rephrase` says what is left in words that the grammar knows.
-"""
+"""What people say around the thing that they mean: please, could you hand me, and put it on the table. `unwrap` drops
+it."""
 
 from __future__ import annotations
 
@@ -31,8 +29,16 @@ _GERUND = "(?:handing|passing|giving|getting|bringing|picking|fetching|grabbing|
 _GENTLY = "(?:slowly|carefully|gently|quickly|just|maybe|perhaps|kindly|please|now|first|then|also)"
 BEFORE = re.compile(
     "(?:"
-    r", |(?:right|yes|yeah|no|nope|actually|listen) , |(?:no|yes) (?=(?:not|the|a) )|"
-    r"(?:and|then|so|ok|okay|hey|hi|hello|robot|well|alright|sorry|um|uh|hmm|er|ah|oh|dear|buddy|excuse me) |"
+    r", |(?:right|yes|yeah|no|nope|actually|listen|great|good|next|now|thanks|perfect|cool|fine|look) , |"
+    r"(?:no|yes|yeah|next|now|great|actually|only) (?=(?:not|the|a|that|your|my) )|"
+    r"(?:and|then|so|ok|okay|hey|hi|hello|yo|robot|well|alright|sorry|oh|dear|buddy|excuse me|ahoy|listen) |"
+    r"(?:(?:that is|that was|it is|you took|this is|not that) )?(?:the )?wrong (?:one|thing|\w+)(?: ,| ) ?|not that(?: one)? , |"
+    r"(?:please )?do me a favou?r(?: and| ,)? |let us (?:[\w ]+? , |start with |begin with |see )|"
+    r"(?:start|begin|continue) (?:with|by) |hold on to |hang on to |get rid of |help me (?:find|get|with|to find|look for) |"
+    r"(?:any|is there any) chance (?:of|you could|you can|i could|i can) |i can not find |have you (?:seen|got) |"
+    r"(?:what i (?:want|need|would like|am looking for) is|all i (?:want|need) is|i am talking about|i refer to|"
+    r"my choice is|i could (?:really )?use|i am going to need|i would go for|i pick|i choose) |mind (?=\w+ing )|"
+    r"(?:your|the) (?:task|goal|job|target) is(?: to)? |"
     rf"{_GENTLY} |"
     rf"(?:can|could|would|will|may|might) (?:you|i|we|somebody|someone)(?: {_GENTLY})*(?: mind)?"
     r"(?: (?:have|be so kind as to|be able to))? |"
@@ -58,9 +64,19 @@ _POLITE = any_of(
         *("if you do not mind", "when you can", "for a second", "for a moment", "for a minute", "immediately", "asap"),
         *("i think", "i guess", "i believe", "i suppose", "or so", "is what i want", "that one", "you see", "mate"),
         *("you can see", "you can find", "you have got", "you have", "you got", "you find", "once more", "in view"),
+        *("will do", "would do", "would be great", "would be nice", "would be perfect", "would be lovely", "is fine"),
+        *("would be good", "is okay", "is ok", "if you would", "right away", "when you get a chance", "straight away"),
+        *("is the one i want", "is the one i need", "is the one i mean", "is what i need", "is what i mean", "i see"),
+        *("if you do not mind it", "if that is ok", "if it is not too much trouble", "in the picture", "in this scene"),
+        *("that you see", "that you can see", "that is there", "that is here", "i want", "i need", "i mean", "i said"),
     )
 )
-AFTER = re.compile(rf"(?:(?:^| ),)?(?:^| ){_POLITE}$| , robot$")
+_TAG = any_of("right ok okay yeah huh robot man dude buddy pal mate love alright then yes would cheers ta")
+AFTER = re.compile(rf"(?:(?:^| ),)?(?:^| ){_POLITE}$| , {_TAG}$")
+POINTED = re.compile(  # the mug is left of the box, I want that mug
+    rf"(?: ,|(?: ,)? (?:and|so))(?: (?:i|we) (?:want|need|would like|mean|will take)| {_VERB})?"
+    r" (?:it|them|that|this|that one|this one|that \w+|this \w+|those \w+|these \w+)$"
+)
 _DO = any_of(
     "put place hand give pass bring move drop set lay hold throw carry take lift pour use show keep release lower "
     "raise turn wait come go return do pick open shake stop clean wash wipe let empty fill stack get grab fetch reach"
@@ -77,64 +93,54 @@ _GOAL = any_of(
     )
 )
 TO = re.compile(rf"(?: (?:back|down|away|over|right))* {_GOAL} (?:(?!that is |which is ).)*$")
-_DONE = (
-    "picked|found|gave|given|showed|shown|handed|took|grabbed|got|brought|put down|put|placed|moved|had|held|answered|"
-    "mentioned|dropped|chose|selected"
-)
-_LIES = "(?:is|are|lies?|stands?|sits?|rests?|leans?)"
-OTHER_WORDS = (  # what is said, and how the grammar has it
-    (r"^what is (?=the |a |an )", ""),
-    (r"^which (?:one )?of the ", "the single "),
-    (r"^which(?:ever)? (?=\w+ (?:\w+ )?(?:is|are) )", "the "),
-    (r"^(?:what|whatever|whichever)(?: object| thing)? (?:is|lies|stands|sits) (?=\w)", "thing "),
-    (r"(?: as (?:before|last time|earlier)| again| once more)$|^once (?:more|again) ", ""),
-    (rf"\b(the|that) (\w+) (?:that |which )?you (?:have )?(?:just |already )?(?:{_DONE})\b.*$", r"the same \2"),
-    (r"\b(?:to|on) (?:its|their) (left|right)(?: side)?\b", r"to the \1 of it"),
-    (r"(?<!away)(?<!far)(?<!est) (?:from|off)(?: of)? (?:the |my )?(?:table|desk|counter|floor|tabletop)$", ""),
-    (
-        r"(?<!away )(?<!far )(?<!est )\b(?:from|off|out of|from inside) (?=(?:the|a) (?:\w+ )?"
-        r"(?:bowl|box|basket|bag|bin|cup|mug|drawer|pan|pot|jar|tin|crate|carton|case)\b)",
-        "in ",
-    ),
-    (r"(?<!away )(?<!far )(?<!est )\b(?:from|off)(?: of)? (?=the (?:plate|tray|book|shelf|board|stack|pile)\b)", "on "),
-    (r"\bout of the\b", "in the"),
-    (r"^not (.*?)(?: ,)? (?:but|, ?) ?(?=the |a |an )(.*)$", r"\2 not \1"),
-    (r"(?:,|but) just not\b", "but not"),
-    (r"\b(?:instead of|rather than|as opposed to)\b", "not"),
-    (r"\b(with|containing|holding|has|having|have) (.*?) (?:on|in|inside|on top of|under)(?: (?:it|them))?$", r"\1 \2"),
-    (r"\b(with|containing|holding|has|having|have) (.*?) (?:on|in|inside|on top of|under) (?:it|them)\b", r"\1 \2"),
-    (r"\bwith (?:the |a |an |its )?(\w+) missing\b", r"without a \1"),
-    (r"\bneither (.*) nor\b", r"not \1 and"),
-    (r"\b(?:save for|with the exception of|minus)\b", "except"),
-    (r"\b(everything|all|rest|others)(| .*?)(?: ,)? without\b", r"\1\2 except"),
-    (r"^(?:the )?(?:whole )?(?:lot|bunch)\b|^(?:the )?whole thing$|^all of it\b", "everything"),
-    (r"^(.*?) , (?:all|every one) of (?:it|them)$", r"all \1"),
-    (r"(?<!to )(?<!nearest )(?<!closest ) here\b", ""),
-    (r"(?:,? ?\b(?:counting|counted|if you count|when you count|starting)|\bif you (?:start|look))(?= from)", ""),
-    (r"\bvery (?=first|second|third|last|top|bottom|left|right|front|back|near|far|leftmost|rightmost)", ""),
-    (r" of the (?:stack|pile|group|bunch|set|lot)$", ""),
-    (r"\b(?:lying|standing|sitting|resting) on (?:its|their) (?:side|end|head|back)\b", ""),
-    (rf"\b(?:that|which) (the [\w ]+?) {_LIES} (?:in|inside)$", r"containing \1"),
-    (rf"\b(?:that|which) (the [\w ]+?) {_LIES} on$", r"under \1"),
-    (rf"\b(?:that|which) (the [\w ]+?) {_LIES} (against|next to|near|beside)$", r"\2 \1"),
-    (rf"\b(against|next to|near|beside) which (the [\w ]+?) {_LIES}$", r"\1 \2"),
-    (rf"\bin which (the [\w ]+?) {_LIES}$", r"containing \1"),
-    (rf"\bon which (the [\w ]+?) {_LIES}$", r"under \1"),
-    (r"\bcovered by\b", "under"),
-)
+_ASK = r"(?=(?:i|be|please|can|could|would|give|hand|pass|get|bring|take|pick|fetch|grab|find|where is)\b)"
 _PREAMBLE = re.compile(
-    r"^.*?\bso (?=(?:i|please|can|could|would|give|hand|pass|get|bring|take|pick|fetch|grab|find)\b)"
+    rf"^.*?\bso {_ASK}|^(?:i am|we are|my|since|because|as|now that|before|after|when|if|it is(?! (?:the|a)\b)) [^,]*, {_ASK}"
 )
-_REPEATED = re.compile(r"\b(\w+)(?: , (?:(?:um|uh|er) , )?\1)+\b")
+_SPARED = re.compile(
+    r"(?: ,)?(?: and| but)? (?:leave|keep|ignore|spare|skip|forget|do not (?:take|touch|move|include|bring|give me|want))"
+    r"(?: out)? (?=(?:the|a|any|that|my) )(.*?)(?: (?:where it is|where they are|there|alone|behind|out|in place))?$"
+)
+_TAKE = "give|hand|bring|pass|pick|pick up|get|grab|take|fetch"
+_SEEN = re.compile(
+    rf"^(?:do you |can you |you )?see (?P<what>.+?) , (?:and )?(?:{_TAKE})(?: me)? (?P<rest>(?:the|a|an) .+)$"
+)
+_AND_TAKE = re.compile(rf"(?: ,|(?: ,)?(?: and| then)+) (?:{_TAKE})(?: me)? (?=(?:the|a|an|another) )")
+FORBIDDEN = re.compile(
+    rf"^(?:.*, )?(?:you (?:must|should|may|can) not|do not|never) (?:ever )?(?:want|need|mean|{_VERB}|touch|take|use|pick)\b"
+)
 
 
 def unwrap(words: list[str]) -> list[str]:
     """The words that say what is meant; what is to be done with it, and where it is to go, is dropped."""
     said = text = " ".join(words)
-    text = _REPEATED.sub(r"\1", _PREAMBLE.sub("", text))
-    text = re.sub(rf"\b(?:do not|never) (?:want|need|mean|{_VERB}) ", "not ", text)
-    text = re.sub(rf"^((?:\w+ )*?)not (.*) , (?:but )?{_VERB} (.*)$", r"\1\3 not \2", text)
-    text = re.sub(r"^((?:so |and |well )*)there (?:is|are) (?:a|an|this|these) ", r"\1the ", text)
+    text = _PREAMBLE.sub("", text) or text
+    text = _refused(text)
+    if found := _SEEN.match(text):
+        text = re.sub(r"\b(?:it|there)\b", found["what"], found["rest"])
+    text = re.sub(r"^((?:so |and |well |ok |okay )*)there (?:is|are) (?:a|an|this|these) ", r"\1the ", text)
+    text, verb = _without_request(text)
+    if text != said:
+        text = re.sub(r"^(.+) (?:up|away|over)$", r"\1", text)
+    if re.match(r"(?:everything|all|both|every|each|the)\b", text):
+        text = _SPARED.sub(r" except \1", text)
+    text = THEN.sub("", _AND_TAKE.sub(" and ", text)) or text
+    text = POINTED.sub("", text) if not text.startswith("not ") else text
+    while (shorter := AFTER.sub("", text).strip(" ,")) != text and shorter:
+        text = shorter
+    if verb and (goal := _last(TO, text)) and goal.start():
+        text = text[: goal.start()]
+    return text.split()
+
+
+def _refused(text: str) -> str:
+    """Do not give me the cup, give me the mug: the mug, not the cup."""
+    text = re.sub(rf"\b(?:i )?(?:do not|never) (?:want|need|mean|{_VERB}) ", "not ", text)
+    return re.sub(rf"^((?:\w+ )*?)not (.*) , (?:but )?{_VERB} (.*)$", r"\1\3 not \2", text)
+
+
+def _without_request(text: str) -> tuple[str, str]:
+    """What follows "could you please put", and the verb if it is one that has a goal."""
     verb = ""
     while found := BEFORE.match(text):
         rest = text[found.end() :]
@@ -143,27 +149,12 @@ def unwrap(words: list[str]) -> list[str]:
         if PUT.match(found[0]) and not re.search(r" (?:me|us) ", found[0]):
             verb = found[0]
         text = rest
-    if text != said:
-        text = re.sub(r"^(.+) (?:up|away|over)$", r"\1", text)
-    text = THEN.sub("", text) or text
-    while (shorter := AFTER.sub("", text).strip(" ,")) != text and shorter:
-        text = shorter
-    if verb and (goal := _last(TO, text)) and goal.start():
-        text = text[: goal.start()]
-    return text.split()
-
-
-def rephrase(words: list[str]) -> list[str]:
-    """The same in fewer kinds of sentences: "the box that the screws are in" is one that contains them."""
-    text = " ".join(words)
-    for said, meant in OTHER_WORDS:
-        text = re.sub(said, meant, text)
-    return text.split() or words
+    return text, verb
 
 
 def _last(pattern: re.Pattern, text: str) -> re.Match | None:
-    """The match that begins last."""
+    """The match that begins last, and not within what is said in two words: next to."""
     found = None
-    for gap in re.finditer(" ", text):
+    for gap in re.finditer(r"(?<!next)(?<!close)(?<!left)(?<!right)(?<!on)(?<!in)(?<!front)(?<!top)(?<!side) ", text):
         found = pattern.match(text, gap.start()) or found
     return found

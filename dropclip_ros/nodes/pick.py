@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from dropclip_ros.base.errors import DropclipError
+from dropclip_ros.base.signals import end_as_usual
 from dropclip_ros.client import Client, Grasped, Grounded
 
 Say = Callable[[str], None]
@@ -101,6 +102,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main() -> None:
+    end_as_usual()
     words = sys.argv[1:]
     args = arguments(words[: words.index("--ros-args")] if "--ros-args" in words else words)
     try:

@@ -23,14 +23,16 @@ from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.base.missing import how_to_install
 from dropclip_ros.base.ranges import range_of
+from dropclip_ros.base.signals import ENDING
 from dropclip_ros.ros.launching.cameras import COLOR_TOPIC as COLOR_TOPIC
 from dropclip_ros.ros.launching.cameras import DEPTH_TOPIC as DEPTH_TOPIC
 from dropclip_ros.ros.launching.cameras import INFO_TOPIC as INFO_TOPIC
+from dropclip_ros.ros.launching.cameras import POINTS_TOPIC as POINTS_TOPIC
 
 RCLError = rclpy_implementation.RCLError
 
@@ -50,6 +52,7 @@ CAMERA_QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
 # DDS gives each client of a service the answers of all, and keeps the newest `depth` until they are taken: with rclpy's
 # usual 10 a client whose executor is busy loses its own. Requests and goals that wait for a server likewise.
 SERVICE_QOS = QoSProfile(depth=2000)
+LATCHED_QOS = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)  # for who subscribes later
 ACTION_CLIENT_QOS = {f"{name}_service_qos_profile": SERVICE_QOS for name in ("goal", "result", "cancel")}
 ACTION_SERVER_QOS = ACTION_CLIENT_QOS | {"feedback_pub_qos_profile": QoSProfile(depth=100)}
 
@@ -234,18 +237,20 @@ def run(make_node: Callable[[], Node], imports: Sequence[str] = ()) -> None:
     imports: modules that take seconds, imported before any thread runs (SciPy fails beside a half-imported torch).
     The process ends without joining its threads: one may be deep in the model, which nothing interrupts.
     """
-    code, node, started = 0, None, False
+    code, node, started, told = 0, None, False, False
 
-    def end_early(*_) -> None:
+    def end(*_) -> None:
+        nonlocal told
         if not started:  # until rclpy takes over there is nothing to tidy up
             os._exit(0)
+        told = True  # rclpy's own handler calls this one as well; one that came before it was there is not lost
 
     def stopped() -> bool:  # then whatever failed did so because a signal took ROS away
-        return started and not rclpy.ok()
+        return told or (started and not rclpy.ok())
 
     try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, end_early)
+        for number in ENDING:
+            signal.signal(number, end)
         for module in imports:
             import_module(module)
         rclpy.init()
@@ -254,7 +259,7 @@ def run(make_node: Callable[[], Node], imports: Sequence[str] = ()) -> None:
         executor = MultiThreadedExecutor(num_threads=THREADS)
         executor.add_node(node)
         warn_of_namesake(node)
-        while rclpy.ok():
+        while rclpy.ok() and not told:
             executor.spin_once(timeout_sec=0.5)  # bounded: a signal just before rclpy waits does not wake it
     except ExternalShutdownException:
         pass

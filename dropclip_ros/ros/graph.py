@@ -8,7 +8,6 @@ from rclpy.qos import ReliabilityPolicy
 from rclpy.subscription import Subscription
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
-INFO = "sensor_msgs/msg/CameraInfo"
 _SUFFIXES = ("/compressed", "/compressedDepth")
 _MOST = 6  # names in a sentence
 
@@ -18,15 +17,15 @@ def why_silent(node: Node, subscriptions: Mapping[str, Subscription], reliable: 
     there = dict(node.get_topic_names_and_types())
     reasons = []
     for subscription in subscriptions.values():
-        reason = _why(node, subscription.topic_name, reliable, there)
+        wanted = f"sensor_msgs/msg/{subscription.msg_type.__name__}"
+        reason = _why(node, subscription.topic_name, wanted, reliable, there)
         if reason and reason not in reasons:
             reasons.append(reason)
     return "; ".join(reasons)
 
 
-def _why(node: Node, topic: str, reliable: bool, there: Mapping[str, list[str]]) -> str:
-    """Of one topic."""
-    wanted = COMPRESSED if topic.endswith(_SUFFIXES) else INFO if "info" in topic.rpartition("/")[2] else IMAGE
+def _why(node: Node, topic: str, wanted: str, reliable: bool, there: Mapping[str, list[str]]) -> str:
+    """Of one topic and the type that is wanted of it."""
     publishers = node.get_publishers_info_by_topic(topic)
     if publishers:
         kinds = {publisher.topic_type for publisher in publishers}

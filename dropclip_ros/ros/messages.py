@@ -175,13 +175,13 @@ def misfit(color: Image | None, depth: Image, info: CameraInfo) -> str:
     without = [name for name, msg in frames.items() if msg is not None and not _frame(msg)]
     if without:
         return f"the {' and the '.join(without)} have no frame_id: set it in the camera's driver"
-    if _frame(depth) != _frame(image):
+    if not same_frame(depth, image):
         return (
             f"depth is in {depth.header.frame_id!r:.60} and colour in {image.header.frame_id!r:.60}: they are not "
             "registered. Use the aligned depth (align_depth.enable:=true of realsense2_camera, depth_registration of "
             "others, or the register node of depth_image_proc) with the colour's CameraInfo"
         )
-    if _frame(info) != _frame(image):
+    if not same_frame(info, image):
         return (
             f"the {what} is in {image.header.frame_id!r:.60} and CameraInfo in {info.header.frame_id!r:.60}: it is of "
             "another camera. Remap camera/color/camera_info to that of the colour image"
@@ -203,6 +203,11 @@ def _frame(msg: Image | CameraInfo) -> str:
     return msg.header.frame_id.lstrip("/")
 
 
+def same_frame(a: Image | CameraInfo, b: Image | CameraInfo) -> bool:
+    """Whether two are of one frame, with ROS 1's slash or without."""
+    return _frame(a) == _frame(b)
+
+
 def _same_shape(a: Image | CameraInfo, b: Image | CameraInfo) -> bool:
     """Whether the aspect ratios are the same; of sizes that no image has, others complain."""
     sizes = (a.width, a.height, b.width, b.height)
@@ -212,13 +217,17 @@ def _same_shape(a: Image | CameraInfo, b: Image | CameraInfo) -> bool:
 def rgbd_frame(
     color: Image, depth: Image, info: CameraInfo, depth_unit: str = "mm", camera_pose: np.ndarray | None = None
 ) -> RgbdFrame:
-    """The core's frame: rgb, depth in metres, intrinsics, stamp of the colour image in seconds."""
+    """The core's frame: rgb, depth in metres, intrinsics, stamp of the colour image in seconds.
+
+    The colours of a cloud may be no picture (`points.CloudImages`).
+    """
     return RgbdFrame(
         color_image(color),
         depth_image(depth, depth_unit),
         intrinsics_of(info),
         camera_pose,
         nanoseconds(color.header.stamp) / 1e9,
+        getattr(color, "picture", True),
     )
 
 
@@ -296,7 +305,13 @@ def cloud_points(msg: PointCloud2) -> np.ndarray:
 
 def cloud_colors(msg: PointCloud2) -> np.ndarray:
     """The colours of a cloud that `cloud_message` made, uint8 (N, 3)."""
-    packed = np.ascontiguousarray(cloud_to_numpy(msg)["rgb"].ravel()).view(np.uint32)
+    return unpacked_colors(cloud_to_numpy(msg)["rgb"])
+
+
+def unpacked_colors(values: np.ndarray) -> np.ndarray:
+    """uint8 (N, 3), red first, of N values of four bytes, 0xAARRGGBB, whatever type they are said to have."""
+    word = np.ascontiguousarray(values.ravel())
+    packed = word.astype(word.dtype.newbyteorder("="), copy=False).view(np.uint32)
     return np.stack([packed >> 16 & 255, packed >> 8 & 255, packed & 255], axis=1).astype(np.uint8)
 
 

@@ -16,8 +16,8 @@ from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.grasping.grasps import Grasps
 from dropclip_ros.grasping.grippers import load_gripper
 from dropclip_ros.msg import GraspArray
-from dropclip_ros.ros import camera
-from dropclip_ros.ros.camera import CameraListener, CapturedFrame
+from dropclip_ros.ros.camera import listener as camera
+from dropclip_ros.ros.camera.listener import CameraListener, CapturedFrame
 from dropclip_ros.ros.common import GRASPS_TOPIC, Setting, Settings, log_bug
 from dropclip_ros.ros.grasp_messages import grasp_array_message
 from dropclip_ros.ros.markers import grasp_markers
@@ -75,8 +75,8 @@ class Proposer(Node):
     def __init__(self, name: str, settings: Sequence[Setting], check: Callable, with_color: bool, **options):
         super().__init__(name, **options)
         self._settings = Settings(self, settings, check=check)
-        self._camera = CameraListener(self, self._settings, with_color)
         self._frames = Frames(self)
+        self._camera = CameraListener(self, self._settings, with_color, self._frames)
         self._grasps = GraspPublisher(self, self._settings)
         self._done: CapturedFrame | None = None
         self.create_timer(1.0 / self._settings["max_rate"], self._tick, MutuallyExclusiveCallbackGroup())

@@ -12,6 +12,7 @@ from rclpy.action.server import ServerGoalHandle
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.msg import StageTime
 
+_PACE = 0.005  # s, before a goal is answered: a client that keeps 10 answers (rclpy's usual) then has time to take them
 _LOOK = 0.05  # s, between looks at what nobody notifies of: that the goal is cancelled
 
 
@@ -23,6 +24,7 @@ class Admission:
 
     def admit(self, _) -> GoalResponse:
         """The action's `goal_callback`."""
+        time.sleep(_PACE)
         with self._lock:
             if self._inside == self._most:
                 return GoalResponse.REJECT

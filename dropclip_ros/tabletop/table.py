@@ -29,6 +29,7 @@ from dropclip_ros.tabletop.footprint import (
 from dropclip_ros.tabletop.plane import at_most, fit_plane, lies_in, ransac_plane, settle, signed_distance
 
 _NOISE_BINS = 12
+_FEWEST = 3 * _NOISE_BINS  # points that tell of a table's noise
 _MIN_SIGMA = 0.0005  # m; a depth image counts in millimetres at best, however flat the table looks
 _STAYS = 0.8  # share of a known table's points that must still lie in it
 _LEGS = 0.15  # m, least height of a table over what it stands on
@@ -166,13 +167,13 @@ def unseen_table(points: Array, plane: np.ndarray, config: TableConfig = TableCo
 def largest_plane(points: Array, config: TableConfig) -> Table:
     """The plane that open3d's segment_plane finds in all points (N, 3), metres, as the paper has it (A.7): `distance`,
     three points a hypothesis, `iterations` of them. Raises NO_TABLE."""
-    import open3d
+    from dropclip_ros.base.light_open3d import o3d  # slow to import
 
     if len(points) < max(config.min_points, 3):
         raise DropclipError(Status.NO_TABLE, _why_none(len(points), [], config))
-    open3d.utility.random.seed(config.seed)
+    o3d.utility.random.seed(config.seed)
     host = np.ascontiguousarray(to_numpy(points), dtype=np.float64)
-    cloud = open3d.geometry.PointCloud(open3d.utility.Vector3dVector(host))
+    cloud = o3d.geometry.PointCloud(o3d.utility.Vector3dVector(host))
     plane, inliers = cloud.segment_plane(config.distance, 3, config.iterations)
     if len(inliers) < config.min_points:
         raise DropclipError(Status.NO_TABLE, _why_none(len(points), [], config))
@@ -343,7 +344,7 @@ def _refine(
     """Least squares on the inliers, in thinner and thinner slabs, which hold less of the objects' bases."""
     plane, some = planes[0], as_type(thin_points(points, FIT_POINTS), "float64")
     for cloud, share in ((sample, 1.0), (sample, 0.6), (some, 0.6)):
-        plane = fit_plane(cloud, lies_in(cloud, plane, share * config.distance))
+        plane = settle(plane, cloud, share * config.distance, rounds=1)
     inliers = lies_in(points, plane, config.distance)
     lying = to_numpy(points[thin_mask(inliers, FIT_POINTS)]).astype(np.float64)
     x, y, height = plane_coordinates(lying, plane)
@@ -353,7 +354,10 @@ def _refine(
         used = terms * close
         bow = np.linalg.lstsq(used @ terms.T, used @ height, rcond=1e-14)[0]
         residual = height - bow @ terms
-        close = np.abs(residual) <= 2.5 * _deviation(residual)
+        within_noise = np.abs(residual) <= 2.5 * _deviation(residual)
+        if np.count_nonzero(within_noise) < _FEWEST:  # a rival that slants through things: half of it is not on the fit
+            break
+        close = within_noise
     along = np.maximum(plane[3] - height, 1e-6)  # 0 only where the plane goes through the camera
     meant = lying[:, 2] * plane[3] / along  # where the rays meet the plane: free of the noise itself
     return Table(plane, inliers, bow, _noise(meant[close], residual[close]), planes[1:], shares)

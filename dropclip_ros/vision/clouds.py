@@ -18,7 +18,7 @@ _LEAST, _MOST = 64, 1600  # pixels of a side of that
 
 def load_cloud_frame(path: str | Path, unit: str = "m", frame: str = "camera") -> RgbdFrame:
     """A PLY or PCD file as a frame; unit: m or mm; frame: see `cloud_frame`. Raises BAD_FRAME."""
-    import open3d as o3d  # slow to import
+    from dropclip_ros.base.light_open3d import o3d  # slow to import
 
     if not Path(path).is_file() or Path(path).suffix.lower() not in (".ply", ".pcd"):
         raise _bad_frame(f"{path}: expected a file of a point cloud, .ply or .pcd.")

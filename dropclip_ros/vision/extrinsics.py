@@ -4,8 +4,10 @@
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from dropclip_ros.base.errors import DropclipError, Status
+from dropclip_ros.vision.geometry import invert_pose
 
 
 @dataclass(frozen=True)
@@ -55,3 +57,27 @@ def check_camera(plane: np.ndarray, at: np.ndarray, trust: Trust = Trust()) -> s
             f"{said} Allowed are {np.degrees(trust.max_tilt):.1f} degrees and {1000 * trust.max_height:.0f} mm",
         )
     return said
+
+
+@dataclass(frozen=True, eq=False)
+class Residual:
+    """Between where a thing is seen and where it is by TF: `shift` (3,) of its origin, m, in the camera's frame, its
+    length `offset`, and the `turn`, rad; `corrected`: the world_from_camera (4, 4) for which both would be one."""
+
+    shift: np.ndarray
+    turn: float
+    corrected: np.ndarray
+
+    @property
+    def offset(self) -> float:
+        return float(np.linalg.norm(self.shift))
+
+
+def residual(seen: np.ndarray, expected: np.ndarray, camera_pose: np.ndarray) -> Residual:
+    """Of poses camera_from_thing (4, 4), seen and by TF, and world_from_camera (4, 4) by TF.
+
+    world_from_thing is taken as right: W' seen = W expected.
+    """
+    between = Rotation.from_matrix(seen[:3, :3] @ expected[:3, :3].T)
+    corrected = camera_pose @ expected @ invert_pose(seen)
+    return Residual(seen[:3, 3] - expected[:3, 3], float(between.magnitude()), corrected)

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dropclip_ros.base.errors import DropclipError, Status
-from dropclip_ros.grounding.phrases import Judge, texts_of
+from dropclip_ros.grounding.interpretation import texts_of
+from dropclip_ros.grounding.phrases import Judge
 from dropclip_ros.grounding.relations import CLEAR, Layout, Viewer
 from dropclip_ros.language.parse import read_phrase
 from dropclip_ros.language.tree import Node, Union

@@ -6,19 +6,25 @@ No model is needed for that: where a frame is taken, the answer is that there is
 
 import numpy as np
 import pytest
+from builtin_interfaces.msg import Time
 from rclpy.parameter import Parameter
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from ros_support import OPTICAL_FRAME, FakeCamera, ros, wait_until  # noqa: F401
+from scipy.spatial.transform import Rotation
+from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
 
-from dropclip_ros.base.errors import Status
+from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.nodes.grasp_matcher_node import GraspMatcherNode
 from dropclip_ros.nodes.grounding_node import GroundingNode
 from dropclip_ros.ros.common import GROUND_SERVICE, SERVICE_QOS
-from dropclip_ros.ros.messages import depth_image, image_message
+from dropclip_ros.ros.messages import camera_info_message, depth_image, image_message, transform_message
 from dropclip_ros.srv import Ground
-from dropclip_ros.vision.geometry import RgbdFrame
+from dropclip_ros.vision.geometry import RgbdFrame, invert_pose
+from dropclip_ros.vision.registration import register_depth
 
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 OTHER = "camera_depth_optical_frame"
 
 
@@ -99,6 +105,72 @@ def test_whoever_knows_better_says_so(setup):
     finally:
         setup.trust(False)
     assert setup.ask(framed("color", "/" + OPTICAL_FRAME)).status == Status.MODEL_ERROR  # as ROS 1 wrote it
+
+
+class Beside:
+    """A depth camera 30 mm beside the colour's, turned a little, over the same table."""
+
+    info_topic = "camera/aligned_depth_to_color/camera_info"
+
+    def __init__(self, setup, make_tabletop):
+        self.setup, self.stamps = setup, []
+        self.colour_from_depth = np.eye(4)
+        self.colour_from_depth[:3, :3] = Rotation.from_euler("xyz", (0.01, -0.02, 0.015)).as_matrix()
+        self.colour_from_depth[:3, 3] = 0.03, 0.002, -0.004
+        self.frame = make_tabletop(size=(80, 60)).frame
+        self.info = setup.ros.node.create_publisher(CameraInfo, self.info_topic, LATCHED)
+        self.tf = setup.ros.node.create_publisher(TFMessage, "/tf_static", LATCHED)
+
+    def seen(self) -> dict:
+        """Messages with the depth as this camera sees the scene."""
+        frame, messages = self.setup.frame, self.setup.camera.messages(self.setup.frame)
+        seen = register_depth(frame.depth, frame.intrinsics, self.frame.intrinsics, invert_pose(self.colour_from_depth))
+        header = Header(stamp=messages["depth"].header.stamp, frame_id=OTHER)
+        messages["depth"] = image_message(header, np.round(1000 * seen).astype(np.uint16), "16UC1")
+        return messages
+
+    def tell(self, frame: bool, info: bool) -> None:
+        """Latched: once, and then it is known."""
+        if info:
+            self.info.publish(camera_info_message(Header(frame_id=OTHER), self.frame.intrinsics))
+        if frame:
+            told = transform_message(Time(), OPTICAL_FRAME, OTHER, self.colour_from_depth)
+            self.tf.publish(TFMessage(transforms=[told]))
+
+
+def test_depth_beside_the_colour_is_registered_where_all_for_it_is_known(setup, make_tabletop):
+    """What is missing is said; then the frame is that of an aligned depth camera, for every kind of node."""
+    beside = Beside(setup, make_tabletop)
+    matcher = setup.ros.start(GraspMatcherNode, reliable=True, frame_timeout=5.0, max_frame_age=300.0)
+    setup.camera.wait_for(2, ("depth", "info"))
+
+    def refused() -> str:
+        messages = beside.seen()
+        setup.camera.send(messages)
+        with pytest.raises(DropclipError) as caught:
+            setup.node._camera.at(messages["color"].header.stamp)
+        assert caught.value.status == Status.BAD_FRAME
+        return caught.value.message
+
+    assert beside.info_topic in refused()
+    beside.tell(frame=False, info=True)
+    wait_until(lambda: "no transform" in refused(), 30)
+    beside.tell(frame=True, info=False)
+    wait_until(lambda: setup.ask(lambda messages: messages.update(beside.seen())).status == Status.MODEL_ERROR, 30)
+
+    messages = beside.seen()
+    setup.camera.send(messages)
+    truth = setup.frame.depth
+    for node in (setup.node, matcher):
+        listener = node._camera
+        frame = listener.at(messages["depth"].header.stamp)
+        assert frame.header.frame_id == frame.depth.header.frame_id == OPTICAL_FRAME
+        depth = depth_image(frame.depth)
+        both = (depth > 0) & (truth > 0)
+        assert depth.shape == truth.shape and both.mean() > 0.6
+        assert np.median(np.abs(depth - truth)[both]) < 0.003
+        assert listener.at(messages["depth"].header.stamp) is frame  # once a frame
+    setup.ros.stop(matcher)
 
 
 def test_nothing_goes_out_on_tf_for_images_of_nowhere(setup):

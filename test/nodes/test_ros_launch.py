@@ -17,7 +17,7 @@ from launch_support import NAMES, ROOT, SETTINGS, installed_nodes, launch_calls,
 
 from dropclip_ros.grasping.presets import A7
 from dropclip_ros.grounding.scoring import SCORINGS
-from dropclip_ros.ros.common import COLOR_TOPIC, DEPTH_TOPIC, INFO_TOPIC
+from dropclip_ros.ros.common import COLOR_TOPIC, DEPTH_TOPIC, INFO_TOPIC, POINTS_TOPIC
 from dropclip_ros.ros.launching.cameras import CameraTopics, camera_topics
 from dropclip_ros.ros.launching.environment import DDS_PROFILES, dds_profile, own_profile
 
@@ -31,6 +31,7 @@ NOTHING_TOLD = {
     "color_topic": "",
     "depth_topic": "",
     "info_topic": "",
+    "points_topic": "",
     "depth_unit": "",
     "reliable": "",
     "transport": "raw",
@@ -52,7 +53,7 @@ def test_launch_files_start_what_is_installed(launch_calls, file, told):
         assert (ROOT / f"dropclip_ros/nodes/{node['executable']}.py").is_file()
         known = parameters_of(node["executable"]) | {"use_sim_time"}
         assert {key for p in node["parameters"] if isinstance(p, dict) for key in p} <= known
-        assert {source for source, _ in node["remappings"]} <= {COLOR_TOPIC, DEPTH_TOPIC, INFO_TOPIC}
+        assert {source for source, _ in node["remappings"]} <= {COLOR_TOPIC, DEPTH_TOPIC, INFO_TOPIC, POINTS_TOPIC}
     for node in nodes:
         for path in (p for p in node.get("parameters", ()) if isinstance(p, str)):
             assert Path(path).is_file()
@@ -125,7 +126,7 @@ def test_the_stand_in_refuses_what_a_distro_lacks(launch_calls):
 @pytest.mark.parametrize("camera", sorted(path.stem for path in CAMERAS.glob("*.yaml")))
 def test_presets_hold_topics_and_arguments_overrule_them(camera):
     found = camera_topics(CAMERAS, NOTHING_TOLD | {"camera": camera})
-    assert isinstance(found, CameraTopics) and len({found.color, found.depth, found.info}) == 3
+    assert isinstance(found, CameraTopics) and len({found.color, found.depth, found.info, found.points}) == 4
     assert camera == "topics" or all(name.startswith("/") for _, name in found.remappings())
     assert camera != "topics" or all(own == name for own, name in found.remappings())
     told = {"camera": camera, "color_topic": "/c", "reliable": "true", "camera_prefix": "/left", "transport": "raw"}

@@ -3,6 +3,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -131,3 +132,45 @@ def test_two_nodes_of_one_name_are_told(ros, caplog):
     assert "/twin too" in said[0]
     for node in twins:
         ros.stop(node)
+
+
+@pytest.mark.parametrize("way", ["module", "program"])
+@pytest.mark.parametrize("node", sorted(installed_nodes()))
+def test_ctrl_c_while_a_node_still_imports_is_silent(tmp_path, node, way):
+    slow = "import time; print('importing', flush=True); time.sleep(60)"
+    for name in ("numpy", "rclpy"):  # whichever comes first
+        (tmp_path / f"{name}.py").write_text(slow)
+    program = tmp_path / node
+    shutil.copy(ROOT / "scripts/node", program)
+    words = ["-m", f"dropclip_ros.nodes.{node}"] if way == "module" else [str(program)]
+    started = subprocess.Popen(
+        [sys.executable, *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join((str(tmp_path), str(ROOT)))},
+    )
+    assert started.stdout.readline() == "importing\n"
+    started.send_signal(signal.SIGINT)
+    assert started.communicate(timeout=30)[0] == "" and started.returncode == 0
+
+
+EARLY = """
+import rclpy, signal
+from rclpy.node import Node
+from dropclip_ros.ros.common import run
+
+def make():
+    rclpy.signals.uninstall_signal_handlers()  # as before rclpy.init had them
+    signal.raise_signal(signal.SIGINT)
+    return Node("early")
+
+run(make)
+"""
+
+
+def test_a_signal_just_before_ros_takes_over_is_not_lost():
+    ended = subprocess.run(
+        [sys.executable, "-c", EARLY], cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, timeout=60
+    )
+    assert ended.returncode == 0

@@ -137,6 +137,58 @@ def test_depths_out_of_range_are_said(make_tabletop, scale, words):
         look(frame.depth * np.float32(scale), frame.intrinsics, Workspace(table="plane"))
 
 
+BOXES = [(-0.12, 0, 0.08, 0.06, 0.12), (0.12, 0.1, 0.1, 0.1, 0.05), (0.05, -0.12, 0.08, 0.08, 0.08)]
+BIG = [(-0.3, 0, 0.3, 0.2, 0.3), (0.3, 0.1, 0.3, 0.3, 0.2)]
+
+
+@pytest.mark.parametrize("gravity", [True, False])
+@pytest.mark.parametrize(
+    "half, floor, distance, pitch",
+    [
+        ((0.3, 0.25), -0.7, 1.5, 0.8),
+        ((0.3, 0.25), -0.75, 1.5, 0.8),
+        ((0.25, 0.2), -0.9, 1.5, 0.8),
+        ((0.3, 0.25), -0.7, 1.0, 0.8),
+        ((0.4, 0.3), -0.45, 1.2, 1.2),
+    ],
+)
+def test_case_09_the_small_table_and_not_the_floor_under_it(make_tabletop, half, floor, distance, pitch, gravity):
+    scene = make_tabletop(
+        BOXES, [], table=half, floor=floor, distance=distance, pitch=pitch, noise=0.001, size=(640, 480)
+    )
+    objects, others, top = seen(scene, gravity=gravity)
+    assert objects > 0.9 and others < 0.01
+    assert abs(top.table.plane[3] - distance * np.sin(pitch)) < 0.01
+    objects, others, _ = seen(scene, Workspace(height=0.0))  # what a lab knows needs no luck
+    assert objects > 0.9 and others < 0.01
+
+
+def test_case_09_a_floor_with_nothing_on_it_is_not_answered_with(make_tabletop):
+    """The next plane is tried before EMPTY_SCENE is said, be the table however small in the picture."""
+    scene = make_tabletop(BOXES, [], table=(0.3, 0.25), floor=-0.7, distance=1.9, noise=0.001, size=(640, 480))
+    objects, _, top = seen(scene, gravity=False)
+    assert objects > 0.8 and top.table.plane[3] < 1.5
+
+
+@pytest.mark.parametrize("distance", [3.2, 3.6])
+def test_case_10_a_camera_at_the_ceiling_says_how_far_it_may_look(make_tabletop, distance):
+    scene = make_tabletop(BIG, [], table=(1.2, 1.0), distance=distance, pitch=1.5, noise=0.0005, size=(640, 480))
+    with pytest.raises(DropclipError, match=r"% of the depths are over 3 m: raise `far`"):
+        seen(scene)
+    objects, others, _ = seen(scene, Workspace(far=4.0))
+    assert objects > 0.9 and others < 0.01
+
+
+def test_case_10_a_unit_that_is_ten_times_too_small_is_said_whatever_is_found(make_tabletop):
+    frame = make_tabletop(BOXES[:1], [], distance=1.1, size=(640, 480)).frame
+    tenth = frame.depth * np.float32(0.1)
+    try:
+        note = look(tenth, frame.intrinsics).note
+    except DropclipError as error:
+        note = error.message
+    assert "% of the depths are under 0.1 m: is the unit right?" in note
+
+
 @settings(deadline=None, max_examples=20)
 @given(st.floats(-1, 1), st.floats(-1, 1), st.floats(0.3, 1.5), st.integers(0, 2**31))
 def test_a_known_plane_is_the_same_in_every_frame(tilt, roll, height, seed):

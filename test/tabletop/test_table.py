@@ -13,7 +13,7 @@ from dropclip_ros.tabletop import table as table_module
 from dropclip_ros.tabletop.crop import crop_above
 from dropclip_ros.tabletop.outliers import mean_distance
 from dropclip_ros.tabletop.plane import ransac_plane
-from dropclip_ros.tabletop.table import TableConfig, find_table
+from dropclip_ros.tabletop.table import TableConfig, find_table, known_table
 from dropclip_ros.vision.geometry import Intrinsics, backproject, decode_depth, is_rigid
 
 
@@ -184,6 +184,16 @@ def test_ransac_finds_the_plane_that_most_points_are_in(seed, share, noise):
 @pytest.mark.parametrize("points", [np.ones((600, 3)), np.linspace(0, 1, 600)[:, None] * (1, 2, 3)])
 def test_points_on_a_line_break_nothing(points):
     assert np.isfinite(ransac_plane(points, 0.01, 1000, np.random.default_rng(0))).all()
+
+
+@pytest.mark.parametrize("apart", [0.009, 0.011, 0.015, 0.019])
+def test_a_plane_between_two_sheets_has_some_noise(apart):
+    """As rivals of the table are, which slant through things: no point is on the surface that fits them all."""
+    rng = np.random.default_rng(0)
+    points = rng.uniform(-0.3, 0.3, (8000, 3)).astype(np.float32)
+    points[:, 2] = 1 + apart * rng.integers(0, 2, len(points))
+    table = known_table(points, np.array([0, 0, -1.0, 1 + apart / 2]))
+    assert table.noise.size and np.isfinite(table.noise).all() and np.isfinite(crop_above(points, table)).all()
 
 
 def test_bad_up_direction_is_refused(make_tabletop):

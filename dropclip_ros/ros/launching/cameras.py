@@ -14,32 +14,36 @@ import yaml
 COLOR_TOPIC = "camera/color/image_raw"
 DEPTH_TOPIC = "camera/aligned_depth_to_color/image_raw"
 INFO_TOPIC = "camera/color/camera_info"
+POINTS_TOPIC = "camera/depth/color/points"
 UNITS = ("mm", "0.1mm")
-TRANSPORTS = ("raw", "compressed")
-_KEYS = ("prefix", "color", "depth", "info", "depth_unit", "reliable")
+TRANSPORTS = ("raw", "compressed", "points")
+_KEYS = ("prefix", "color", "depth", "info", "points", "depth_unit", "reliable")
 
 
 @dataclass(frozen=True)
 class CameraTopics:
-    """A camera: its topics, the unit of its 16UC1 depth, how its images come (raw, compressed), and how reliably."""
+    """A camera: its topics, unit of its 16UC1 depth, how frames come (raw, compressed, points), and how reliably."""
 
     color: str
     depth: str
     info: str
+    points: str
     depth_unit: str
     reliable: bool
     transport: str
 
     def remappings(self) -> list[tuple[str, str]]:
         """From the nodes' names to the camera's."""
-        return [(COLOR_TOPIC, self.color), (DEPTH_TOPIC, self.depth), (INFO_TOPIC, self.info)]
+        own = (COLOR_TOPIC, DEPTH_TOPIC, INFO_TOPIC, POINTS_TOPIC)
+        return list(zip(own, (self.color, self.depth, self.info, self.points), strict=True))
 
 
 def camera_topics(folder: Path, told: Mapping[str, str]) -> CameraTopics:
     """The camera that the launch arguments in `told` mean; '' leaves it to the preset.
 
     camera: a name in `folder`, or the path of a file like those; camera_prefix: in place of the preset's; color_topic,
-    depth_topic, info_topic: whole names; depth_unit, reliable, transport. ValueError says what cannot be taken.
+    depth_topic, info_topic, points_topic: whole names; depth_unit, reliable, transport. ValueError says what cannot
+    be taken.
     """
     preset = _read(folder, told["camera"])
     prefix = told["camera_prefix"] or preset["prefix"]
@@ -56,9 +60,8 @@ def camera_topics(folder: Path, told: Mapping[str, str]) -> CameraTopics:
     ):
         if value not in known:
             raise ValueError(f"{name} is {value!r}: expected one of {', '.join(known)}")
-    return CameraTopics(
-        topic("color"), topic("depth"), topic("info"), unit, reliable.lower() == "true", told["transport"]
-    )
+    topics = [topic(name) for name in ("color", "depth", "info", "points")]
+    return CameraTopics(*topics, unit, reliable.lower() == "true", told["transport"])
 
 
 def _read(folder: Path, camera: str) -> dict:

@@ -32,14 +32,16 @@ CAMERA: tuple[Argument, ...] = (
     ("color_topic", "", "Whole name of the colour image's topic; '' for the preset's"),
     ("depth_topic", "", "Whole name of the depth image's, registered to the colour; '' for the preset's"),
     ("info_topic", "", "Whole name of the colour's CameraInfo; '' for the preset's"),
+    ("points_topic", "", "Whole name of the point cloud's, for transport:=points; '' for the preset's"),
     ("depth_unit", "", "Of 16UC1 depth: mm or 0.1mm; '' for the preset's"),
     ("reliable", "", "Ask the camera for reliable delivery: true or false; '' for the preset's"),
-    ("transport", "raw", "raw, or compressed: IMAGE/compressed and DEPTH/compressedDepth are heard"),
+    ("transport", "raw", "raw, compressed (IMAGE/compressed, DEPTH/compressedDepth), or points: a PointCloud2 alone"),
 )
 WORKSPACE: tuple[Argument, ...] = (
     ("near", "0.1", "Nearer depths are left out, m"),
     ("far", "3.0", "Further depths are left out, m"),
     ("table", "auto", "plane, none (bins, trays), ransac (the paper's), or auto: none where no plane is seen"),
+    ("table_height", "", "z of the table in world_frame, m, where it is known; '' where it is not"),
     ("table_plane", "[0.0]", "[a, b, c, d] of the table where it is known, in world_frame; [0.0]: it is looked for"),
     ("region", "[0.0]", "Box to look in, in world_frame: [x, y, z, x, y, z], m; [0.0]: everywhere"),
 )
@@ -103,7 +105,8 @@ def numbers(arguments: Told, name: str, *counts: int) -> list[float]:
 
 def workspace(arguments: Told) -> dict:
     """The arguments WORKSPACE as parameters of the nodes that look for the table. Raises LaunchError."""
-    return {
+    height = {"table.height": numbers(arguments, "table_height", 1)[0]} if arguments["table_height"] else {}
+    return height | {
         "region.near": numbers(arguments, "near", 1)[0],
         "region.far": numbers(arguments, "far", 1)[0],
         "table.mode": text(arguments["table"]),

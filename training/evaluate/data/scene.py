@@ -20,7 +20,9 @@ from PIL import Image
 
 from dropclip_ros.base.errors import DropclipError
 from dropclip_ros.tabletop.plane import at_most, ransac_plane
-from dropclip_ros.tabletop.table import TableConfig, find_table, table_frame
+from dropclip_ros.tabletop.scene import look
+from dropclip_ros.tabletop.table import TableConfig, table_frame
+from dropclip_ros.tabletop.workspace import Workspace
 from dropclip_ros.vision.geometry import Intrinsics, backproject, decode_depth, invert_pose
 from training.evaluate.questions import MIN_VISIBLE, Question, areas_of, categories
 from training.runs.errors import InputError
@@ -162,7 +164,8 @@ def make_view(
 
 def upright(depth: np.ndarray, mask: np.ndarray, intrinsics: Intrinsics) -> np.ndarray:
     """world_from_camera (4,4) of a camera whose pose is unknown: z up from the table that the mask (H,W) labels, the
-    origin where the optical axis meets it; where none is labelled, from the table that is found. Raises NO_TABLE.
+    origin where the optical axis meets it; where none is labelled, from the table that is found. Raises NO_TABLE or
+    EMPTY_SCENE.
     """
     points, pixels = backproject(depth, intrinsics, far=FAR)
     lies = points[mask.ravel()[pixels] == TABLE_ID].astype(np.float64)
@@ -171,7 +174,7 @@ def upright(depth: np.ndarray, mask: np.ndarray, intrinsics: Intrinsics) -> np.n
     if len(lies) >= config.min_points:
         plane = ransac_plane(at_most(lies, config.sample, rng), config.distance, config.iterations, rng)
     else:
-        plane = find_table(points, config).plane
+        plane = look(depth, intrinsics, Workspace(far=FAR, table="plane")).table.plane
     return invert_pose(table_frame(plane))
 
 

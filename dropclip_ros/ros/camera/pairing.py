@@ -8,6 +8,7 @@ from functools import cached_property
 
 from sensor_msgs.msg import CameraInfo, Image
 
+from dropclip_ros.ros.camera.points import CloudImages
 from dropclip_ros.ros.messages import misfit, nanoseconds
 
 HELD = 20  # images of a stream that wait for their partners, and frames, for requests that name a stamp
@@ -82,8 +83,11 @@ class Pairing:
         self._pairs.clear()
         self.frames.clear()
 
-    def take(self, name: str, msg: Image | CameraInfo, now: float) -> bool:
-        """A message of the stream color, depth or info. Whether a frame is new."""
+    def take(self, name: str, msg: Image | CameraInfo | CloudImages, now: float) -> bool:
+        """A message of the stream color, depth, info or points. Whether a frame is new."""
+        if isinstance(msg, CloudImages):
+            self._hold(CapturedFrame(msg.color, msg.depth, msg.info, 0, now))
+            return True
         if name == "info":
             self._infos.append(msg)
             self._recalibrate(msg)
@@ -96,11 +100,15 @@ class Pairing:
         ready = [(stamp, pair, info) for stamp, pair in self._pairs.items() if (info := self._info_for(pair, now))]
         for stamp, pair, info in ready:
             del self._pairs[stamp]
-            self.frames.pop(stamp, None)  # so that it comes last
-            self.frames[stamp] = CapturedFrame(pair.color, pair.depth, info, pair.gap, now)
+            self._hold(CapturedFrame(pair.color, pair.depth, info, pair.gap, now))
+        return bool(ready)
+
+    def _hold(self, frame: CapturedFrame) -> None:
+        stamp = nanoseconds(frame.header.stamp)
+        self.frames.pop(stamp, None)  # so that it comes last
+        self.frames[stamp] = frame
         while len(self.frames) > HELD:
             self.frames.popitem(last=False)
-        return bool(ready)
 
     def _pair(self, name: str, msg: Image, now: float) -> None:
         partner, stamp = None, nanoseconds(msg.header.stamp)

@@ -22,7 +22,8 @@ from dropclip_ros.ros.messages import image_message
 TRANSPORT = Setting(
     "transport",
     "raw",
-    "raw: images as they are; compressed: COLOUR/compressed and DEPTH/compressedDepth are heard in their place",
+    "raw: images as they are; compressed: COLOUR/compressed and DEPTH/compressedDepth are heard in their place; "
+    "points: a PointCloud2 in a camera's optical frame, of Zivid or Photoneo, is all there is",
     choices=TRANSPORTS,
     read_only=True,
 )

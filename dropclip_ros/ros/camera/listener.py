@@ -8,15 +8,28 @@ from collections.abc import Callable
 from builtin_interfaces.msg import Time
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 from dropclip_ros.base.errors import DropclipError, Status
+from dropclip_ros.ros.camera.latched import Latched
+from dropclip_ros.ros.camera.pairing import CapturedFrame, Pairing
+from dropclip_ros.ros.camera.points import CloudImages
+from dropclip_ros.ros.camera.registration import Registration
+from dropclip_ros.ros.camera.transport import TRANSPORT, image_stream
 from dropclip_ros.ros.clock import missing_clock, on_jump_back
-from dropclip_ros.ros.common import CAMERA_QOS, COLOR_TOPIC, DEPTH_TOPIC, INFO_TOPIC, SENSOR_QOS, Setting, Settings
+from dropclip_ros.ros.common import (
+    CAMERA_QOS,
+    COLOR_TOPIC,
+    DEPTH_TOPIC,
+    INFO_TOPIC,
+    POINTS_TOPIC,
+    SENSOR_QOS,
+    Setting,
+    Settings,
+)
 from dropclip_ros.ros.graph import why_silent
 from dropclip_ros.ros.messages import nanoseconds
-from dropclip_ros.ros.pairing import CapturedFrame, Pairing
-from dropclip_ros.ros.transport import TRANSPORT, image_stream
+from dropclip_ros.ros.tf import Frames
 
 SETTINGS = (
     TRANSPORT,
@@ -42,15 +55,13 @@ _LOOK = 0.05  # s, between looks at whether a CameraInfo is still to come
 class CameraListener:
     """The newest frames of a camera, paired by stamp within `pair_tolerance`; the newest is what came last.
 
-    Where the clock jumps back all is forgotten.
+    Depth of a camera beside the colour's is registered to it where `frames` are given and that can be done. Where the
+    clock jumps back all is forgotten.
     """
 
-    def __init__(self, node: Node, settings: Settings, with_color: bool = True):
+    def __init__(self, node: Node, settings: Settings, with_color: bool = True, frames: Frames | None = None):
         self._node, self._settings = node, settings
-        topics = {"depth": image_stream(node, settings, "depth", DEPTH_TOPIC)}
-        topics["info"] = (CameraInfo, INFO_TOPIC, lambda msg: msg)
-        if with_color:
-            topics["color"] = image_stream(node, settings, "color", COLOR_TOPIC)
+        topics = _topics(node, settings, with_color)
         self._received = dict.fromkeys(topics, 0)
         self._pairing = Pairing(with_color, lambda: 1e9 * settings["pair_tolerance"])
         self._changed, self._jumped = threading.Condition(), False
@@ -62,7 +73,13 @@ class CameraListener:
                 kind, topic, lambda msg, name=name, made=made: self._take(name, made(msg)), qos, callback_group=group
             )
             for name, (kind, topic, made) in topics.items()
+            if name != "info"
         }
+        self._registration: Registration | None = None
+        if "info" in topics:  # images; a point cloud is registered as it comes
+            self._info = Latched(node, CameraInfo, INFO_TOPIC, lambda msg: self._take("info", msg), qos, group)
+            self._subscriptions["info"] = self._info.subscription
+            self._registration = Registration(node, frames, lambda: settings["depth_unit"], group) if frames else None
 
     def _jump(self) -> None:
         self._jumped = True  # no lock: whoever holds it may be asking the clock
@@ -76,7 +93,7 @@ class CameraListener:
         self._pairing.settle(time.monotonic())
         return self._pairing.frames
 
-    def _take(self, name: str, msg: Image | CameraInfo) -> None:
+    def _take(self, name: str, msg: Image | CameraInfo | CloudImages) -> None:
         with self._changed:
             self._received[name] += 1
             _ = self._frames  # a jump comes first
@@ -88,10 +105,11 @@ class CameraListener:
         with self._changed:
             if not self._frames or self._too_old(self._last()) is not None:
                 return None
-            try:
-                return self._sound(self._last())
-            except DropclipError:
-                return None
+            frame = self._last()
+        try:
+            return self._sound(frame)
+        except DropclipError:
+            return None
 
     def newest(self) -> CapturedFrame:
         """The newest frame; waits for one up to `frame_timeout`. Raises NO_FRAME, STALE_FRAME or BAD_FRAME."""
@@ -106,7 +124,8 @@ class CameraListener:
                     f"the newest frame is {age:.1f} s old, more than max_frame_age "
                     f"{self._settings['max_frame_age']:g} s: has the camera stopped, or another clock?",
                 )
-            return self._sound(self._last())
+            frame = self._last()
+        return self._sound(frame)
 
     def at(self, stamp: Time) -> CapturedFrame:
         """The frame of a stamp, or the nearest within `pair_tolerance`. NO_FRAME, STALE_FRAME if gone, or BAD_FRAME.
@@ -120,13 +139,14 @@ class CameraListener:
             if not self._frames or self._clockless():
                 raise DropclipError(Status.NO_FRAME, self._why_none())
             nearest = min(self._frames, key=lambda t: abs(t - wanted))
-            if abs(nearest - wanted) <= tolerance:
-                return self._sound(self._frames[nearest])
-            held = (
-                f"{wanted / 1e9:.3f} s was asked for, and {len(self._frames)} frames are held, the nearest of "
-                f"{nearest / 1e9:.3f} s; ask sooner, or for stamp 0"
-            )
-            raise DropclipError(Status.NO_FRAME if wanted > max(self._frames) else Status.STALE_FRAME, held)
+            if abs(nearest - wanted) > tolerance:
+                held = (
+                    f"{wanted / 1e9:.3f} s was asked for, and {len(self._frames)} frames are held, the nearest of "
+                    f"{nearest / 1e9:.3f} s; ask sooner, or for stamp 0"
+                )
+                raise DropclipError(Status.NO_FRAME if wanted > max(self._frames) else Status.STALE_FRAME, held)
+            frame = self._frames[nearest]
+        return self._sound(frame)
 
     def _wait(self, satisfied: Callable[[], bool]) -> None:
         end = time.monotonic() + self._settings["frame_timeout"]
@@ -139,9 +159,12 @@ class CameraListener:
     def _sound(self, frame: CapturedFrame) -> CapturedFrame:
         """The frame. Raises BAD_FRAME where its parts do not belong together, or its stamp is ahead of the clock: TF
         would drop all that comes after it."""
-        if frame.misfit and not (self._settings["trust_registration"] and frame.header.frame_id):
+        trusted, missing = self._settings["trust_registration"], ""
+        if frame.misfit and self._registration and not trusted:
+            frame, missing = self._registration.registered(frame)
+        if frame.misfit and not (trusted and frame.header.frame_id):
             raise DropclipError(
-                Status.BAD_FRAME, f"{frame.misfit}; where that is wrong, set the parameter trust_registration"
+                Status.BAD_FRAME, f"{frame.misfit}{missing}; where that is wrong, set the parameter trust_registration"
             )
         ahead = self._ahead(frame)
         if ahead:
@@ -177,3 +200,14 @@ class CameraListener:
         reason = why_silent(self._node, silent, self._settings["reliable"]) if silent else self._pairing.why_none()
         reason = reason or "the clock jumped back, or a partner has not come yet; ask again"
         return f"no complete frame has arrived (messages so far: {counts}); {reason}"
+
+
+def _topics(node: Node, settings: Settings, with_color: bool) -> dict[str, tuple[type, str, Callable]]:
+    """What is subscribed, by stream: type, topic, and what `Pairing` takes of a message."""
+    if settings["transport"] == "points":
+        return {"points": (PointCloud2, POINTS_TOPIC, lambda msg: CloudImages(msg, with_color))}
+    topics = {"depth": image_stream(node, settings, "depth", DEPTH_TOPIC)}
+    topics["info"] = (CameraInfo, INFO_TOPIC, lambda msg: msg)
+    if with_color:
+        topics["color"] = image_stream(node, settings, "color", COLOR_TOPIC)
+    return topics

@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Relations of a tree, judged on the instances of a scene by geometry and, for parts of a thing, by features."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from dropclip_ros.grounding.interpretation import (
+    ANYTHING,
+    PART_OR_PLACE,
+    Lacking,
+    Part,
+    Unsupported,
+    an,
+    name_of,
+    with_part,
+)
+from dropclip_ros.grounding.relations import CLEAR, LOOSE, SAME_PLACE, SAME_SIZE, Layout
+from dropclip_ros.grounding.scoring import rival_threshold
+from dropclip_ros.language import lexicon
+from dropclip_ros.language.nouns import PARTS
+from dropclip_ros.language.tree import COMPARISONS, Node, Reading, Relation, Union, in_words
+from dropclip_ros.language.words import singular
+
+GRADED = ("next_to", "near", "far")  # of these the best is meant, where it is so by far
+BY_FAR = 0.3
+OF_EVERY = ("left", "right", "front", "behind", "far")  # of both bowls: of each
+PLACES = {"left": "to the left of", "right": "to the right of", "front": "in front of", "next_to": "next to"}
+
+
+class Places:
+    """Judges relations on K instances. score: a text to the score (K,) of each. previous: the last answer."""
+
+    def __init__(
+        self,
+        layout: Layout,
+        score: Callable[[str], np.ndarray],
+        threshold: float,
+        rival: float,
+        previous: Sequence[int] = (),
+    ) -> None:
+        self.layout, self.score, self.threshold, self.rival = layout, score, threshold, rival
+        self.previous = np.isin(np.arange(layout.count) + 1, list(previous)) if previous else None
+        self.unknown = set(previous) - set(range(1, layout.count + 1))
+        self.parts: list[Part] = []
+
+    def _node(self, node: Node, parent: int) -> np.ndarray:
+        raise NotImplementedError
+
+    def _note(self, kind: str, text: str, parent: int, scores: np.ndarray | None = None) -> None:
+        ids = () if scores is None else tuple(range(1, self.layout.count + 1))
+        values = () if scores is None else tuple(round(float(score), 4) for score in scores)
+        self.parts.append(Part(kind, text, parent, ids, values))
+
+    def _kept(self, node: Node, scores: np.ndarray, fits: np.ndarray, what: str) -> np.ndarray:
+        """The scores where something fits. Raises Lacking where nothing does."""
+        kept = np.where(fits, scores, 0)
+        if not kept.any():
+            name = name_of(node) if node.text else ANYTHING
+            raise Lacking(f"there is {an(name, node)}, but none {what}")
+        return kept
+
+    def _reading(self, reading: Reading, parent: int) -> np.ndarray:
+        if isinstance(reading, Node):
+            return self._node(reading, parent)
+        found, missing = np.zeros(self.layout.count), []
+        for option in reading.options:
+            try:
+                found = np.maximum(found, self._node(option, parent))
+            except Lacking as lacking:
+                missing.append(str(lacking))
+        if not found.any():
+            raise Lacking("; ".join(missing))
+        return found
+
+    def _related(self, node: Node, relation: Relation, scores: np.ndarray, here: int) -> np.ndarray:
+        said = f"{PLACES.get(relation.relation, relation.relation)} {' and '.join(map(in_words, relation.landmarks))}"
+        kind = "negation" if relation.negated else "relation"
+        if _is_surface(relation):
+            self._note(kind, said, here, np.ones(self.layout.count))
+            return scores if not relation.negated else self._kept(node, scores, scores < 0, f"that is not {said}")
+        if relation.relation == "without":
+            return self._lacks(node, relation, scores, here)
+        own = relation.relation in PART_OR_PLACE and relation.words and not relation.negated
+        at = len(self.parts)
+        try:
+            fits = self._place(relation, scores, here)
+            if own and not (fits * (scores > 0) >= LOOSE).any():
+                raise Lacking(f"there is {an(name_of(node), node)}, but none {said}")
+        except Lacking as lacking:
+            if own and not _definite(relation):
+                del self.parts[at:]
+                return self._of_its_own(node, relation, here)
+            if relation.negated:
+                return scores
+            raise Lacking(self._explained(node, scores, said, str(lacking))) from lacking
+        self._note(kind, said, here, fits)
+        if relation.negated:
+            return self._kept(node, scores, fits < LOOSE, f"that is not {said}")
+        return self._best(node, relation, scores, fits, said)
+
+    @staticmethod
+    def _explained(node: Node, scores: np.ndarray, said: str, why: str) -> str:
+        if not node.text or not scores.any():
+            return why if said in why else f"nothing is {said}: {why}"
+        return (
+            why
+            if why.startswith("there is a ")
+            else f"there is {an(name_of(node), node)}, but nothing to be {said}: {why}"
+        )
+
+    def _best(self, node: Node, relation: Relation, scores: np.ndarray, fits: np.ndarray, said: str) -> np.ndarray:
+        """Scores of what is clearly so, else of what may pass for it."""
+        level = CLEAR if (np.where(scores > 0, fits, 0) >= CLEAR).any() else LOOSE
+        chosen = (fits >= level) & (scores > 0)
+        if relation.relation in GRADED and node.number is None and chosen.any():
+            chosen &= fits > fits[chosen].max() - BY_FAR
+        return self._kept(node, np.minimum(scores, np.maximum(fits, LOOSE)), chosen, f"that is {said}")
+
+    def _place(self, relation: Relation, scores: np.ndarray, here: int) -> np.ndarray:
+        """(K,): how far each instance is so, beside any of the landmarks."""
+        marks = [np.flatnonzero(self._reading(mark, here) > 0) for mark in relation.landmarks]
+        fits = np.zeros(self.layout.count)
+        if relation.relation == "between":
+            second = marks[1] if len(marks) > 1 else marks[0]
+            pairs = [(int(a), int(b)) for a in marks[0] for b in second if a != b]
+            if not pairs:
+                raise Lacking("between needs two landmarks, and one is there")
+            for a, b in pairs:
+                fits = np.maximum(fits, self.layout.between(a, b))
+            return fits
+        if relation.relation in COMPARISONS:
+            return self._compared(relation.relation, np.concatenate(marks))
+        if relation.relation in ("nearest", "farthest"):
+            return self._extreme(relation.relation, marks, scores)
+        for mark, found in zip(relation.landmarks, marks, strict=True):
+            holds = isinstance(mark, Node) and mark.head and singular(mark.head.split()[-1]) in lexicon.CONTAINERS
+            each = [self.layout.relation(relation.relation, int(k), bool(holds)) for k in found]
+            every = isinstance(mark, Node) and mark.number is not None and relation.relation in OF_EVERY
+            fits = np.maximum(fits, (np.min if every else np.max)(each, axis=0))
+        return fits
+
+    def _compared(self, name: str, marks: np.ndarray) -> np.ndarray:
+        """What has more of a measure than every landmark, or less."""
+        by, direction = COMPARISONS[name]
+        value = self.layout.measure(by, np.ones(self.layout.count, bool))
+        least = SAME_PLACE if by in ("near", "far") else SAME_SIZE * np.abs(value[marks]).max()
+        if direction == "most":
+            return (value > value[marks].max() + least).astype(float)
+        return (value < value[marks].min() - least).astype(float)
+
+    def _extreme(self, name: str, marks: list[np.ndarray], scores: np.ndarray) -> np.ndarray:
+        every = np.unique(np.concatenate(marks))
+        distance = np.min([self.layout.distances(int(k)) for k in every], axis=0)
+        among = np.flatnonzero((scores > 0) & ~np.isin(np.arange(self.layout.count), every))
+        fits = np.zeros(self.layout.count)
+        if len(among):
+            best = among[np.argmin(distance[among])] if name == "nearest" else among[np.argmax(distance[among])]
+            near = np.abs(distance[among] - distance[best]) < 2 * 0.005
+            fits[among[near]] = 1
+        return fits
+
+    def _of_its_own(self, node: Node, relation: Relation, here: int) -> np.ndarray:
+        """What features say of a thing and its part as a whole, but for what is rather the part."""
+        text = with_part(node, relation)
+        scores = self.score(text)
+        self._note("attribute", text, here, scores)
+        mark = relation.landmarks[0]
+        rather = np.zeros(self.layout.count, bool)
+        if isinstance(mark, Node) and mark.text and node.text:
+            rather = self.score(name_of(mark)) > self.score(name_of(node))
+        kept = np.where((scores > rival_threshold(scores, self.threshold, self.rival)) & ~rather, scores, 0)
+        if not kept.any():
+            raise Lacking(f"there is no {text} on the table")
+        return kept
+
+    def _lacks(self, node: Node, relation: Relation, scores: np.ndarray, here: int) -> np.ndarray:
+        """Without: what holds no such thing. Whether a thing lacks a part of its own (a handle) features do not tell:
+        Unsupported, unless some hold it."""
+        said = f"without {' or '.join(map(in_words, relation.landmarks))}"
+        at = len(self.parts)
+        try:
+            has = self._place(Relation("with", relation.landmarks), scores, here) >= LOOSE
+        except Lacking:
+            has = np.zeros(self.layout.count, bool)
+        del self.parts[at:]
+        if not has[scores > 0].any() and any(map(_is_part, relation.landmarks)):
+            name = name_of(node) if node.text else ANYTHING
+            raise Unsupported(f"{name} {said}: whether a part is missing cannot be judged; leave it out of the phrase")
+        self._note("negation", said, here, np.where(has, 0.0, 1.0))
+        return self._kept(node, scores, ~has, f"that is {said}")
+
+
+def _is_surface(relation: Relation) -> bool:
+    """On the table: all are."""
+    mark = relation.landmarks[0]
+    return relation.relation in ("on", "in") and isinstance(mark, Node) and mark.head in lexicon.FIELDS
+
+
+def _is_part(mark: Reading) -> bool:
+    """Whether it may be a part of a thing, not one by itself."""
+    nodes = mark.options if isinstance(mark, Union) else (mark,)
+    return any(node.head is not None and singular(node.head.split()[-1]) in PARTS for node in nodes)
+
+
+def _definite(relation: Relation) -> bool:
+    return any(isinstance(mark, Union) or mark.definite or mark.same for mark in relation.landmarks)
