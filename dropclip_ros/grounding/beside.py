@@ -25,11 +25,20 @@ from dropclip_ros.networks.text import TextEncoder
 
 @dataclass
 class Known:
-    """What is known of a frame's picture so far."""
+    """What is known of a frame's picture so far. pictured: whether it is of other pictures than the frame's."""
 
     seen: Seen | None = None
     colours: Tensor | None = None
     words: list[ReadWord] | None = None
+    pictured: bool = False
+
+    def look(self, names: Names, rgb: np.ndarray, shown: Callable[[], np.ndarray]) -> Seen:
+        """What the instances are called."""
+        return names.look(rgb, shown())
+
+    def read(self, reader: LabelReader, rgb: np.ndarray, shown: Callable[[], np.ndarray]) -> list[ReadWord]:
+        """What is printed on them."""
+        return reader.read(rgb, shown())
 
 
 @dataclass
@@ -85,7 +94,7 @@ class Beside:
         """All kinds of evidence (`Say`), each (K,Q), and the words that were read."""
         if known.seen is None:
             start = time.perf_counter()
-            known.seen = self.names.look(rgb, shown())
+            known.seen = known.look(self.names, rgb, shown)
             timing["image"] = 1e3 * (time.perf_counter() - start)
         if known.colours is None and any(map(meant, phrases)):
             known.colours = shares(rgb, shown(), self.names.bank.colours)
@@ -98,7 +107,7 @@ class Beside:
         if self.reader is not None and label_words(phrases[0], categories):
             if known.words is None:
                 start = time.perf_counter()
-                known.words = self.reader.read(rgb, shown())
+                known.words = known.read(self.reader, rgb, shown)
                 timing["labels"] = 1e3 * (time.perf_counter() - start)
             labels[:, 0], read = label_evidence(phrases[0], known.words, len(cosine), categories)
         names, own = self.names.compare(known.seen, self.text.encode(phrases, adapted=False))
