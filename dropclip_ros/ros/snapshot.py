@@ -3,14 +3,15 @@
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 from rclpy.node import Node
 
 from dropclip_ros.base.errors import DropclipError
-from dropclip_ros.ros import camera
-from dropclip_ros.ros.camera import CameraListener
+from dropclip_ros.ros.camera import listener as camera
+from dropclip_ros.ros.camera.listener import CameraListener
 from dropclip_ros.ros.common import COLOR_TOPIC, DEPTH_TOPIC, INFO_TOPIC, Settings
 from dropclip_ros.ros.launcher import served
 from dropclip_ros.ros.messages import rgbd_frame
@@ -28,6 +29,10 @@ class _Camera(Node):
         self._settings = Settings(self, camera.SETTINGS)
         self._frames = Frames(self)
         self._camera = CameraListener(self, self._settings, frames=self._frames)
+
+    def look(self) -> RgbdFrame:
+        captured = self._camera.newest()
+        return rgbd_frame(captured.color, captured.depth, captured.info, self._settings["depth_unit"])
 
     def take(self, world: str, link: str) -> tuple[RgbdFrame, np.ndarray]:
         captured = self._camera.newest()
@@ -52,3 +57,11 @@ def snapshot(world: str, link: str, topics: Sequence[str] = ()) -> tuple[RgbdFra
                 if time.monotonic() > end:
                     raise
                 print(f"waiting: {error}", file=sys.stderr)
+
+
+@contextmanager
+def live_frames(topics: Sequence[str] = ()) -> Iterator[Callable[[], RgbdFrame]]:
+    """What gives the camera's newest frame whenever it is called; topics as in `snapshot`. It raises NO_FRAME,
+    STALE_FRAME or BAD_FRAME."""
+    with served(lambda: _Camera(topics)) as node:
+        yield node.look

@@ -8,8 +8,8 @@ from functools import cached_property
 
 from sensor_msgs.msg import CameraInfo, Image
 
+from dropclip_ros.ros.camera.points import CloudImages
 from dropclip_ros.ros.messages import misfit, nanoseconds
-from dropclip_ros.ros.points import CloudImages
 
 HELD = 20  # images of a stream that wait for their partners, and frames, for requests that name a stamp
 GRACE = 0.1  # s, that a frame waits for a CameraInfo with its own stamp; then the last one serves
@@ -82,6 +82,12 @@ class Pairing:
         self._images = {name: deque(maxlen=HELD) for name in ("color", "depth")}
         self._pairs.clear()
         self.frames.clear()
+
+    def keep_newest(self) -> None:
+        """Forgets all images but those of the newest frame."""
+        newest = list(self.frames.items())[-1:]
+        self.clear()
+        self.frames.update(newest)
 
     def take(self, name: str, msg: Image | CameraInfo | CloudImages, now: float) -> bool:
         """A message of the stream color, depth, info or points. Whether a frame is new."""
