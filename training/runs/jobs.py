@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import MISSING, asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,7 +38,7 @@ def locked_folder(out: Path, recipe: Any, holds: str) -> Iterator[None]:
     with lock_folder(out):
         file, wanted = out / RECIPE_FILE, json.loads(json.dumps(asdict(recipe)))
         if file.exists():
-            found = read_recipe(out)
+            found = _completed(read_recipe(out), recipe)
             if other := sorted(key for key in wanted | found if wanted.get(key) != found.get(key)):
                 raise InputError(
                     f"{out} holds {holds} of another recipe (differs in {', '.join(other)}); see "
@@ -48,6 +48,18 @@ def locked_folder(out: Path, recipe: Any, holds: str) -> Iterator[None]:
             with write_atomically(file) as part:
                 part.write_text(json.dumps(wanted, indent=1))
         yield
+
+
+def _completed(found: dict, recipe: Any) -> dict:
+    """What a recipe.json says, with the defaults of fields that came after it was written."""
+    for field in fields(recipe):
+        own = getattr(recipe, field.name)
+        if field.name in found:
+            if is_dataclass(own) and isinstance(found[field.name], dict):
+                found[field.name] = _completed(found[field.name], own)
+        elif field.default is not MISSING:
+            found[field.name] = json.loads(json.dumps(field.default))
+    return found
 
 
 def read_recipe(out: Path) -> dict:
