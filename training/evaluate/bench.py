@@ -95,12 +95,12 @@ class Bench:
 
     @cached_property
     def test(self) -> list[MvtodScene]:
-        return load_mvtod(self.scenes, self.split, self.which, self.seed, self.mix)[: self.limit]
+        return load_mvtod(self.scenes.resolve(), self.split, self.which, self.seed, self.mix)[: self.limit]
 
     @cached_property
     def known(self) -> list[MvtodScene]:
         """Scenes of known instances, to calibrate on."""
-        return load_mvtod(self.scenes, "validation", self.which, self.seed, self.mix)[: self.validation]
+        return load_mvtod(self.scenes.resolve(), "validation", self.which, self.seed, self.mix)[: self.validation]
 
     @cached_property
     def asker(self) -> Asker:

@@ -58,7 +58,9 @@ def table4(bench: Bench, data: Path | None = None) -> ReportTable:
     """Table 4: semantic segmentation of single views: OCID-VLG in the folder DATA, or MV-TOD's unseen categories."""
     about, scale = bench.about(), 1.0
     if data is None:
-        scenes: Sequence[EvalScene] = load_mvtod(bench.scenes, "unseen_category", seed=bench.seed)[: bench.limit]
+        scenes: Sequence[EvalScene] = load_mvtod(bench.scenes.resolve(), "unseen_category", seed=bench.seed)[
+            : bench.limit
+        ]
         about["data"] = f"{len(scenes)} single views of MV-TOD's unseen categories, in the place of OCID-VLG"
     else:
         scenes = load_ocid_vlg(data, "val", per_scene=None)[: bench.limit]
