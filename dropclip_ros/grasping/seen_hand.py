@@ -2,6 +2,7 @@
 """Where a depth image shows a gripper, near where TF has it: what is off is the camera's place, or the arm's."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -44,7 +45,7 @@ def mesh_surface(path: str) -> tuple[np.ndarray, np.ndarray]:
     """The same of a mesh file (.stl, .ply, .obj, m) in the frame of the link. BAD_REQUEST where it cannot be read."""
     import open3d
 
-    mesh = open3d.io.read_triangle_mesh(path)
+    mesh = open3d.io.read_triangle_mesh(Path(path))
     if not len(mesh.triangles):
         raise DropclipError(Status.BAD_REQUEST, f"{path} holds no mesh: expected .stl, .ply or .obj, in metres")
     mesh.compute_vertex_normals()
@@ -66,7 +67,7 @@ def find_hand(
     """
     import open3d
 
-    points, _ = backproject(depth, intrinsics)
+    points = np.asarray(backproject(depth, intrinsics)[0])
     visible = _visible(surface, intrinsics, camera_from_tool)
     if len(visible) < 50:
         raise DropclipError(Status.TARGET_UNSEEN, "by TF the hand is outside the camera's view: move the arm into it")

@@ -315,7 +315,8 @@ def _end(code: int, serving: Sequence[_Serving]) -> None:
         one.stop()
     for one in serving:
         one.node.destroy_node()
-    rclpy.try_shutdown()
+    if not code:  # ROS would take down nodes too that were not made to their end, which cannot be done
+        rclpy.try_shutdown()
     others = [thread for thread in threading.enumerate() if thread is not threading.current_thread()]
     for thread in others:
         thread.join(max(end - time.monotonic(), 0.0))

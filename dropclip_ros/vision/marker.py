@@ -18,7 +18,7 @@ def find_marker(frame: RgbdFrame, number: int, size: float, dictionary: str = "D
     dictionary: its name in cv2.aruco. TARGET_UNSEEN where it is not in the image, or has no depth; BAD_REQUEST.
     """
     corners = _corners(frame.rgb, number, dictionary)
-    points, pixels = backproject(frame.depth, frame.intrinsics)
+    points, pixels = (np.asarray(one) for one in backproject(frame.depth, frame.intrinsics))
     v, u = np.divmod(pixels, frame.intrinsics.width)
     inside = points[_within(np.stack([u, v], axis=1).astype(float), corners)].astype(np.float64)
     if len(inside) < _FEWEST:

@@ -356,7 +356,7 @@ def test_a_model_that_fails(setup, monkeypatch, error, words, part):
             patch.setattr(setup.node._grounder, "_features", raising(error))
         else:
             patch.setattr(setup.node._grounder.text, "_embed", raising(error))
-        answer = setup.show(setup.camera.messages(setup.good), query=f"a {part} that failed with {words}")
+        answer = setup.show(setup.camera.messages(setup.good), query=f"the {type(error).__name__.lower()} {part}")
     says(answer, Status.MODEL_ERROR, words)
     setup.still_serves()
 

@@ -13,6 +13,7 @@ from std_msgs.msg import Header
 pytest.importorskip("mujoco", reason="mujoco is not installed (make setup)")
 pytest.importorskip("ompl", reason="ompl is not installed (make setup)")
 
+from rclpy.action import ActionClient
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 
@@ -21,7 +22,8 @@ from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.grasping.grasps import Grasps
 from dropclip_ros.msg import FoundObject
 from dropclip_ros.nodes.grasp_matcher_node import GraspMatcherNode
-from dropclip_ros.ros.common import DEPTH_TOPIC, GRASPS_TOPIC, PICK_ACTION
+from dropclip_ros.ros.arm.placing import put_down
+from dropclip_ros.ros.common import ACTION_CLIENT_QOS, DEPTH_TOPIC, GRASPS_TOPIC, PICK_ACTION, PLACE_ACTION
 from dropclip_ros.ros.grasp_messages import grasp_array_message
 from dropclip_ros.ros.messages import cloud_message, depth_image, nanoseconds, time_message
 from dropclip_ros.srv import Ground, ResetCell
@@ -211,6 +213,29 @@ def test_a_cancelled_pick_stops_the_arm(bench):
     assert ended.result().result.status == Status.CANCELLED and "close" not in stages
     stands = bench.arm()
     assert np.abs(stands - home).max() > 1e-3 and np.allclose(bench.arm(), stands, atol=1e-3)
+
+
+def test_what_was_picked_is_put_down_elsewhere(bench):
+    bench.lay(CAN)
+    header, candidates = bench.matched()
+
+    def moved(name: str, goal: Pick.Goal) -> Pick.Result:
+        client = ActionClient(bench.client, Pick, name, **ACTION_CLIENT_QOS)
+        assert client.wait_for_server(30)
+        sent = client.send_goal_async(goal)
+        wait_until(sent.done, 60.0)
+        ended = sent.result().get_result_async()
+        wait_until(ended.done, 120.0)
+        client.destroy()
+        return ended.result().result
+
+    home = bench.arm()
+    picked = moved(PICK_ACTION, Pick.Goal(header=header, candidates=candidates))
+    assert picked.status == Status.OK, picked.message
+    place = put_down(candidates[picked.executed], (0.0, 0.1, 0.003))
+    placed = moved(PLACE_ACTION, Pick.Goal(header=Header(frame_id=header.frame_id), candidates=[place]))
+    assert placed.status == Status.OK and placed.message == "put down", placed.message
+    wait_until(lambda: np.abs(bench.arm() - home).max() < 0.02, 20.0)
 
 
 class GroundsByTruth(Node):

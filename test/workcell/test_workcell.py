@@ -16,7 +16,7 @@ from dropclip_ros.grasping.grasps import Grasps
 from training.runs.errors import InputError
 from training.scenes.description import FIRST_OBJECT_ID, TABLE_ID, SceneConfig
 from training.workcell.cell import Cell, CellConfig
-from training.workcell.pick import LIFTED, Candidate, candidates_of, pick
+from training.workcell.pick import LIFTED, Candidate, candidates_of, pick, place
 from training.workcell.planning import NoPath, Planner, observed
 from training.workcell.robot import HOME
 
@@ -124,6 +124,39 @@ def test_what_cannot_be_picked_is_told_and_the_arm_stays_home(cell):
         np.testing.assert_allclose(cell.arm(), HOME, atol=1e-3)
     assert pick(cell, [wide, under, away, good]).executed == 3
     assert pick(cell, [good]).status == Status.BAD_REQUEST  # the arm is where it would hide the table
+
+
+def test_what_was_picked_is_put_down_elsewhere_and_the_arm_goes_home(cell):
+    cell.reset(0, objects=[BLOCK, CAN])
+    good = candidates_of(cell, from_above(cell, BLOCK))[0]
+    began = cell.poses()
+    assert place(cell, [good]).status == Status.SLIPPED  # nothing is held yet
+    assert pick(cell, [good]).status == Status.OK
+    stages: list[str] = []
+    way = next(way for way in ((0.0, 0.12, 0.002), (0.0, -0.12, 0.002)) if far_from_can(began, way))
+    result = place(cell, [moved(good, (2.0, 0, 0)), moved(good, way)], stage=stages.append)
+    assert result.status == Status.OK and result.executed == 1, result.message
+    assert stages == ["look", "plan", "reach", "approach", "release", "retreat", "home"]
+    ended = cell.poses()
+    assert np.allclose(ended[BLOCK][:3, 3], began[BLOCK][:3, 3] + way, atol=0.02)
+    assert np.allclose(ended[CAN][:3, 3], began[CAN][:3, 3], atol=0.005)
+    np.testing.assert_allclose(cell.arm(), HOME, atol=0.01)
+    assert pick(cell, candidates_of(cell, from_above(cell, CAN))).status == Status.OK  # and goes on
+
+
+def far_from_can(poses, way) -> bool:
+    return bool(np.linalg.norm(poses[BLOCK][:2, 3] + way[:2] - poses[CAN][:2, 3]) > 0.12)
+
+
+def test_nothing_is_put_down_where_something_stands(cell):
+    cell.reset(0, objects=[BLOCK, CAN])
+    good = candidates_of(cell, from_above(cell, BLOCK))[0]
+    assert pick(cell, [good]).status == Status.OK
+    poses = cell.poses()
+    onto = poses[CAN][:3, 3] - good.tool[:3, 3]
+    result = place(cell, [moved(good, (onto[0], onto[1], 0.0))])
+    assert result.status == Status.NO_PATH and "collision" in result.message
+    assert np.allclose(cell.poses()[CAN], poses[CAN], atol=1e-3)
 
 
 def test_closing_on_nothing_is_a_slip(cell):

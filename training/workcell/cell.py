@@ -228,6 +228,11 @@ class Cell:
         """Between the finger pads, m."""
         return float(self.data.qpos[self._fingers_at].sum())
 
+    @property
+    def gripping(self) -> bool:
+        """Whether the fingers were told to close, and not to open since."""
+        return bool(self._wanted < 0)
+
     def command(self, joints: np.ndarray) -> None:
         """Sends the servos to angles (6,). Whoever calls this has checked them for collision."""
         self.data.ctrl[self._servos] = joints

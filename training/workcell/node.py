@@ -4,7 +4,8 @@
     python -m training.workcell.node --ros-args -p seed:=3 -p clutter:=packed
 
 Publishes colour, depth, CameraInfo, joint_states, TF (world, base_link, tool0, gripper_tip, camera), the truth
-(`ground_truth/poses`, `ground_truth/labels`) and an overview picture; serves `reset_cell` and the action `pick`.
+(`ground_truth/poses`, `ground_truth/labels`) and an overview picture; serves `reset_cell` and the actions `pick` and
+`place`.
 
 Simulated time runs only while something moves; stamps are of the node's clock. One thread owns the simulation.
 While the arm moves the camera's images pause: they would show the arm, and nobody looks. Idle, the last frame is sent
@@ -19,6 +20,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from rclpy.action import ActionServer, CancelResponse
@@ -40,6 +42,7 @@ from dropclip_ros.ros.common import (
     DEPTH_TOPIC,
     INFO_TOPIC,
     PICK_ACTION,
+    PLACE_ACTION,
     Setting,
     Settings,
     answer_errors,
@@ -60,7 +63,7 @@ from dropclip_ros.vision.geometry import invert_pose
 from training.runs.errors import InputError
 from training.scenes.scene import View
 from training.workcell.cell import Cell, CellConfig
-from training.workcell.pick import Candidate, PickResult, pick
+from training.workcell.pick import Candidate, PickResult, pick, place
 from training.workcell.topics import LABELS_TOPIC, OVERVIEW_TOPIC, POSES_TOPIC, WORLD, serve_reset
 
 OPTICAL, CAMERA = "camera_color_optical_frame", "camera_link"
@@ -118,16 +121,19 @@ class WorkcellNode(Node):
         self.create_timer(1 / self._settings["state_rate"], self._publish_state, MutuallyExclusiveCallbackGroup())
         serve_reset(self, self._reset)
         self._goals = Admission()
-        self._picks = ActionServer(
-            self,
-            Pick,
-            PICK_ACTION,
-            self._pick,
-            callback_group=ReentrantCallbackGroup(),
-            goal_callback=self._goals.admit,
-            cancel_callback=lambda _: CancelResponse.ACCEPT,
-            **ACTION_SERVER_QOS,
-        )
+        self._actions = [
+            ActionServer(
+                self,
+                Pick,
+                name,
+                partial(self._move, name),
+                callback_group=ReentrantCallbackGroup(),
+                goal_callback=self._goals.admit,
+                cancel_callback=lambda _: CancelResponse.ACCEPT,
+                **ACTION_SERVER_QOS,
+            )
+            for name in (PICK_ACTION, PLACE_ACTION)
+        ]
 
     def _make_publishers(self) -> None:
         make = self.create_publisher
@@ -252,14 +258,15 @@ class WorkcellNode(Node):
         self._moving.clear()
         self._publish_state()
 
-    # --- pick ---
+    # --- pick and place ---
 
-    def _pick(self, handle: ServerGoalHandle) -> Pick.Result:
+    def _move(self, name: str, handle: ServerGoalHandle) -> Pick.Result:
+        """Serves the action of this name."""
         start = time.perf_counter()
         try:
             with self._goals.leaving():
                 candidates, seen = self._understand(handle.request)
-                done = self.owned(lambda: self._execute(handle, candidates, seen))
+                done = self.owned(lambda: self._execute(name, handle, candidates, seen))
             timing = [StageTime(stage=name, milliseconds=1e3 * seconds) for name, seconds in done.timing.items()]
             result = Pick.Result(
                 status=int(done.status),
@@ -277,7 +284,7 @@ class WorkcellNode(Node):
             result = Pick.Result(status=int(Status.MODEL_ERROR), message=message, executed=-1)
         finish(handle, result.status)
         self.get_logger().info(
-            f"pick: {Status(result.status).name}, {time.perf_counter() - start:.1f} s: {result.message}"
+            f"{name}: {Status(result.status).name}, {time.perf_counter() - start:.1f} s: {result.message}"
         )
         return result
 
@@ -305,18 +312,23 @@ class WorkcellNode(Node):
             )
         return candidates, seen
 
-    def _execute(self, handle: ServerGoalHandle, candidates: list[Candidate], seen: View | None) -> PickResult:
+    def _execute(
+        self, name: str, handle: ServerGoalHandle, candidates: list[Candidate], seen: View | None
+    ) -> PickResult:
         """In the simulation's thread."""
+
+        def cancelled() -> bool:
+            return handle.is_cancel_requested or self._ending.is_set()
+
+        def stage(begun: str) -> None:
+            handle.publish_feedback(Pick.Feedback(stage=begun))
+
         self._moving.set()
         self._told = self._filmed = -np.inf
         try:
-            return pick(
-                self.cell,
-                candidates,
-                seen,
-                cancelled=lambda: handle.is_cancel_requested or self._ending.is_set(),
-                stage=lambda name: handle.publish_feedback(Pick.Feedback(stage=name)),
-            )
+            if name == PLACE_ACTION:
+                return place(self.cell, candidates, cancelled, stage)
+            return pick(self.cell, candidates, seen, cancelled, stage)
         finally:
             self._rest()
 
@@ -324,7 +336,8 @@ class WorkcellNode(Node):
         self._ending.set()
         self._owner.submit(self.cell.close)  # OpenGL wants it from that thread
         self._owner.shutdown()
-        self._picks.destroy()
+        for action in self._actions:
+            action.destroy()
         super().destroy_node()
 
 

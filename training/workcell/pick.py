@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import numpy as np
+from scipy.ndimage import binary_dilation
 
 from dropclip_ros.base.errors import Status
 from dropclip_ros.grasping.gate import Known, Limits, Refusal, refusals, tips_of, verdict
 from dropclip_ros.grasping.grasps import Grasps
 from dropclip_ros.grasping.handoff import Handoff, HandoffConfig, hand_off
+from dropclip_ros.vision.geometry import invert_pose, transform_points
 from training.scenes.scene import View
 from training.workcell.cell import CONTROL, Cell
 from training.workcell.changes import changed
-from training.workcell.planning import Motion, NoPath, Planner, observed
+from training.workcell.planning import Motion, NoPath, Planner, carried, observed
 from training.workcell.robot import FINGER_SPEED, GRIP_REACH, HOME
 
 HAND_OFF = HandoffConfig()
@@ -29,6 +32,7 @@ SPEED, ACCELERATION = 2.0, 5.0  # rad/s and rad/s^2 of the fastest joint: to the
 SLOW = 0.5  # of both: on straight lines
 NOTHING = 0.0015  # m: fingers closed further hold nothing
 AT_HOME = 0.05  # rad
+AROUND = 3  # pixels around the arm, in which its edges are seen
 SETTLE = 0.15  # s, in which the arm catches up
 HOLD = 1.0  # s
 LIFTED = 0.10  # m, for an object to count as grasped
@@ -88,10 +92,29 @@ def pick(
     simulated) and each plan; the arm stops where it is. stage: told what begins: look, plan, reach, approach, close,
     lift, hold.
     """
-    run = _Run(cell, cancelled, stage)
+    return _told(cell, _Run(cell, cancelled, stage), lambda run: run.pick(candidates, seen))
+
+
+def place(
+    cell: Cell,
+    candidates: Sequence[Candidate],
+    cancelled: Callable[[], bool] = lambda: False,
+    stage: Callable[[str], None] = lambda name: None,
+) -> PickResult:
+    """Puts down what the hand holds by the first of the candidates that there is a path to, and goes home.
+
+    A candidate's tool is where the hand opens. What is seen to hang together with the tips is carried along the path
+    and may touch nothing on it; SLIPPED where the hand holds nothing. Else as `pick`; stages: look, plan, reach,
+    approach, release, retreat, home.
+    """
+    return _told(cell, _Run(cell, cancelled, stage), lambda run: run.place(candidates))
+
+
+def _told(cell: Cell, run: _Run, act: Callable[[_Run], PickResult]) -> PickResult:
+    """The result, with what was lifted and what it took; CANCELLED where the client wanted that."""
     before = cell.poses()
     try:
-        result = run.pick(candidates, seen)
+        result = act(run)
     except _Cancelled:
         cell.command(cell.arm())  # where it is on its path
         cell.step(SETTLE)
@@ -143,7 +166,46 @@ class _Run:
                 "what stood where the gripper would go has moved since the grasps were computed; ask for them again",
             )
         self._begin("plan")
-        planner = Planner(cell.config, observed(now, cell.config))
+        found = self._first(Planner(cell.config, observed(now, cell.config)), candidates, refused)
+        return found if isinstance(found, PickResult) else self._execute(found, candidates[self.executed].opening)
+
+    def place(self, candidates: Sequence[Candidate]) -> PickResult:
+        cell = self._cell
+        if not cell.gripping or cell.opening() < NOTHING:
+            return PickResult(Status.SLIPPED, "the hand holds nothing that could be put down")
+        self._begin("look")
+        now, frames = cell.capture(), cell.frames()
+        arm = binary_dilation(now.mask == 0, iterations=AROUND)  # which knows where it is
+        points = observed(replace(now, depth=np.where(arm, np.float32(0), now.depth)), cell.config)
+        load = carried(points, frames["gripper_tip"][:3, 3])
+        _, refused = _gate(cell, candidates)
+        self._begin("plan")
+        with_hand = transform_points(invert_pose(frames["tool0"]), points[load])
+        found = self._first(Planner(cell.config, points[~load], load=with_hand), candidates, refused)
+        if isinstance(found, PickResult):
+            return found
+        opening = candidates[self.executed].opening
+        self._begin("reach")
+        self._go(found.reach)
+        self._begin("approach")
+        self._follow(found.approach, SLOW * SPEED, SLOW * ACCELERATION)
+        self._wait(SETTLE)
+        self._begin("release")
+        cell.open(opening)
+        self._wait(opening / 2 / FINGER_SPEED + SETTLE)
+        self._begin("retreat")
+        self._follow(found.lift, SLOW * SPEED, SLOW * ACCELERATION)
+        self._begin("home")
+        try:
+            self._go(Planner(cell.config, points[~load]).way(cell.arm(), HOME, opening))
+        except NoPath:
+            return PickResult(Status.OK, "put down; no path home", self.executed)
+        return PickResult(Status.OK, "put down", self.executed)
+
+    def _first(
+        self, planner: Planner, candidates: Sequence[Candidate], refused: Sequence[Refusal | None]
+    ) -> Motion | PickResult:
+        """The motion of the first candidate that there is a path to, which is `executed`; or why there is none."""
         for index, (candidate, refusal) in enumerate(zip(candidates, refused, strict=True)):
             if self._cancelled():
                 raise _Cancelled
@@ -152,22 +214,26 @@ class _Run:
                 continue
             try:
                 motion = planner.plan(
-                    cell.arm(), candidate.tool, candidate.pregrasp, candidate.retreat, candidate.opening
+                    self._cell.arm(), candidate.tool, candidate.pregrasp, candidate.retreat, candidate.opening
                 )
             except NoPath as error:
                 self.why.append(Refusal(Status.NO_PATH, str(error)))
                 continue
             self.executed = index
-            return self._execute(motion, candidate.opening)
+            return motion
         told = "; ".join(one.reason for one in self.why)
         return PickResult(verdict(self.why), f"none of {len(candidates)} grasps can be executed: {told}")
+
+    def _go(self, corners: np.ndarray) -> None:
+        """Along a path (N, 6) of straight lines between configurations, from rest to rest at each."""
+        for corner, following in pairwise(corners):
+            self._follow(np.array([corner, following]), SPEED, ACCELERATION)
 
     def _execute(self, motion: Motion, opening: float) -> PickResult:
         cell = self._cell
         self._begin("reach")
         cell.open(opening)
-        for corner, following in zip(motion.reach, motion.reach[1:], strict=False):
-            self._follow(np.array([corner, following]), SPEED, ACCELERATION)
+        self._go(motion.reach)
         self._begin("approach")
         self._follow(motion.approach, SLOW * SPEED, SLOW * ACCELERATION)
         self._wait(SETTLE)

@@ -14,6 +14,9 @@ from typing import NamedTuple
 import mujoco
 import numpy as np
 from ompl import base, geometric, util
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
 
 from dropclip_ros.vision.geometry import backproject, transform_points
 from training.scenes.grasps.grasp_trials import FINGERS
@@ -37,6 +40,7 @@ JUMP = 0.4
 GOALS = 4  # configurations before the grasp that the search may end at
 CHECKS = 15000  # of the search, then it gives up: not a time, so that the same seed gives the same path
 HELD = 0.12  # m around the tips: what was seen there is lifted with the hand
+LAID = 0.008  # m, by which what is carried may dip into the table and into points: it slips in the hand
 HALF_TURN = np.diag([-1.0, -1.0, 1.0, 1.0])  # of the tool about its approach: the same grasp
 
 util.noOutputHandler()
@@ -64,10 +68,23 @@ def observed(view: View, config: CellConfig) -> np.ndarray:
     return (cells[count >= LEAST] + 0.5) * VOXEL
 
 
-class Planner:
-    """Knows the robot of a cell, its table and points (K, 3) that were seen, in the world, m."""
+def carried(points: np.ndarray, tips: np.ndarray) -> np.ndarray:
+    """Which of the points (K, 3) hang together with what is nearest to the tips (3,), within HELD of them."""
+    near = np.flatnonzero(np.linalg.norm(points - tips, axis=1) < HELD)
+    chosen = np.zeros(len(points), bool)
+    if len(near):
+        pairs = cKDTree(points[near]).query_pairs(2.5 * VOXEL, output_type="ndarray")
+        graph = coo_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(near), len(near)))
+        part = connected_components(graph, directed=False)[1]
+        chosen[near[part == part[np.linalg.norm(points[near] - tips, axis=1).argmin()]]] = True
+    return chosen
 
-    def __init__(self, config: CellConfig, points: np.ndarray, seed: int = 0) -> None:
+
+class Planner:
+    """Knows the robot of a cell, its table and points (K, 3) that were seen, in the world, m. load (L, 3): points of
+    what the hand carries, in the tool frame, which may touch nothing but the hand either."""
+
+    def __init__(self, config: CellConfig, points: np.ndarray, seed: int = 0, load: np.ndarray | None = None) -> None:
         self._gripper, self._seed = config.gripper, seed
         self._base_from_world = np.linalg.inv(config.world_from_base)
         self._points = points
@@ -82,9 +99,13 @@ class Planner:
             type=mujoco.mjtGeom.mjGEOM_BOX,
             size=[*config.table, TABLE_THICKNESS / 2],
             pos=[0, 0, -TABLE_THICKNESS / 2],
+            conaffinity=3,
         )
+        ball = {"type": mujoco.mjtGeom.mjGEOM_SPHERE, "size": [RADIUS, 0, 0]}
+        for point in () if load is None else load:  # which meets table and points alone
+            spec.body("tool0").add_geom(**ball, pos=point, contype=2, conaffinity=0)
         for point in points:
-            spec.worldbody.add_geom(type=mujoco.mjtGeom.mjGEOM_SPHERE, size=[RADIUS, 0, 0], pos=point)
+            spec.worldbody.add_geom(**ball, pos=point, conaffinity=3)
         self._model = spec.compile()
         self._data = mujoco.MjData(self._model)
         model = self._model
@@ -92,7 +113,8 @@ class Planner:
         self._fingers_at = [model.joint(name).qposadr[0] for name in FINGERS]
         self._first = model.ngeom - len(points)  # geom of the first point
         hand = [model.body(name).id for name in (*FINGERS, "gripper_tip", "tool0")]
-        self._hand = np.isin(model.geom_bodyid, hand)
+        self._load = (model.geom_contype == 2) & (model.geom_conaffinity == 0)
+        self._hand = np.isin(model.geom_bodyid, hand) & ~self._load
         self._held = np.zeros(model.ngeom, bool)
 
     def free(self, joints: np.ndarray, opening: float, held: bool = False) -> bool:
@@ -109,6 +131,7 @@ class Planner:
         point = (pairs >= self._first).any(axis=1)
         hits = ~(point & self._hand[pairs].any(axis=1) & (depth < TOUCH))
         hits &= point | (depth > 0)  # only points need CLEARANCE
+        hits &= ~(self._load[pairs].any(axis=1) & (depth < LAID))
         if held:
             hits &= ~(self._hand[pairs].any(axis=1) & self._held[pairs].any(axis=1))
         return not hits.any()
@@ -142,6 +165,13 @@ class Planner:
             raise NoPath("no path to the start of the approach")
         approach, lift = min(ways, key=lambda way: np.abs(way[0][0] - reach[-1]).max())
         return Motion(reach, approach, lift)
+
+    def way(self, start: np.ndarray, goal: np.ndarray, opening: float) -> np.ndarray:
+        """Corners (N, 6) of a path between angles (6,). Raises NoPath."""
+        found = self._search(start, goal[None], opening)
+        if found is None:
+            raise NoPath("no path")
+        return found
 
     def _solutions(self, tool: np.ndarray, near: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Configurations at a tool pose, or at its half turn, nearest first, with that turn 4x4."""
