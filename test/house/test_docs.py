@@ -105,7 +105,11 @@ def test_launch_files_and_nodes_are_there():
     launched, run = named(r"ros2 launch dropclip_ros (\S+\.py)"), named(r"ros2 run dropclip_ros (\w+)")
     assert launched and run
     assert not [name for _, name in launched if not (ROOT / "launch" / name).exists()]
-    assert not [name for _, name in run if not (ROOT / f"dropclip_ros/nodes/{name}.py").exists()]
+    assert not [
+        name
+        for _, name in run
+        if not (ROOT / "scripts" / name).exists() and not (ROOT / f"dropclip_ros/nodes/{name}.py").exists()
+    ]
     assert not [name for _, name in named(r"dropclip_ros/srv/(\w+) ") if not (ROOT / f"srv/{name}.srv").exists()]
 
 
