@@ -19,6 +19,8 @@ from dropclip_ros.vision.clouds import load_cloud_frame
 from dropclip_ros.vision.geometry import DEPTH_UNITS, RgbdFrame, load_frame
 from dropclip_ros.vision.recordings import open_recording
 
+_FEW = 10  # frames, for which it is not measured what the encoder is quickest in
+
 
 def frame_options() -> argparse.ArgumentParser:
     """A parent parser: a frame or several, the workspace, the model, and where answers go."""
@@ -158,7 +160,8 @@ def open_scenes(args: argparse.Namespace) -> tuple[Grounder, list[tuple[str, Cal
     sources = sources_of(args)
     if len(sources) == 1:  # a bad file is told before the model is loaded
         sources = [Source(sources[0].name, partial(_same, sources[0].open()))]
-    grounder = Grounder.from_pretrained(args.model, args.device, workspace, image=args.image, labels=args.labels)
+    says, measure = {"image": args.image, "labels": args.labels}, len(sources) > _FEW
+    grounder = Grounder.from_pretrained(args.model, args.device, workspace, **says, measure=measure)
     return grounder, [(source.name, partial(_encoded, grounder, source)) for source in sources]
 
 

@@ -258,16 +258,17 @@ class Grounder:
         objects: ObjectConfig | None = None,
         image: bool | Literal["tower"] | None = None,
         labels: bool | None = None,
+        measure: bool = True,
     ) -> Grounder:
         """Loads a model folder (the shipped one by default). Raises MODEL_ERROR where it is not whole and true.
 
         image: whether the frame's picture has its say, by the model's names or, where it has none, by its image tower;
         "tower": by the latter, None: where it has names. A tower that names alone always has. labels: whether what is
-        printed on things has, beside names; None: where a reader is installed.
+        printed on things has, beside names; None: where a reader is installed. measure: of `load_model`.
         """
         place, folder = usable_device(device), Path(path) if path else MODEL_FOLDER
         with enough_memory(place):
-            encoder, config = load_model(folder, place)
+            encoder, config = load_model(folder, place, measure=measure)
             named = config.names is not None and image in (None, True)
             seeing = config.image if (image and not named) or not config.encoder_names else None
             clip = load_clip(config.text.source) if seeing and seeing.source else None

@@ -228,12 +228,13 @@ def load_config(folder: str | Path) -> ModelConfig:
 
 
 def load_model(
-    folder: str | Path, device: str | torch.device = "cpu", fuse: bool = True
+    folder: str | Path, device: str | torch.device = "cpu", fuse: bool = True, measure: bool = True
 ) -> tuple[MinkUNet14D, ModelConfig]:
     """The encoder (eval mode, on `device`) and the configuration of a model folder.
 
     fuse: fold batch norms into kernels, for inference, convolve in 16 bits where `quickest` finds that faster; False
-    keeps the state dict as it was saved, in fp32.
+    keeps the state dict as it was saved, in fp32. measure: False folds and stays in fp32, for who asks once: measuring
+    takes longer than a frame.
     MODEL_ERROR where a file is missing, truncated, of another digest, or holds other tensors than the config says.
     """
     folder = Path(folder)
@@ -256,7 +257,9 @@ def load_model(
     full = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
     encoder.load_state_dict(full, assign=True)
     encoder.eval().requires_grad_(not fuse).to(device)
-    return quickest(encoder) if fuse else encoder, config
+    if fuse:
+        encoder = quickest(encoder) if measure else encoder.fuse()
+    return encoder, config
 
 
 def quickest(encoder: MinkUNet14D) -> MinkUNet14D:

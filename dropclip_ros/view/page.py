@@ -63,7 +63,7 @@ class Page:
             latest = gui.add_button("latest recording")
             look = gui.add_button("look through the camera", disabled=session.live is None)
         for part in (self._text, self._threshold, self._count, self._negatives):
-            part.on_update(self._safe(lambda: self.ask()))
+            part.on_update(self._safe(self._ask_again))
         self._by.on_update(self._safe(lambda: self._draw_things()))
         self._recordings.on_update(self._safe(lambda: self._open(self._recordings.value, 0)))
         self._index.on_update(self._safe(self._turn_to))
@@ -85,6 +85,9 @@ class Page:
                     self._line.content = f"**{type(error).__name__}**: {error}"
 
         return called
+
+    def _ask_again(self) -> None:
+        self.ask()
 
     def _turn_to(self) -> None:
         session = self.session

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dropclip_ros.base.arrays import to_numpy
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.draw.answers import describe, mask_image, picture_of
 from dropclip_ros.draw.colours import AMBER, distinct_colours, main_colours
@@ -158,8 +159,8 @@ class Session:
                 raise
             return Cloud(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.uint8))
         step = max(len(points) // _MOST_POINTS, 1)
-        moved = transform_points(self.up(), points[::step]).astype(np.float32)
-        return Cloud(moved, frame.rgb.reshape(-1, 3)[pixels[::step]])
+        moved = np.asarray(transform_points(self.up(), to_numpy(points)[::step]), np.float32)
+        return Cloud(moved, frame.rgb.reshape(-1, 3)[to_numpy(pixels)[::step]])
 
     def things(self, by: str, answer: Answer) -> Cloud:
         """What stands on the table; by: "camera" colours, "similarity" to the phrase, or "instances"."""

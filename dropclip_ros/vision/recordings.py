@@ -100,7 +100,7 @@ def open_recording(path: str | Path, depth_unit: str = "mm") -> Frames:
 
 def find_recordings(folder: str | Path, limit: int = 50) -> Sequence[Path]:
     """Recordings at a path or up to two folders below it, newest first, `limit` at most."""
-    folder, found = Path(folder), {}
+    folder, found = Path(folder), dict[Path, float]()
     marks = ("metadata.yaml", SCENE_FILE, "*_color.png", "*_color.jpg", "color.png", "color.jpg")
     for depth in ("", "*/", "*/*/"):
         for mark in marks:

@@ -3,6 +3,8 @@
 
 import asyncio
 import json
+import os
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -93,3 +95,21 @@ def test_the_server_speaks_mcp(tools):
     assert listed == {name: schema for name, (_, schema) in TOOLS.items()}
     assert json.loads(good.content[0].text)["status"] == "OK"
     assert bad.isError and "wings" in bad.content[0].text
+
+
+def test_the_command_serves_on_stdin_and_stdout_and_nodes_that_are_not_there_are_an_answer():
+    pytest.importorskip("mcp", reason="mcp is not installed (the extra mcp)")
+    from mcp import ClientSession, StdioServerParameters
+    from mcp.client.stdio import stdio_client
+
+    words = ["-m", "dropclip_ros.tools", "--namespace", "nobody", "--timeout", "1"]
+    command = StdioServerParameters(command=sys.executable, args=words, env=dict(os.environ))
+
+    async def talk():
+        async with stdio_client(command) as (read, write), ClientSession(read, write) as session:
+            await session.initialize()
+            names = [tool.name for tool in (await session.list_tools()).tools]
+            return names, await session.call_tool("ground", {"query": "the mug"})
+
+    names, answer = asyncio.run(asyncio.wait_for(talk(), 120))
+    assert names == list(TOOLS) and json.loads(answer.content[0].text)["status"] == "TIMEOUT"
