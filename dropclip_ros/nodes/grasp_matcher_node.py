@@ -8,6 +8,7 @@ in the newest depth image: that is what the gripper would meet now.
 """
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -50,6 +51,7 @@ from dropclip_ros.ros.common import (
     run,
 )
 from dropclip_ros.ros.grasp_messages import candidate_messages, grasp_array_message, grasps_from_message
+from dropclip_ros.ros.health import LOG, Health
 from dropclip_ros.ros.markers import grasp_markers
 from dropclip_ros.ros.messages import cloud_points, depth_image, intrinsics_of, nanoseconds, point_message
 from dropclip_ros.ros.settings import gate as gate_settings
@@ -88,6 +90,7 @@ SETTINGS = (
     Setting("ask_again", AGAIN, "After how long without an answer `ground` is asked once more, s", 0.1, 3600.0),
     Setting("min_seen", Limits().min_seen, "Least share of the target that must be seen where it was found", 0.0, 1.0),
     Setting("tf_timeout", 0.5, "How long a transform is waited for, s", 0.0, 10.0),
+    LOG,
     *gate_settings.SETTINGS,
     *camera.SETTINGS,
     *trust_settings.SETTINGS,
@@ -143,10 +146,11 @@ class GraspMatcherNode(Node):
         self.create_service(
             MatchGrasps,
             MATCH_SERVICE,
-            self._match,
+            self._serve,
             qos_profile=SERVICE_QOS,
             callback_group=WaitingCallbackGroup(_CALLS),
         )
+        self._health = Health(self, self._settings, {"camera": self._camera.health})
         self._turn, self._busy, self._goals = threading.Condition(), False, Admission()
         self._action = ActionServer(
             self,
@@ -158,6 +162,17 @@ class GraspMatcherNode(Node):
             callback_group=MutuallyExclusiveCallbackGroup(),
             **ACTION_SERVER_QOS,
         )
+
+    def _serve(self, request: MatchGrasps.Request, response: MatchGrasps.Response) -> MatchGrasps.Response:
+        """`_match`, and what is to be told of it."""
+        start = time.perf_counter()
+        answer = self._match(request, response)
+        self._told(f"match_grasps {request.query[:80]!r}", answer, start)
+        return answer
+
+    def _told(self, what: str, answer: MatchGrasps.Response | Grasp.Result, start: float) -> None:
+        milliseconds = 1e3 * (time.perf_counter() - start)
+        self._health.asked(what, answer.status, answer.message, milliseconds, grasps=len(answer.candidates))
 
     def destroy_node(self) -> None:
         self._action.destroy()
@@ -182,8 +197,10 @@ class GraspMatcherNode(Node):
         _tell(response, answer.ground)
 
     def _execute(self, goal) -> Grasp.Result:
+        start = time.perf_counter()
         with self._goals.leaving():
             result = self._serve_goal(goal, Grasp.Result())
+        self._told(f"grasp {goal.request.query[:80]!r}", result, start)
         finish(goal, result.status)
         return result
 

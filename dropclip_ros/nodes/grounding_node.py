@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.node import Node
 from sensor_msgs.msg import Image, PointCloud2, RegionOfInterest
 from std_msgs.msg import Header
@@ -22,7 +23,7 @@ from visualization_msgs.msg import MarkerArray
 
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.msg import FoundObject, Interpretation, InterpretationPart, StageTime
-from dropclip_ros.ros import table_settings
+from dropclip_ros.ros import standing, table_settings
 from dropclip_ros.ros.camera import listener as camera
 from dropclip_ros.ros.camera.listener import CameraListener, CapturedFrame
 from dropclip_ros.ros.clock import on_jump_back
@@ -39,6 +40,8 @@ from dropclip_ros.ros.common import (
     listed,
     run,
 )
+from dropclip_ros.ros.detections import Detections
+from dropclip_ros.ros.health import LOG, Health, Part
 from dropclip_ros.ros.markers import object_markers, region_markers
 from dropclip_ros.ros.messages import (
     cloud_message,
@@ -52,6 +55,7 @@ from dropclip_ros.ros.messages import (
 )
 from dropclip_ros.ros.settings import trust as trust_settings
 from dropclip_ros.ros.settings.trust import trust_config
+from dropclip_ros.ros.standing import StandingQuestion
 from dropclip_ros.ros.table_settings import workspace_of
 from dropclip_ros.ros.tf import Frames
 from dropclip_ros.srv import Ground
@@ -123,6 +127,8 @@ SETTINGS = (
         True,
         "Look for the last frame's table first: a camera that stays need not search; false forgets it",
     ),
+    *standing.SETTINGS,
+    LOG,
     *camera.SETTINGS,
     *trust_settings.SETTINGS,
     *table_settings.SETTINGS,
@@ -161,19 +167,48 @@ class GroundingNode(Node):
         self._cloud_publisher = self.create_publisher(PointCloud2, "~/similarity", 1)
         self._mask_publisher = self.create_publisher(Image, "~/mask", 1)
         self._marker_publisher = self.create_publisher(MarkerArray, "~/markers", 1)
+        self._detections = Detections(self)
         self._region_publisher = self.create_publisher(MarkerArray, "~/region", LATCHED_QOS)
         self._encoded: _Encoded | None = None
-        self._jumps = on_jump_back(self, lambda: setattr(self, "_encoded", None))
+        self._jumps = on_jump_back(self, self._begin_anew)
         self._grounder: Grounder | None = None
         self._static: EncodedScene | None = None
         self._model = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
         self._model.submit(self._load)
         self._turns = ThreadPoolExecutor(max_workers=1, thread_name_prefix="turns")
+        self._health = Health(self, self._settings, {"camera": self._camera.health, "model": self._model_health})
         self.create_service(
-            Ground, GROUND_SERVICE, self._ground, qos_profile=SERVICE_QOS, callback_group=WaitingCallbackGroup()
+            Ground, GROUND_SERVICE, self._serve, qos_profile=SERVICE_QOS, callback_group=WaitingCallbackGroup()
         )
+        self._standing = StandingQuestion(self, self._settings, self._ground, self._heard)
+
+    def _begin_anew(self) -> None:
+        """The clock has jumped back."""
+        self._encoded = None
+        self._detections.clear()
+
+    def _serve(self, request: Ground.Request, response: Ground.Response) -> Ground.Response:
+        """`_ground`, and what is to be told of it."""
+        start = time.perf_counter()
+        answer = self._ground(request, response)
+        best = {"score": round(answer.objects[0].score, 3)} if answer.objects else {}
+        milliseconds = 1e3 * (time.perf_counter() - start)
+        self._health.asked(f"ground {request.query[:80]!r}", answer.status, answer.message, milliseconds, **best)
+        return answer
+
+    def _heard(self) -> bool:
+        """Whether anybody looks at what is found."""
+        shown = (self._cloud_publisher, self._mask_publisher, self._marker_publisher)
+        return self._detections.heard or any(publisher.get_subscription_count() for publisher in shown)
+
+    def _model_health(self) -> Part:
+        name = self._settings["model"] or "the one shipped"
+        if self._grounder is None:
+            return DiagnosticStatus.WARN, "not loaded", {"model": name}
+        return DiagnosticStatus.OK, "", {"model": name, "device": self._grounder.device}
 
     def destroy_node(self) -> None:
+        self._standing.end()
         for pool in (self._turns, self._model):
             pool.shutdown(wait=False, cancel_futures=True)
         super().destroy_node()
@@ -303,6 +338,10 @@ class GroundingNode(Node):
             for message, found in zip(response.objects, result.objects, strict=True):
                 message.roi, message.mask = place_in_image(scene, found, camera_header, masks)
         self._show(response, scene, result, camera_header, target_from_camera)
+        places = [scene.pixels[found.points] for found in result.objects]
+        self._detections.publish(
+            response.header, result.query, response.objects, camera_header, places, scene.frame.depth.shape
+        )
         times["messages"] = time.perf_counter() - packing
         times = {stage: 1e3 * seconds for stage, seconds in times.items()} | model_times
         response.timing = [StageTime(stage=stage, milliseconds=ms) for stage, ms in times.items()]
