@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from rclpy.action import ActionServer, CancelResponse
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
-from rclpy.node import Node
 from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
@@ -52,6 +51,7 @@ from dropclip_ros.ros.common import (
 )
 from dropclip_ros.ros.grasp_messages import candidate_messages, grasp_array_message, grasps_from_message
 from dropclip_ros.ros.health import LOG, Health
+from dropclip_ros.ros.managed import AUTOSTART, ManagedNode
 from dropclip_ros.ros.markers import grasp_markers
 from dropclip_ros.ros.messages import cloud_points, depth_image, intrinsics_of, nanoseconds, point_message
 from dropclip_ros.ros.settings import gate as gate_settings
@@ -90,6 +90,7 @@ SETTINGS = (
     Setting("ask_again", AGAIN, "After how long without an answer `ground` is asked once more, s", 0.1, 3600.0),
     Setting("min_seen", Limits().min_seen, "Least share of the target that must be seen where it was found", 0.0, 1.0),
     Setting("tf_timeout", 0.5, "How long a transform is waited for, s", 0.0, 10.0),
+    AUTOSTART,
     LOG,
     *gate_settings.SETTINGS,
     *camera.SETTINGS,
@@ -126,7 +127,7 @@ class _Answer:
     ground: Ground.Response
 
 
-class GraspMatcherNode(Node):
+class GraspMatcherNode(ManagedNode):
     def __init__(self, **options):
         super().__init__("grasp_matcher_node", **options)
         self._settings = Settings(self, SETTINGS, check=_check_settings)
@@ -162,6 +163,7 @@ class GraspMatcherNode(Node):
             callback_group=MutuallyExclusiveCallbackGroup(),
             **ACTION_SERVER_QOS,
         )
+        self.begin(self._settings)
 
     def _serve(self, request: MatchGrasps.Request, response: MatchGrasps.Response) -> MatchGrasps.Response:
         """`_match`, and what is to be told of it."""

@@ -8,6 +8,7 @@ that came before it was there, while another was encoded, share it.
 
 from __future__ import annotations
 
+import gc
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -16,12 +17,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
-from rclpy.node import Node
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from sensor_msgs.msg import Image, PointCloud2, RegionOfInterest
 from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
 from dropclip_ros.base.errors import DropclipError, Status
+from dropclip_ros.base.memory import give_back
 from dropclip_ros.msg import FoundObject, Interpretation, InterpretationPart, StageTime
 from dropclip_ros.ros import standing, table_settings
 from dropclip_ros.ros.camera import listener as camera
@@ -42,6 +44,7 @@ from dropclip_ros.ros.common import (
 )
 from dropclip_ros.ros.detections import Detections
 from dropclip_ros.ros.health import LOG, Health, Part
+from dropclip_ros.ros.managed import AUTOSTART, ManagedNode
 from dropclip_ros.ros.markers import object_markers, region_markers
 from dropclip_ros.ros.messages import (
     cloud_message,
@@ -127,6 +130,7 @@ SETTINGS = (
         True,
         "Look for the last frame's table first: a camera that stays need not search; false forgets it",
     ),
+    AUTOSTART,
     *standing.SETTINGS,
     LOG,
     *camera.SETTINGS,
@@ -157,7 +161,7 @@ class _Encoded:
     ready: float
 
 
-class GroundingNode(Node):
+class GroundingNode(ManagedNode):
     def __init__(self, **options):
         super().__init__("grounding_node", **options)
         self._settings = Settings(self, SETTINGS, check=_check_settings)
@@ -174,13 +178,27 @@ class GroundingNode(Node):
         self._grounder: Grounder | None = None
         self._static: EncodedScene | None = None
         self._model = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
-        self._model.submit(self._load)
         self._turns = ThreadPoolExecutor(max_workers=1, thread_name_prefix="turns")
         self._health = Health(self, self._settings, {"camera": self._camera.health, "model": self._model_health})
         self.create_service(
             Ground, GROUND_SERVICE, self._serve, qos_profile=SERVICE_QOS, callback_group=WaitingCallbackGroup()
         )
         self._standing = StandingQuestion(self, self._settings, self._ground, self._heard)
+        self.begin(self._settings)
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._model.submit(self._load)
+        return super().on_configure(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._model.submit(self._unload)
+        return super().on_cleanup(state)
+
+    def _unload(self) -> None:
+        """In the model's thread."""
+        self._grounder = self._static = self._encoded = None
+        gc.collect()
+        give_back()
 
     def _begin_anew(self) -> None:
         """The clock has jumped back."""

@@ -6,6 +6,8 @@ import time
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 from rclpy.parameter import Parameter
 from ros_support import FakeCamera, model_folder, ros, wait_until  # noqa: F401  fixtures
 from sensor_msgs.msg import Image, PointCloud2
@@ -169,3 +171,19 @@ def test_a_proposer_rests_until_grasps_are_wanted(ros, setup):
     camera.send(camera.messages(frame))
     wait_until(lambda: other)
     end(), end_other()
+
+
+def test_a_node_that_is_not_active_refuses_and_one_that_is_cleaned_up_loads_again(ros, setup):
+    camera, node, frame, ask = setup
+
+    def change(label: str) -> bool:
+        transition = Transition(id=getattr(Transition, f"TRANSITION_{label}"))
+        client = ros.node.create_client(ChangeState, "/grounding_node/change_state")
+        return ros.call(client, ChangeState.Request(transition=transition)).success
+
+    assert change("DEACTIVATE") and ask().status == Status.BUSY
+    assert change("CLEANUP")
+    wait_until(lambda: node._grounder is None)
+    assert ask().status == Status.BUSY and change("CONFIGURE") and change("ACTIVATE")
+    camera.send(camera.messages(frame))
+    assert ask().status == Status.OK
