@@ -32,6 +32,7 @@ GROUNDING = (
     ("grounding_parameters", "", "Parameter file of the grounding node; '' for the one shipped"),
     ("one_process", "false", "grasping.launch.py: all its nodes in one process: true or false"),
     ("rviz", "false", "Also start RViz: true or false"),
+    ("rviz_frame", "", "RViz's fixed frame, there before the first question; '' for world_frame, else camera_link"),
 )
 
 
@@ -47,11 +48,17 @@ def nodes(context) -> list:
             executable="rviz2",
             name="rviz2",
             namespace=arguments["namespace"],
-            arguments=["-d", str(folder / "dropclip.rviz")],
+            arguments=["-d", str(folder / "dropclip.rviz"), *fixed_frame(arguments)],
             parameters=[{"use_sim_time": flag(arguments, "use_sim_time")}],
         )
         started.append(rviz)
     return started
+
+
+def fixed_frame(arguments) -> list[str]:
+    """RViz's option for a frame that TF has already: the table's own comes with the first answer."""
+    frame = arguments["rviz_frame"] or arguments["world_frame"]
+    return ["-f", frame] if frame else []
 
 
 def generate_launch_description():

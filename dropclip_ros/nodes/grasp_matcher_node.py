@@ -39,6 +39,7 @@ from dropclip_ros.ros.common import (
     GRASP_ACTION,
     GRASPS_TOPIC,
     GROUND_SERVICE,
+    LATCHED_QOS,
     MATCH_SERVICE,
     SERVICE_QOS,
     AnswerError,
@@ -50,10 +51,10 @@ from dropclip_ros.ros.common import (
     run,
 )
 from dropclip_ros.ros.grasp_messages import candidate_messages, grasp_array_message, grasps_from_message
-from dropclip_ros.ros.health import LOG, Health
 from dropclip_ros.ros.managed import AUTOSTART, ManagedNode
 from dropclip_ros.ros.markers import grasp_markers
 from dropclip_ros.ros.messages import cloud_points, depth_image, intrinsics_of, nanoseconds, point_message
+from dropclip_ros.ros.outputs.health import LOG, Health
 from dropclip_ros.ros.settings import gate as gate_settings
 from dropclip_ros.ros.settings import match as match_settings
 from dropclip_ros.ros.settings import trust as trust_settings
@@ -143,7 +144,7 @@ class GraspMatcherNode(ManagedNode):
         self._ground = self.create_client(
             Ground, GROUND_SERVICE, qos_profile=SERVICE_QOS, callback_group=MutuallyExclusiveCallbackGroup()
         )
-        self._marker_publisher = self.create_publisher(MarkerArray, "~/markers", 1)
+        self._marker_publisher = self.create_publisher(MarkerArray, "~/markers", LATCHED_QOS)
         self.create_service(
             MatchGrasps,
             MATCH_SERVICE,
@@ -260,8 +261,7 @@ class GraspMatcherNode(ManagedNode):
         if seen:
             chosen = replace(chosen, width=choice.match.widths)
             candidates = candidate_messages(header, chosen, choice.match.tip_distances, choice.motion)
-        if self._marker_publisher.get_subscription_count():
-            self._marker_publisher.publish(grasp_markers(header, chosen, gripper))
+        self._marker_publisher.publish(grasp_markers(header, chosen, gripper))
         message = "; ".join(filter(None, [_summary(choice, len(grasps)), doubt]))
         return _Answer(header, chosen, choice.match, message, candidates, ground)
 

@@ -20,7 +20,7 @@ from dropclip_ros.grasping.grippers import load_gripper
 from dropclip_ros.msg import GraspArray
 from dropclip_ros.ros.camera import listener as camera
 from dropclip_ros.ros.camera.listener import CameraListener, CapturedFrame
-from dropclip_ros.ros.common import GRASPS_TOPIC, Setting, Settings, log_bug
+from dropclip_ros.ros.common import GRASPS_TOPIC, LATCHED_QOS, Setting, Settings, log_bug
 from dropclip_ros.ros.grasp_messages import grasp_array_message
 from dropclip_ros.ros.managed import AUTOSTART, ManagedNode
 from dropclip_ros.ros.markers import grasp_markers
@@ -44,7 +44,7 @@ class GraspPublisher:
     def __init__(self, node: Node, settings: Settings):
         self._node, self._settings = node, settings
         self._publisher = node.create_publisher(GraspArray, GRASPS_TOPIC, 1)
-        self._marker_publisher = node.create_publisher(MarkerArray, f"{GRASPS_TOPIC}/markers", 1)
+        self._marker_publisher = node.create_publisher(MarkerArray, f"{GRASPS_TOPIC}/markers", LATCHED_QOS)
         self._complaint: Status | None = None
 
     @property

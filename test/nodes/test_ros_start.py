@@ -28,6 +28,7 @@ REFUSED = {
     "hggd_node": "far:=nan",
     "image_folder_node": "depth_unit:=cm",
     "proposal_node": "table.iterations:=many",
+    "scene_node": "negatives_mode:=magic",
     "training.workcell.node": "seed:=bad",
 }
 
