@@ -68,12 +68,13 @@ class SleepingGroup(MutuallyExclusiveCallbackGroup):
 
 def _empty(subscription: Subscription, drop: tuple[type, ...]) -> None:
     """Gives the messages that DDS holds to the subscription's callback, unless they are of a type in `drop`."""
+    take: Callable = subscription.callback
     for _ in range(_ENOUGH):
         with suppress(InvalidHandle), subscription.handle:  # destroyed meanwhile
             taken = subscription.handle.take_message(subscription.msg_type, subscription.raw)
             if taken is not None:
                 if not isinstance(taken[0], drop):
-                    subscription.callback(taken[0])
+                    take(taken[0])
                 continue
         return
 

@@ -90,12 +90,11 @@ def objects_cloud(header: Header, objects: Sequence[FoundObject], numbers: Seque
         if parts and name:
             cloud[name] = np.concatenate([part[name] for part in parts])
     cloud["id"] = np.repeat(np.array(numbers, np.uint32), [len(part) for part in parts]) if parts else 0
+    offsets: Any = cloud.dtype.fields
     fields = [
-        PointField(name=name, offset=cloud.dtype.fields[name][1], datatype=PointField.FLOAT32, count=1)
-        for name, _ in kind
-        if name
+        PointField(name=name, offset=offsets[name][1], datatype=PointField.FLOAT32, count=1) for name, _ in kind if name
     ]
-    fields.append(PointField(name="id", offset=cloud.dtype.fields["id"][1], datatype=PointField.UINT32, count=1))
+    fields.append(PointField(name="id", offset=offsets["id"][1], datatype=PointField.UINT32, count=1))
     return PointCloud2(
         header=header,
         height=1,
