@@ -4,7 +4,7 @@
 A ROS 2 install builds this tree through package.xml and CMakeLists.txt and never runs this file. Here the same
 CMakeLists.txt runs against the PyPI ros-* wheels, and what it installs goes where the wheels put theirs: lib*.so in
 <prefix>/lib, share/ in <prefix>/share, the generated dropclip_ros/{msg,srv,action} beside the hand-written modules.
-The wheels lack tf2_msgs: support/tf2_msgs stands in for it.
+The wheels lack tf2_msgs and vision_msgs: what of them is used here is in support/.
 """
 
 import os
@@ -88,11 +88,13 @@ class BuildInterfaces(build_ext):
             shutil.copy2(library, beside)
             beside.replace(target / library.name)  # a process may have the old one mapped
         self._add_data(install)
-        if not any((Path(p) / "share/tf2_msgs/cmake").is_dir() for p in prefixes):
-            install = cmake_install(HERE / "support/tf2_msgs", build / "tf2_msgs", prefixes)
+        for name in sorted(path.name for path in (HERE / "support").iterdir()):
+            if any((Path(p) / f"share/{name}/cmake").is_dir() for p in prefixes):
+                continue
+            install = cmake_install(HERE / "support" / name, build / name, prefixes)
             self._add_data(install)
             purelib = os.path.relpath(sysconfig.get_path("purelib"), sys.prefix)
-            self._add_files(python_package(install, "tf2_msgs"), f"{purelib}/tf2_msgs")
+            self._add_files(python_package(install, name), f"{purelib}/{name}")
 
     def _add_data(self, install: Path) -> None:
         libraries = [os.path.relpath(p, HERE) for p in (install / "lib").glob("lib*.so")]

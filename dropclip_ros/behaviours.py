@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Leaves for py_trees: ground, grasp and pick as behaviours over `Client`. Needs the extra `trees`.
+"""Leaves for py_trees: ground, grasp, pick and place as behaviours over `Client`. Needs the extra `trees`.
 
 A leaf starts its call in a thread when it is first ticked, is RUNNING until the answer, and then SUCCESS or FAILURE
 with the node's sentence as feedback. Its answer lies on the blackboard under its name.
@@ -8,7 +8,7 @@ with the node's sentence as feedback. Its answer lies on the blackboard under it
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -80,4 +80,21 @@ def pick(client: Client, key: str = "picked", grasped: str = "grasped") -> Askin
 
     leaf = Asking("pick", call, key)
     leaf.board.register_key(grasped, access=Access.READ)
+    return leaf
+
+
+def place(
+    client: Client, to: Sequence[float], key: str = "placed", grasped: str = "grasped", picked: str = "picked"
+) -> Asking:
+    """A leaf that puts what was picked down, so that its centre comes to `to` (x, y, z), m."""
+
+    def call(stop: threading.Event) -> Any:
+        for name in (grasped, picked):
+            if not leaf.board.exists(name):
+                raise DropclipError(Ending.BAD_REQUEST, f"nothing lies under {name!r} on the blackboard: pick it first")
+        return client.place(leaf.board.get(grasped), leaf.board.get(picked).executed, to, stop=stop)
+
+    leaf = Asking("place", call, key)
+    leaf.board.register_key(grasped, access=Access.READ)
+    leaf.board.register_key(picked, access=Access.READ)
     return leaf

@@ -148,6 +148,19 @@ class SeenObject:
         )
 
 
+class Refused(DropclipError):
+    """An answer that is no success. candidates: with AMBIGUOUS the objects that fit, of which `question` asks."""
+
+    def __init__(
+        self, status: Status, message: str, candidates: tuple[SeenObject, ...] = (), question: str = ""
+    ) -> None:
+        super().__init__(status, message)
+        self.candidates, self.question = candidates, question
+
+    def __reduce__(self):
+        return type(self), (self.status, self.message, self.candidates, self.question)
+
+
 @dataclass(frozen=True, eq=False)
 class Grounded:
     """Objects that a phrase means, best first, in `frame` at `stamp` s; `message` in the node's words."""
@@ -396,5 +409,11 @@ def _told(answer: Answer | None) -> Answer:
         raise DropclipError(Status.TIMEOUT, "the answer was given up: was the node shut down meanwhile?")
     if answer.status != Status.OK:
         known = answer.status in Status.__members__.values()
-        raise DropclipError(Status(answer.status) if known else Status.MODEL_ERROR, answer.message)
+        read = getattr(answer, "interpretation", None)
+        raise Refused(
+            Status(answer.status) if known else Status.MODEL_ERROR,
+            answer.message,
+            tuple(map(SeenObject.of_message, getattr(answer, "objects", ()))),
+            read.question if read is not None else "",
+        )
     return answer

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from dropclip_ros.base.errors import DropclipError, Status
-from dropclip_ros.client import Client, Grasped, SeenObject
+from dropclip_ros.client import Client, Grasped, Refused, SeenObject
 
 _QUERY = {
     "query": {"type": "string", "minLength": 1, "maxLength": 256, "description": "the object, as 'the red mug'"},
@@ -64,6 +64,10 @@ class Tools:
         """The answer as plain values; what is refused is an answer with its status and message."""
         try:
             return {"status": Status.OK.name} | self._answer(name, dict(arguments))
+        except Refused as error:
+            told = {"status": error.status.name, "message": error.message}
+            more = {"question": error.question, "candidates": list(map(_object, error.candidates))}
+            return told | {key: value for key, value in more.items() if value}
         except DropclipError as error:
             return {"status": error.status.name, "message": error.message}
         except TypeError as error:

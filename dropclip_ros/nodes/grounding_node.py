@@ -8,6 +8,7 @@ that came before it was there, while another was encoded, share it.
 
 from __future__ import annotations
 
+import gc
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -16,13 +17,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.duration import Duration
-from rclpy.node import Node
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from sensor_msgs.msg import Image, PointCloud2, RegionOfInterest
 from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
 from dropclip_ros.base.errors import DropclipError, Status
+from dropclip_ros.base.memory import give_back
 from dropclip_ros.msg import FoundObject, Interpretation, InterpretationPart, StageTime
 from dropclip_ros.ros import map_keeper, table_settings
 from dropclip_ros.ros.camera import listener as camera
@@ -41,6 +44,7 @@ from dropclip_ros.ros.common import (
     listed,
     run,
 )
+from dropclip_ros.ros.managed import AUTOSTART, ManagedNode
 from dropclip_ros.ros.map_keeper import MapKeeper
 from dropclip_ros.ros.markers import object_markers, region_markers
 from dropclip_ros.ros.messages import (
@@ -53,6 +57,10 @@ from dropclip_ros.ros.messages import (
     rgbd_frame,
     vector_message,
 )
+from dropclip_ros.ros.outputs import standing
+from dropclip_ros.ros.outputs.detections import Detections
+from dropclip_ros.ros.outputs.health import LOG, Health, Part
+from dropclip_ros.ros.outputs.standing import StandingQuestion
 from dropclip_ros.ros.settings import trust as trust_settings
 from dropclip_ros.ros.settings.trust import trust_config
 from dropclip_ros.ros.table_settings import workspace_of
@@ -126,6 +134,9 @@ SETTINGS = (
         True,
         "Look for the last frame's table first: a camera that stays need not search; false forgets it",
     ),
+    AUTOSTART,
+    *standing.SETTINGS,
+    LOG,
     *camera.SETTINGS,
     *map_keeper.SETTINGS,
     *trust_settings.SETTINGS,
@@ -157,7 +168,7 @@ class _Encoded:
     ready: float
 
 
-class GroundingNode(Node):
+class GroundingNode(ManagedNode):
     def __init__(self, name: str = "grounding_node", **options):
         super().__init__(name, **options)
         self._settings = Settings(self, SETTINGS, check=_check_settings)
@@ -167,14 +178,15 @@ class GroundingNode(Node):
         self._cloud_publisher = self.create_publisher(PointCloud2, "~/similarity", LATCHED_QOS)
         self._mask_publisher = self.create_publisher(Image, "~/mask", LATCHED_QOS)
         self._marker_publisher = self.create_publisher(MarkerArray, "~/markers", LATCHED_QOS)
+        self._detections = Detections(self)
         self._region_publisher = self.create_publisher(MarkerArray, "~/region", LATCHED_QOS)
         self._encoded: _Encoded | None = None
-        self._jumps = on_jump_back(self, lambda: setattr(self, "_encoded", None))
+        self._jumps = on_jump_back(self, self._begin_anew)
         self._grounder: Grounder | None = None
         self._static: EncodedScene | None = None
         self._model = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
-        self._model.submit(self._load)
         self._turns = ThreadPoolExecutor(max_workers=1, thread_name_prefix="turns")
+        self._health = Health(self, self._settings, {"camera": self._camera.health, "model": self._model_health})
         self._keeper = MapKeeper(
             self,
             self._settings,
@@ -186,10 +198,52 @@ class GroundingNode(Node):
             self._encode_frame,
         )
         self.create_service(
-            Ground, GROUND_SERVICE, self._ground, qos_profile=SERVICE_QOS, callback_group=WaitingCallbackGroup()
+            Ground, GROUND_SERVICE, self._serve, qos_profile=SERVICE_QOS, callback_group=WaitingCallbackGroup()
         )
+        self._standing = StandingQuestion(self, self._settings, self._ground, self._heard)
+        self.begin(self._settings)
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._model.submit(self._load)
+        return super().on_configure(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._model.submit(self._unload)
+        return super().on_cleanup(state)
+
+    def _unload(self) -> None:
+        """In the model's thread."""
+        self._grounder = self._static = self._encoded = None
+        gc.collect()
+        give_back()
+
+    def _begin_anew(self) -> None:
+        """The clock has jumped back."""
+        self._encoded = None
+        self._detections.clear()
+
+    def _serve(self, request: Ground.Request, response: Ground.Response) -> Ground.Response:
+        """`_ground`, and what is to be told of it."""
+        start = time.perf_counter()
+        answer = self._ground(request, response)
+        best = {"score": round(answer.objects[0].score, 3)} if answer.objects else {}
+        milliseconds = 1e3 * (time.perf_counter() - start)
+        self._health.asked(f"ground {request.query[:80]!r}", answer.status, answer.message, milliseconds, **best)
+        return answer
+
+    def _heard(self) -> bool:
+        """Whether anybody looks at what is found."""
+        shown = (self._cloud_publisher, self._mask_publisher, self._marker_publisher)
+        return self._detections.heard or any(publisher.get_subscription_count() for publisher in shown)
+
+    def _model_health(self) -> Part:
+        name = self._settings["model"] or "the one shipped"
+        if self._grounder is None:
+            return DiagnosticStatus.WARN, "not loaded", {"model": name}
+        return DiagnosticStatus.OK, "", {"model": name, "device": self._grounder.device}
 
     def destroy_node(self) -> None:
+        self._standing.end()
         for pool in (self._turns, self._model):
             pool.shutdown(wait=False, cancel_futures=True)
         super().destroy_node()
@@ -331,6 +385,10 @@ class GroundingNode(Node):
             for message, found in zip(response.objects, result.objects, strict=True):
                 message.roi, message.mask = place_in_image(scene, found, camera_header, masks)
         self._show(response, scene, result, camera_header or header, target_from_camera)
+        places = [scene.pixels[found.points] for found in result.objects] if camera_header else []
+        self._detections.publish(
+            response.header, result.query, response.objects, camera_header, places, scene.frame.depth.shape
+        )
         times["messages"] = time.perf_counter() - packing
         times = {stage: 1e3 * seconds for stage, seconds in times.items()} | model_times
         response.timing = [StageTime(stage=stage, milliseconds=ms) for stage, ms in times.items()]

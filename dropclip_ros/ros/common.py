@@ -206,6 +206,9 @@ def answer_errors(serve: Callable) -> Callable:
     @wraps(serve)
     def callback(self: Node, request, response):
         try:
+            if not getattr(self, "active", True):
+                name = self.get_fully_qualified_name()
+                raise DropclipError(Status.BUSY, f"{name} is not active: ros2 lifecycle set {name} activate")
             serve(self, request, response)
             return response
         except AnswerError as error:
@@ -311,15 +314,15 @@ def _end(code: int, serving: Sequence[_Serving]) -> None:
     The process ends at once: the interpreter's own end, which unloads torch, takes two seconds more.
     """
     end = time.monotonic() + LAST
-    for one in serving:
-        one.stop()
-    for one in serving:
-        one.node.destroy_node()
-    if not code:  # ROS would take down nodes too that were not made to their end, which cannot be done
+    if not code:  # a node that was not made to its end cannot be taken down in order
+        for one in serving:
+            one.stop()
+        for one in serving:
+            one.node.destroy_node()
         rclpy.try_shutdown()
-    others = [thread for thread in threading.enumerate() if thread is not threading.current_thread()]
-    for thread in others:
-        thread.join(max(end - time.monotonic(), 0.0))
+        for thread in threading.enumerate():
+            if thread is not threading.current_thread():
+                thread.join(max(end - time.monotonic(), 0.0))
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

@@ -22,6 +22,7 @@ from dropclip_ros.ros.camera import listener as camera
 from dropclip_ros.ros.camera.listener import CameraListener, CapturedFrame
 from dropclip_ros.ros.common import GRASPS_TOPIC, LATCHED_QOS, Setting, Settings, log_bug
 from dropclip_ros.ros.grasp_messages import grasp_array_message
+from dropclip_ros.ros.managed import AUTOSTART, ManagedNode
 from dropclip_ros.ros.markers import grasp_markers
 from dropclip_ros.ros.sleeping import Demand
 from dropclip_ros.ros.tf import Frames
@@ -32,6 +33,7 @@ SETTINGS = (
     GRIPPER,
     Setting("world_frame", "", "Frame with z up, in which the table is level; '' where gravity is not known"),
     Setting("tf_timeout", 0.5, "How long a transform is waited for, s", 0.0, 10.0),
+    AUTOSTART,
     *camera.SETTINGS,
 )
 
@@ -77,7 +79,7 @@ class GraspPublisher:
             log_bug(self._node)
 
 
-class Proposer(Node):
+class Proposer(ManagedNode):
     """Proposes for the newest frame, at most `max_rate` times a second. Subclasses say how, in `propose`."""
 
     def __init__(self, name: str, settings: Sequence[Setting], check: Callable, with_color: bool, **options):
@@ -91,6 +93,7 @@ class Proposer(Node):
         self._one = threading.Lock()
         self._demand = self._grasps.demand(self._tick)
         self.create_timer(self._period, self._tick, MutuallyExclusiveCallbackGroup(), clock=Clock())
+        self.begin(self._settings)
 
     def propose(self, captured: CapturedFrame) -> Grasps:
         """Grasps in the camera's optical frame. Raises DropclipError where the frame, or the scene, has none."""
@@ -104,7 +107,7 @@ class Proposer(Node):
         return self._frames.lookup(world, header.frame_id, header.stamp, self._settings["tf_timeout"])
 
     def _tick(self) -> None:
-        if not self._demand or not self._one.acquire(blocking=False):
+        if not self.active or not self._demand or not self._one.acquire(blocking=False):
             return
         try:
             if time.monotonic() >= self._due:

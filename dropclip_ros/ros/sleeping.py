@@ -12,6 +12,7 @@ from rclpy.exceptions import InvalidHandle
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.subscription import Subscription
+from rclpy.timer import Timer
 from std_msgs.msg import Empty
 
 from dropclip_ros.base.memory import give_back
@@ -28,6 +29,7 @@ class SleepingGroup(MutuallyExclusiveCallbackGroup):
         super().__init__()
         self._node, self._asleep, self._until, self._waking = node, asleep, 0.0, threading.Lock()
         self._timers = MutuallyExclusiveCallbackGroup()
+        self._timer: Timer | None = None
 
     @property
     def awake(self) -> bool:
@@ -47,6 +49,8 @@ class SleepingGroup(MutuallyExclusiveCallbackGroup):
                 for entity in [reference() for reference in list(self.entities)]:
                     if isinstance(entity, Subscription):
                         _empty(entity, drop)
+                if self._timer is not None:
+                    self._node.destroy_timer(self._timer)
                 self._timer = self._node.create_timer(_LOOK, self._look, self._timers, clock=Clock())
             self._until = max(self._until, time.monotonic() + seconds)
         if asleep and self._node.executor is not None:
@@ -54,21 +58,23 @@ class SleepingGroup(MutuallyExclusiveCallbackGroup):
 
     def _look(self) -> None:
         with self._waking:
-            if not self.awake:
-                self._timer.cancel()
-                self._node.destroy_timer(self._timer)
-                self._asleep()
-                give_back()
+            if self._timer is None or self.awake:  # a call of a timer that was destroyed may still come
+                return
+            self._node.destroy_timer(self._timer)
+            self._timer = None
+            self._asleep()
+            give_back()
 
 
 def _empty(subscription: Subscription, drop: tuple[type, ...]) -> None:
     """Gives the messages that DDS holds to the subscription's callback, unless they are of a type in `drop`."""
+    take: Callable = subscription.callback
     for _ in range(_ENOUGH):
         with suppress(InvalidHandle), subscription.handle:  # destroyed meanwhile
             taken = subscription.handle.take_message(subscription.msg_type, subscription.raw)
             if taken is not None:
                 if not isinstance(taken[0], drop):
-                    subscription.callback(taken[0])
+                    take(taken[0])
                 continue
         return
 

@@ -2,11 +2,14 @@
 """The client of a task planner over real DDS: typed answers, typed errors, its time, asyncio, and behaviours."""
 
 import asyncio
+import importlib.util
+import pickle
 import subprocess
 import sys
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +21,7 @@ from std_msgs.msg import Header
 
 from dropclip_ros.action import Grasp, Pick
 from dropclip_ros.base.errors import DropclipError, Status
-from dropclip_ros.client import Client, Query
+from dropclip_ros.client import Client, Query, Refused
 from dropclip_ros.msg import FoundObject, GraspCandidate
 from dropclip_ros.ros.common import GRASP_ACTION, GROUND_SERVICE, PICK_ACTION, PLACE_ACTION
 from dropclip_ros.ros.messages import cloud_message
@@ -34,6 +37,7 @@ class Robot(Node):
     def __init__(self):
         super().__init__("robot", namespace="cell")
         self.asked, self.cancelled, self.picking = [], threading.Event(), threading.Event()
+        self.objects: list[FoundObject] = []
         self.create_service(Ground, GROUND_SERVICE, self._ground)
         turned = {"cancel_callback": self._cancel, "goal_callback": self._admit}
         self._actions = [
@@ -46,6 +50,11 @@ class Robot(Node):
         self.asked.append(request)
         if request.query == "slow":
             time.sleep(0.5)
+        if request.query == "the twin":
+            response.status, response.message = int(Status.AMBIGUOUS), "2 fit"
+            response.objects = [FoundObject(id=i, label="mug", score=0.5) for i in (1, 2)]
+            response.interpretation.question = "the left one or the right one?"
+            return response
         if request.query == "a giraffe":
             response.status, response.message = int(Status.NOT_FOUND), "no giraffe"
             return response
@@ -68,7 +77,9 @@ class Robot(Node):
         while goal.request.query == "for ever" and not goal.is_cancel_requested:
             time.sleep(0.01)
         goal.canceled() if goal.is_cancel_requested else goal.succeed()
-        return Grasp.Result(header=Header(frame_id="world"), candidates=[GraspCandidate()] * 2, message="2 grasps")
+        return Grasp.Result(
+            header=Header(frame_id="world"), candidates=[GraspCandidate()] * 2, message="2 grasps", objects=self.objects
+        )
 
     def _pick(self, goal):
         self.picking.set()
@@ -124,6 +135,35 @@ def test_what_is_no_success_is_an_error_with_a_status(client):
         with pytest.raises(DropclipError, match=words) as error:
             ask()
         assert error.value.status == status
+
+
+def test_an_ambiguous_phrase_names_its_candidates(client):
+    with pytest.raises(Refused) as caught:
+        client.ground("the twin")
+    assert caught.value.status == Status.AMBIGUOUS and caught.value.question == "the left one or the right one?"
+    again = pickle.loads(pickle.dumps(caught.value))  # as a pool of processes hands it on
+    assert [one.id for one in caught.value.candidates] == [one.id for one in again.candidates] == [1, 2]
+
+
+def test_clients_come_and_go_on_a_node_that_spins(ros, robot):
+    for _ in range(5):
+        with Client(ros.node, namespace="cell", timeout=20.0) as passing:
+            assert passing.ground("the mug").objects[0].id == 3
+    assert ros.node.count_clients("/cell/ground") <= 2  # none of these is left
+
+
+def test_three_objects_are_put_away_one_after_the_other(client, robot):
+    spec = importlib.util.spec_from_file_location("put_away", Path(__file__).parents[2] / "examples/put_away.py")
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    before = len(robot.asked)
+    robot.objects = [FoundObject(id=1, label="mug")]
+    assert example.run(example.put_away(client, ["the mug", "the can", "the box"], (0.3, -0.3, 0.05)), 60.0)
+    asked = robot.asked[before:]
+    assert [goal.query for goal in asked if isinstance(goal, Grasp.Goal)] == ["the mug", "the can", "the box"]
+    assert sum(isinstance(goal, Pick.Goal) for goal in asked) == 3
+    robot.objects = []
+    assert not example.run(example.put_away(client, ["too much"], (0.3, -0.3, 0.05)), 60.0)  # refused, twice
 
 
 def test_without_nodes_the_wait_ends_in_time():

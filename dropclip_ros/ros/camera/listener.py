@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
@@ -51,6 +52,7 @@ SETTINGS = (
         read_only=True,
     ),
 )
+OK, WARN = DiagnosticStatus.OK, DiagnosticStatus.WARN
 _LOOK = 0.05  # s, between looks at whether a CameraInfo is still to come
 
 
@@ -85,6 +87,29 @@ class CameraListener:
 
     def _jump(self) -> None:
         self._jumped = True  # no lock: whoever holds it may be asking the clock
+
+    def health(self) -> tuple[bytes, str, dict[str, object]]:
+        """Level, message and values for /diagnostics. A camera that sleeps is not woken for that."""
+        values: dict[str, object] = {
+            f"publishers of {name}": self._node.count_publishers(one.topic_name)
+            for name, one in self._subscriptions.items()
+        }
+        if not self._group.awake:
+            silent = [
+                one.topic_name
+                for one in self._subscriptions.values()
+                if not self._node.count_publishers(one.topic_name)
+            ]
+            return (WARN, f"nobody publishes {', '.join(silent)}", values) if silent else (OK, "nobody asks", values)
+        with self._changed:
+            stamps = list(self._frames)
+            age = (self._node.get_clock().now().nanoseconds - stamps[-1]) / 1e9 if stamps else float("inf")
+            apart = self._pairing.why_none()
+        if len(stamps) > 1 and stamps[-1] > stamps[0]:
+            values["rate, Hz"] = round(1e9 * (len(stamps) - 1) / (stamps[-1] - stamps[0]), 1)
+        values["age of the newest frame, s"] = round(age, 3)
+        late = age > self._settings["max_frame_age"] > 0 or not stamps
+        return (WARN if late else OK), apart or ("no new frame" if late else ""), values
 
     def _listen(self) -> None:
         """What came while nobody asked is taken now: the newest frame is one of it. What came before the clock jumped
