@@ -22,7 +22,7 @@ from dropclip_ros.mapping.views import Keyframe, MapObject
 from dropclip_ros.networks.backbone import CLASSES
 from dropclip_ros.networks.names import Names, Seen
 from dropclip_ros.tabletop.table import Table
-from dropclip_ros.vision.clouds import WIDTH, seen_from_above
+from dropclip_ros.vision.clouds import seen_from_above
 from dropclip_ros.vision.geometry import Intrinsics, RgbdFrame, invert_pose, transform_points
 from dropclip_ros.vision.voxels import voxelize
 
@@ -209,11 +209,11 @@ def _of_points(
 
 def _of_cloud(grounder: Grounder, table: Table, points: np.ndarray, colors: np.ndarray, labels: np.ndarray) -> Tensor:
     """Features (K,C) of the fused cloud's instances by the encoder, in one pass; zeros for those too small to show."""
-    height = -(-len(points) // WIDTH)
-    rgb = np.zeros((height * WIDTH, 3), np.uint8)
+    side = int(np.ceil(np.sqrt(len(points))))  # a picture that only holds the colours, one pixel a point
+    rgb = np.zeros((side * side, 3), np.uint8)
     rgb[: len(points)] = colors
-    camera = Intrinsics(WIDTH, WIDTH, WIDTH / 2, height / 2, WIDTH, height)
-    frame = RgbdFrame(rgb.reshape(height, WIDTH, 3), np.zeros((height, WIDTH), np.float32), camera, picture=False)
+    camera = Intrinsics(side, side, side / 2, side / 2, side, side)
+    frame = RgbdFrame(rgb.reshape(side, side, 3), np.zeros((side, side), np.float32), camera, picture=False)
     scene = grounder.encode_points(frame, table, points, np.arange(len(points)), labels)
     shown = np.zeros(len(scene.voxels), np.int64)
     shown[scene.voxels.point_to_voxel] = labels

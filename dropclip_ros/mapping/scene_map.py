@@ -29,7 +29,7 @@ _NEXT_TO = 1.5  # edges: what a frame shows so near to a voxel is of the same su
 _SEE_SOME = 0.15  # share of an object that a frame must contradict before it is looked for elsewhere
 _LEAST = 8  # voxels of a new piece, and of one that stays
 _KNOWN = 0.5  # confidence from which an object that goes is remembered
-_AGAIN = 0.45  # cost under which what appears is what was taken before
+_AGAIN = 0.3  # cost under which what appears is what was taken before
 
 
 @dataclass(frozen=True)
