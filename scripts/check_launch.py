@@ -39,11 +39,13 @@ CASES = [
     ("grounding.launch.py", {"color_topic": "/c", "depth_topic": "/d", "info_topic": "/i", "transport": "compressed"}),
     ("grounding.launch.py", {"camera": "zivid", "transport": "points", "points_topic": "/p", "table_height": "0.0"}),
     *(("grasping.launch.py", {"proposals": name}) for name in ("antipodal", "hggd", "rows")),
+    ("grasping.launch.py", {"one_process": "true", "world_frame": "map", "scoring": "paper"}),
     *(
         ("moveit.launch.py", {"mode": mode, "gripper": gripper})
         for mode in ("drivers", "mock", "gazebo")
         for gripper in ("robotiq_2f_140", "robotiq_2f_85")
     ),
+    ("moveit.launch.py", {"mode": "mock", "namespace": "left"}),
     ("moveit.launch.py", {"octomap": "false", "base_xyz": "0.1 0 0.7", "kinematics": "/k.yaml"}),
     ("trials.launch.py", {}),
     ("gazebo_trials.launch.py", {}),

@@ -28,10 +28,11 @@ import numpy as np
 import tyro
 
 from dropclip_ros.base.errors import Status
-from dropclip_ros.grounding.interpretation import ANYTHING, Interpretation, Judgement, not_judged
+from dropclip_ros.grounding.interpretation import COLOURS, Interpretation, Judgement, not_judged
 from dropclip_ros.grounding.phrases import Judge
 from dropclip_ros.grounding.pipeline import MODEL_FOLDER
 from dropclip_ros.grounding.relations import Layout, Viewer
+from dropclip_ros.language.lexicon import SHADES, STATES
 from dropclip_ros.language.parse import read_phrase
 from dropclip_ros.language.patterns import PURPOSE
 from dropclip_ros.language.tree import Node, in_words
@@ -42,13 +43,63 @@ from dropclip_ros.networks.text import TextEncoder
 CAMERA = np.array([[1.0, 0, 0, 0], [0, 0, 1, -1], [0, -1, 0, 0.4], [0, 0, 0, 1]])  # looks along y, from y = -1
 PHRASES = Path(__file__).parents[1] / "data" / "phrases400.json"
 STEP = 0.01  # m between points of a box
-SIZES = frozenset("big large huge small little tiny tall short long wide narrow thick thin high low".split())
+SIZES = frozenset(
+    [
+        "big",
+        "large",
+        "huge",
+        "small",
+        "little",
+        "tiny",
+        "tall",
+        "short",
+        "long",
+        "wide",
+        "narrow",
+        "thick",
+        "thin",
+        "high",
+        "low",
+    ]
+)
 SAID_AROUND = frozenset(
-    "the a an with of in made and has having its object thing coloured colored that which is are it my".split()
+    [
+        "the",
+        "a",
+        "an",
+        "with",
+        "of",
+        "in",
+        "made",
+        "and",
+        "has",
+        "having",
+        "its",
+        "object",
+        "thing",
+        "coloured",
+        "colored",
+        "that",
+        "which",
+        "is",
+        "are",
+        "it",
+        "my",
+        "any",
+        "one",
+        "some",
+        "all",
+        "both",
+        "either",
+        "every",
+        "each",
+        "please",
+    ]
 )
 SAME = {"grey": "gray", "wood": "wooden", "metallic": "metal", "ceramics": "ceramic", "colour": "color"}
 TRUE, FALSE = 0.95, 0.02
 ALIKE, UNLIKE = 0.02, 0.2  # cosines that tell uses apart, and that say nothing
+SYNONYM = 0.6  # the least cosine of two names of a thing
 THRESHOLD = RIVAL = 0.5
 
 
@@ -70,14 +121,20 @@ def words_of(text: str) -> tuple[str, ...]:
     return tuple(SAME.get(word, word) for word in words)
 
 
-def fits(thing: Mapping, text: str) -> bool:
-    """Whether each word of a text is true of an object."""
+def fits(thing: Mapping, text: str, loose: bool = False) -> bool:
+    """Whether each word of a text is true of an object. loose: words of states, of which a scene says nothing, aside."""
     words = [word for word in words_of(text) if word not in SAID_AROUND and word not in SIZES]
+    if loose:
+        words = [word for word in words if word not in STATES | SHADES]
     own = {*words_of(thing["colour"] or ""), *words_of(thing["material"] or "")} | (
         {"handle"} if thing["handle"] else set()
     )
     names = [(), *(words_of(name) for name in thing["names"])]
-    return any(_without(words, name) <= own for name in names if set(name) <= set(words))
+    names += [(one,) for one in map("".join, names[1:])] + [("".join(words),)] * (
+        "".join(words) in map("".join, names[1:])
+    )
+    joined = [*words] if "".join(words) not in map("".join, names[1:]) else ["".join(words)]
+    return any(_without(joined, name) <= own for name in names if set(name) <= set(joined))
 
 
 def _without(words: list[str], name: tuple[str, ...]) -> set[str]:
@@ -98,18 +155,39 @@ def scores_of(scene: Mapping, text: str) -> np.ndarray:
     if is_use(text):
         return used_for(scene, text)
     true = np.array([fits(thing, text) for thing in scene["objects"]])
+    if not true.any():
+        true = np.array([fits(thing, text, loose=True) for thing in scene["objects"]])
+    if not true.any():
+        return called(scene, text)
     return np.where(true, TRUE, FALSE)
 
 
+def called(scene: Mapping, text: str) -> np.ndarray:
+    """(K,): the objects whose names the shipped text tower finds near to a name that is none of theirs."""
+    colours = set(words_of(text)) & {*COLOURS, "gray"}
+    of_colour = [colours <= set(words_of(thing["colour"] or "")) for thing in scene["objects"]]
+    cosine = np.where(of_colour, nearest_names(scene, text), -1)
+    return np.where((cosine > cosine.max() - ALIKE) & (cosine > SYNONYM), TRUE, FALSE)
+
+
 def used_for(scene: Mapping, text: str) -> np.ndarray:
-    """(K,): the objects whose name the shipped text tower finds nearest to a use."""
-    names = [(k, name) for k, thing in enumerate(scene["objects"]) for name in thing["names"]]
-    vectors = text_tower().encode([text, *(name for _, name in names)]).cpu().numpy()
-    cosine = vectors[1:] @ vectors[0]
-    best = np.array(
-        [max(c for c, (k, _) in zip(cosine, names, strict=True) if k == of) for of in range(len(scene["objects"]))]
-    )
-    return np.where((best > best.max() - ALIKE) & (best > UNLIKE), TRUE, FALSE)
+    """(K,): the objects whose names the shipped text tower finds nearest to a use."""
+    cosine = nearest_names(scene, text)
+    return np.where((cosine > cosine.max() - ALIKE) & (cosine > UNLIKE), TRUE, FALSE)
+
+
+def nearest_names(scene: Mapping, text: str) -> np.ndarray:
+    """(K,): the cosine of a text and the nearest of each object's names, with its colour and without."""
+    named = [
+        (k, said)
+        for k, thing in enumerate(scene["objects"])
+        for name in thing["names"]
+        for said in (name, f"{thing['colour']} {name}")
+    ]
+    vectors = text_tower().encode([text, *(name for _, name in named)]).cpu().numpy()
+    cosine = np.full(len(scene["objects"]), -1.0)
+    np.maximum.at(cosine, [k for k, _ in named], vectors[1:] @ vectors[0])
+    return cosine
 
 
 @cache

@@ -15,6 +15,8 @@ ANYTHING = "object"
 PART_OR_PLACE = ("with", "on", "in")  # with a star, on a dish: may be said of the thing itself
 COLOURS = ("red", "green", "blue", "yellow", "orange", "purple", "pink", "brown", "black", "white", "gray")
 
+COLOURED = tuple(f"{colour} {ANYTHING}" for colour in COLOURS)
+
 
 @dataclass(frozen=True)
 class Part:
@@ -94,6 +96,8 @@ def _texts(reading: Reading) -> Iterator[str]:
         for word in node.negated_attributes:
             yield from contrast_of(word, node)
         for relation in node.relations:
+            if relation.relation == "same_colour":
+                yield from COLOURED
             if relation.relation in PART_OR_PLACE and relation.words:
                 yield with_part(node, relation)
 

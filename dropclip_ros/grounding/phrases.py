@@ -20,6 +20,7 @@ from dropclip_ros.grounding.interpretation import (
     name_of,
 )
 from dropclip_ros.grounding.places import Places
+from dropclip_ros.grounding.relations import CLEAR
 from dropclip_ros.grounding.scoring import rival_threshold
 from dropclip_ros.language.tree import ALL, Node, Order, Phrase, Reading, Union, in_words, order_in_words
 
@@ -66,8 +67,6 @@ class Judge(Places):
         """What a thing and its attributes mean, compared as a whole. scores: (K,), 0 of what does not fit at all."""
         scores = self._sized(node, scores)
         chosen = [int(k) + 1 for k in np.argsort(-scores, kind="stable") if scores[k] > 0]
-        if node.number is None and not node.definite:
-            return Judgement(Status.OK, f"{len(chosen)} found", chosen, scores, interpretation)
         return self._settled(node, chosen, scores, interpretation)
 
     def _settled(self, node: Node, chosen: list[int], scores: np.ndarray, interpretation: Interpretation) -> Judgement:
@@ -149,14 +148,23 @@ class Judge(Places):
         return scores
 
     def _at_side(self, node: Node, order: Order, scores: np.ndarray) -> np.ndarray:
-        """The mugs on the left: those in that half of what stands on the table."""
-        every = np.ones(self.layout.count, bool)
-        value = self.layout.measure(order.by, every) * (1 if order.direction == "most" else -1)
-        return self._kept(node, scores, value > (value.max() + value.min()) / 2, f"on that side ({order.by})")
+        """The mugs on the left: those in that half of where mugs are."""
+        value = self.layout.measure(order.by, scores > 0) * (1 if order.direction == "most" else -1)
+        among = value[scores > 0]
+        return self._kept(node, scores, value >= (among.max() + among.min()) / 2, f"on that side ({order.by})")
+
+    def _holds(self, k: int) -> bool:
+        """Whether anything is on or in an instance."""
+        return any((self.layout.relation(name, k, True) >= CLEAR).any() for name in ("on", "in"))
 
     def _sized(self, node: Node, scores: np.ndarray) -> np.ndarray:
-        """Big, small, tall, compared with the others that fit, where it tells them apart; features judged it before."""
+        """Big, small, tall, empty: beside the others that fit, where it tells them apart; features judged it before."""
         for word in node.attributes:
+            if word in ("empty", "full", "filled"):
+                holds = np.array([self._holds(k) for k in range(self.layout.count)])
+                kept = np.where(holds == (word != "empty"), scores, 0)
+                scores = kept if kept.any() else scores
+                continue
             fits = np.flatnonzero(scores > 0)
             if word not in SIZES or len(fits) < 2:
                 continue

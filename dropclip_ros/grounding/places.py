@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from dropclip_ros.grounding.interpretation import (
     ANYTHING,
+    COLOURED,
     PART_OR_PLACE,
     Lacking,
     Part,
@@ -24,8 +26,10 @@ from dropclip_ros.language.nouns import PARTS
 from dropclip_ros.language.tree import COMPARISONS, Node, Reading, Relation, Union, in_words
 from dropclip_ros.language.words import singular
 
-GRADED = ("next_to", "near", "far")  # of these the best is meant, where it is so by far
+GRADED = ("next_to", "near", "far", "under", "above")  # of these the best is meant, where it is so by far
 BY_FAR = 0.3
+STRAIGHT = ("left", "right", "front", "behind")
+IMMEDIATELY = re.compile(r"(?:\w+ ){0,4}?(?:immediately|directly|just|straight|right) (?!of |from )")
 OF_EVERY = ("left", "right", "front", "behind", "far")  # of both bowls: of each
 PLACES = {"left": "to the left of", "right": "to the right of", "front": "in front of", "next_to": "next to"}
 
@@ -115,9 +119,17 @@ class Places:
         """Scores of what is clearly so, else of what may pass for it."""
         level = CLEAR if (np.where(scores > 0, fits, 0) >= CLEAR).any() else LOOSE
         chosen = (fits >= level) & (scores > 0)
+        if relation.relation in STRAIGHT and node.number is None and IMMEDIATELY.match(relation.words):
+            chosen = self._first(relation, chosen)
         if relation.relation in GRADED and node.number is None and chosen.any():
             chosen &= fits > fits[chosen].max() - BY_FAR
         return self._kept(node, np.minimum(scores, np.maximum(fits, LOOSE)), chosen, f"that is {said}")
+
+    def _first(self, relation: Relation, chosen: np.ndarray) -> np.ndarray:
+        """Of those at a side the nearest: immediately to the right."""
+        marks = [np.flatnonzero(self._reading(mark, -1) > 0) for mark in relation.landmarks]
+        distance = np.min([self.layout.distances(int(k)) for k in np.concatenate(marks)], axis=0)
+        return chosen & (distance <= distance[chosen].min(initial=np.inf) + SAME_PLACE)
 
     def _place(self, relation: Relation, scores: np.ndarray, here: int) -> np.ndarray:
         """(K,): how far each instance is so, beside any of the landmarks."""
@@ -131,6 +143,8 @@ class Places:
             for a, b in pairs:
                 fits = np.maximum(fits, self.layout.between(a, b))
             return fits
+        if relation.relation == "same_colour":
+            return self._same_colour(np.concatenate(marks))
         if relation.relation in COMPARISONS:
             return self._compared(relation.relation, np.concatenate(marks))
         if relation.relation in ("nearest", "farthest"):
@@ -140,6 +154,14 @@ class Places:
             each = [self.layout.relation(relation.relation, int(k), bool(holds)) for k in found]
             every = isinstance(mark, Node) and mark.number is not None and relation.relation in OF_EVERY
             fits = np.maximum(fits, (np.min if every else np.max)(each, axis=0))
+        return fits
+
+    def _same_colour(self, marks: np.ndarray) -> np.ndarray:
+        """What is likeliest of the colour that a landmark is likeliest of."""
+        scores = np.stack([self.score(text) for text in COLOURED])  # (colours,K)
+        colour = np.where(scores.max(axis=0) > self.threshold, scores.argmax(axis=0), -1)
+        fits = np.isin(colour, colour[marks][colour[marks] >= 0]).astype(float)
+        fits[marks] = 0
         return fits
 
     def _compared(self, name: str, marks: np.ndarray) -> np.ndarray:

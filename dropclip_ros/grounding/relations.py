@@ -22,6 +22,7 @@ NEXT, NEAR, FAR = (
     (0.06, 0.34),
     (0.10, 0.40),
 )  # m of gap: surely so, and no longer so (FAR: not yet, surely)
+FURTHER_UP = 0.6  # what is over another without touching it, where something does
 SAME_SIZE, SAME_PLACE = 0.03, 0.005  # share and metres that do not tell two things apart
 
 
@@ -135,7 +136,7 @@ class Layout:
     def _held(self, name: str, k: int, container: bool) -> np.ndarray:
         """On, in: over its outline, touching, and higher. With: the other way round."""
         if name == "with":
-            holds = [self._held("on", a, True)[k] for a in range(self.count)]
+            holds = [np.maximum(self._held("on", a, True), self._held("in", a, True))[k] for a in range(self.count)]
             return np.array(holds)
         over = np.clip(self.over[:, k] / 0.6, 0, 1)
         higher = (self.middle[:, 2] > self.middle[k, 2]) | (self.high[:, 2] > self.high[k, 2])
@@ -149,7 +150,8 @@ class Layout:
 
     def _above(self, k: int) -> np.ndarray:
         over = np.clip(np.maximum(self.over[:, k], self.over[k]) / 0.6, 0, 1)
-        return over * (self.middle[:, 2] > self.middle[k, 2] + 0.01) * (self.low[:, 2] > self.low[k, 2] + 0.01)
+        higher = (self.middle[:, 2] > self.middle[k, 2] + 0.01) & (self.low[:, 2] > self.low[k, 2] + 0.01)
+        return over * higher * np.where(self.low[:, 2] < self.high[k, 2] + CONTACT, 1.0, FURTHER_UP)
 
     def _below(self, k: int) -> np.ndarray:
         return np.array([self._above(a)[k] for a in range(self.count)])

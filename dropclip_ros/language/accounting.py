@@ -51,6 +51,8 @@ def _strange(reading: Reading) -> Iterator[str]:
     for node in nodes_of(reading):
         words = (node.head or "").split()
         purpose = next((k for k in range(len(words)) if PURPOSE.match(" ".join(words[k:]))), len(words))
+        if purpose == 0 and words and words[0] in ("i", "we"):
+            yield words[0]
         if purpose < len(words) and words[0] in lexicon.NOTHING:
             words, purpose = words[1:], purpose - 1
         yield from (words[k] for k in range(purpose) if words[k] in NO_NAMES and not _is_origin(words, k))

@@ -17,7 +17,7 @@ NOT = re.compile("(?P<not>not )")
 FRONTED = re.compile(
     r"(?:, )?(?:(?:you|we|i) (?:will |can )?(?:see|find|have|notice)|there (?:is|are)|is|are|lies|stands|sits|,) (?=\w)"
 )
-ONE = re.compile(r"the ((?:\w+ )*?)ones?\b")
+ONE = re.compile(r"(?:the )?((?:\w+ )*?)ones?\b")
 RANKED = re.compile(
     rf"(?:is|are|(?:that|which|who) (?:is|are)) (?:the )?({'|'.join(lexicon.BEFORE)})(?: ones?)?(?= ?$| (?:and|,)\b)"
 )

@@ -27,7 +27,10 @@ PURPOSES = words_of("which that who for to used useful good meant intended suita
 PRONOUNS = {"it": None, "them": "all", "itself": None, "themselves": "all"}
 VIEWERS = words_of("me us you camera viewer robot myself yourself observer gripper here")
 SURFACES = words_of("table desk tabletop table-top counter countertop surface worktop workbench bench floor")
-FIELDS = SURFACES | words_of("image picture photo scene view frame row line group pile bunch workspace shelf")
+FIELDS = SURFACES | words_of(
+    "image picture photo scene view frame row line group pile bunch workspace shelf stack tower heap"
+)
+THINGY = words_of("thingy thingie doohickey thing")
 CONTAINERS = words_of(
     "bowl box basket bag bin bucket cup mug glass drawer pan pot jar tin tray crate carton can vase case basin"
 )
@@ -52,7 +55,7 @@ STATES = words_of(
     "striped spotted dotted checkered chequered plain patterned shiny matte glossy smooth rough fluffy fuzzy soft hard "
     "open opened closed empty full half-full filled broken cracked chipped clean dirty used new old wet dry fresh ripe "
     "unripe raw cooked peeled unpeeled sliced whole folded crumpled rolled upright standing fallen overturned tipped "
-    "upside-down stacked electric cordless disposable reusable sealed unopened squishy heavy edible healthy sweet sour "
+    "upside-down stacked electric cordless disposable reusable sealed unopened squishy edible healthy sweet sour "
     "salty spicy frozen canned bottled colored coloured sized shaped handmade decorated labelled labeled half-empty "
     "bent crooked dented rusty sticky stemmed handled lidded capped uncapped tiny-sized"
 )
@@ -99,7 +102,11 @@ UNSEEN = words_of(
     "healthiest strongest favourite favorite yesterday tomorrow tonight ago earlier previously recently fullest "
     "emptiest cleanest dirtiest sweetest freshest ripest softest hardest sharpest brightest darkest loudest "
     "fastest safest most-used smells smell smelly stinks sounds noisy ticking loud heard expired owner's penultimate "
-    "popular beautiful important calories weighs weight belongs belonged bought owns prefer preferred"
+    "popular heavy ugly cute beautiful important calories weighs weight belongs belonged bought owns prefer preferred"
+)
+KIN = words_of(
+    "mom mum dad mother father brother sister wife husband son daughter friend boss neighbour neighbor grandma grandpa "
+    "girlfriend boyfriend roommate colleague teacher guest somebody someone nobody"
 )
 BARE = words_of(
     "and or but not nor if is are was be has have do does of to from by at with without for than very so as ,"

@@ -67,7 +67,8 @@ class NounPhrase(Cursor):
 
     def _is_pair(self) -> bool:
         """Whether a pair is two things: of dice, not of scissors."""
-        return singular(self.ahead(2)) != self.ahead(2) or self.ahead(2) == "the"
+        noun = next((word for word in self.words[self.position + 2 :] if word not in lexicon.ADJECTIVES), "")
+        return singular(noun) != noun or noun == "the"
 
     def _before(self, draft: Draft) -> None:
         """Ordinals, numbers, orders, other and same; adjectives are left to the noun."""
@@ -167,6 +168,9 @@ class NounPhrase(Cursor):
                 self._of_several(draft)
                 self.skip()
                 continue
+            if word in lexicon.THINGY and draft.said and not adjectives_only:  # the pepper grinder thingy
+                self.skip()
+                return
             if word in lexicon.NOTHING and (not draft.said or adjectives_only):
                 self._nothing(word, draft)
                 return
@@ -174,6 +178,10 @@ class NounPhrase(Cursor):
                 if draft.said or draft.nothing or not draft.determined:
                     self._purpose(draft, [])
                 return
+            if word in lexicon.SUPERLATIVES and draft.said and adjectives_only and not RELATION.match(self.rest):
+                draft.order = lexicon.BEFORE[word]  # the red leftmost thing
+                self.skip()
+                continue
             if self._ends_name(word, draft):
                 return
             if word in OTHERS and not draft.said:
@@ -199,7 +207,8 @@ class NounPhrase(Cursor):
         """Whether what stands here no longer belongs to the name."""
         if word in STOPS or (word in CLAIMS and draft.said) or (draft.said and MADE.match(self.rest)):
             return True
-        if (draft.said or not draft.determined) and (RELATION.match(self.rest) or ORDER.match(self.rest)):
+        open_ended = draft.ordinal or self.ahead(-1) in (*POINTING, "all", "both")
+        if (draft.said or open_ended or not draft.determined) and (RELATION.match(self.rest) or ORDER.match(self.rest)):
             return True
         if draft.said and (word == "other" or word == "apart") and EXCEPT.match(self.rest):
             return True

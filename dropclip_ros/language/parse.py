@@ -20,14 +20,14 @@ from dropclip_ros.language.patterns import WEAK
 from dropclip_ros.language.references import resolved
 from dropclip_ros.language.rephrase import rephrase
 from dropclip_ros.language.spoken import plain_speech
-from dropclip_ros.language.tree import ALL, Node, Phrase, Reading, Relation, Union
+from dropclip_ros.language.tree import ALL, ANY, Node, Phrase, Reading, Relation, Union
 from dropclip_ros.language.words import is_known, mend, singular, split_words, usual_words
 from dropclip_ros.language.wrappers import FORBIDDEN, unwrap
 
 ARTICLES = ("the", "a", "an", "some")
 _ASKED = re.compile("(?:" + "|".join(lexicon.QUESTIONS) + r")\b")
 _COMPARED = re.compile(
-    r"\b(?:(?<!other )(?<!taller )(?<!shorter )(?<!bigger )(?<!larger )(?<!smaller )(?<!higher )(?<!lower )(?<!longer )(?<!wider )(?<!narrower )(?<!thicker )(?<!thinner )(?<!closer )(?<!nearer )(?<!further )(?<!farther )(?<!me )(?<!camera )(?<!you )(?<!away )than|(?:same|similar) (?:\w+ )?(?:as|to)|(?<!as well )as (?!well\b)\w+ as|twice|half as|"
+    r"\b(?:(?:same|similar) (?!colou?r as)(?:\w+ )?(?:as|to)|(?<!as well )as (?!well\b)\w+ as|twice|half as|"
     r"(?:most|least|more|less) (?!of\b|the\b|a\b)\w+)\b"
 )
 _MEMORY = re.compile(
@@ -42,7 +42,7 @@ _MEMORY = re.compile(
 def read_phrase(phrase: str, multilingual: bool = False) -> Phrase:
     """Reads a phrase. multilingual: what is not English is compared as a whole, not refused."""
     words = split_words(phrase)
-    if why := foreign(phrase, words):
+    if why := foreign(phrase, _likely(words)):
         if multilingual:
             return as_it_is(phrase)
         return Phrase(phrase, None, phrase, unsupported=f"only English is understood ({why})")
@@ -54,6 +54,11 @@ def read_phrase(phrase: str, multilingual: bool = False) -> Phrase:
         return Phrase(phrase, None, phrase, unsupported=why, not_understood=tuple(inner))
     text = phrase if inner == words else " ".join(inner)
     return _read(phrase, rephrase(inner), text)
+
+
+def _likely(words: list[str]) -> list[str]:
+    """The words by which a language is told: a long one that is all there is may be misspelt English."""
+    return [mend(words[0])] if len(words) == 1 and len(words[0]) > 6 else words
 
 
 def as_it_is(phrase: str) -> Phrase:
@@ -78,6 +83,7 @@ def _unanswerable(words: list[str]) -> str:
         for word in words
         if re.fullmatch(r"\w{3,}(?:est)", word) and word not in lexicon.BEFORE and word not in lexicon.NOT_SUPERLATIVES
     ]
+    unseen += [word for word in words if word.endswith("'s") and word[:-2] in lexicon.KIN]
     if unseen:
         return f"{unseen[0]!r} is nothing that the camera sees"
     if found := _COMPARED.search(text):
@@ -106,7 +112,7 @@ def _read(phrase: str, words: list[str], text: str) -> Phrase:
         rest, reading = tuple(str(error).split() or words), None
     if reading is not None and not rest:
         if _is_whole(reading) and words[0] not in lexicon.EVERY:
-            return Phrase(phrase, reading, text, whole=True)
+            return Phrase(phrase, reading, _compared(reading, words, text), whole=True)
         if _sure(reading, words):
             return Phrase(phrase, reading, text)
         return whole
@@ -116,9 +122,16 @@ def _read(phrase: str, words: list[str], text: str) -> Phrase:
     return Phrase(phrase, None, text, unsupported=f"{said!r} is not understood", not_understood=rest)
 
 
+def _compared(reading: Reading, words: list[str], text: str) -> str:
+    """What is compared of a phrase that is one thing: as it was said, but for how many and what was added to it."""
+    assert isinstance(reading, Node)
+    said = words[0] in ("any", "some", "either", "one", "single", "only") or "," in words
+    return reading.text if (said or words[-1] in lexicon.THINGY) and reading.head and not reading.relations else text
+
+
 def _description(words: list[str]) -> Node:
     words = words[1:] if words[0] in ARTICLES and len(words) > 1 else words
-    return Node(" ".join(words), text=" ".join(words))
+    return Node(" ".join(words), number=ANY, text=" ".join(words))
 
 
 def _is_whole(reading: Reading) -> bool:
@@ -157,6 +170,9 @@ def _sure(reading: Reading, words: list[str]) -> bool:
         return all(_named(node) for node in reading.options) or words[0] in ("the", "both", "all")
     strong = reading.order or reading.excluded or reading.negated_attributes or reading.other or reading.same
     strong = strong or reading.number is not None or any(r.relation not in WEAK for r in reading.relations)
+    strong = strong or any(
+        isinstance(m, Node) and m.definite and m.head for r in reading.relations for m in r.landmarks
+    )
     return bool(strong) or words[0] in lexicon.DETERMINERS or _named(reading)
 
 

@@ -33,6 +33,11 @@ _CLAUSE = (
 )
 _NOT = "(?P<not>(?:(?:does|do|did) )?not (?:(?:stand|lie|sit|rest|hang|lean|touch) )?)?"
 _SIDE = "(?:the |its |your |my |our )?(?:immediate |far |very |extreme )?"
+_AFTER_SIDE = (  # what may follow "on the left"; a noun makes it "on the left plate"
+    r"(?= ?$| ,| (?:and|or|but|that|which|who|it|is|are|not|with|without|in|on|at|near|next|behind|beside|besides|under|"
+    r"underneath|beneath|between|to|from|above|below|close|by|holding|containing|has|have|except|inside|against|please|"
+    r"lying|standing|sitting|there|made|whose)\b)"
+)
 _ENDS = r"(?= ?$| (?:and|or|,|but|that|which|it|is|are)\b)"
 _OF_FIELD = f"(?: (?:of|in|on) (?:the |my |your )?{any_of(lexicon.FIELDS)}{_ENDS})?"
 _NO_OF = r"(?! (?:of|from|to|hand|side|edge|end|corner|row)\b)"
@@ -46,6 +51,7 @@ _AT_SIDE = (
 
 _MUCH = "(?:(?:much|a lot|a bit|a little|slightly|even|clearly) )?"
 _RELATIONS = {
+    "same_colour": r"(?:of |in |has |having |with |is )?(?:the |a )?(?:same|matching) colou?r (?:as|of|like)",
     "bigger": rf"{_MUCH}(?:bigger|larger|greater) (?:in size )?than",
     "smaller": rf"{_MUCH}(?:smaller|littler|tinier) (?:in size )?than",
     "taller": rf"{_MUCH}(?:taller|higher) than",
@@ -73,7 +79,7 @@ _RELATIONS = {
     "far": r"(?:far|far away|away|distant) from|at a distance from",
     "without": r"without(?: any)?|with no|lacks?|lacking|missing|(?:has|have|having) no|free of|with out|"
     r"(?:does|do) not (?:have|contain|hold)(?: any)?",
-    "with": r"with|containing|holding|having|has|have|contains?|holds?|carrying|full of|filled with|topped with|"
+    "with": r"with|containing|holding|having|carries|supports|bears|has|have|contains?|holds?|carrying|full of|filled with|topped with|"
     r"decorated with|featuring|covered (?:with|by|in)",
     "in": r"(?:from )?inside(?: of)?|in|(?:from )?within|into|contained (?:in|by)|out of",
     "under": r"underneath|under|beneath|below|supporting",
@@ -100,9 +106,9 @@ def _corner(words: str, side: str) -> str:
 
 _ORDERS = {
     **{f"{far}_{side}": _corner(words, side) for far, words in _ENDS_OF.items() for side in ("left", "right")},
-    "left": rf"{_AT_SIDE}left(?:most)?(?: hand)?(?: side| edge| end)?{_OF_FIELD}{_NO_OF}|left(?:most)?(?= ?$)|"
+    "left": rf"{_AT_SIDE}left(?:most)?(?: hand)?(?: side| edge| end)?{_OF_FIELD}{_NO_OF}{_AFTER_SIDE}|left(?:most)?(?= ?$)|"
     rf"(?:nearest|closest) (?:to )?the left(?: hand)? (?:side|edge|end){_OF_FIELD}",
-    "right": rf"{_AT_SIDE}right(?:most)?(?: hand)?(?: side| edge| end)?{_OF_FIELD}{_NO_OF}|right(?:most)?(?= ?$)|"
+    "right": rf"{_AT_SIDE}right(?:most)?(?: hand)?(?: side| edge| end)?{_OF_FIELD}{_NO_OF}{_AFTER_SIDE}|right(?:most)?(?= ?$)|"
     rf"(?:nearest|closest) (?:to )?the right(?: hand)? (?:side|edge|end){_OF_FIELD}",
     "near": rf"in front of {_VIEWER}|(?:the )?(?:nearest|closest|nearer|closer|near|close)(?: to| by)? {_VIEWER}|"
     r"(?:the )?(?:nearest|closest)(?= ?$)",
@@ -141,8 +147,9 @@ MADE = re.compile(
 PURPOSE = re.compile(
     r"(?:which |that |what )?(?:used|useful|good|meant|intended|suitable|made|designed|needed) "
     r"(?:for|to|as|in|when|by) |"
-    r"(?:for|to) (?!(?:the|a|an|my|your|its|their|our|his|her|left|right|it|them|one|that|this)\b)\w+|(?:for|to) (?:a|an|the) \w+ing\b|"
+    r"(?:for|to) (?!(?:the|a|an|my|your|its|their|our|his|her|left|right|it|them|one|that|this|you|me|us)\b)\w+|(?:for|to) (?:a|an|the) \w+ing\b|"
     r"(?:that |which |to )?(?:i|you|one|we|people|somebody|someone|kids|they) (?:can|could|may|would|will|use|need|eat|"
-    r"drink|put|keep|wear|have|want|should|might)\b|(?:that|which) (?:can|could|would|helps?|lets?|cuts?|keeps?|"
+    r"drink|put|keep|wear|have|want|should|might)\b|"
+    r"(?:you|people|one|we) \w+(?: (?:the |a |an )?\w+)? (?:with|from|in|on|into)$|(?:that|which) (?:can|could|would|helps?|lets?|cuts?|keeps?|"
     r"makes?|writes?|tells?|grows?|looks like|resembles|reminds|smells?|tastes?|rolls?|bounces?|opens?|gives?|shows?|takes?|turns?|needs?)\b"
 )

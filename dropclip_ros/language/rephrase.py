@@ -5,11 +5,15 @@ from __future__ import annotations
 
 import re
 
+from dropclip_ros.language.lexicon import COLOURS
+from dropclip_ros.language.patterns import any_of
+
 _DONE = (
     "picked|found|gave|given|showed|shown|handed|took|grabbed|got|brought|put down|put|placed|moved|had|held|answered|"
     "mentioned|dropped|chose|selected"
 )
 _LIES = "(?:is|are|lies?|stands?|sits?|rests?|leans?)"
+_COLOUR = any_of(COLOURS)
 _A = "(?:the|a|an|my|that|some)"
 _MOST = "most|furthest|farthest|furthermost|more|further|farther"
 
@@ -36,9 +40,15 @@ OTHER_WORDS = (  # what is said, and how the grammar has it
     (r"^which (?:one )?(?=is |has )", "the one that "),
     (r"^(?:no matter which|it does not matter which|i do not (?:care|mind) which|any old|whichever) (?=\w+$)", "any "),
     (r"\bone more (?=\w)", "another "),
+    (r"\bof (?:them|these|those) all$|\bof all(?: of them)?$", "thing"),
+    (r"^(?:that|the|this) (?:thing|one|thingy) , (?=the )", ""),
+    (r"\bpieces? of (?=fruit\b|cutlery\b|furniture\b)", ""),
+    (r"\b(?:is|has|have) got\b", "has"),
+    (rf"\bbetween (?:the )?({_COLOUR}) and (?:the )?({_COLOUR}) (\w+)s\b", r"between the \1 \3 and the \2 \3"),
+    (rf"\b({_COLOUR}) and ({_COLOUR}) (\w+s)$", r"\1 \3 and \2 \3"),
     (rf"\b(?:the )?(?:{_MOST}) (?:to|on|at|towards?|in) the (left|right|front|back)\b", r"on the \1"),
     (
-        r"^(?:of|out of|among|from|amongst) (?:all )?(?:of )?((?:the|these|those|all|my) [\w ]+?) , (?:the one|the|it is the one) "
+        r"^(?:of|out of|among|from|amongst) (?:all )?(?:of )?((?:the|these|those|all|my) [\w ]+?)(?: ,)? (?:the one|the|it is the one) "
         r"(?:that is |which is )?(.*)$",
         _of_them,
     ),
@@ -83,10 +93,22 @@ OTHER_WORDS = (  # what is said, and how the grammar has it
     (r"\bstraight (?=to the (?:left|right) of)|\bdirectly (?=to the (?:left|right))", ""),
     (r"(?:,|but) just not\b", "but not"),
     (r"\b(?:instead of|rather than|as opposed to)\b", "not"),
-    (r"\b(with|containing|holding|has|having|have) (.*?) (?:on|in|inside|on top of|under)(?: (?:it|them))?$", r"\1 \2"),
+    (
+        r"\b(with|containing|holding|has|having|have) (.*?) (?:on top|on|in|inside|on top of|under)(?: (?:of )?(?:it|them))?$",
+        r"\1 \2",
+    ),
     (r"\b(with|containing|holding|has|having|have) (.*?) (?:on|in|inside|on top of|under) (?:it|them)\b", r"\1 \2"),
     (r"\bwith (?:the |a |an |its )?(\w+) missing\b", r"without a \1"),
     (r"\b((?:that|which) (?:is|are) |^)neither (?:of )?(.*?)(?: ,)? nor\b", r"\1not \2 or"),
+    (r"\bnor\b", "or"),
+    (rf"^(?:what|whatever) ({_A} [\w ]+?) {_LIES}(?: \w+ing)? on(?: top of)?$", r"thing under \1"),
+    (rf"^(?:what|whatever) ({_A} [\w ]+?) {_LIES}(?: \w+ing)? in(?:side)?$", r"thing holding \1"),
+    (
+        r"\bin the (?:very )?(?:middle|center|centre) of (?:the |all )?(?:two|three|four|five|six|seven|\d|them)(?: of them)?$",
+        "in the middle",
+    ),
+    (r"\bwhose colou?r (?:matches|is that of|is the same as)(?: that of)?\b", "of the same colour as"),
+    (r"\b(?:matching|matches) (the [\w ]+?) in colou?r\b", r"of the same colour as \1"),
     (r"\b(?:as well as|along with|together with|and also|plus)\b", "and"),
     (r"\bin the middle (?=between\b)", ""),
     (r"\b(?:save for|with the exception of|minus)\b", "except"),
@@ -122,5 +144,5 @@ def rephrase(words: list[str]) -> list[str]:
     """The same in fewer kinds of sentences: "the box that the screws are in" is one that contains them."""
     text = " ".join(words)
     for said, meant in OTHER_WORDS:
-        text = re.sub(said, meant, text)
+        text = " ".join(re.sub(said, meant, text).split())
     return text.split() or words

@@ -25,7 +25,7 @@ COMPARISONS = {  # relations that compare a measure with the landmark's: what "m
 }
 RELATIONS = (
     *("left", "right", "front", "behind", "next_to", "between", "on", "in", "under", "above"),
-    *("near", "far", "nearest", "farthest", "with", "without", *COMPARISONS),
+    *("near", "far", "nearest", "farthest", "with", "without", *COMPARISONS, "same_colour"),
 )
 ORDERS = (
     *("left", "right", "near", "far", "front", "back", "size", "height", "width", "length"),

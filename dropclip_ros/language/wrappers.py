@@ -23,7 +23,7 @@ _NEXT = any_of(
 )
 _VERB = (
     rf"(?:{_VERBS}{_TO}(?! out\b)|{_NOUNS_TOO}{_TO}(?: (?:for|at|to|out))?(?= {_NEXT}\b)|"
-    r"(?:hand|pass|toss|lend|show)(?: over)? (?:me|us)|(?:get|take|catch) hold of|reach for|look for|clear away)"
+    r"(?:hand|pass|toss|lend|show|chuck|sling|slide|shoot|roll)(?: over)? (?:me|us)|(?:get|take|catch) hold of|reach for|look for|clear away)"
 )
 _GERUND = "(?:handing|passing|giving|getting|bringing|picking|fetching|grabbing|taking|finding)(?: up| over)?(?: me)?"
 _GENTLY = "(?:slowly|carefully|gently|quickly|just|maybe|perhaps|kindly|please|now|first|then|also)"
@@ -43,7 +43,7 @@ BEFORE = re.compile(
     rf"(?:can|could|would|will|may|might) (?:you|i|we|somebody|someone)(?: {_GENTLY})*(?: mind)?"
     r"(?: (?:have|be so kind as to|be able to))? |"
     r"(?:would|could|will) it be possible (?:for you )?to |is it possible (?:for you )?to |"
-    r"(?:do|would) you mind |be so kind (?:as to |and )|be a dear and |"
+    r"(?:do|would) you mind |be so (?:kind|nice|good) (?:as to |and |to )|be a dear and |"
     r"(?:i|we) (?:really |just |now )?(?:want you to|need you to|would like you to|would love you to|"
     r"would want you to|want|need|wish|would like|would love|would prefer|would need|must have|will take|"
     r"will have|am looking for|am after|"
@@ -68,7 +68,17 @@ _POLITE = any_of(
         *("would be good", "is okay", "is ok", "if you would", "right away", "when you get a chance", "straight away"),
         *("is the one i want", "is the one i need", "is the one i mean", "is what i need", "is what i mean", "i see"),
         *("if you do not mind it", "if that is ok", "if it is not too much trouble", "in the picture", "in this scene"),
-        *("that you see", "that you can see", "that is there", "that is here", "i want", "i need", "i mean", "i said"),
+        *(
+            "that you see",
+            "that you can see",
+            "that is there",
+            "that is here",
+            "i want",
+            "i need",
+            "i mean",
+            "i meant",
+            "i said",
+        ),
     )
 )
 _TAG = any_of("right ok okay yeah huh robot man dude buddy pal mate love alright then yes would cheers ta")
@@ -95,7 +105,7 @@ _GOAL = any_of(
 TO = re.compile(rf"(?: (?:back|down|away|over|right))* {_GOAL} (?:(?!that is |which is ).)*$")
 _ASK = r"(?=(?:i|be|please|can|could|would|give|hand|pass|get|bring|take|pick|fetch|grab|find|where is)\b)"
 _PREAMBLE = re.compile(
-    rf"^.*?\bso {_ASK}|^(?:i am|we are|my|since|because|as|now that|before|after|when|if|it is(?! (?:the|a)\b)) [^,]*, {_ASK}"
+    rf"^.*?\bso {_ASK}|^(?:i am|we are|my|since|because|as|now that|before|after|when|if|it is(?! (?:the|a)\b)|is there|are there|do you see|can you see|have you got|do you have) [^,]*, {_ASK}"
 )
 _SPARED = re.compile(
     r"(?: ,)?(?: and| but)? (?:leave|keep|ignore|spare|skip|forget|do not (?:take|touch|move|include|bring|give me|want))"
@@ -116,6 +126,7 @@ def unwrap(words: list[str]) -> list[str]:
     said = text = " ".join(words)
     text = _PREAMBLE.sub("", text) or text
     text = _refused(text)
+    text = re.sub(r"^(?:.*\b)?(?:know|tell me|idea|see|wonder|check) where (.+?) (?:is|are)$", r"\1", text)
     if found := _SEEN.match(text):
         text = re.sub(r"\b(?:it|there)\b", found["what"], found["rest"])
     text = re.sub(r"^((?:so |and |well |ok |okay )*)there (?:is|are) (?:a|an|this|these) ", r"\1the ", text)

@@ -164,9 +164,9 @@ class GroundingNode(Node):
         self._table_frame = self._settings["table_frame"] or own_table_frame(self.get_namespace(), self.get_name())
         self._frames = Frames(self)
         self._camera = CameraListener(self, self._settings, frames=self._frames)
-        self._cloud_publisher = self.create_publisher(PointCloud2, "~/similarity", 1)
-        self._mask_publisher = self.create_publisher(Image, "~/mask", 1)
-        self._marker_publisher = self.create_publisher(MarkerArray, "~/markers", 1)
+        self._cloud_publisher = self.create_publisher(PointCloud2, "~/similarity", LATCHED_QOS)
+        self._mask_publisher = self.create_publisher(Image, "~/mask", LATCHED_QOS)
+        self._marker_publisher = self.create_publisher(MarkerArray, "~/markers", LATCHED_QOS)
         self._region_publisher = self.create_publisher(MarkerArray, "~/region", LATCHED_QOS)
         self._encoded: _Encoded | None = None
         self._jumps = on_jump_back(self, lambda: setattr(self, "_encoded", None))
@@ -188,6 +188,11 @@ class GroundingNode(Node):
         self.create_service(
             Ground, GROUND_SERVICE, self._ground, qos_profile=SERVICE_QOS, callback_group=WaitingCallbackGroup()
         )
+
+    def destroy_node(self) -> None:
+        for pool in (self._turns, self._model):
+            pool.shutdown(wait=False, cancel_futures=True)
+        super().destroy_node()
 
     def _load(self) -> Grounder:
         """In the model's thread, so that the node is there at once. Where it fails, each request tries again."""
@@ -459,7 +464,7 @@ class GroundingNode(Node):
         camera_header: Header,
         target_from_camera: np.ndarray,
     ) -> None:
-        """For people, where somebody looks: the similarity of every point, the mask, and the boxes."""
+        """For people: the boxes, latched for who looks later, and, where somebody looks, similarity and mask."""
         if self._cloud_publisher.get_subscription_count():
             points = transform_points(target_from_camera, scene.points)
             self._cloud_publisher.publish(cloud_message(response.header, points, scene.colors, result.scores))
@@ -468,8 +473,7 @@ class GroundingNode(Node):
             for found in result.objects:
                 inside[found.points] = 255
             self._mask_publisher.publish(image_message(camera_header, scene.image(inside), "mono8"))
-        if self._marker_publisher.get_subscription_count():
-            self._marker_publisher.publish(object_markers(response.header, result.query, response.objects))
+        self._marker_publisher.publish(object_markers(response.header, result.query, response.objects))
 
     def _show_region(self, captured: CapturedFrame, pose: np.ndarray | None) -> None:
         """Where things are looked for, as a lab told it: seen where nothing is found too, and by an RViz that starts

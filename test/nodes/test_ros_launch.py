@@ -2,7 +2,9 @@
 """Launch files start programs that are installed, with files, arguments and parameters that exist, on every distro."""
 
 import importlib.util
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -97,6 +99,16 @@ def test_moveit_is_told_in_the_words_of_its_distro(launch_calls):
         assert pick["gripper_type"] == "parallel_gripper_command"
     assert pick["group"] == "ur_manipulator"
     assert parameters(calls, "move_group")["camera"]["image_topic"].args[0].startswith("/camera/camera/aligned_depth")
+
+
+@pytest.mark.parametrize(("namespace", "before"), [("", ""), ("left", "/left/"), ("/lab/left", "/lab/left/")])
+def test_controllers_of_mock_hardware_find_their_parameters_in_a_namespace(launch_calls, namespace, before):
+    calls = launch_calls(ROOT / "launch/moveit.launch.py", mode="mock", namespace=namespace)
+    (manager,) = (k for name, _, k in calls if name == "Node" and k["executable"] == "ros2_control_node")
+    told = yaml.safe_load(Path(manager["parameters"][0]).read_text())
+    assert set(told) == {before + name for name in ("controller_manager", "arm_controller", "gripper_controller")}
+    started = [k for name, _, k in calls if name == "Node"]
+    assert {k["namespace"] for k in started} == {namespace}  # spawners, publishers, move_group and the pick node
 
 
 @pytest.mark.parametrize(
@@ -208,3 +220,25 @@ def test_rviz_shows_topics_that_nodes_publish():
         node, _, topic = display.get("Topic", {}).get("Value", "").strip("/").partition("/")
         if node in SETTINGS:
             assert f'"~/{topic}"' in sources
+
+
+def test_rviz_begins_in_a_frame_that_is_there_and_shows_what_was_answered_before():
+    config = yaml.safe_load((ROOT / "config/dropclip.rviz").read_text())["Visualization Manager"]
+    assert config["Global Options"]["Fixed Frame"] != "dropclip_table"  # which comes with the first answer
+    assert not any(display.get("Reference Frame") == "dropclip_table" for display in config["Displays"])
+    for display in config["Displays"]:
+        if "_node/" in display.get("Topic", {}).get("Value", "") or "proposals" in str(display.get("Topic")):
+            assert display["Topic"]["Durability Policy"] == "Transient Local", display["Name"]
+
+
+def test_foxglove_shows_topics_and_calls_services_that_there_are():
+    layout = json.loads((ROOT / "config/foxglove.json").read_text())
+    sources = "".join((ROOT / f"dropclip_ros/nodes/{name}.py").read_text() for name in SETTINGS)
+    panels = set(layout["configById"])
+    for panel in layout["configById"].values():
+        for name in (*panel.get("topics", {}), panel.get("imageMode", {}).get("imageTopic", "/")):
+            node, _, topic = name.strip("/").partition("/")
+            assert node not in SETTINGS or f'"~/{topic}"' in sources
+        assert panel.get("serviceName", "/ground") in ("/ground", "/match_grasps")
+    placed = set(re.findall(r'"(\w+!\w+)"', json.dumps(layout["layout"])))
+    assert placed == panels
