@@ -15,7 +15,7 @@ _VISIBLE = 6  # voxels that a view must show of a piece to have a say
 _PART = 20  # voxels, and
 _SHARE = 0.2  # share of what is seen of a piece, that make a second part of it
 _REMEMBERED = 12.0  # votes for and against that count: what changed long ago is outvoted in time
-_JOINED = -0.3  # lead from which pieces are one object: views part one thing more often than they join two
+_JOINED = 0.0  # lead over which pieces are one object
 _SURE = 5.0  # votes by which two pieces lead that then are one for good
 
 
