@@ -20,6 +20,7 @@ from dropclip_ros.grounding.pipeline import EncodedScene, Grounder, GroundResult
 from dropclip_ros.mapping.scene_map import SceneMap
 from dropclip_ros.mapping.views import Keyframe, MapObject
 from dropclip_ros.networks.backbone import CLASSES
+from dropclip_ros.networks.colours import TERMS, shares
 from dropclip_ros.networks.names import Names, Seen
 from dropclip_ros.tabletop.table import Table
 from dropclip_ros.vision.clouds import seen_from_above
@@ -56,6 +57,20 @@ class MapKnown(Known):
             imagenet[k] = sum(w * each.cpu() for w, (each, _) in zip(weight, seen, strict=True))
             own[k] = sum(w * each.cpu() for w, (_, each) in zip(weight, seen, strict=True))
         return Seen(imagenet, own)
+
+    def coloured(self, table: Tensor, rgb: np.ndarray, shown: Callable[[], np.ndarray]) -> Tensor:
+        """The mean of all pictures of each object, by what they show of it."""
+        found = torch.full((len(self.sources), len(TERMS)), 1 / len(TERMS))
+        for k, of_object in enumerate(self.sources):
+            total = sum(weight for *_, weight in of_object)
+            if total <= 0:
+                continue
+            found[k] = 0
+            for picture, instance, weight in of_object:
+                if picture.colours is None:
+                    picture.colours = shares(picture.rgb, picture.shown.astype(np.int64), table)
+                found[k] += weight / total * picture.colours[instance - 1]
+        return found
 
     def read(self, reader: LabelReader, rgb: np.ndarray, shown: Callable[[], np.ndarray]) -> list[ReadWord]:
         """What all pictures of each object show, each text once."""
