@@ -128,8 +128,8 @@ class MapScene(EncodedScene):
             was = ask(self.taken)
             if was.objects:
                 k = was.objects[0].id
-                ago, one = self.newest - self.since[k - 1], self.taken.objects[k - 1].id
-                result.message += f"; one that fits (id {one}) was there until {ago:.0f} s ago and was taken away"
+                ago, taken = self.newest - self.since[k - 1], self.taken.objects[k - 1].id
+                result.message += f"; one that fits (id {taken}) was there until {ago:.0f} s ago and was taken away"
         return result
 
 

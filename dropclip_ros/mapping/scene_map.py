@@ -257,11 +257,11 @@ class SceneMap:
             if len(labels):
                 looks[one] = shown[int(np.bincount(labels).argmax())]
         for k, c in same([gone.object for gone in self.gone], list(looks.values()), place=False, most=_AGAIN):
-            one, before = self.objects.pop(list(looks)[c]), self.gone[k].object
-            self.pieces.object[self.pieces.object == one.id] = before.id
-            new[new.index(one.id)] = before.id
-            before.gone, before.last, before.centre, before.count = 0, one.last, one.centre, one.count
-            before.confidence = max(one.confidence, self.config.new)
+            fresh, before = self.objects.pop(list(looks)[c]), self.gone[k].object
+            self.pieces.object[self.pieces.object == fresh.id] = before.id
+            new[new.index(fresh.id)] = before.id
+            before.gfresh, before.last, before.centre, before.count = 0, fresh.last, fresh.centre, fresh.count
+            before.confidence = max(fresh.confidence, self.config.new)
             self.objects[before.id] = before
         self.gone = [gone for gone in self.gone if gone.object.id not in self.objects]
         return new

@@ -6,11 +6,11 @@ It moves nothing: whoever has the arm goes to the pose of the feedback, and the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rclpy.action import ActionServer, CancelResponse
@@ -52,7 +52,7 @@ class LookServer:
     ) -> None:
         self._node, self._settings, self._frames, self._keeper = node, settings, frames, keeper
         self._model, self._load, self._message = model, load, message
-        self._goals = Admission(2)
+        self._goals, qos = Admission(2), _any(ACTION_SERVER_QOS)
         self.action = ActionServer(
             node,
             Look,
@@ -61,7 +61,7 @@ class LookServer:
             goal_callback=self._goals.admit,
             cancel_callback=lambda goal: CancelResponse.ACCEPT,
             callback_group=MutuallyExclusiveCallbackGroup(),
-            **ACTION_SERVER_QOS,
+            **qos,
         )
 
     def _execute(self, goal: ServerGoalHandle) -> Look.Result:
@@ -92,6 +92,7 @@ class LookServer:
         most, patience = request.max_looks or len(left), request.patience or _PATIENCE
         while True:
             asked, found = self._model.submit(self._ask, request).result()
+            assert asked.map.last is not None  # a map that answers has seen something
             scores = scores_of(found)
             chosen = next_view(asked.map, found, left, asked.map.last.frame.intrinsics, config)
             if chosen is None or len(result.looked) >= most:
@@ -129,6 +130,11 @@ class LookServer:
         asked = self._keeper.asked(grounder)
         threshold = self._settings["threshold"]
         return asked, grounder.ground(asked.scene, request.query, threshold=threshold, literal=request.literal)
+
+
+def _any(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Keywords whose types a checker is not to match with all parameters."""
+    return dict(values)
 
 
 def _seen_from(scene_map: SceneMap, pose: np.ndarray, before: int) -> bool:
