@@ -260,7 +260,7 @@ class SceneMap:
             fresh, before = self.objects.pop(list(looks)[c]), self.gone[k].object
             self.pieces.object[self.pieces.object == fresh.id] = before.id
             new[new.index(fresh.id)] = before.id
-            before.gfresh, before.last, before.centre, before.count = 0, fresh.last, fresh.centre, fresh.count
+            before.gone, before.last, before.centre, before.count = 0, fresh.last, fresh.centre, fresh.count
             before.confidence = max(fresh.confidence, self.config.new)
             self.objects[before.id] = before
         self.gone = [gone for gone in self.gone if gone.object.id not in self.objects]
