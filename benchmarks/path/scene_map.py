@@ -8,7 +8,7 @@
 Of 16 views 1, 2, 4, 8 and 16 are taken, evenly spaced along the path, always from the first. Questions are those of
 `training.evaluate` about the first view; IoU is counted twice: in the first view's pixels, and in all 5 mm voxels of
 objects that any of the 16 views shows ("all round": there one view cannot be right about what it does not see, and
-everything that any view shows is asked for). Bounds: "same model", true instances of all 16 views, named by the same
+everything that any view shows is asked for). Bounds: "same model", true instances of 8 views, named by the same
 model with eq. 5; "fused", the features that the student was taught (`TrueFeatures`), calibrated on PATHS/train.
 A scene's answers are a file: what is there is kept, the same command goes on.
 """
@@ -36,6 +36,7 @@ from dropclip_ros.mapping.frames import MapFrame
 from dropclip_ros.mapping.map_scene import MapKnown, MapScene, map_scene
 from dropclip_ros.mapping.scene_map import SceneMap
 from dropclip_ros.mapping.views import Keyframe, fuse
+from dropclip_ros.networks.model_folder import ModelConfig
 from dropclip_ros.vision.geometry import backproject, transform_points
 from training.evaluate.metrics import summary
 from training.evaluate.questions import Question, areas_of, questions
@@ -114,12 +115,23 @@ def encoded_views(grounder: Grounder, views: list[View]) -> list[EncodedScene | 
     return found
 
 
-def fused_map(scenes: list[EncodedScene | None], count: int, config: MapConfig) -> SceneMap:
-    """The map of `count` of the views."""
+def some_of(count: int) -> list[int]:
+    """Which of the views `count` of them are."""
+    return np.linspace(0, VIEWS - 1, count).round().astype(int).tolist() if count > 1 else [0]
+
+
+def fused_map(scenes: list[EncodedScene | None], count: int, config: MapConfig, grounder: Grounder) -> SceneMap:
+    """The map of `count` of the views. Each picture is looked at once, whatever maps it is in."""
     fused = SceneMap(config)
-    for v in np.unique(np.linspace(0, len(scenes) - 1, count).round().astype(int)) if count > 1 else [0]:
-        if scenes[v] is not None:
-            fused.add(MapFrame.of_encoded(scenes[v], float(v)))
+    for v in some_of(count):
+        scene = scenes[v]
+        if scene is None:
+            continue
+        fused.add(MapFrame.of_encoded(scene, float(v)))
+        if grounder.beside is not None and (picture := fused.keyframes.get(fused.frames - 1)):
+            if scene.known.seen is None:
+                scene.known.seen = grounder.beside.names.look(scene.frame.rgb, scene.shown())
+            picture.seen = scene.known.seen
     return fused
 
 
@@ -178,17 +190,19 @@ def asked(scene: Scene, domain: Domain, least: int, specs: dict, seed: int) -> d
     }
 
 
-def answers_of(scene: Scene, grounder: Grounder, upper: TrueFeatures, upper_config, specs: dict, seed: int) -> dict:
+def answers_of(
+    scene: Scene, grounder: Grounder, upper: TrueFeatures | None, upper_config: ModelConfig, specs: dict, seed: int
+) -> dict:
     """All that is measured of one scene: {domain: {method: (answers by kind of phrases, tally)}}."""
     views = [scene.view(v) for v in range(VIEWS)]
     encoded = encoded_views(grounder, views)
     maps: dict[str, MapScene] = {}
-    for count in COUNTS:
-        for kind in ("views", "fused"):
-            fused = fused_map(encoded, count, MapConfig(features=kind))
-            maps[f"{count} {kind}"] = map_scene(fused, grounder)
     if encoded[0] is None:
         return {}
+    for count in COUNTS:
+        maps[f"{count} views"] = map_scene(fused_map(encoded, count, MapConfig(), grounder), grounder)
+    fused = fused_map(encoded, 8, MapConfig(features="fused"), grounder)
+    maps["8 views, encoder on the cloud"] = map_scene(fused, grounder)
     first, frame = Domain.of_view(views[0]), view_frame(views[0])
     pixels = backproject(frame.depth, frame.intrinsics)[1]
     stands = np.isin(pixels, encoded[0].pixels)
@@ -198,9 +212,12 @@ def answers_of(scene: Scene, grounder: Grounder, upper: TrueFeatures, upper_conf
         methods: dict[str, Callable[[], SeenInstances]] = {
             key: (lambda of=of, domain=domain: of_map(of, grounder, domain)) for key, of in maps.items()
         }
-        methods["bound: same model"] = lambda domain=domain: same_model(grounder, views, domain)
+        methods["bound: same model"] = lambda domain=domain: same_model(
+            grounder, [views[v] for v in some_of(8)], domain
+        )
         if name == "view":
             methods["one view"] = lambda: of_encoded(encoded[0], grounder)
+        if name == "view" and upper is not None:
             methods["bound: fused"] = lambda: upper(scene, 0)
         result[name] = {}
         for key, method in methods.items():
@@ -215,20 +232,32 @@ def answers_of(scene: Scene, grounder: Grounder, upper: TrueFeatures, upper_conf
     return result
 
 
-def run(paths: Path, out: Path, split: str = "unseen_instance", first: int = 0, last: int = 100, seed: int = 0) -> None:
-    """Answers of scenes `first` to `last`, those that are not there yet."""
+def run(
+    paths: Path,
+    out: Path,
+    split: str = "unseen_instance",
+    first: int = 0,
+    last: int = 100,
+    fused: bool = False,
+    seed: int = 0,
+) -> None:
+    """Answers of scenes `first` to `last`, those that are not there yet. fused: with what the student was taught."""
     torch.set_num_threads(1)
     torch.set_grad_enabled(False)
     grounder = Grounder.from_pretrained(labels=False)
     catalogue = open_catalogue(PROCEDURAL)
-    upper = TrueFeatures.of_model(None, grounder, catalogue.specs)
+    upper = TrueFeatures.of_model(None, grounder, catalogue.specs) if fused else None
     known = out / "calibration.json"
     out.mkdir(parents=True, exist_ok=True)
-    if not known.exists():
+    if upper is None:
+        known = None
+    elif not known.exists():
         config = calibrate_method(upper, grounder.text, grounder.config, load_scenes(paths / "train"), catalogue.specs)
         known.write_text(json.dumps([config.temperature, config.null_similarity]))
-    temperature, null = json.loads(known.read_text())
-    config = replace(grounder.config, temperature=temperature, null_similarity=null, threshold=0.5)
+    config = grounder.config
+    if known is not None:
+        temperature, null = json.loads(known.read_text())
+        config = replace(config, temperature=temperature, null_similarity=null, threshold=0.5)
     for scene in load_scenes(paths / split)[first:last]:
         path = out / f"{split}_{scene.name}.pickle"
         if not path.exists():

@@ -78,6 +78,7 @@ def sequence(grounder: Grounder, index: int) -> dict:
     scene_map = SceneMap()
     both: dict[tuple[int, int], int] = defaultdict(int)
     true_count, said_count, last = defaultdict(int), defaultdict(int), {}
+    wrong: dict[tuple[int, int], int] = defaultdict(int)  # ids that match nothing, and what most of each is
     switches, ms, events, refused, log = 0, [], [], 0, []
     for k, (view, happened) in enumerate(changing(index, SPLIT)):
         events += [[event.kind, event.frame, event.label] for event in happened]
@@ -96,11 +97,14 @@ def sequence(grounder: Grounder, index: int) -> dict:
             refused += 1
             log.append([k, error.message])
         ms.append(1e3 * (time.process_time() - start))
-        pairs, true, said = matches(true_labels(view).astype(np.int64), ids_in(scene_map, seen, view.mask.size))
+        labels, found = true_labels(view).astype(np.int64), ids_in(scene_map, seen, view.mask.size)
+        pairs, true, said = matches(labels, found)
         for label in true:
             true_count[label] += 1
         for one in said:
             said_count[one] += 1
+            if one not in pairs.values():
+                wrong[one, int(np.bincount(labels[found == one]).argmax())] += 1
         for label, one in pairs.items():
             both[label, one] += 1
             if last.get(label, one) != one:
@@ -110,6 +114,7 @@ def sequence(grounder: Grounder, index: int) -> dict:
     return {
         "frames": len(ms),
         "both": [[*pair, count] for pair, count in both.items()],
+        "wrong": [[*pair, count] for pair, count in wrong.items()],
         "true": dict(true_count),
         "said": dict(said_count),
         "switches": switches,

@@ -36,6 +36,10 @@ class Known:
         """What the instances are called."""
         return names.look(rgb, shown())
 
+    def coloured(self, table: Tensor, rgb: np.ndarray, shown: Callable[[], np.ndarray]) -> Tensor:
+        """Their colours, as `shares`."""
+        return shares(rgb, shown(), table)
+
     def read(self, reader: LabelReader, rgb: np.ndarray, shown: Callable[[], np.ndarray]) -> list[ReadWord]:
         """What is printed on them."""
         return reader.read(rgb, shown())
@@ -97,7 +101,7 @@ class Beside:
             known.seen = known.look(self.names, rgb, shown)
             timing["image"] = 1e3 * (time.perf_counter() - start)
         if known.colours is None and any(map(meant, phrases)):
-            known.colours = shares(rgb, shown(), self.names.bank.colours)
+            known.colours = known.coloured(self.names.bank.colours, rgb, shown)
         colours = torch.zeros(tuple(cosine.shape))
         if known.colours is not None:
             colours = torch.stack([colour_evidence(phrase, known.colours) for phrase in phrases], 1)

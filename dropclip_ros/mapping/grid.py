@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from dropclip_ros.base.arrays import to_numpy
 from dropclip_ros.vision.voxels import cell_keys
 
 GONE, HIDDEN, SEEN = -1, 0, 1  # what a frame says of a voxel; hidden: nothing, it may be out of view as well
@@ -37,7 +38,7 @@ class VoxelGrid:
 
     def key_of(self, points: np.ndarray) -> np.ndarray:
         """Of points (N,3) m, world: (N,)."""
-        return cell_keys(np.floor(points.astype(np.float64) / self.edge).astype(np.int64) + _MIDDLE)
+        return to_numpy(cell_keys(np.floor(points.astype(np.float64) / self.edge).astype(np.int64) + _MIDDLE))
 
     def find(self, keys: np.ndarray) -> np.ndarray:
         """Row of each key, -1 where its voxel is empty."""

@@ -20,9 +20,10 @@ from dropclip_ros.grounding.pipeline import EncodedScene, Grounder, GroundResult
 from dropclip_ros.mapping.scene_map import SceneMap
 from dropclip_ros.mapping.views import Keyframe, MapObject
 from dropclip_ros.networks.backbone import CLASSES
+from dropclip_ros.networks.colours import TERMS, shares
 from dropclip_ros.networks.names import Names, Seen
 from dropclip_ros.tabletop.table import Table
-from dropclip_ros.vision.clouds import WIDTH, seen_from_above
+from dropclip_ros.vision.clouds import seen_from_above
 from dropclip_ros.vision.geometry import Intrinsics, RgbdFrame, invert_pose, transform_points
 from dropclip_ros.vision.voxels import voxelize
 
@@ -56,6 +57,20 @@ class MapKnown(Known):
             imagenet[k] = sum(w * each.cpu() for w, (each, _) in zip(weight, seen, strict=True))
             own[k] = sum(w * each.cpu() for w, (_, each) in zip(weight, seen, strict=True))
         return Seen(imagenet, own)
+
+    def coloured(self, table: Tensor, rgb: np.ndarray, shown: Callable[[], np.ndarray]) -> Tensor:
+        """The mean of all pictures of each object, by what they show of it."""
+        found = torch.full((len(self.sources), len(TERMS)), 1 / len(TERMS))
+        for k, of_object in enumerate(self.sources):
+            total = sum(weight for *_, weight in of_object)
+            if total <= 0:
+                continue
+            found[k] = 0
+            for picture, instance, weight in of_object:
+                if picture.colours is None:
+                    picture.colours = shares(picture.rgb, picture.shown.astype(np.int64), table)
+                found[k] += weight / total * picture.colours[instance - 1]
+        return found
 
     def read(self, reader: LabelReader, rgb: np.ndarray, shown: Callable[[], np.ndarray]) -> list[ReadWord]:
         """What all pictures of each object show, each text once."""
@@ -113,8 +128,8 @@ class MapScene(EncodedScene):
             was = ask(self.taken)
             if was.objects:
                 k = was.objects[0].id
-                ago, one = self.newest - self.since[k - 1], self.taken.objects[k - 1].id
-                result.message += f"; one that fits (id {one}) was there until {ago:.0f} s ago and was taken away"
+                ago, taken = self.newest - self.since[k - 1], self.taken.objects[k - 1].id
+                result.message += f"; one that fits (id {taken}) was there until {ago:.0f} s ago and was taken away"
         return result
 
 
@@ -209,11 +224,11 @@ def _of_points(
 
 def _of_cloud(grounder: Grounder, table: Table, points: np.ndarray, colors: np.ndarray, labels: np.ndarray) -> Tensor:
     """Features (K,C) of the fused cloud's instances by the encoder, in one pass; zeros for those too small to show."""
-    height = -(-len(points) // WIDTH)
-    rgb = np.zeros((height * WIDTH, 3), np.uint8)
+    side = int(np.ceil(np.sqrt(len(points))))  # a picture that only holds the colours, one pixel a point
+    rgb = np.zeros((side * side, 3), np.uint8)
     rgb[: len(points)] = colors
-    camera = Intrinsics(WIDTH, WIDTH, WIDTH / 2, height / 2, WIDTH, height)
-    frame = RgbdFrame(rgb.reshape(height, WIDTH, 3), np.zeros((height, WIDTH), np.float32), camera, picture=False)
+    camera = Intrinsics(side, side, side / 2, side / 2, side, side)
+    frame = RgbdFrame(rgb.reshape(side, side, 3), np.zeros((side, side), np.float32), camera, picture=False)
     scene = grounder.encode_points(frame, table, points, np.arange(len(points)), labels)
     shown = np.zeros(len(scene.voxels), np.int64)
     shown[scene.voxels.point_to_voxel] = labels

@@ -15,6 +15,7 @@ _VISIBLE = 6  # voxels that a view must show of a piece to have a say
 _PART = 20  # voxels, and
 _SHARE = 0.2  # share of what is seen of a piece, that make a second part of it
 _REMEMBERED = 12.0  # votes for and against that count: what changed long ago is outvoted in time
+_JOINED = 0.0  # lead over which pieces are one object
 _SURE = 5.0  # votes by which two pieces lead that then are one for good
 
 
@@ -100,7 +101,7 @@ class Pieces:
             lead = np.where(together + apart > 0, (together - apart) / np.maximum(together + apart, 1e-9), -1.0)
             np.fill_diagonal(lead, -1.0)
             a, b = np.unravel_index(lead.argmax(), lead.shape)
-            if lead[a, b] <= 0:
+            if lead[a, b] <= _JOINED:
                 break
             cluster[cluster == b] = a
             for votes in (together, apart):

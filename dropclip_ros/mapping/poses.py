@@ -16,6 +16,7 @@ _FLAT = 0.35  # ratio of deviations, under which neighbours are a surface
 _ROUNDS = 3
 _TUKEY = 0.012  # m beyond which a residual has no say
 _RIDGE = 1e-3  # of the normal equations: what nothing shows does not move
+_ALIKE = 0.85  # cosine of the normals of what is the same surface
 _LEAST = 120  # points that must match before anything is said
 _OF_OBJECT = 25  # points of an object that has a say
 _BETTER = 0.6  # an object agrees with a motion that leaves so much of its residuals
@@ -51,6 +52,7 @@ def drift_of(
         return None
     some = points[rng.choice(len(points), min(_SAMPLE, len(points)), replace=False)].astype(np.float64)
     middle, motion, moved = some.mean(0), np.eye(4), some
+    own = _surface(points[cKDTree(points).query(some, _NEIGHBOURS)[1]].astype(np.float64))[1]
     first: np.ndarray | None = None
     of = np.zeros(0, np.int64)
     for _ in range(_ROUNDS):
@@ -59,13 +61,11 @@ def drift_of(
         if near.sum() < _LEAST:
             return None
         around = places[index[near]].astype(np.float64)
-        centre = around.mean(1)
-        deviation = around - centre[:, None]
-        spread, axes = np.linalg.eigh(np.einsum("nki,nkj->nij", deviation, deviation))
-        flat = spread[:, 0] <= _FLAT**2 * spread[:, 1]
+        centre, axis, flat = _surface(around)
+        flat &= np.abs((axis * own[near]).sum(1)) > _ALIKE  # else it is another side, of a thing seen from behind
         if flat.sum() < _LEAST:
             return None
-        rows, normal = np.flatnonzero(near)[flat], axes[flat, :, 0]
+        rows, normal = np.flatnonzero(near)[flat], axis[flat]
         residual = ((moved[rows] - centre[flat]) * normal).sum(1)
         of = owner[index[near][flat, 0]]
         if first is None:
@@ -92,3 +92,11 @@ def drift_of(
     offset = float(np.linalg.norm(motion[:3, :3] @ middle + motion[:3, 3] - middle))
     angle = float(np.degrees(Rotation.from_matrix(motion[:3, :3]).magnitude()))
     return Drift(offset, angle, len(first_rows), agree, objects)
+
+
+def _surface(around: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Middle (n,3), unit normal (n,3) of neighbours (n,K,3), and whether they are a surface, (n,)."""
+    centre = around.mean(1)
+    deviation = around - centre[:, None]
+    spread, axes = np.linalg.eigh(np.einsum("nki,nkj->nij", deviation, deviation))
+    return centre, axes[:, :, 0], spread[:, 0] <= _FLAT**2 * spread[:, 1]

@@ -29,7 +29,7 @@ _NEXT_TO = 1.5  # edges: what a frame shows so near to a voxel is of the same su
 _SEE_SOME = 0.15  # share of an object that a frame must contradict before it is looked for elsewhere
 _LEAST = 8  # voxels of a new piece, and of one that stays
 _KNOWN = 0.5  # confidence from which an object that goes is remembered
-_AGAIN = 0.45  # cost under which what appears is what was taken before
+_AGAIN = 0.3  # cost under which what appears is what was taken before
 
 
 @dataclass(frozen=True)
@@ -257,11 +257,11 @@ class SceneMap:
             if len(labels):
                 looks[one] = shown[int(np.bincount(labels).argmax())]
         for k, c in same([gone.object for gone in self.gone], list(looks.values()), place=False, most=_AGAIN):
-            one, before = self.objects.pop(list(looks)[c]), self.gone[k].object
-            self.pieces.object[self.pieces.object == one.id] = before.id
-            new[new.index(one.id)] = before.id
-            before.gone, before.last, before.centre, before.count = 0, one.last, one.centre, one.count
-            before.confidence = max(one.confidence, self.config.new)
+            fresh, before = self.objects.pop(list(looks)[c]), self.gone[k].object
+            self.pieces.object[self.pieces.object == fresh.id] = before.id
+            new[new.index(fresh.id)] = before.id
+            before.gone, before.last, before.centre, before.count = 0, fresh.last, fresh.centre, fresh.count
+            before.confidence = max(fresh.confidence, self.config.new)
             self.objects[before.id] = before
         self.gone = [gone for gone in self.gone if gone.object.id not in self.objects]
         return new

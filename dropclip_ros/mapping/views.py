@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from dropclip_ros.grounding.labels import ReadWord
 from dropclip_ros.networks.names import Seen
 
 _CLEAN = 2.0  # power of purity and completeness: a view that mixes two objects says little of either
@@ -108,10 +109,11 @@ def shown_share(count: float, purity: float, completeness: float) -> float:
 
 @dataclass(eq=False)
 class Keyframe:
-    """A picture that views point to. rgb (H,W,3) uint8; shown (H,W) uint16, the instances; seen, words: once looked
-    at and read."""
+    """A picture that views point to. rgb (H,W,3) uint8; shown (H,W) uint16, the instances; seen, colours, words: once
+    looked at and read."""
 
     rgb: np.ndarray
     shown: np.ndarray
     seen: Seen | None = None
-    words: list | None = None
+    colours: Tensor | None = None
+    words: list[ReadWord] | None = None

@@ -47,6 +47,7 @@ GROUND_SERVICE = "ground"
 MATCH_SERVICE = "match_grasps"
 GRASP_ACTION = "grasp"
 PICK_ACTION = "pick"
+LOOK_ACTION = "look"
 PLACE_ACTION = "place"  # an action of the type of `pick`
 TABLE_FRAME = "dropclip_table"
 

@@ -59,8 +59,9 @@ _STILL = 2.0  # s between two warnings of the same kind
 
 @dataclass(frozen=True)
 class MapAnswer:
-    """The map as it is asked: its scene, and the stamp of the newest frame in it."""
+    """The map, as it is asked: its scene, and the stamp of the newest frame in it."""
 
+    map: SceneMap
     scene: MapScene
     stamp: Time
 
@@ -214,7 +215,7 @@ class MapKeeper:
             raise DropclipError(Status.NO_FRAME, f"no frame is in the map yet: {self._why}")
         if self._asked is None:
             phrases = tuple(filter(None, listed(self._settings, "scene_negatives")))
-            self._asked = MapAnswer(map_scene(self._map, grounder, phrases), self._stamp)
+            self._asked = MapAnswer(self._map, map_scene(self._map, grounder, phrases), self._stamp)
         return self._asked
 
 

@@ -3,12 +3,16 @@
 
 import numpy as np
 import pytest
+from geometry_msgs.msg import PoseStamped
+from rclpy.action import ActionClient
 from ros_support import OPTICAL_FRAME, FakeCamera, model_folder, ros, wait_until  # noqa: F401
 
+from dropclip_ros.action import Look
 from dropclip_ros.base.errors import Status
 from dropclip_ros.nodes.scene_node import SceneNode
-from dropclip_ros.ros.common import GROUND_SERVICE
+from dropclip_ros.ros.common import GROUND_SERVICE, LOOK_ACTION
 from dropclip_ros.ros.map_keeper import spheres_of
+from dropclip_ros.ros.messages import pose_message
 from dropclip_ros.srv import Ground
 
 MAP = Ground.Request.SOURCE_MAP
@@ -64,6 +68,37 @@ def test_the_map_answers_from_all_views_with_ids_that_last(setup, make_tabletop)
     previous = [answer.objects[0].id]
     assert [found.id for found in ask("it", previous=previous).objects] == previous
     assert ask("it", previous=[9999]).status == Status.BAD_REQUEST
+
+
+def test_look_names_poses_until_nothing_would_gain(setup, ros, make_tabletop):
+    camera, _, _ = setup
+    poses = []
+    for azimuth in (2.4, 3.6):
+        stamped = PoseStamped(pose=pose_message(make_tabletop(boxes=BOXES, azimuth=azimuth).frame.camera_pose))
+        stamped.header.frame_id = "world"
+        poses.append(stamped)
+    client, named = ActionClient(ros.node, Look, LOOK_ACTION), []
+
+    def go(told):
+        named.append(told.feedback.next)
+        if told.feedback.next >= 0:
+            seen = make_tabletop(boxes=BOXES, spheres=(), azimuth=(2.4, 3.6)[told.feedback.next])
+            show(camera, seen.frame, seen.frame.camera_pose)
+
+    assert client.wait_for_server(timeout_sec=60)
+    goal = Look.Goal(query="the red box", poses=poses, patience=60.0, max_looks=1)
+    sent = client.send_goal_async(goal, feedback_callback=go)
+    wait_until(sent.done)
+    ended = sent.result().get_result_async()
+    wait_until(ended.done)
+    result = ended.result().result
+    assert len(result.looked) == 1 and result.looked[0] in named, result.message
+    sent = client.send_goal_async(Look.Goal(query="the red box"))
+    wait_until(sent.done)
+    ended = sent.result().get_result_async()
+    wait_until(ended.done)
+    assert ended.result().result.status == Status.BAD_REQUEST
+    client.destroy()
 
 
 def test_a_pose_that_is_wrong_is_not_fused(setup, make_tabletop):
