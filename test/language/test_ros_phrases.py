@@ -31,7 +31,7 @@ def test_ids_and_the_reading_come_with_the_answer(ask):
     ids = [found.id for found in every.objects]
     assert every.status == Status.OK and sorted(ids) == list(range(1, len(ids) + 1))
     left = ask("the leftmost object")
-    assert left.status == Status.OK and len(left.objects) == 1 and left.interpretation.text == "object, most left"
+    assert left.status == Status.OK and len(left.objects) == 1 and left.interpretation.text == "object, leftmost"
     parts = left.interpretation.parts
     assert [part.kind for part in parts] == ["head", "order"] and list(parts[1].object_ids) == sorted(ids)
     assert max(zip(parts[1].scores, parts[1].object_ids, strict=True))[1] == left.objects[0].id
