@@ -24,7 +24,7 @@ NOTHING = words_of(  # names of anything
     "thing things object objects one ones item items something anything everything stuff entity thingy thingie "
     "doohickey"
 )
-PURPOSES = words_of("which that who for to used useful good meant intended suitable")  # PURPOSE may begin
+PURPOSES = words_of("shaped which that who for to used useful good meant intended suitable")  # PURPOSE may begin
 PRONOUNS = {"it": None, "them": "all", "itself": None, "themselves": "all"}
 VIEWERS = words_of("me us you camera viewer robot myself yourself observer gripper here")
 SURFACES = words_of("table desk tabletop table-top counter countertop surface worktop workbench bench floor")

@@ -153,7 +153,7 @@ ATTRIBUTE = re.compile(
     rf"(?!the (?!{any_of(lexicon.BEFORE)} )|a |an )"
 )
 MADE = re.compile(
-    r"(?:(?:that|which) (?:is|are) )?(?P<not>not )?made (?:out )?of |colou?red |"
+    r"(?:(?:that|which) (?:is|are) )?(?P<not>not )?made (?:out )?(?:of|from) |colou?red |"
     rf"in (?:colou?r )?(?={any_of(lexicon.COLOURS)}(?: |$))"
 )
 PURPOSE = re.compile(
@@ -162,7 +162,7 @@ PURPOSE = re.compile(
     r"(?:for|to) (?!(?:the|a|an|my|your|its|their|our|his|her|left|right|it|them|one|that|this|you|me|us)\b)\w+|"
     r"(?:for|to) (?:a|an|the) \w+ing\b|"
     r"(?:that |which |to )?(?:i|you|one|we|people|somebody|someone|kids|they) (?:can|could|may|would|will|use|need|eat|"
-    r"drink|put|keep|wear|have|want|should|might)\b|"
+    r"drink|put|keep|wear|have|want|should|might)\b(?! (?:see|find|notice)\b)|shaped like |"
     r"(?:you|people|one|we) \w+(?: (?:the |a |an )?\w+)? (?:with|from|in|on|into)$|(?:that|which) (?:can|could|"
     r"would|helps?|lets?|cuts?|keeps?|"
     r"makes?|writes?|tells?|grows?|looks like|resembles|reminds|smells?|tastes?|rolls?|bounces?|opens?|gives?|"

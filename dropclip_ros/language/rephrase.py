@@ -92,7 +92,7 @@ OTHER_WORDS = (  # what is said, and how the grammar has it
     ),
     (r"\b(?:with|has|having|containing|holding|that holds|contains) nothing\b", "without anything"),
     (r"\bwith(?:out)? (?:anything|something) (?:on|in|inside|on top of) it\b", lambda m: m[0].split()[0] + " anything"),
-    (r"\b(?:that|which) nothing is (?:on|in)\b", "without anything"),
+    (r"\b(?:(?:that|which) )?nothing is (?:\w+ing )?(?:on|in)\b", "without anything"),
     (
         r"\b(?:(?:that|which) (?:is|are) )?outside of\b|\b(?:(?:that|which) (?:is|are) )?outside(?= (?:the|a|of)\b)",
         "not in",
