@@ -30,6 +30,8 @@ GROUNDING = (
     ("device", "auto", "auto, cpu, cuda or cuda:N"),
     ("preset", ".", "a7: parameter files of the paper's appendix A.7; '.': ours"),
     ("scoring", "instances", "instances, paper, argmax or release, where the parameter file does not say"),
+    ("reader_url", "", "An OpenAI-compatible endpoint that reads phrases of several parts; '' for the grammar"),
+    ("reader_model", "", "The model's name there"),
     ("grounding_parameters", "", "Parameter file of the grounding node; '' for the one shipped"),
     ("rviz", "false", "Also start RViz: true or false"),
 )
@@ -38,9 +40,10 @@ GROUNDING = (
 def nodes(context) -> list:
     arguments, folder = told(context, COMMON + GROUNDING + WORKSPACE), share(context) / "config"
     parameters = [
-        strings(arguments, "scoring"),
+        strings(arguments, "scoring", "reader_url", "reader_model"),
         arguments["grounding_parameters"] or str(folder / arguments["preset"] / "grounding.yaml"),
-        strings(arguments, "world_frame", "table_frame", "model", "device") | workspace(arguments),
+        strings(arguments, "world_frame", "table_frame", "model", "device", "reader_url", "reader_model")
+        | workspace(arguments),
     ]
     started = [*dds_environment(context), own_node("grounding_node", arguments, parameters, camera_told(context))]
     if flag(arguments, "rviz"):
