@@ -57,6 +57,8 @@ NEGATIVES = {
     "scene": Ground.Request.NEGATIVES_SCENE,
 }
 
+SOURCES = {"frame": Ground.Request.SOURCE_FRAME, "map": Ground.Request.SOURCE_MAP}
+
 
 @dataclass(frozen=True)
 class Query:
@@ -64,7 +66,7 @@ class Query:
 
     negatives: phrases it is told apart from, for `custom`; negatives_mode: one of NEGATIVES; threshold: in (0, 1), 0:
     the node's; target_frame: of the answer, '': the node's; previous: ids of the last answer's objects; viewer_frame:
-    whose left and right are meant; literal: compare the phrase as a whole.
+    whose left and right are meant; literal: compare the phrase as a whole; source: one of SOURCES, a frame or the map.
     """
 
     text: str
@@ -75,6 +77,7 @@ class Query:
     previous: Sequence[int] = ()
     viewer_frame: str = ""
     literal: bool = False
+    source: str = "frame"
 
     def fill(self, message: Any) -> Any:
         """The same in a request or goal. Raises BAD_REQUEST where a field is not of its kind."""
@@ -82,6 +85,8 @@ class Query:
             raise DropclipError(
                 Status.BAD_REQUEST, f"negatives_mode {self.negatives_mode!r}: expected one of {', '.join(NEGATIVES)}"
             )
+        if self.source not in SOURCES:
+            raise DropclipError(Status.BAD_REQUEST, f"source {self.source!r}: expected one of {', '.join(SOURCES)}")
         if isinstance(self.negatives, str):
             raise DropclipError(Status.BAD_REQUEST, f"negatives {self.negatives!r}: expected a list of phrases")
         try:
@@ -93,6 +98,7 @@ class Query:
             message.negatives_mode, message.threshold = NEGATIVES[self.negatives_mode], float(self.threshold)
             message.target_frame, message.viewer_frame = self.target_frame, self.viewer_frame
             message.previous, message.literal = previous, bool(self.literal)
+            message.source = SOURCES[self.source]
         except (AssertionError, TypeError, ValueError, OverflowError) as error:
             why = str(error).splitlines()[0]
             raise DropclipError(Status.BAD_REQUEST, f"a field of the query is not of its kind: {why}") from error
@@ -103,7 +109,8 @@ class Query:
 class SeenObject:
     """An object that answers: points (N, 3) float32 m, colors (N, 3) uint8, scores (N,) of them, in the answer's frame.
 
-    box_pose (4, 4) and box_size (3,) m of the oriented box; confidence: -1 where it is not calibrated.
+    box_pose (4, 4) and box_size (3,) m of the oriented box; confidence: -1 where it is not calibrated; age: s, since it
+    was last seen.
     """
 
     id: int
@@ -118,6 +125,7 @@ class SeenObject:
     colors: np.ndarray
     scores: np.ndarray
     words_read: tuple[str, ...]
+    age: float = 0.0
 
     @classmethod
     def of_message(cls, msg: FoundObjectMessage) -> SeenObject:
@@ -136,6 +144,7 @@ class SeenObject:
             colors=cloud_colors(msg.cloud) if whole else np.zeros((0, 3), np.uint8),
             scores=cloud_to_numpy(msg.cloud)["score"].ravel() if whole else np.zeros(0, np.float32),
             words_read=tuple(msg.words_read),
+            age=msg.age.sec + 1e-9 * msg.age.nanosec,
         )
 
 

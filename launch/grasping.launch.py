@@ -13,12 +13,15 @@ from dropclip_ros.ros.launching.files import (
     LaunchError,
     camera_told,
     declare,
+    flag,
+    grounding_parameters,
     include,
     later,
     own_node,
     share,
     strings,
     text,
+    together,
     told,
     workspace,
 )
@@ -30,7 +33,19 @@ GRASPING = (
     ("rows_folder", "", "Folder of GraspNet rows; '' for the topic grasp_rows"),
     ("grasping_parameters", "", "Parameter file of the proposers and the matcher; '' for the one shipped"),
 )
-OF_GROUNDING = tuple((name, "", "") for name in ("world_frame", "device", "preset"))  # declared by grounding.launch.py
+OF_GROUNDING = tuple(  # declared by grounding.launch.py
+    (name, "", "")
+    for name in (
+        "world_frame",
+        "table_frame",
+        "model",
+        "device",
+        "preset",
+        "scoring",
+        "grounding_parameters",
+        "one_process",
+    )
+)
 
 
 def nodes(context) -> list:
@@ -41,22 +56,19 @@ def nodes(context) -> list:
     ]
 
     scene = strings(arguments, "world_frame") | workspace(arguments)
-
-    def antipodal():
-        return own_node("proposal_node", arguments, [*shared, scene], camera)
-
-    def hggd():
-        own = {"weights": text(arguments["hggd_weights"])} | strings(arguments, "device")
-        return own_node("hggd_node", arguments, [*shared, own, scene], camera)
-
-    def rows():
-        return own_node("grasp_rows_node", arguments, [*shared, {"folder": text(arguments["rows_folder"])}])
-
-    proposers = {"antipodal": antipodal, "hggd": hggd, "rows": rows}
+    weights = {"weights": text(arguments["hggd_weights"])} | strings(arguments, "device")
+    proposers = {
+        "antipodal": ("proposal_node", [*shared, scene], camera),
+        "hggd": ("hggd_node", [*shared, weights, scene], camera),
+        "rows": ("grasp_rows_node", [*shared, {"folder": text(arguments["rows_folder"])}], None),
+    }
     if arguments["proposals"] not in proposers:
         raise LaunchError(f"proposals is {arguments['proposals']!r}: expected one of {', '.join(proposers)}")
-    matcher = own_node("grasp_matcher_node", arguments, [*shared, scene], camera)
-    return [proposers[arguments["proposals"]](), matcher]
+    started = [proposers[arguments["proposals"]], ("grasp_matcher_node", [*shared, scene], camera)]
+    if flag(arguments, "one_process"):
+        grounding = ("grounding_node", grounding_parameters(context, arguments))
+        return [together([grounding, *((name, parameters) for name, parameters, _ in started)], arguments, camera)]
+    return [own_node(name, arguments, parameters, heard) for name, parameters, heard in started]
 
 
 def generate_launch_description():

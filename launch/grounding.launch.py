@@ -15,12 +15,11 @@ from dropclip_ros.ros.launching.files import (
     dds_environment,
     declare,
     flag,
+    grounding_parameters,
     later,
     own_node,
     share,
-    strings,
     told,
-    workspace,
 )
 
 GROUNDING = (
@@ -33,30 +32,35 @@ GROUNDING = (
     ("reader_url", "", "An OpenAI-compatible endpoint that reads phrases of several parts; '' for the grammar"),
     ("reader_model", "", "The model's name there"),
     ("grounding_parameters", "", "Parameter file of the grounding node; '' for the one shipped"),
+    ("one_process", "false", "grasping.launch.py: all its nodes in one process: true or false"),
     ("rviz", "false", "Also start RViz: true or false"),
+    ("rviz_frame", "", "RViz's fixed frame, there before the first question; '' for world_frame, else camera_link"),
 )
 
 
 def nodes(context) -> list:
     arguments, folder = told(context, COMMON + GROUNDING + WORKSPACE), share(context) / "config"
-    parameters = [
-        strings(arguments, "scoring", "reader_url", "reader_model"),
-        arguments["grounding_parameters"] or str(folder / arguments["preset"] / "grounding.yaml"),
-        strings(arguments, "world_frame", "table_frame", "model", "device", "reader_url", "reader_model")
-        | workspace(arguments),
-    ]
-    started = [*dds_environment(context), own_node("grounding_node", arguments, parameters, camera_told(context))]
+    started = [*dds_environment(context)]
+    if not flag(arguments, "one_process"):
+        parameters = grounding_parameters(context, arguments)
+        started.append(own_node("grounding_node", arguments, parameters, camera_told(context)))
     if flag(arguments, "rviz"):
         rviz = Node(
             package="rviz2",
             executable="rviz2",
             name="rviz2",
             namespace=arguments["namespace"],
-            arguments=["-d", str(folder / "dropclip.rviz")],
+            arguments=["-d", str(folder / "dropclip.rviz"), *fixed_frame(arguments)],
             parameters=[{"use_sim_time": flag(arguments, "use_sim_time")}],
         )
         started.append(rviz)
     return started
+
+
+def fixed_frame(arguments) -> list[str]:
+    """RViz's option for a frame that TF has already: the table's own comes with the first answer."""
+    frame = arguments["rviz_frame"] or arguments["world_frame"]
+    return ["-f", frame] if frame else []
 
 
 def generate_launch_description():

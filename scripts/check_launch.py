@@ -39,6 +39,7 @@ CASES = [
     ("grounding.launch.py", {"color_topic": "/c", "depth_topic": "/d", "info_topic": "/i", "transport": "compressed"}),
     ("grounding.launch.py", {"camera": "zivid", "transport": "points", "points_topic": "/p", "table_height": "0.0"}),
     *(("grasping.launch.py", {"proposals": name}) for name in ("antipodal", "hggd", "rows")),
+    ("grasping.launch.py", {"one_process": "true", "world_frame": "map", "scoring": "paper"}),
     *(
         ("moveit.launch.py", {"mode": mode, "gripper": gripper})
         for mode in ("drivers", "mock", "gazebo")

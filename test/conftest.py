@@ -73,8 +73,10 @@ def cast_tabletop(
     holes: float = 0.0,
     size: tuple[int, int] = (320, 240),
     seed: int = 0,
+    azimuth: float = 0.0,
 ) -> Tabletop:
-    """Ray-cast a table top, a rectangle of half extents `table` at z = 0, seen from -y at `distance` and `pitch`.
+    """Ray-cast a table top, a rectangle of half extents `table` at z = 0, seen from -y at `distance` and `pitch`, or
+    from `azimuth` rad further around it.
 
     boxes (x, y, size x, size y, size z) and spheres (x, y, radius) stand on it (one more number puts the bottom at that
     z); floor: z of a floor; wall: y of a wall; noise: standard deviation of depth in metres at 1 m, growing with the
@@ -83,9 +85,10 @@ def cast_tabletop(
     width, height = size
     focal = 0.85 * width
     intrinsics = Intrinsics(focal, focal, (width - 1) / 2, (height - 1) / 2, width, height)
-    eye = distance * np.array([0.0, -np.cos(pitch), np.sin(pitch)])
+    cosine, sine = np.cos(azimuth), np.sin(azimuth)
+    eye = distance * np.array([np.cos(pitch) * sine, -np.cos(pitch) * cosine, np.sin(pitch)])
     forward = -eye / distance
-    right = np.array([1.0, 0.0, 0.0])
+    right = np.array([cosine, sine, 0.0])
     pose = np.eye(4)
     pose[:3, :3] = np.stack([right, np.cross(forward, right), forward], axis=1)
     pose[:3, 3] = eye

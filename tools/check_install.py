@@ -24,6 +24,7 @@ import tomllib
 ROOT = Path(__file__).resolve().parents[1]
 NEEDS = {  # what a node cannot start without
     "bag_player": [f"bag:={ROOT / 'demo/tabletop'}"],
+    "dropclip": None,  # a program with words
     "image_folder_node": None,  # a folder of images
     "moveit_pick_node": None,  # MoveIt's messages
     "pick": None,  # a program with words
@@ -107,7 +108,7 @@ def main() -> int:
         prefix = install(work)
         for program in sorted((prefix / "lib/dropclip_ros").iterdir()):
             code, out = started(prefix, program.name, "-p", "use_sim_time:=many", seconds=60)
-            refused = code == 2 and (len(out.strip().splitlines()) == 1 or program.name == "pick")  # which has usage
+            refused = code == 2 and (len(out.strip().splitlines()) == 1 or program.name in ("pick", "dropclip"))  # which have usage
             line = f"{program.name}: refuses {'in one line, code 2' if refused else f'WRONGLY, code {code}: {out}'}"
             told = NEEDS.get(program.name, [])
             if told is not None:

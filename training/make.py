@@ -57,6 +57,7 @@ class MakeRecipe:
     tower: TowerConfig = field(default_factory=TowerConfig)
     distill: DistillConfig = field(default_factory=lambda: read_config(SMALL))
     adapt_text: bool = True
+    adapter: Path | None = None  # a text_adapter.safetensors to keep: the tower alone is learned, under it
     meshes: Path | None = None  # a catalogue that `dropclip-mvtod collect` made, to learn from beside the procedural
     mesh_scenes: int = 250
     mesh_passes: int = 5  # of the weights for real frames, in one over the procedural scenes
@@ -112,10 +113,12 @@ def make_tower(out: Path, recipe: MakeRecipe, start_from: Path | None = None) ->
     """
     folders = recipe.training_folders
     crops = joined([collect_crops(load_scenes(out / "scenes" / name), out / "crops" / name) for name in folders])
-    vocabulary, encoder = training_vocabulary(recipe.objects), TextEncoder(TextConfig(), "cpu")
-    text = FrozenText(torch.stack([encoder.encode(texts) for texts in prompts(vocabulary.phrases)]), recipe.adapt_text)
+    vocabulary, encoder = training_vocabulary(recipe.objects), TextEncoder(TextConfig(), "cpu", adapter=recipe.adapter)
+    adapt = recipe.adapt_text and recipe.adapter is None
+    text = FrozenText(torch.stack([encoder.encode(texts) for texts in prompts(vocabulary.phrases)]), adapt)
     tower = train_tower(crops, vocabulary, text, recipe.tower, out / "tower.ckpt", start_from)
-    save_file({"adapter": text.adapter.detach().half().contiguous()}, out / "text_adapter.safetensors")
+    adapter = load_file(recipe.adapter)["adapter"] if recipe.adapter else text.adapter.detach().half().contiguous()
+    save_file({"adapter": adapter}, out / "text_adapter.safetensors")
     save_tower(out / "image_tower.safetensors", tower)
 
 

@@ -20,8 +20,8 @@ import tyro
 from PIL import Image
 
 from dropclip_ros.base.errors import DropclipError, Status
-from dropclip_ros.commands.answers import mask_image
 from dropclip_ros.draw import Shown, draw_result
+from dropclip_ros.draw.answers import mask_image
 from dropclip_ros.grounding.pipeline import EncodedScene, Grounder, GroundResult
 from dropclip_ros.vision.geometry import Intrinsics, RgbdFrame, decode_depth
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from dropclip_ros.base.errors import DropclipError, Status
+from dropclip_ros.base.errors import DropclipError
 from dropclip_ros.commands.output import say
+from dropclip_ros.draw.answers import mask_image
 from dropclip_ros.grasping.grasps import Grasps
 from dropclip_ros.grasping.grippers import Gripper
 from dropclip_ros.grounding.interpretation import Interpretation
@@ -97,34 +98,11 @@ def file_name(number: int, query: str) -> str:
     return f"{number:02d}_" + "".join(c if c.isalnum() else "_" for c in query)[:40]
 
 
-def mask_image(scene: EncodedScene, found: FoundObject) -> np.ndarray:
-    """(H,W) uint8: 255 on the object's pixels."""
-    inside = np.zeros(len(scene.points), np.uint8)
-    inside[found.points] = 255
-    return scene.image(inside)
-
-
-def picture_of(scene: EncodedScene, result: GroundResult, grasps: Grasps, gripper: Gripper) -> np.ndarray:
-    """The answer as `draw_result` draws it."""
-    from dropclip_ros.draw import Shown, draw_result
-
-    return draw_result(
-        scene.frame.rgb,
-        scene.frame.intrinsics,
-        scene.image(result.scores.astype(np.float32), np.nan),
-        [Shown(mask_image(scene, found) > 0, found.score, found.doubtful) for found in result.objects],
-        grasps,
-        title=describe(result),
-        threshold=result.threshold,
-        gripper=gripper,
-        reading=result.interpretation.text if len(result.interpretation.parts) > 1 else "",
-    )
-
-
 def write_pictures(
     scene: EncodedScene, result: GroundResult, grasps: Grasps, gripper: Gripper, out: Path, number: int
 ) -> None:
     from dropclip_ros.draw import write_ply
+    from dropclip_ros.draw.answers import picture_of
 
     name = file_name(number, result.query)
     Image.fromarray(picture_of(scene, result, grasps, gripper)).save(out / f"{name}.png")
@@ -134,19 +112,6 @@ def write_pictures(
         scene.colors,
         result.scores,
     )
-
-
-def describe(result: GroundResult) -> str:
-    """One line about a result: query, found or not, score, time."""
-    best = result.objects[0] if result.objects else None
-    said = "FOUND" if result.status == Status.OK else result.status.name
-    said = "IN DOUBT" if said == "FOUND" and best and best.doubtful else said
-    found = (
-        f"{said}, score {best.score:.2f}"
-        if best
-        else f"{result.status.name.replace('_', ' ')}, best {result.scores.max():.2f}"
-    )
-    return f'"{result.query}": {found}, {sum(result.timing_ms.values()):.0f} ms'
 
 
 def print_answer(answer: dict) -> None:

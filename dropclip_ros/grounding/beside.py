@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What has a say beside the encoder (figure 20): what the picture of an instance is called, what is printed on it.
+"""What has a say beside the encoder (figure 20): what the picture of an instance is called, its colours, its labels.
 
 The picture is looked at once a frame, when a phrase first asks. Labels are read once a frame, for the first phrase that
 they could tell.
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from dropclip_ros.grounding.labels import LabelReader, ReadWord, can_read, label_evidence, label_words
+from dropclip_ros.networks.colours import colour_evidence, meant, shares
 from dropclip_ros.networks.model_folder import ModelConfig, load_names
 from dropclip_ros.networks.names import Names, Seen, log_odds
 from dropclip_ros.networks.text import TextEncoder
@@ -24,10 +25,20 @@ from dropclip_ros.networks.text import TextEncoder
 
 @dataclass
 class Known:
-    """What is known of a frame's picture so far."""
+    """What is known of a frame's picture so far. pictured: whether it is of other pictures than the frame's."""
 
     seen: Seen | None = None
+    colours: Tensor | None = None
     words: list[ReadWord] | None = None
+    pictured: bool = False
+
+    def look(self, names: Names, rgb: np.ndarray, shown: Callable[[], np.ndarray]) -> Seen:
+        """What the instances are called."""
+        return names.look(rgb, shown())
+
+    def read(self, reader: LabelReader, rgb: np.ndarray, shown: Callable[[], np.ndarray]) -> list[ReadWord]:
+        """What is printed on them."""
+        return reader.read(rgb, shown())
 
 
 @dataclass
@@ -83,19 +94,25 @@ class Beside:
         """All kinds of evidence (`Say`), each (K,Q), and the words that were read."""
         if known.seen is None:
             start = time.perf_counter()
-            known.seen = self.names.look(rgb, shown())
+            known.seen = known.look(self.names, rgb, shown)
             timing["image"] = 1e3 * (time.perf_counter() - start)
+        if known.colours is None and any(map(meant, phrases)):
+            known.colours = shares(rgb, shown(), self.names.bank.colours)
+        colours = torch.zeros(tuple(cosine.shape))
+        if known.colours is not None:
+            colours = torch.stack([colour_evidence(phrase, known.colours) for phrase in phrases], 1)
         labels = np.zeros(tuple(cosine.shape))
         read: dict[int, list[str]] = {}
         categories = self.names.bank.categories
         if self.reader is not None and label_words(phrases[0], categories):
             if known.words is None:
                 start = time.perf_counter()
-                known.words = self.reader.read(rgb, shown())
+                known.words = known.read(self.reader, rgb, shown)
                 timing["labels"] = 1e3 * (time.perf_counter() - start)
             labels[:, 0], read = label_evidence(phrases[0], known.words, len(cosine), categories)
         names, own = self.names.compare(known.seen, self.text.encode(phrases, adapted=False))
-        seen = {"names": names, "own": own, "labels": torch.as_tensor(labels, dtype=cosine.dtype)}
+        read_there = torch.as_tensor(labels, dtype=cosine.dtype)
+        seen = {"names": names, "own": own, "labels": read_there, "colours": colours}
         return {"encoder": cosine} | {kind: each.to(cosine.device) for kind, each in seen.items()}, read
 
     def confidence(self, odds: np.ndarray, instance: int) -> tuple[float, bool]:

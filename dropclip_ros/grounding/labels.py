@@ -13,13 +13,14 @@ import re
 import unicodedata
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from itertools import pairwise
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from dropclip_ros.base.errors import DropclipError, Status
+from dropclip_ros.grounding.brands import BRANDS
 from dropclip_ros.networks.backbone import imagenet_names
 
 LONGEST, MOST_PIXELS, LARGEST_ZOOM = 1280, 900_000, 3.0  # of the picture that is read
@@ -28,6 +29,7 @@ SURE = 0.5  # confidence under which a reading is none
 ON_IT = 0.3  # share of a word's area that its instance covers
 SHORTEST = 3  # letters of a word that counts; of less than four all must be right
 ALIKE = 0.7  # share of letters of a word that must be right, from four on
+BRAND = 0.8  # what it counts that not the word was read, but the brand of what it says
 PART = 4  # letters of a word that are its own though the rest was not read
 # Said of anything, and no evidence where they are printed: colours, materials, sizes, shapes, and small words.
 SAID_OF_ANYTHING = frozenset(  # a text, since it is long
@@ -154,10 +156,22 @@ def label_evidence(
         pieces = _words(word.text)
         pieces += ["".join(pieces)] if len(pieces) > 1 else []
         alike = max((likeness(want, piece) for want in joined for piece in pieces), default=0.0)
+        alike = max(alike, *(contents(piece).get(said, 0.0) for said in _words(phrase) for piece in pieces), 0.0)
         if alike > 0:
             evidence[word.instance - 1] = max(evidence[word.instance - 1], alike * word.confidence)
             read.setdefault(word.instance, []).append(word.text)
     return evidence, read
+
+
+@lru_cache(maxsize=1024)
+def contents(piece: str) -> dict[str, float]:
+    """Words for what is in a package by the brand that was read, and how well it was; none where it is no brand."""
+    found: dict[str, float] = {}
+    for brand, (_, said) in BRANDS.items():
+        alike = likeness(_words(brand)[0], piece)
+        if alike == 1 or (alike and len(brand) > PART):
+            found |= dict.fromkeys(said.split(), BRAND * alike)
+    return found
 
 
 def likeness(wanted: str, read: str) -> float:

@@ -212,8 +212,8 @@ class Judge(Places):
         if unknown := sorted(self.unknown):
             raise DropclipError(
                 Status.BAD_REQUEST,
-                f"previous: there is no object {', '.join(map(str, unknown))} here, only 1 to {self.layout.count}; "
-                "ids are of one frame",
+                f"previous: there is no object {', '.join(str(abs(k)) for k in unknown)} here, of {self.layout.count}; "
+                "ids are of one frame, or of the map as long as it holds the object",
             )
         fits = self.previous if node.same else ~self.previous
         self._note("anaphor", "same" if node.same else "other", here, fits.astype(float))

@@ -104,6 +104,19 @@ class EncodedScene:
         flat[self.pixels] = values
         return flat.reshape(self.frame.depth.shape)
 
+    @property
+    def seen_from(self) -> np.ndarray:
+        """camera_from_eye (4,4) of the camera whose left and right are meant where no viewer is given."""
+        return np.eye(4)
+
+    def rows(self, ids: Sequence[int]) -> list[int]:
+        """The instances 1..K of ids that were answered."""
+        return list(ids)
+
+    def answered(self, result: GroundResult, ask: Callable[[EncodedScene], GroundResult]) -> GroundResult:
+        """An answer as this scene gives it; ask: puts the same question to another scene."""
+        return result
+
     def shown(self) -> np.ndarray:
         """Instance of each pixel, (H,W) in 1..K, 0 where none is."""
         return self.image(self.instances[self.voxels.point_to_voxel])
@@ -122,11 +135,12 @@ class FoundObject:
     centre: np.ndarray
     size: np.ndarray
     box_pose: np.ndarray
-    id: int = 0  # of its instance, from 1; lasts as long as the encoded scene
+    id: int = 0  # of its instance, from 1; lasts as long as the encoded scene, or as a map holds the object
     label: str = ""  # the phrase's head
     confidence: float = -1.0
     doubtful: bool = False
     words_read: tuple[str, ...] = ()
+    age: float = 0.0  # s, since it was last seen
 
 
 @dataclass
@@ -457,6 +471,24 @@ class Grounder:
         threshold (0 for 0.7), "argmax" with none, "release" as its code has it; their answer is one object, all points
         chosen. Raises BAD_REQUEST.
         """
+
+        def ask(of: EncodedScene) -> GroundResult:
+            return self._ground(of, query, negatives, mode, threshold, scoring, literal, previous, viewer)
+
+        return scene.answered(ask(scene), ask)
+
+    def _ground(
+        self,
+        scene: EncodedScene,
+        query: str,
+        negatives: Sequence[str],
+        mode: str | None,
+        threshold: float,
+        scoring: str,
+        literal: bool,
+        previous: Sequence[int],
+        viewer: np.ndarray | None,
+    ) -> GroundResult:
         timing = dict(scene.timing_ms)
         if threshold != 0 and not 0 < threshold < 1:
             message = f"threshold {threshold}: expected a number in (0, 1), or 0 for the default"
@@ -468,7 +500,7 @@ class Grounder:
         others = self._negatives(phrase.text, negatives, mode or ("custom" if negatives else "canonical"))
         _check_scoring(scoring, others)
         if not phrase.whole:
-            return self._ground_parts(scene, phrase, others, threshold, previous, viewer, timing)
+            return self._ground_parts(scene, phrase, others, threshold, scene.rows(previous), viewer, timing)
         if scoring == "instances":
             compared = self.compare(scene, [phrase.text, *others], timing)
         elif scene.basis is None:
@@ -516,7 +548,7 @@ class Grounder:
     def _layout(scene: EncodedScene, viewer: np.ndarray | None) -> Layout:
         """Where the instances are for a viewer: camera_from_viewer (4,4), None for the camera itself."""
         table_from_camera = invert_pose(scene.table.frame)
-        seen_by = Viewer.of_camera(table_from_camera)
+        seen_by = Viewer.of_camera(table_from_camera @ scene.seen_from)
         if viewer is not None:
             seen_by = Viewer.of_frame(table_from_camera @ viewer)
         return Layout(to_numpy(scene.voxels.centers), scene.instances, seen_by)
@@ -584,7 +616,7 @@ class Grounder:
 
     def _beside(self, scene: EncodedScene) -> Beside | None:
         """What has a say beside the encoder, where there are names, and a picture to look at."""
-        return self.beside if scene.frame.picture else None
+        return self.beside if scene.frame.picture or scene.known.pictured else None
 
     def _instances_meant(
         self, scene: EncodedScene, compared: Compared, threshold: float

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from dropclip_ros.base.files import load_tensors
 from dropclip_ros.networks.backbone import CLASSES, FEATURES, Backbone
+from dropclip_ros.networks.colours import BINS, COLOURS, TERMS
 from dropclip_ros.networks.image import CLOSING, square_box
 
 CROP = 192  # px, side of a crop; the classifier was trained on 260, which takes twice as long
@@ -31,9 +32,7 @@ EXPANSION = 1.1  # of the crop over the box of the instance
 MOST = 64  # instances that are looked at, the largest
 EDGE, ROOM = 3, 40  # px around an instance that are its own, and that a crop may show of what is beside it
 WORDINGS = ("use", "colour", "name")
-COLOURS = frozenset(
-    "black white red green blue yellow orange purple pink brown gray grey gold golden silver beige violet".split()  # noqa: SIM905
-)
+FLOATS = ("imagenet", "said", "weight", "bias", "colours")  # tensors of a file of names, beside `of`
 
 
 def wording(phrase: str) -> str:
@@ -48,13 +47,15 @@ def wording(phrase: str) -> str:
 @dataclass(frozen=True)
 class Say:
     """What counts how much for phrases of one wording: the encoder's cosine, the log-likelihood ratios of ImageNet's
-    names and of our own, and what is read. The sum of all and `offset` is the log-odds that an instance is meant."""
+    names and of our own, what is read, and the colours that a phrase says. The sum of all and `offset` is the log-odds
+    that an instance is meant."""
 
     encoder: float
     names: float
     own: float
     labels: float
     offset: float
+    colours: float = 0.0
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -107,8 +108,9 @@ class NameBank:
 
     imagenet (1000,C): their unit embeddings. said (P,C): unit embeddings of what is said of our own; of (P,): of which,
     0..N-1. weight (N,1280), bias (N,): the layer that tells our own from each other and from ImageNet's. names: in
-    words, ImageNet's first. categories: words of names that are kinds of things, no products. samples: how many of
-    each source the layer was learned from.
+    words, ImageNet's first. colours (16,16,16,12): how likely each term of `networks.colours` is for a colour.
+    categories: words of names that are kinds of things, no products. samples: how many of each source the layer was
+    learned from.
     """
 
     imagenet: Tensor
@@ -117,6 +119,7 @@ class NameBank:
     weight: Tensor
     bias: Tensor
     names: tuple[str, ...]
+    colours: Tensor = field(default_factory=lambda: torch.full((BINS, BINS, BINS, len(TERMS)), 1 / len(TERMS)))
     categories: frozenset[str] = frozenset()
     samples: Mapping[str, int] = field(default_factory=dict)
 
@@ -126,6 +129,7 @@ class NameBank:
             "imagenet": (CLASSES, channels),
             "said": (len(self.of), channels),
             "weight": (own, FEATURES),
+            "colours": (BINS, BINS, BINS, len(TERMS)),
         }
         for name, shape in shapes.items():
             if tuple(getattr(self, name).shape) != shape:
@@ -140,7 +144,8 @@ class NameBank:
         with safe_open(path, "pt") as file:
             about = json.loads((file.metadata() or {}).get("about", "{}"))
         try:
-            floats = {key: tensors[key].float() for key in ("imagenet", "said", "weight", "bias")}
+            known = [key for key in FLOATS if key != "colours" or key in tensors]  # older files know none
+            floats = {key: tensors[key].float() for key in known}
             names, categories, samples = (about[key] for key in ("names", "categories", "samples"))
             of = tensors["of"].long()
             return cls(**floats, of=of, names=tuple(names), categories=frozenset(categories), samples=samples)
@@ -149,7 +154,7 @@ class NameBank:
 
     def tensors(self) -> tuple[dict[str, Tensor], dict[str, str]]:
         """What a safetensors file of it holds, and its metadata: the inverse of `load`."""
-        kept = {key: getattr(self, key).half().contiguous() for key in ("imagenet", "said", "weight", "bias")}
+        kept = {key: getattr(self, key).half().contiguous() for key in FLOATS}
         about = {"names": self.names, "categories": sorted(self.categories), "samples": dict(self.samples)}
         in_one = {"about": json.dumps(about)}  # safetensors writes several in any order
         return kept | {"of": self.of.short()}, in_one

@@ -181,9 +181,7 @@ def main() -> int:
     args = parser.parse_args()
     nodes = {
         "bag_player": [f"bag:={args.bag}"],
-        "grounding_node": [f"world_frame:={WORLD}", "reliable:=true", f"model:='{args.model}'"],
-        "proposal_node": ["reliable:=true", "max_rate:=0.5"],
-        "grasp_matcher_node": [f"world_frame:={WORLD}", "reliable:=true"],
+        "together": [f"world_frame:={WORLD}", "reliable:=true", f"model:='{args.model}'"],  # grounding and grasps
     }
     failed = 0
     try:

@@ -39,6 +39,7 @@ from dropclip_ros.ros.common import (
     GRASP_ACTION,
     GRASPS_TOPIC,
     GROUND_SERVICE,
+    LATCHED_QOS,
     MATCH_SERVICE,
     SERVICE_QOS,
     AnswerError,
@@ -58,6 +59,7 @@ from dropclip_ros.ros.settings import trust as trust_settings
 from dropclip_ros.ros.settings.gate import limits
 from dropclip_ros.ros.settings.match import match_config
 from dropclip_ros.ros.settings.trust import trust_config
+from dropclip_ros.ros.sleeping import Wanted
 from dropclip_ros.ros.stages import Admission, Stages, finish
 from dropclip_ros.ros.table_settings import workspace_of
 from dropclip_ros.ros.tf import Frames
@@ -130,14 +132,15 @@ class GraspMatcherNode(Node):
         self._camera = CameraListener(self, self._settings, with_color=False, frames=self._frames)
         self._proposals: GraspArray | None = None
         self._changed = threading.Condition()
-        self._jumps = on_jump_back(self, lambda: setattr(self, "_proposals", None))
+        self._jumps = on_jump_back(self, self._forget)
         self.create_subscription(
             GraspArray, GRASPS_TOPIC, self._take, 1, callback_group=MutuallyExclusiveCallbackGroup()
         )
+        self._wanted = Wanted(self, GRASPS_TOPIC)
         self._ground = self.create_client(
             Ground, GROUND_SERVICE, qos_profile=SERVICE_QOS, callback_group=MutuallyExclusiveCallbackGroup()
         )
-        self._marker_publisher = self.create_publisher(MarkerArray, "~/markers", 1)
+        self._marker_publisher = self.create_publisher(MarkerArray, "~/markers", LATCHED_QOS)
         self.create_service(
             MatchGrasps,
             MATCH_SERVICE,
@@ -160,6 +163,9 @@ class GraspMatcherNode(Node):
     def destroy_node(self) -> None:
         self._action.destroy()
         super().destroy_node()
+
+    def _forget(self) -> None:
+        self._proposals = None
 
     def _take(self, msg: GraspArray) -> None:
         with self._changed:
@@ -199,9 +205,12 @@ class GraspMatcherNode(Node):
 
     def _find(self, request: MatchGrasps.Request | Grasp.Goal, stages: Stages) -> _Answer:
         """What service and action have in common. Raises whatever makes an answer impossible, and CANCELLED."""
+        if self._wanted.say(self._settings["listen_time"]):  # they are made while the phrase is grounded
+            self._forget()
         stages.begin("ground")
         cloud, header, ground = self._target(request, stages)
         stages.begin("proposals")
+        self._wanted.say(self._settings["listen_time"])
         grasps = self._carry(self._newest_proposals(header, stages), header)
         target = sound_target(transform_points(self._lookup(header.frame_id, cloud.header), cloud_points(cloud)))
         world, view = self._world(header), None
@@ -233,8 +242,7 @@ class GraspMatcherNode(Node):
         if seen:
             chosen = replace(chosen, width=choice.match.widths)
             candidates = candidate_messages(header, chosen, choice.match.tip_distances, choice.motion)
-        if self._marker_publisher.get_subscription_count():
-            self._marker_publisher.publish(grasp_markers(header, chosen, gripper))
+        self._marker_publisher.publish(grasp_markers(header, chosen, gripper))
         message = "; ".join(filter(None, [_summary(choice, len(grasps)), doubt]))
         return _Answer(header, chosen, choice.match, message, candidates, ground)
 

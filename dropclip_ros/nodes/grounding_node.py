@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from builtin_interfaces.msg import Time
+from rclpy.duration import Duration
 from rclpy.node import Node
 from sensor_msgs.msg import Image, PointCloud2, RegionOfInterest
 from std_msgs.msg import Header
@@ -22,7 +24,7 @@ from visualization_msgs.msg import MarkerArray
 
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.msg import FoundObject, Interpretation, InterpretationPart, StageTime
-from dropclip_ros.ros import table_settings
+from dropclip_ros.ros import map_keeper, table_settings
 from dropclip_ros.ros.camera import listener as camera
 from dropclip_ros.ros.camera.listener import CameraListener, CapturedFrame
 from dropclip_ros.ros.clock import on_jump_back
@@ -39,6 +41,7 @@ from dropclip_ros.ros.common import (
     listed,
     run,
 )
+from dropclip_ros.ros.map_keeper import MapKeeper
 from dropclip_ros.ros.markers import object_markers, region_markers
 from dropclip_ros.ros.messages import (
     cloud_message,
@@ -133,6 +136,7 @@ SETTINGS = (
         "Look for the last frame's table first: a camera that stays need not search; false forgets it",
     ),
     *camera.SETTINGS,
+    *map_keeper.SETTINGS,
     *trust_settings.SETTINGS,
     *table_settings.SETTINGS,
 )
@@ -150,6 +154,8 @@ def _check_settings(values: Values) -> None:
         raise ValueError("reader_url and reader_model belong together: expected both or none")
     for phrase in filter(None, listed(values, "scene_negatives")):
         clean_phrase(phrase, "name in scene_negatives")
+    for sphere in filter(None, listed(values, "map_body")):
+        map_keeper.spheres_of(sphere)
 
 
 @dataclass(frozen=True)
@@ -163,16 +169,16 @@ class _Encoded:
 
 
 class GroundingNode(Node):
-    def __init__(self, **options):
-        super().__init__("grounding_node", **options)
+    def __init__(self, name: str = "grounding_node", **options):
+        super().__init__(name, **options)
         self._settings = Settings(self, SETTINGS, check=_check_settings)
         self._table_frame = self._settings["table_frame"] or own_table_frame(self.get_namespace(), self.get_name())
         self._answered: EncodedScene | None = None  # what the last answer's ids are of
         self._frames = Frames(self)
         self._camera = CameraListener(self, self._settings, frames=self._frames)
-        self._cloud_publisher = self.create_publisher(PointCloud2, "~/similarity", 1)
-        self._mask_publisher = self.create_publisher(Image, "~/mask", 1)
-        self._marker_publisher = self.create_publisher(MarkerArray, "~/markers", 1)
+        self._cloud_publisher = self.create_publisher(PointCloud2, "~/similarity", LATCHED_QOS)
+        self._mask_publisher = self.create_publisher(Image, "~/mask", LATCHED_QOS)
+        self._marker_publisher = self.create_publisher(MarkerArray, "~/markers", LATCHED_QOS)
         self._region_publisher = self.create_publisher(MarkerArray, "~/region", LATCHED_QOS)
         self._encoded: _Encoded | None = None
         self._jumps = on_jump_back(self, lambda: setattr(self, "_encoded", None))
@@ -181,9 +187,24 @@ class GroundingNode(Node):
         self._model = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
         self._model.submit(self._load)
         self._turns = ThreadPoolExecutor(max_workers=1, thread_name_prefix="turns")
+        self._keeper = MapKeeper(
+            self,
+            self._settings,
+            self._frames,
+            self._camera,
+            self._model,
+            lambda: self._grounder or self._load(),
+            self._decode,
+            self._encode_frame,
+        )
         self.create_service(
             Ground, GROUND_SERVICE, self._ground, qos_profile=SERVICE_QOS, callback_group=WaitingCallbackGroup()
         )
+
+    def destroy_node(self) -> None:
+        for pool in (self._turns, self._model):
+            pool.shutdown(wait=False, cancel_futures=True)
+        super().destroy_node()
 
     def _load(self) -> Grounder:
         """In the model's thread, so that the node is there at once. Where it fails, each request tries again."""
@@ -219,13 +240,17 @@ class GroundingNode(Node):
         start = time.perf_counter()
         clean_phrase(request.query, "query")  # a request that makes no sense should cost nothing
         mode = self._mode(request)
-        if request.source != Ground.Request.SOURCE_FRAME:
+        of_map = request.source == Ground.Request.SOURCE_MAP
+        if request.source not in (Ground.Request.SOURCE_FRAME, Ground.Request.SOURCE_MAP):
             raise DropclipError(
-                Status.BAD_REQUEST,
-                f"source is {request.source}: this node has no map of the scene, only SOURCE_FRAME (0)",
+                Status.BAD_REQUEST, f"source is {request.source}; expected SOURCE_FRAME (0) or SOURCE_MAP (1)"
             )
-        if self._settings["static_scene"]:
-            self._turns.submit(self._answer_static, request, response, mode).result()
+        if self._settings["static_scene"] and of_map:
+            raise DropclipError(
+                Status.BAD_REQUEST, "source is SOURCE_MAP, and this node has a static scene: ask that (0)"
+            )
+        if self._settings["static_scene"] or of_map:
+            self._turns.submit(self._answer_lasting, request, response, mode, of_map).result()
             return
         self._turns.submit(self._answer, request, response, mode, self._camera.glance(), start).result()
 
@@ -266,9 +291,10 @@ class GroundingNode(Node):
         )
         response.message = "; ".join(filter(None, [response.message, doubt]))
 
-    def _answer_static(self, request: Ground.Request, response: Ground.Response, mode: str) -> None:
-        """Fills the response from the static scene, as of now."""
-        world, stamp = self._settings["world_frame"], self.get_clock().now().to_msg()
+    def _answer_lasting(self, request: Ground.Request, response: Ground.Response, mode: str, of_map: bool) -> None:
+        """Fills the response from the scene map, as of its newest frame, or from the static scene, as of now."""
+        world, now = self._settings["world_frame"], self.get_clock().now().to_msg()
+        stamp = self._model.submit(self._lasting, of_map).result()[1] if of_map else now
         target = request.target_frame or world or self._table_frame
         if not world and target != self._table_frame:
             raise DropclipError(
@@ -282,7 +308,7 @@ class GroundingNode(Node):
             target_from_world = self._lookup(target, Header(stamp=stamp, frame_id=world))
         viewer = self._viewer(request, Header(stamp=stamp, frame_id=world)) if world else None
         times = {"tf": time.perf_counter() - start}
-        scene, result, model_times = self._model.submit(self._infer_static, request, mode, viewer).result()
+        scene, result, model_times = self._model.submit(self._infer_lasting, request, mode, viewer, of_map).result()
         world_from_camera, table_from_camera = scene.frame.camera_pose, invert_pose(scene.table.frame)
         if world:
             self._frames.publish(stamp, world, self._table_frame, world_from_camera @ scene.table.frame)
@@ -291,7 +317,11 @@ class GroundingNode(Node):
         else:
             target_from_camera = table_from_camera if target == self._table_frame else world_from_camera
         header = Header(stamp=stamp, frame_id=target)
-        self._fill(response, scene, result, header, header, target_from_camera, times, model_times)
+        self._fill(response, scene, result, header, None, target_from_camera, times, model_times)
+        if of_map:
+            since = max(nanoseconds(now) - nanoseconds(stamp), 0)
+            for message, found in zip(response.objects, result.objects, strict=True):
+                message.age = Duration(nanoseconds=since + round(1e9 * found.age)).to_msg()
 
     def _fill(
         self,
@@ -299,22 +329,25 @@ class GroundingNode(Node):
         scene: EncodedScene,
         result: GroundResult,
         header: Header,
-        camera_header: Header,
+        camera_header: Header | None,
         target_from_camera: np.ndarray,
         times: dict[str, float],
         model_times: dict[str, float],
         masks: bool = False,
     ) -> None:
-        """What was found, in the header's frame; times in s, model_times in ms; masks: of the objects too."""
+        """What was found, in the header's frame; times in s, model_times in ms; masks: of the objects too.
+
+        camera_header: of the image in which it was found, None where it is of none.
+        """
         packing = time.perf_counter()
         response.header = header
         response.objects = [
             found_object(response.header, scene, result, found, target_from_camera) for found in result.objects
         ]
-        if self._static is None:
+        if camera_header is not None:
             for message, found in zip(response.objects, result.objects, strict=True):
                 message.roi, message.mask = place_in_image(scene, found, camera_header, masks)
-        self._show(response, scene, result, camera_header, target_from_camera)
+        self._show(response, scene, result, camera_header or header, target_from_camera)
         times["messages"] = time.perf_counter() - packing
         times = {stage: 1e3 * seconds for stage, seconds in times.items()} | model_times
         response.timing = [StageTime(stage=stage, milliseconds=ms) for stage, ms in times.items()]
@@ -363,13 +396,22 @@ class GroundingNode(Node):
         queried = {k: v for k, v in result.timing_ms.items() if k not in scene.timing_ms}
         return scene, result, milliseconds | queried
 
-    def _infer_static(
-        self, request: Ground.Request, mode: str, viewer: np.ndarray | None
+    def _lasting(self, of_map: bool) -> tuple[EncodedScene, Time]:
+        """In the model's thread: the map's scene and the stamp of its newest frame, or the static scene."""
+        grounder = self._grounder or self._load()
+        if of_map:
+            asked = self._keeper.asked(grounder)
+            return asked.scene, asked.stamp
+        assert self._static is not None  # it was loaded with the model
+        return self._static, Time()
+
+    def _infer_lasting(
+        self, request: Ground.Request, mode: str, viewer: np.ndarray | None, of_map: bool
     ) -> tuple[EncodedScene, GroundResult, dict[str, float]]:
-        """In the model's thread: grounds the query in the static scene."""
-        grounder, scene = self._grounder or self._load(), self._static
-        assert scene is not None and scene.frame.camera_pose is not None  # it was loaded with the model
-        if viewer is not None:  # of the world; the static scene's camera has a pose in it
+        """In the model's thread: grounds the query in the map or the static scene."""
+        grounder, scene = self._grounder or self._load(), self._lasting(of_map)[0]
+        assert scene.frame.camera_pose is not None  # of the camera that looks down on it
+        if viewer is not None:  # of the world; that camera has a pose in it
             viewer = invert_pose(scene.frame.camera_pose) @ viewer
         result = self._query(grounder, scene, request, mode, viewer)
         return scene, result, result.timing_ms
@@ -405,12 +447,20 @@ class GroundingNode(Node):
         if known and known.captured is captured and known.config == config:
             return known.scene, {}
         start = time.perf_counter()
-        frame = rgbd_frame(captured.color, captured.depth, captured.info, unit, pose)
+        frame = self._decode(captured, pose)
         decoded = 1e3 * (time.perf_counter() - start)
         grounder.workspace = workspace
         scene = grounder.encode(frame, last=self._last_table(frame, workspace))
         self._encoded = _Encoded(captured, config, scene, time.monotonic())
         return scene, {"decode": decoded} | scene.timing_ms
+
+    def _decode(self, captured: CapturedFrame, pose: np.ndarray | None) -> RgbdFrame:
+        return rgbd_frame(captured.color, captured.depth, captured.info, self._settings["depth_unit"], pose)
+
+    def _encode_frame(self, grounder: Grounder, frame: RgbdFrame) -> EncodedScene:
+        """For the map: a frame that nobody asked about."""
+        grounder.workspace = workspace_of(self._settings)
+        return grounder.encode(frame)
 
     def _last_table(self, frame: RgbdFrame, config: Workspace) -> Table | None:
         """The table of the frame encoded last, where the same camera saw it and the settings are the same."""
@@ -437,7 +487,7 @@ class GroundingNode(Node):
         camera_header: Header,
         target_from_camera: np.ndarray,
     ) -> None:
-        """For people, where somebody looks: the similarity of every point, the mask, and the boxes."""
+        """For people: the boxes, latched for who looks later, and, where somebody looks, similarity and mask."""
         if self._cloud_publisher.get_subscription_count():
             points = transform_points(target_from_camera, scene.points)
             self._cloud_publisher.publish(cloud_message(response.header, points, scene.colors, result.scores))
@@ -446,8 +496,7 @@ class GroundingNode(Node):
             for found in result.objects:
                 inside[found.points] = 255
             self._mask_publisher.publish(image_message(camera_header, scene.image(inside), "mono8"))
-        if self._marker_publisher.get_subscription_count():
-            self._marker_publisher.publish(object_markers(response.header, result.query, response.objects))
+        self._marker_publisher.publish(object_markers(response.header, result.query, response.objects))
 
     def _show_region(self, captured: CapturedFrame, pose: np.ndarray | None) -> None:
         """Where things are looked for, as a lab told it: seen where nothing is found too, and by an RViz that starts

@@ -6,8 +6,10 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import wraps
 from importlib import import_module
@@ -18,8 +20,8 @@ import rclpy
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
 from rclpy.callback_groups import CallbackGroup
 from rclpy.clock import Clock
-from rclpy.exceptions import NameValidationException, ParameterException
-from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
+from rclpy.exceptions import InvalidHandle, NameValidationException, ParameterException
+from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor, ShutdownException
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -36,6 +38,8 @@ from dropclip_ros.ros.launching.cameras import POINTS_TOPIC as POINTS_TOPIC
 
 RCLError = rclpy_implementation.RCLError
 
+_LOOK = 0.1  # s, between looks at whether to end
+LAST = 0.7  # s, that threads may take to end
 THREADS = 28  # of a node's executor: more than the requests that may wait in it (`WaitingCallbackGroup`)
 
 GRASPS_TOPIC = "grasp_proposals"
@@ -231,13 +235,39 @@ def warn_of_namesake(node: Node, after: float = 3.0) -> None:
     timer = node.create_timer(after, look, clock=Clock())
 
 
-def run(make_node: Callable[[], Node], imports: Sequence[str] = ()) -> None:
-    """Serve a node until SIGINT or SIGTERM, then end the process: exit code 0, or 2 where it could not start.
+class _Serving:
+    """A node and the threads that serve it: each has its own, so that requests that wait in one hold up no other."""
+
+    def __init__(self, node: Node):
+        self.node, self._executor = node, MultiThreadedExecutor(num_threads=THREADS)
+        self._executor.add_node(node)
+        self._thread = threading.Thread(target=self._spin, name=node.get_name(), daemon=True)
+        self._ended, self.failure = False, ""
+        self._thread.start()
+
+    def _spin(self) -> None:
+        try:
+            while not self._ended:
+                self._executor.spin_once(timeout_sec=0.5)  # bounded: a signal just before rclpy waits does not wake it
+        except (ExternalShutdownException, ShutdownException):
+            pass
+        except Exception:
+            self.failure = "" if self._ended else traceback.format_exc()
+
+    def stop(self) -> None:
+        """No callback begins after this; one that runs is left to end."""
+        self._ended = True
+        with suppress(InvalidHandle):
+            self._executor.wake()
+        self._executor._executor.shutdown(wait=False, cancel_futures=True)
+
+
+def run(*make_nodes: Callable[[], Node], imports: Sequence[str] = ()) -> None:
+    """Serve nodes until SIGINT or SIGTERM, then end the process: code 0, 1 after a bug, 2 where it could not start.
 
     imports: modules that take seconds, imported before any thread runs (SciPy fails beside a half-imported torch).
-    The process ends without joining its threads: one may be deep in the model, which nothing interrupts.
     """
-    code, node, started, told = 0, None, False, False
+    code, serving, started, told = 0, [], False, False
 
     def end(*_) -> None:
         nonlocal told
@@ -255,14 +285,14 @@ def run(make_node: Callable[[], Node], imports: Sequence[str] = ()) -> None:
             import_module(module)
         rclpy.init()
         started = True
-        node = make_node()
-        executor = MultiThreadedExecutor(num_threads=THREADS)
-        executor.add_node(node)
-        warn_of_namesake(node)
-        while rclpy.ok() and not told:
-            executor.spin_once(timeout_sec=0.5)  # bounded: a signal just before rclpy waits does not wake it
-    except ExternalShutdownException:
-        pass
+        for make_node in make_nodes:
+            serving.append(_Serving(make_node()))
+            warn_of_namesake(serving[-1].node)
+        while not stopped() and not any(one.failure for one in serving):
+            time.sleep(_LOOK)
+        if not stopped():
+            print("\n".join(one.failure for one in serving if one.failure), file=sys.stderr)
+            code = 1
     except (DropclipError, NameValidationException, ParameterException, RCLError, ImportError) as error:
         if not stopped():
             reason = how_to_install(error, sys.executable) if isinstance(error, ImportError) else error
@@ -272,9 +302,23 @@ def run(make_node: Callable[[], Node], imports: Sequence[str] = ()) -> None:
         if not stopped():
             traceback.print_exc()
             code = 1
-    if node is not None:  # one that was not made to its end cannot be taken down in order
-        node.destroy_node()
-        rclpy.try_shutdown()
+    _end(code, serving)
+
+
+def _end(code: int, serving: Sequence[_Serving]) -> None:
+    """Takes nodes down, waits up to `LAST` s for their threads, of which one may be deep in a model, and ends.
+
+    The process ends at once: the interpreter's own end, which unloads torch, takes two seconds more.
+    """
+    end = time.monotonic() + LAST
+    for one in serving:
+        one.stop()
+    for one in serving:
+        one.node.destroy_node()
+    rclpy.try_shutdown()
+    others = [thread for thread in threading.enumerate() if thread is not threading.current_thread()]
+    for thread in others:
+        thread.join(max(end - time.monotonic(), 0.0))
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

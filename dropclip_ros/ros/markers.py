@@ -2,12 +2,14 @@
 """What RViz shows: found objects as labelled boxes, the region that is looked at, grasps as forks, best brightest."""
 
 from collections.abc import Sequence
+from string import ascii_uppercase
 
 import numpy as np
 from geometry_msgs.msg import Pose, Vector3
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
+from dropclip_ros.draw.colours import AMBER, distinct_colours
 from dropclip_ros.grasping.grasps import Grasps, Gripper
 from dropclip_ros.msg import FoundObject
 from dropclip_ros.ros.messages import point_message, pose_message, vector_message
@@ -15,7 +17,6 @@ from dropclip_ros.tabletop.table import table_frame
 from dropclip_ros.tabletop.workspace import Workspace
 from dropclip_ros.vision.geometry import Intrinsics, invert_pose
 
-_BOX = ColorRGBA(r=0.0, g=0.9, b=1.0, a=0.35)
 _TEXT = ColorRGBA(r=1.0, g=1.0, b=1.0, a=1.0)
 _REGION, _TABLE = ColorRGBA(r=0.4, g=1.0, b=0.4, a=0.12), ColorRGBA(r=0.9, g=0.6, b=0.3, a=0.25)
 _EDGE = ColorRGBA(r=0.4, g=1.0, b=0.4, a=0.9)
@@ -31,20 +32,29 @@ def _array(header: Header, markers: Sequence[Marker]) -> MarkerArray:
 
 
 def object_markers(header: Header, query: str, objects: Sequence[FoundObject]) -> MarkerArray:
-    """A box and a line of text for each object; the header's frame is that of the objects."""
-    markers = []
-    for found in objects:
+    """A box and a line of text for each object, A, B, ... as in pictures, each in its own colour, amber where it is
+    doubtful; the header's frame is that of the objects."""
+    markers, colours = [], distinct_colours(len(objects))
+    for i, found in enumerate(objects):
+        red, green, blue = map(float, AMBER if found.doubtful else colours[i])
+        letter = ascii_uppercase[i] if i < len(ascii_uppercase) else str(i + 1)
         above = Pose()
         above.position = point_message((found.centre.x, found.centre.y, found.centre.z + found.box_size.z / 2 + 0.03))
         markers += [
-            Marker(ns="boxes", type=Marker.CUBE, pose=found.box_pose, scale=found.box_size, color=_BOX),
+            Marker(
+                ns="boxes",
+                type=Marker.CUBE,
+                pose=found.box_pose,
+                scale=found.box_size,
+                color=ColorRGBA(r=red, g=green, b=blue, a=0.35),
+            ),
             Marker(
                 ns="names",
                 type=Marker.TEXT_VIEW_FACING,
                 pose=above,
                 scale=Vector3(z=0.025),
                 color=_TEXT,
-                text=f"{query} {found.score:.2f}",
+                text=f"{letter} {query} {found.score:.2f}{'?' if found.doubtful else ''}",
             ),
         ]
     return _array(header, markers)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """ROS messages to and from the core's arrays. A message that cannot be used raises DropclipError, never less.
 
-One path for every installation: sensor_msgs_py and cv_bridge are not among the PyPI wheels.
+sensor_msgs_py reads and writes clouds where it is installed (the PyPI wheels lack it, as they do cv_bridge) and gets
+them right.
 """
 
 import array
@@ -17,6 +18,11 @@ from std_msgs.msg import Header
 
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.vision.geometry import Intrinsics, RgbdFrame, decode_depth, same_aspect
+
+try:
+    from sensor_msgs_py.point_cloud2 import create_cloud, read_points
+except ImportError:
+    create_cloud = read_points = None
 
 
 class _Encoding(NamedTuple):
@@ -246,6 +252,10 @@ def cloud_message(header: Header, points: np.ndarray, colors: np.ndarray, scores
         PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1)
         for i, name in enumerate(_CLOUD_DTYPE.names or ())
     ]
+    if create_cloud is not None:
+        made = create_cloud(header, fields, cloud.view([(name, "<f4") for name in _CLOUD_DTYPE.names or ()]))
+        made.is_dense = True
+        return made
     return PointCloud2(
         header=header,
         height=1,
@@ -277,6 +287,12 @@ def cloud_to_numpy(msg: PointCloud2) -> np.ndarray:
             f"the cloud says {msg.width}x{msg.height} points of {msg.point_step} bytes in rows of "
             f"{msg.row_step}, but has {len(msg.data)} bytes, or fields that do not fit in a point",
         )
+    # sensor_msgs_py turns the bytes of a big-endian message itself, and knows neither padding nor fields of several
+    plain = (
+        not msg.is_bigendian and msg.row_step == msg.width * msg.point_step and all(f.count <= 1 for f in msg.fields)
+    )
+    if read_points is not None and plain and all(f.name for f in msg.fields):
+        return read_points(msg).reshape(msg.height, msg.width)
     order = ">" if msg.is_bigendian else "<"
     dtype = np.dtype(
         {

@@ -3,11 +3,13 @@
 with the image's stamp, while somebody subscribes.
 """
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.clock import Clock
 from rclpy.node import Node
 from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
@@ -18,9 +20,10 @@ from dropclip_ros.grasping.grippers import load_gripper
 from dropclip_ros.msg import GraspArray
 from dropclip_ros.ros.camera import listener as camera
 from dropclip_ros.ros.camera.listener import CameraListener, CapturedFrame
-from dropclip_ros.ros.common import GRASPS_TOPIC, Setting, Settings, log_bug
+from dropclip_ros.ros.common import GRASPS_TOPIC, LATCHED_QOS, Setting, Settings, log_bug
 from dropclip_ros.ros.grasp_messages import grasp_array_message
 from dropclip_ros.ros.markers import grasp_markers
+from dropclip_ros.ros.sleeping import Demand
 from dropclip_ros.ros.tf import Frames
 
 GRIPPER = Setting("gripper", "robotiq_2f_140", "The gripper that must fit: a name, or the path of a profile, .yaml")
@@ -39,13 +42,18 @@ class GraspPublisher:
     def __init__(self, node: Node, settings: Settings):
         self._node, self._settings = node, settings
         self._publisher = node.create_publisher(GraspArray, GRASPS_TOPIC, 1)
-        self._marker_publisher = node.create_publisher(MarkerArray, f"{GRASPS_TOPIC}/markers", 1)
+        self._marker_publisher = node.create_publisher(MarkerArray, f"{GRASPS_TOPIC}/markers", LATCHED_QOS)
         self._complaint: Status | None = None
 
     @property
     def heard(self) -> bool:
         """Whether anybody subscribes."""
         return bool(self._publisher.get_subscription_count() or self._marker_publisher.get_subscription_count())
+
+    def demand(self, at_once: Callable[[], None]) -> Demand:
+        """Whether anybody needs grasps."""
+        publishers = (self._publisher, self._marker_publisher)
+        return Demand(self._node, GRASPS_TOPIC, publishers, lambda: self._settings["listen_time"], at_once)
 
     def publish(self, propose: Callable[[], tuple[Header, Grasps] | None]) -> None:
         """What `propose` returns, unless that is None or it raises."""
@@ -79,7 +87,10 @@ class Proposer(Node):
         self._camera = CameraListener(self, self._settings, with_color, self._frames)
         self._grasps = GraspPublisher(self, self._settings)
         self._done: CapturedFrame | None = None
-        self.create_timer(1.0 / self._settings["max_rate"], self._tick, MutuallyExclusiveCallbackGroup())
+        self._period, self._due = 1.0 / self._settings["max_rate"], 0.0
+        self._one = threading.Lock()
+        self._demand = self._grasps.demand(self._tick)
+        self.create_timer(self._period, self._tick, MutuallyExclusiveCallbackGroup(), clock=Clock())
 
     def propose(self, captured: CapturedFrame) -> Grasps:
         """Grasps in the camera's optical frame. Raises DropclipError where the frame, or the scene, has none."""
@@ -93,8 +104,14 @@ class Proposer(Node):
         return self._frames.lookup(world, header.frame_id, header.stamp, self._settings["tf_timeout"])
 
     def _tick(self) -> None:
-        if self._grasps.heard:
-            self._grasps.publish(self._newest)
+        if not self._demand or not self._one.acquire(blocking=False):
+            return
+        try:
+            if time.monotonic() >= self._due:
+                self._due = time.monotonic() + 0.9 * self._period  # the timer's own jitter is no reason to skip a turn
+                self._grasps.publish(self._newest)
+        finally:
+            self._one.release()
 
     def _newest(self) -> tuple[Header, Grasps] | None:
         captured = self._camera.newest()

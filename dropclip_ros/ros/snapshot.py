@@ -3,7 +3,8 @@
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 from rclpy.node import Node
@@ -29,6 +30,10 @@ class _Camera(Node):
         self._frames = Frames(self)
         self._camera = CameraListener(self, self._settings, frames=self._frames)
 
+    def look(self) -> RgbdFrame:
+        captured = self._camera.newest()
+        return rgbd_frame(captured.color, captured.depth, captured.info, self._settings["depth_unit"])
+
     def take(self, world: str, link: str) -> tuple[RgbdFrame, np.ndarray]:
         captured = self._camera.newest()
         header = captured.header
@@ -52,3 +57,11 @@ def snapshot(world: str, link: str, topics: Sequence[str] = ()) -> tuple[RgbdFra
                 if time.monotonic() > end:
                     raise
                 print(f"waiting: {error}", file=sys.stderr)
+
+
+@contextmanager
+def live_frames(topics: Sequence[str] = ()) -> Iterator[Callable[[], RgbdFrame]]:
+    """What gives the camera's newest frame whenever it is called; topics as in `snapshot`. It raises NO_FRAME,
+    STALE_FRAME or BAD_FRAME."""
+    with served(lambda: _Camera(topics)) as node:
+        yield node.look

@@ -9,7 +9,7 @@ from tf2_msgs.msg import TFMessage
 
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.ros.clock import on_jump_back
-from dropclip_ros.ros.messages import nanoseconds, pose_matrix, transform_message
+from dropclip_ros.ros.messages import nanoseconds, pose_matrix, read_points, transform_message
 
 try:
     from tf2_ros import Buffer, TransformException, TransformListener
@@ -27,8 +27,12 @@ class Frames:
 
     def __init__(self, node: Node):
         self._buffer = Buffer()
-        if OWN_BUFFER:
-            node.get_logger().info("tf2_ros is not installed (apt: tf2_ros_py): a buffer of our own stands in")
+        lacking = [name for name, own in (("tf2_ros", OWN_BUFFER), ("sensor_msgs_py", read_points is None)) if own]
+        if lacking:
+            node.get_logger().info(
+                f"{' and '.join(lacking)} not installed (apt: ros-$ROS_DISTRO-tf2-ros-py, -sensor-msgs-py): our own "
+                "buffer of transforms and reading of clouds stand in"
+            )
         self._listener = TransformListener(self._buffer, node)
         self._jumps = on_jump_back(node, self._buffer.clear)
         self._publisher = node.create_publisher(TFMessage, "/tf", 100)

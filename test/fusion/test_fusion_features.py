@@ -20,7 +20,7 @@ from torch.nn.functional import normalize
 
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.networks.image import ImageConfig, ImageTower, cut_crop, make_vit, to_images
-from training.fusion.dense import DinoV2, MaskClip, network_input, sample
+from training.fusion.dense import SHORT_SIDE, DinoV2, MaskClip, network_input, sample
 from training.fusion.features import ObjectFeatures
 from training.fusion.prompts2d import BACKGROUNDS, TABLE_8, VisualPrompt
 
@@ -224,6 +224,16 @@ def test_any_size_of_image_is_brought_to_whole_patches(side, grid):
     maskclip = MaskClip(as_tower(vit()), side, amp=True)
     found = maskclip.embed(images(60, 80))
     assert found.shape == (2, maskclip.channels, *grid) and found.dtype == torch.float32
+
+
+def test_by_default_an_image_has_the_tower_s_own_resolution():
+    """336 x 448 of 480 x 640 for ViT-L/14@336px (A.2): 24 x 32 patches; small towers look at SHORT_SIDE."""
+    large = as_tower(VisionTransformer(336, 14, 16, 1, 2, 2.0, output_dim=6))
+    large.size = 336
+    assert MaskClip(large).embed(images(480, 640, 1)).shape == (1, 6, 24, 32)
+    small = as_tower(vit())
+    small.size = 32
+    assert MaskClip(small).short_side == SHORT_SIDE == 160
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ class FewNames:
 
     def __init__(self):
         self.config = NamesConfig(dict.fromkeys(WORDINGS, Say(0, 1, 0, 0, 0)), confidence=(1, 0, -3), doubtful=0.6)
-        self.bank, self.looks = SimpleNamespace(categories=frozenset()), 0
+        self.bank, self.looks = SimpleNamespace(categories=frozenset(), colours=torch.full((16, 16, 16, 12), 1 / 12)), 0
 
     def look(self, rgb, labels):
         self.looks += 1

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFont
 
 from dropclip_ros.base.errors import DropclipError, Status
+from dropclip_ros.grounding.brands import BRANDS, brands_of
 from dropclip_ros.grounding.labels import LabelReader, ReadWord, can_read, label_evidence, label_words, likeness
 
 WORDS = st.text("abcdefghijklmnopqrstuvwxyz", min_size=3, max_size=12)
@@ -60,6 +61,20 @@ def test_two_words_of_a_phrase_may_be_one_on_the_label():
 def test_a_colour_or_category_that_is_printed_is_no_evidence():
     words = [ReadWord("ORANGE", 1.0, 1), ReadWord("BOX", 1.0, 2)]
     assert not label_evidence("the orange box", words, 2)[0].any()
+
+
+def test_a_brand_that_was_read_says_what_is_inside_and_a_likeness_of_a_short_one_does_not():
+    read = [ReadWord("CHEEZIT", 1.0, 1), ReadWord("Campbel's", 0.9, 2), ReadWord("SPAN", 1.0, 3)]
+    for phrase, instance in (("the crackers", 1), ("the cracker box", 1), ("tomato soup", 2)):
+        evidence, words = label_evidence(phrase, read, 3)
+        assert evidence.argmax() == instance - 1 and evidence[instance - 1] > 0.5 and list(words) == [instance]
+    assert label_evidence("the Cheez-It", read, 3)[0][0] > label_evidence("the crackers", read, 3)[0][0]
+    assert not label_evidence("the canned meat", read, 3)[0].any()
+
+
+def test_brands_are_words_that_can_be_read_and_names_know_theirs():
+    assert all(len(label_words(brand)) == 1 for brand in BRANDS)
+    assert "cheez-it" in brands_of("cracker box") and brands_of("mug") == ()
 
 
 def test_other_scripts_match_nothing_and_break_nothing():

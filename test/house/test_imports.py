@@ -16,8 +16,8 @@ import dropclip_ros
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = {  # from the ground up
-    "dropclip_ros": "base vision tabletop sparse networks language grounding grasping draw "
-    "ros client behaviours tools nodes commands cli",
+    "dropclip_ros": "base vision tabletop sparse networks language grounding mapping grasping draw "
+    "ros client behaviours tools nodes view commands cli",
     "training": "runs objects scenes annotation fusion ovs3d evaluate names distill hggd workcell trials mvtod make "
     "clip_plan clip",
 }

@@ -64,3 +64,12 @@ def test_another_viewer_has_another_left(ask, ros):
     answer = ask("the leftmost object", viewer_frame="guest")
     assert answer.status == Status.OK and answer.objects[0].id == right
     assert ask("the leftmost object", viewer_frame="nobody").status == Status.TF_ERROR
+
+
+def test_the_last_answer_is_found_again_in_a_new_frame(ask, make_tabletop):
+    left = ask("the leftmost object").objects[0]
+    ask.camera.send(ask.camera.messages(make_tabletop().frame))
+    again = ask("it", previous=[left.id])
+    assert again.status == Status.OK and len(again.objects) == 1
+    assert abs(again.objects[0].centre.x - left.centre.x) < 0.02
+    assert ask("it", previous=[99]).status == Status.BAD_REQUEST

@@ -8,13 +8,14 @@ import pytest
 import torch
 
 from benchmarks.path.names import Asked, reliability, wilson
+from dropclip_ros.grounding.brands import BRANDS
 from dropclip_ros.grounding.pipeline import MODEL_FOLDER
 from dropclip_ros.networks.backbone import CLASSES, FEATURES
 from dropclip_ros.networks.model_folder import NAMES
 from dropclip_ros.networks.names import WORDINGS, NameBank, Say, wording
 from training.names.absent import FOREIGN, OTHER, half, other
 from training.names.learn import LearnConfig, learn
-from training.names.samples import before, photographed
+from training.names.samples import CROP, before, photographed, turned
 from training.names.sources import ALLOWED, SAMPLED, TAKEN, provenance
 from training.names.vocabulary import CALLED, SAID, grocery_name, is_category, own_name, said_of
 from training.names.weigh import KINDS, UNIT, Row, confidence, fit, odds_of, refusing
@@ -56,7 +57,8 @@ def rows(count: int = 40) -> list[Row]:
     """Present phrases that only the names tell, absent ones that only the encoder is fooled by."""
     rng, made = np.random.default_rng(0), []
     for k in range(count):
-        evidence, fits = torch.tensor(rng.normal(0, 0.3, (5, 4)), dtype=torch.float32), torch.zeros(5, dtype=torch.bool)
+        evidence = torch.tensor(rng.normal(0, 0.3, (5, len(KINDS))), dtype=torch.float32)
+        fits = torch.zeros(5, dtype=torch.bool)
         phrase = ("the mug", "the red mug", "something to drink from")[k % 3]
         if k % 2:
             fits[k % 5] = True
@@ -82,7 +84,7 @@ def test_what_tells_counts_more_than_what_fools_and_absent_names_are_refused():
 
 def test_confidence_falls_where_answers_are_wrong():
     made = rows(80)
-    say = dict.fromkeys(WORDINGS, Say(20.0, 1.0, 1.0, 6.0, -0.5))
+    say = dict.fromkeys(WORDINGS, Say(20.0, 1.0, 1.0, 6.0, -0.5, 1.0))
     for row in made[1::4]:  # a rival that is nearly as good, and is the one meant
         row.evidence[(int(row.fits.int().argmax()) + 1) % 5] = row.evidence[row.fits][0] - 0.1
         row.fits = row.fits.roll(1)
@@ -96,6 +98,7 @@ def test_every_own_name_has_something_said_of_it():
     assert grocery_name("Milk", "Arla-Standard-Milk") == "milk carton" and grocery_name("Kiwi", "Kiwi") == "kiwi"
     assert is_category("mug") and not is_category("cracker box")
     assert not set(SAID) & set(NOUNS)
+    assert {kind for kind, _ in BRANDS.values() if kind} <= names and "cheez-it" in said_of("cracker box")
 
 
 def test_absent_names_are_many_distinct_and_no_names_of_ours():
@@ -118,6 +121,16 @@ def test_a_sample_keeps_its_object_before_another_background_and_is_the_same_eac
     crop = np.random.default_rng(2).integers(0, 255, (192, 192, 3), np.uint8)
     once, again, other_one = (photographed(crop, np.random.default_rng(seed)) for seed in (3, 3, 4))
     assert once.shape == (192, 192, 3) and (once == again).all() and (once != other_one).any()
+
+
+def test_a_turned_sample_keeps_its_object_and_its_surroundings():
+    rgb, mask = np.full((90, 120, 3), 80, np.uint8), np.zeros((90, 120), bool)
+    mask[40:50, 40:80] = True
+    rgb[mask] = 250
+    straight, upright = (turned(rgb, mask, 1.2, degrees)[..., 0] > 200 for degrees in (0, 90))
+    assert straight.shape == (CROP, CROP) and upright.shape == (CROP, CROP)
+    assert abs(int(straight.sum()) - int(upright.sum())) < 0.05 * straight.sum()
+    assert straight.any(0).sum() > 3 * straight.any(1).sum() and upright.any(1).sum() > 3 * upright.any(0).sum()
 
 
 def test_intervals_and_calibration_error():

@@ -5,9 +5,10 @@ DDS gives every client of a service all answers, so a queue of rclpy's usual 10 
 """
 
 import threading
+import time
 
 import pytest
-from rclpy.action import ActionClient
+from rclpy.action import ActionClient, GoalResponse
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 from ros_support import ros, wait_until  # noqa: F401
@@ -16,6 +17,7 @@ from dropclip_ros.action import Grasp
 from dropclip_ros.base.errors import Status
 from dropclip_ros.nodes.grasp_matcher_node import GraspMatcherNode
 from dropclip_ros.ros.common import ACTION_CLIENT_QOS, GRASP_ACTION, GROUND_SERVICE, MATCH_SERVICE, SERVICE_QOS
+from dropclip_ros.ros.stages import Admission
 from dropclip_ros.srv import Ground, MatchGrasps
 
 MANY = 60  # answers or goals at once: more than any default keeps
@@ -83,6 +85,14 @@ def test_every_goal_is_accepted_or_rejected_and_every_accepted_one_ends(ros, gro
     wait_until(lambda: all(f.done() for f in results), 10)
     ros.stop(matcher)
     assert {f.result().result.status for f in results} <= {Status.NOT_FOUND}
+
+
+def test_goals_are_answered_at_a_pace_that_a_client_of_usual_depth_can_take():
+    """rclpy's own client keeps 10 answers: sent at once, those of 24 goals were lost in part."""
+    admission, began = Admission(most=3), time.monotonic()
+    answers = [admission.admit(None) for _ in range(24)]
+    assert time.monotonic() - began > 24 * 0.004
+    assert answers == 3 * [GoalResponse.ACCEPT] + 21 * [GoalResponse.REJECT]
 
 
 def test_a_call_that_is_never_answered_blocks_nobody(ros, ground):

@@ -2,7 +2,9 @@
 """Launch files start programs that are installed, with files, arguments and parameters that exist, on every distro."""
 
 import importlib.util
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -218,3 +220,25 @@ def test_rviz_shows_topics_that_nodes_publish():
         node, _, topic = display.get("Topic", {}).get("Value", "").strip("/").partition("/")
         if node in SETTINGS:
             assert f'"~/{topic}"' in sources
+
+
+def test_rviz_begins_in_a_frame_that_is_there_and_shows_what_was_answered_before():
+    config = yaml.safe_load((ROOT / "config/dropclip.rviz").read_text())["Visualization Manager"]
+    assert config["Global Options"]["Fixed Frame"] != "dropclip_table"  # which comes with the first answer
+    assert not any(display.get("Reference Frame") == "dropclip_table" for display in config["Displays"])
+    for display in config["Displays"]:
+        if "_node/" in display.get("Topic", {}).get("Value", "") or "proposals" in str(display.get("Topic")):
+            assert display["Topic"]["Durability Policy"] == "Transient Local", display["Name"]
+
+
+def test_foxglove_shows_topics_and_calls_services_that_there_are():
+    layout = json.loads((ROOT / "config/foxglove.json").read_text())
+    sources = "".join((ROOT / f"dropclip_ros/nodes/{name}.py").read_text() for name in SETTINGS)
+    panels = set(layout["configById"])
+    for panel in layout["configById"].values():
+        for name in (*panel.get("topics", {}), panel.get("imageMode", {}).get("imageTopic", "/")):
+            node, _, topic = name.strip("/").partition("/")
+            assert node not in SETTINGS or f'"~/{topic}"' in sources
+        assert panel.get("serviceName", "/ground") in ("/ground", "/match_grasps")
+    placed = set(re.findall(r'"(\w+!\w+)"', json.dumps(layout["layout"])))
+    assert placed == panels

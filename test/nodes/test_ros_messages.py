@@ -161,3 +161,37 @@ def test_package_xml_has_sorted_dependencies():
     for kind in ("buildtool_depend", "depend", "exec_depend", "test_depend"):
         names = [e.text for e in package.findall(kind)]
         assert names == sorted(set(names)), kind
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_sensor_msgs_py_reads_and_writes_where_it_is_installed_and_gets_it_right(monkeypatch, swapped):
+    """By a stand-in with its two functions: what it would read wrongly, as big-endian clouds, it is not given."""
+    asked = []
+
+    def read(msg):
+        asked.append("read")
+        names = [(field.name, "<f4") for field in msg.fields]
+        return np.frombuffer(msg.data, np.dtype(names))
+
+    def write(header, fields, points):
+        asked.append("write")
+        assert points.dtype.names == tuple(field.name for field in fields)
+        return PointCloud2(
+            header=header,
+            fields=fields,
+            height=1,
+            width=len(points),
+            point_step=20,
+            row_step=20 * len(points),
+            data=array.array("B", points.tobytes()),
+        )
+
+    monkeypatch.setattr(m, "create_cloud", write)
+    monkeypatch.setattr(m, "read_points", read)
+    points = RNG.normal(size=(7, 3)).astype(np.float32)
+    msg = m.cloud_message(Header(frame_id="a"), points, np.full((7, 3), 9, np.uint8), np.ones(7))
+    if swapped:
+        msg.is_bigendian = True
+        msg.data = array.array("B", np.frombuffer(msg.data, "<u4").byteswap().tobytes())
+    assert (m.cloud_points(msg) == points).all() and (m.cloud_points(msg) == points).all()
+    assert asked == ["write"] + ([] if swapped else ["read", "read"])

@@ -407,7 +407,7 @@ def test_a_signal_ends_the_demo_and_its_nodes(tmp_path, line, number):
         for said in demo.stdout:
             if line in said:
                 break
-        wait_until(lambda: len(psutil.Process(demo.pid).children()) == 4)
+        wait_until(lambda: len(psutil.Process(demo.pid).children()) == 2)
         children = psutil.Process(demo.pid).children()
         assert_ends(demo, number)
         assert not any(child.is_running() for child in children)

@@ -53,7 +53,7 @@ def test_a_refused_parameter_is_one_line_and_code_2(node):
 
 
 def test_every_node_is_tried():
-    assert installed_nodes() - {"pick", "moveit_pick_node"} == {
+    assert installed_nodes() - {"pick", "moveit_pick_node", "together"} == {
         node for node in REFUSED if "." not in node
     }  # a program; and MoveIt is not here
 

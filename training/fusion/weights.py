@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 
 from dropclip_ros.base.ranges import check_fields
+from dropclip_ros.mapping.views import informativeness  # noqa: F401 (the package weighs views by it as well)
 from dropclip_ros.networks.text import TextEncoder
 from training.objects.spec import ObjectSpec
 from training.objects.words.language import object_prompts
@@ -34,22 +35,6 @@ class PromptConfig:
 
     def __post_init__(self) -> None:
         check_fields(self)
-
-
-def informativeness(
-    features: torch.Tensor, positive: torch.Tensor, negatives: torch.Tensor, operator: str = "max"
-) -> torch.Tensor:
-    """G (of points: eq. 3, of objects: eq. 4): how much nearer a view's feature is to the object's own prompt than to
-    others', clipped at 0.
-
-    features (...,C), positive (C,), negatives (K,C), all unit rows; returns (...). Without negatives nothing can be
-    confused and every view weighs its similarity.
-    """
-    gain = features @ positive
-    if len(negatives):
-        others = features @ negatives.T
-        gain = gain - (others.amax(-1) if operator == "max" else others.mean(-1))
-    return gain.clamp(min=0)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from torch.nn.functional import cross_entropy
 from dropclip_ros.networks.backbone import CLASSES, Backbone
 from dropclip_ros.networks.names import NameBank
 from dropclip_ros.networks.text import TextEncoder
+from training.names.colours import colour_table
 from training.names.vocabulary import is_category, said_of
 
 SAME = 0.5  # cosine from which a name of ImageNet's may mean one of our own
@@ -72,7 +73,8 @@ def learn(
     names_of_all = (*IMAGENET_CLASSNAMES, *known)
     print(f"{len(features)} samples of {len(known)} names, loss {loss.item():.3f}")
     samples = dict(sorted(Counter(sources).items()))
-    return NameBank(imagenet, rows, of, weight.detach(), bias.detach(), names_of_all, frozenset(words), samples)
+    learned = weight.detach(), bias.detach()
+    return NameBank(imagenet, rows, of, *learned, names_of_all, colour_table(), frozenset(words), samples)
 
 
 def load_features(paths: Sequence[Path]) -> tuple[Tensor, list[str], list[str]]:

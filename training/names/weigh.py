@@ -29,8 +29,9 @@ from training.names.frames import encoded, frames, instance_at
 from training.objects.procedural.objects import catalogue
 from training.scenes.shards import load_scenes
 
-KINDS = ("encoder", "names", "own", "labels")
-UNIT = {"encoder": 20.0, "names": 1.0, "own": 1.0, "labels": 6.0}  # one unit of each counts about as much
+KINDS = ("encoder", "names", "own", "labels", "colours")
+# One unit of each counts about as much.
+UNIT = {"encoder": 20.0, "names": 1.0, "own": 1.0, "labels": 6.0, "colours": 1.0}
 PULL = 0.02  # of each factor to one for all wordings
 STEPS, RATE = 600, 0.05
 COVERED = 0.5  # share of an instance's pixels that an object covers where the instance shows it
@@ -38,7 +39,7 @@ COVERED = 0.5  # share of an instance's pixels that an object covers where the i
 
 @dataclass
 class Row:
-    """A phrase about a scene: evidence (K,4) of its K instances, which of them it fits (K,), what it counts for, and
+    """A phrase about a scene: evidence (K,5) of its K instances, which of them it fits (K,), what it counts for, and
     the scene's name."""
 
     phrase: str
@@ -49,7 +50,7 @@ class Row:
 
 
 def evidence_of(grounder: Grounder, scene, phrase: str) -> Tensor:
-    """All kinds of evidence, (K,4), each in its unit."""
+    """All kinds of evidence, (K,5), each in its unit."""
     text = grounder.text.encode([phrase])
     cosine = similarities(scene.instance_features, text, grounder.text.mean_object)
     evidence, _ = grounder.beside.evidence(cosine, [phrase], scene.frame.rgb, scene.shown, scene.known, {})
@@ -141,7 +142,10 @@ def fit(rows: Sequence[Row], shares: dict[str, float], seed: int = 0) -> dict[st
             optimizer.step()
     values = softplus(factors.detach()) * torch.tensor([UNIT[kind] for kind in KINDS])
     return {
-        each: Say(*(round(float(value), 3) for value in values[w]), offset=round(float(offsets.detach()[w]), 3))
+        each: Say(
+            **{kind: round(float(value), 3) for kind, value in zip(KINDS, values[w], strict=True)},
+            offset=round(float(offsets.detach()[w]), 3),
+        )
         for w, each in enumerate(WORDINGS)
     }
 

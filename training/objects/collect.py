@@ -25,6 +25,7 @@ def collect(  # long: a command, whose options each have a line of help
     source: Path,
     out: Path,
     layout: str = "auto",
+    prefix: str = "",
     unit: float | None = None,
     grasps: Path | None = None,
     unseen_instances: float = 0.2,
@@ -46,6 +47,7 @@ def collect(  # long: a command, whose options each have a line of help
         source: the folder of the data set.
         out: the catalogue's folder.
         layout: ycb, gso, shapenet, table (objects.csv), folder, or auto.
+        prefix: of the names of the objects that are taken: a part of the folder that has a licence of its own.
         unit: metres per unit of the meshes, where the data set does not say so itself.
         grasps: a folder of ACRONYM files (CATEGORY_ID_SCALE.h5); their scale becomes the object's.
         unseen_instances: share of each category's objects kept from training.
@@ -66,9 +68,9 @@ def collect(  # long: a command, whose options each have a line of help
         raise InputError(f"unit {unit}: expected metres per unit, above 0")
     if not 0 < least <= most:
         raise InputError(f"least {least}, most {most}: expected lengths in m above 0, the smaller first")
-    entries, problems = [], []
-    for found in LAYOUTS[layout](source):
-        (problems if isinstance(found, str) else entries).append(found)
+    found = list(LAYOUTS[layout](source))
+    problems = [one for one in found if isinstance(one, str)]
+    entries = [one for one in found if not isinstance(one, str) and one.name.startswith(prefix)]
     if strict and problems:
         raise InputError(problems[0])
     entries, other = _of_categories(entries, only, without)

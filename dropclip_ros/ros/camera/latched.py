@@ -3,7 +3,7 @@
 
 from collections.abc import Callable
 
-from rclpy.callback_groups import CallbackGroup
+from rclpy.callback_groups import CallbackGroup, MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -19,7 +19,7 @@ class Latched:
         self._node, self._kind, self._take_message, self._group = node, kind, take, group
         self._heard = False
         self.subscription = node.create_subscription(kind, topic, self._take, qos, callback_group=group)
-        self._timer = node.create_timer(_LOOK, self._look, group, clock=Clock())
+        self._timer = node.create_timer(_LOOK, self._look, MutuallyExclusiveCallbackGroup(), clock=Clock())
 
     def _take(self, msg) -> None:
         self._heard = True
@@ -35,5 +35,5 @@ class Latched:
             self._second = self._node.create_subscription(
                 self._kind, self.subscription.topic_name, self._take, qos, callback_group=self._group
             )
-        if latches or self._heard:
+        if publishers or self._heard:
             self._timer.cancel()

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Subscribes a camera's streams and pairs them by stamp. Nothing is decoded here: most frames are never asked about."""
+"""Subscribes a camera's streams and pairs them by stamp, while somebody asks for frames. Nothing is decoded here: most
+frames are never asked about."""
 
 import threading
 import time
 from collections.abc import Callable
 
 from builtin_interfaces.msg import Time
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.ros.camera.latched import Latched
@@ -29,6 +29,7 @@ from dropclip_ros.ros.common import (
 )
 from dropclip_ros.ros.graph import why_silent
 from dropclip_ros.ros.messages import nanoseconds
+from dropclip_ros.ros.sleeping import SleepingGroup
 from dropclip_ros.ros.tf import Frames
 
 SETTINGS = (
@@ -37,6 +38,7 @@ SETTINGS = (
     Setting("pair_tolerance", 0.02, "Largest difference between the stamps of images of one frame, s", 0.0, 1.0),
     Setting("frame_timeout", 2.0, "How long a request waits for a frame, s", 0.0, 60.0),
     Setting("max_frame_age", 5.0, "Older frames are refused as stale, s; 0 takes any", 0.0, 1e9),
+    Setting("listen_time", 5.0, "How long the camera is listened to after it was asked for, s", 0.1, 3600.0),
     Setting(
         "trust_registration",
         False,
@@ -56,7 +58,7 @@ class CameraListener:
     """The newest frames of a camera, paired by stamp within `pair_tolerance`; the newest is what came last.
 
     Depth of a camera beside the colour's is registered to it where `frames` are given and that can be done. Where the
-    clock jumps back all is forgotten.
+    clock jumps back all is forgotten. It sleeps until a frame is asked for, and again `listen_time` s after that.
     """
 
     def __init__(self, node: Node, settings: Settings, with_color: bool = True, frames: Frames | None = None):
@@ -66,7 +68,7 @@ class CameraListener:
         self._pairing = Pairing(with_color, lambda: 1e9 * settings["pair_tolerance"])
         self._changed, self._jumped = threading.Condition(), False
         self._jumps = on_jump_back(node, self._jump)
-        group = MutuallyExclusiveCallbackGroup()
+        self._group = group = SleepingGroup(node, self._let_go)
         qos = CAMERA_QOS if settings["reliable"] else SENSOR_QOS
         self._subscriptions = {
             name: node.create_subscription(
@@ -83,6 +85,17 @@ class CameraListener:
 
     def _jump(self) -> None:
         self._jumped = True  # no lock: whoever holds it may be asking the clock
+
+    def _listen(self) -> None:
+        """What came while nobody asked is taken now: the newest frame is one of it. What came before the clock jumped
+        is of another time, but for the calibration, which may have been latched."""
+        images = (Image, CompressedImage, PointCloud2) if self._jumped else ()
+        self._group.listen(self._settings["listen_time"], drop=images)
+
+    def _let_go(self) -> None:
+        """Nobody asks any more: of the frames only the newest is kept."""
+        with self._changed:
+            self._pairing.keep_newest()
 
     @property
     def _frames(self):
@@ -102,6 +115,7 @@ class CameraListener:
 
     def glance(self) -> CapturedFrame | None:
         """The newest frame, where it is there now, fits together and is neither too old nor from the future."""
+        self._listen()
         with self._changed:
             if not self._frames or self._too_old(self._last()) is not None:
                 return None
@@ -113,6 +127,7 @@ class CameraListener:
 
     def newest(self) -> CapturedFrame:
         """The newest frame; waits for one up to `frame_timeout`. Raises NO_FRAME, STALE_FRAME or BAD_FRAME."""
+        self._listen()
         with self._changed:
             self._wait(lambda: self._frames and self._too_old(self._last()) is None and not self._clockless())
             if not self._frames or self._clockless():
@@ -133,7 +148,7 @@ class CameraListener:
         Waits for the stamp itself, or a later one: the frame before may lie within the tolerance too.
         """
         wanted, tolerance = nanoseconds(stamp), self._settings["pair_tolerance"] * 1e9
-
+        self._listen()
         with self._changed:
             self._wait(lambda: any(t >= wanted or frame.bears(wanted) for t, frame in self._frames.items()))
             if not self._frames or self._clockless():

@@ -83,6 +83,12 @@ class Pairing:
         self._pairs.clear()
         self.frames.clear()
 
+    def keep_newest(self) -> None:
+        """Forgets all images but those of the newest frame."""
+        newest = list(self.frames.items())[-1:]
+        self.clear()
+        self.frames.update(newest)
+
     def take(self, name: str, msg: Image | CameraInfo | CloudImages, now: float) -> bool:
         """A message of the stream color, depth, info or points. Whether a frame is new."""
         if isinstance(msg, CloudImages):

@@ -141,6 +141,32 @@ def own_node(executable: str, common: Told, parameters: Sequence, camera: Camera
     )
 
 
+def grounding_parameters(context: LaunchContext, arguments: Told) -> list:
+    """Of the grounding node, from its launch arguments."""
+    return [
+        strings(arguments, "scoring", "reader_url", "reader_model"),
+        arguments["grounding_parameters"] or str(share(context) / "config" / arguments["preset"] / "grounding.yaml"),
+        strings(arguments, "world_frame", "table_frame", "model", "device") | workspace(arguments),
+    ]
+
+
+def together(nodes: Sequence[tuple[str, Sequence]], common: Told, camera: CameraTopics) -> Node:
+    """Our nodes, each with its parameters, in one process. A parameter that two have is the same for both."""
+    own = strings(vars(camera), "depth_unit", "transport") | {"reliable": camera.reliable}
+    return Node(
+        package="dropclip_ros",
+        executable="together",
+        namespace=common["namespace"],
+        output="screen",
+        arguments=[name for name, _ in nodes],
+        parameters=[
+            *(one for _, parameters in nodes for one in parameters),
+            own | {"use_sim_time": flag(common, "use_sim_time")},
+        ],
+        remappings=camera.remappings(),
+    )
+
+
 def include(file: str, package: str = "dropclip_ros", **arguments) -> IncludeLaunchDescription:
     """Another launch file, told so."""
     path = PathJoinSubstitution([FindPackageShare(package), "launch", file])

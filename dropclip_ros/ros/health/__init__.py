@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a camera and the nodes are, for those who ask."""
