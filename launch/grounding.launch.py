@@ -29,6 +29,8 @@ GROUNDING = (
     ("device", "auto", "auto, cpu, cuda or cuda:N"),
     ("preset", ".", "a7: parameter files of the paper's appendix A.7; '.': ours"),
     ("scoring", "instances", "instances, paper, argmax or release, where the parameter file does not say"),
+    ("reader_url", "", "An OpenAI-compatible endpoint that reads phrases of several parts; '' for the grammar"),
+    ("reader_model", "", "The model's name there"),
     ("grounding_parameters", "", "Parameter file of the grounding node; '' for the one shipped"),
     ("one_process", "false", "grasping.launch.py: all its nodes in one process: true or false"),
     ("rviz", "false", "Also start RViz: true or false"),

@@ -122,7 +122,8 @@ def words_of(text: str) -> tuple[str, ...]:
 
 
 def fits(thing: Mapping, text: str, loose: bool = False) -> bool:
-    """Whether each word of a text is true of an object. loose: words of states, of which a scene says nothing, aside."""
+    """Whether each word of a text is true of an object. loose: words of states, of which a scene says nothing, "
+    "aside."""
     words = [word for word in words_of(text) if word not in SAID_AROUND and word not in SIZES]
     if loose:
         words = [word for word in words if word not in STATES | SHADES]

@@ -73,7 +73,9 @@ def read_whole(phrase: Phrase, scores: np.ndarray) -> Interpretation:
     """How a phrase is read that is compared as a whole. scores: (K,) of the instances."""
     ids = tuple(range(1, len(scores) + 1))
     part = Part("head", phrase.text, -1, ids, tuple(round(float(score), 4) for score in scores))
-    said = "" if phrase.reading is None else in_words(phrase.reading)
+    reading = phrase.reading
+    described = isinstance(reading, Node) and reading.number == ANY and reading.head == reading.text == phrase.text
+    said = "" if reading is None else phrase.text if described else in_words(reading)
     return Interpretation(said, [part], phrase.not_understood)
 
 

@@ -33,7 +33,14 @@ from dropclip_ros.grounding.instances import (
     oriented_box,
     pool_features,
 )
-from dropclip_ros.grounding.interpretation import Interpretation, instance_scores, not_judged, read_whole, texts_of
+from dropclip_ros.grounding.interpretation import (
+    Interpretation,
+    Judgement,
+    instance_scores,
+    not_judged,
+    read_whole,
+    texts_of,
+)
 from dropclip_ros.grounding.phrases import Judge
 from dropclip_ros.grounding.relations import Layout, Viewer
 from dropclip_ros.grounding.scoring import (
@@ -46,7 +53,7 @@ from dropclip_ros.grounding.scoring import (
     similarities,
 )
 from dropclip_ros.language.parse import as_it_is, read_phrase
-from dropclip_ros.language.tree import Phrase, head_of
+from dropclip_ros.language.tree import Node, Phrase, head_of
 from dropclip_ros.networks.clip import load_clip
 from dropclip_ros.networks.encoder import OFFSET_UNIT, Activations, MinkUNet14D
 from dropclip_ros.networks.image import ImageTower
@@ -195,6 +202,11 @@ def _check_scoring(scoring: str, negatives: Sequence[str]) -> None:
             f"scoring {scoring} tells the query from negatives (section 3.4) and there are none; give some, or the "
             "canonical ones",
         )
+
+
+def _is_one(phrase: Phrase) -> bool:
+    """Whether a phrase means one thing by its name: "the mug", not "a mug", nor what something is for."""
+    return isinstance(phrase.reading, Node) and phrase.reading.number is None
 
 
 def _message(query: str, objects: list[FoundObject], best: float, threshold: float) -> str:
@@ -507,10 +519,40 @@ class Grounder:
                     self._say_how_sure(beside, found, compared)
         scores = rho[scene.voxels.point_to_voxel]
         status = Status.OK if objects else Status.NOT_FOUND
-        message = _message(query, objects, float(rho.max()), threshold)
-        message = f"{message}; {scene.note}" if scene.note else message
         reading = read_whole(phrase, instance_scores(scene.instances, rho))
+        message = ""
+        if scoring == "instances" and len(objects) > 1 and _is_one(phrase):
+            judged = self._told_apart(scene, phrase, objects, reading, threshold, viewer)
+            objects = [found for found in objects if found.id in judged.chosen]
+            status, message = judged.status, judged.message if judged.status == Status.AMBIGUOUS else ""
+        message = message or _message(query, objects, float(rho.max()), threshold)
+        message = f"{message}; {scene.note}" if scene.note else message
         return GroundResult(query, status, message, objects, scores, threshold, timing, reading)
+
+    def _told_apart(
+        self,
+        scene: EncodedScene,
+        phrase: Phrase,
+        objects: list[FoundObject],
+        reading: Interpretation,
+        threshold: float,
+        viewer: np.ndarray | None,
+    ) -> Judgement:
+        """Which of several objects that fit a phrase that means one: by size, or a question back."""
+        assert isinstance(phrase.reading, Node)
+        scores = np.zeros(int(scene.instances.max(initial=0)))
+        scores[[found.id - 1 for found in objects]] = [found.score for found in objects]
+        judge = Judge(self._layout(scene, viewer), lambda _: scores, threshold, self.objects.rival)
+        return judge.choose(phrase.reading, scores, reading)
+
+    @staticmethod
+    def _layout(scene: EncodedScene, viewer: np.ndarray | None) -> Layout:
+        """Where the instances are for a viewer: camera_from_viewer (4,4), None for the camera itself."""
+        table_from_camera = invert_pose(scene.table.frame)
+        seen_by = Viewer.of_camera(table_from_camera @ scene.seen_from)
+        if viewer is not None:
+            seen_by = Viewer.of_frame(table_from_camera @ viewer)
+        return Layout(to_numpy(scene.voxels.centers), scene.instances, seen_by)
 
     def _ground_parts(
         self,
@@ -528,11 +570,7 @@ class Grounder:
         else:
             scores = self._named_scores(scene, texts_of(phrase.reading), others, timing)
             with _timed(timing, "relations"):
-                table_from_camera = invert_pose(scene.table.frame)
-                seen_by = Viewer.of_camera(table_from_camera @ scene.seen_from)
-                if viewer is not None:
-                    seen_by = Viewer.of_frame(table_from_camera @ viewer)
-                layout = Layout(to_numpy(scene.voxels.centers), scene.instances, seen_by)
+                layout = self._layout(scene, viewer)
                 judged = Judge(layout, scores.__getitem__, threshold, self.objects.rival, previous).judge(phrase)
         with _timed(timing, "objects"):
             rho = np.append(0.0, judged.scores)[scene.instances]

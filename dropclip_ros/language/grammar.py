@@ -160,9 +160,11 @@ class Grammar(NounPhrase):
             rest = self.words[self.position :]
             if rest[:2] == ["the", draft.said[-1]] and rest[2:3] in (["is"], ["has"], ["that"], ["with"]):
                 return self.skip(2) and bool(self._after(draft, depth) or True)
-            if rest and all(word in lexicon.ADJECTIVES for word in rest):
-                draft.adjectives += rest
-                return self.skip(len(rest))
+            count = next((k for k, word in enumerate(rest) if word not in lexicon.ADJECTIVES), len(rest))
+            left = " ".join(rest[count:])
+            if count and (not left or left[0] == "," or RELATION.match(left) or ORDER.match(left)):
+                draft.adjectives += rest[:count]
+                return self.skip(count)
         found = ONE.match(self.rest)
         words = found[1].split() if found else []
         if not found or not all(word in lexicon.ADJECTIVES | lexicon.BEFORE.keys() for word in words):

@@ -21,9 +21,10 @@ ORDINALS = {
 }
 ORDINALS |= {"1st": 1, "2nd": 2, "3rd": 3} | {f"{k}th": k for k in range(4, 21)}
 NOTHING = words_of(  # names of anything
-    "thing things object objects one ones item items something anything everything stuff entity thingy thingie doohickey"
+    "thing things object objects one ones item items something anything everything stuff entity thingy thingie "
+    "doohickey"
 )
-PURPOSES = words_of("which that who for to used useful good meant intended suitable")  # PURPOSE may begin
+PURPOSES = words_of("shaped which that who for to used useful good meant intended suitable")  # PURPOSE may begin
 PRONOUNS = {"it": None, "them": "all", "itself": None, "themselves": "all"}
 VIEWERS = words_of("me us you camera viewer robot myself yourself observer gripper here")
 SURFACES = words_of("table desk tabletop table-top counter countertop surface worktop workbench bench floor")
@@ -122,9 +123,11 @@ COMMANDS = (  # whole phrases without anything that they are about
 )
 FRACTIONS = (
     r"\ball (?:but|except) (?:one|two|three|four|a few)\b(?= ?$| of\b)|"
-    r"\b(?:half|a third|a few|several|a lot|lots|a bunch|a quarter|two thirds|most|much|part|some percent|\w+ percent|a few|few|many|several) of\b|"
+    r"\b(?:half|a third|a few|several|a lot|lots|a bunch|a quarter|two thirds|most|much|part|some percent|\w+ "
+    r"percent|a few|few|many|several) of\b|"
     r"\bhalf (?=the|my)|^(?:the )?(?:a few|few|several|many) |\bby itself\b|\bon (?:its|their) own\b|"
-    r"\b\d+ ?(?:cm|mm|m|inch|inches|feet|centimet(?:er|re)s?|met(?:er|re)s?)\b|^(?:zero|0|no|none)(?= |$)|on the other side of|the opposite side of"
+    r"\b\d+ ?(?:cm|mm|m|inch|inches|feet|centimet(?:er|re)s?|met(?:er|re)s?)\b|^(?:zero|0|no|none)(?= |$)|on the "
+    r"other side of|the opposite side of"
 )
 QUESTIONS = (
     *(

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dropclip_ros.language import lexicon
 from dropclip_ros.language.cursor import Cursor, Unanswerable
 from dropclip_ros.language.draft import Draft
-from dropclip_ros.language.nouns import PIECES, words_of
+from dropclip_ros.language.nouns import NOUNS, PIECES, words_of
 from dropclip_ros.language.patterns import EXCEPT, LAST, MADE, ORDER, PURPOSE, RELATION
 from dropclip_ros.language.tree import ALL, ANY
 from dropclip_ros.language.words import singular
@@ -39,7 +39,7 @@ class NounPhrase(Cursor):
                 draft.number = ANY
             elif word == "both":
                 draft.number = 2
-            elif word in lexicon.NUMBERS and self._counts():
+            elif word in lexicon.NUMBERS and self._counts(draft):
                 count = lexicon.NUMBERS[word]
                 if not isinstance(draft.number, int):
                     draft.number = count if count > 1 else draft.number or ANY
@@ -59,11 +59,18 @@ class NounPhrase(Cursor):
         if draft.determined and not self.word and self.words[start] in POINTING:
             draft.same, draft.nothing = True, True
 
-    def _counts(self) -> bool:
+    def _counts(self, draft: Draft) -> bool:
         """Whether the number here counts: "one of the mugs", "the two cups", but not "the one next to it"."""
+        if self.word == "one" and not draft.determined and self._is_named(self.ahead(1)):
+            return True
         if self.word in ("one", "pair"):
             return self.ahead(1) == "of" and self.ahead(2) != "" and (self.word == "one" or self._is_pair())
         return self.word != "both"
+
+    @staticmethod
+    def _is_named(word: str) -> bool:
+        """Whether a name begins with this word."""
+        return singular(word) in NOUNS or (word in lexicon.ADJECTIVES and word not in lexicon.BEFORE)
 
     def _is_pair(self) -> bool:
         """Whether a pair is two things: of dice, not of scissors."""
@@ -134,11 +141,10 @@ class NounPhrase(Cursor):
         """Raises Unanswerable for the top of the box, not for the smallest of the boxes."""
         rest = self.words[self.position + 2 :]
         name = [said for said in rest[:3] if said not in lexicon.ADJECTIVES | lexicon.DETERMINERS]
-        if word in PIECES and name and singular(name[0]) == name[0] and name[0] not in lexicon.NUMBERS:
-            if rest[0] in lexicon.DETERMINERS and name[0] not in lexicon.FIELDS:
-                raise Unanswerable(
-                    f"'{word} of {' '.join(rest)}' is a part of a thing: only whole things are told apart"
-                )
+        if word not in PIECES or not name or rest[0] not in lexicon.DETERMINERS:
+            return
+        if singular(name[0]) == name[0] and name[0] not in lexicon.FIELDS | lexicon.NUMBERS.keys():
+            raise Unanswerable(f"'{word} of {' '.join(rest)}' is a part of a thing: only whole things are told apart")
 
     def _take_side(self) -> None:
         """The "hand" of "left hand mug"."""
@@ -156,10 +162,10 @@ class NounPhrase(Cursor):
         adjectives_only = True
         while word := self.word:
             following = self.ahead(1)
-            if word == "and" and draft.said and adjectives_only and following in lexicon.ADJECTIVES:
-                if self._noun_later():
-                    self.skip()
-                    continue
+            joins = word == "and" and draft.said and adjectives_only and following in lexicon.ADJECTIVES
+            if joins and self._noun_later():
+                self.skip()
+                continue
             if word == "non" and following in lexicon.ADJECTIVES and adjectives_only:
                 draft.negated.append(following)
                 self.skip(2)

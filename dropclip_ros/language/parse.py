@@ -63,7 +63,7 @@ def _likely(words: list[str]) -> list[str]:
 
 def as_it_is(phrase: str) -> Phrase:
     """A phrase that is compared as a whole, whatever it says."""
-    return Phrase(phrase, Node(phrase, text=phrase), phrase, whole=True)
+    return Phrase(phrase, Node(phrase, number=ANY, text=phrase), phrase, whole=True)
 
 
 def _unanswerable(words: list[str]) -> str:
@@ -97,6 +97,8 @@ def _forbidden(spoken: str, inner: list[str]) -> str:
     """Why a phrase is no request: do not take the mug."""
     if FORBIDDEN.match(spoken) and inner[:1] == ["not"]:
         return "it says what not to do, and not what to do"
+    if re.match(r"which\b.* , .*\bor\b", spoken):
+        return "a choice between things that are named after it is not understood"
     return ""
 
 
@@ -125,7 +127,7 @@ def _read(phrase: str, words: list[str], text: str) -> Phrase:
 def _compared(reading: Reading, words: list[str], text: str) -> str:
     """What is compared of a phrase that is one thing: as it was said, but for how many and what was added to it."""
     assert isinstance(reading, Node)
-    said = words[0] in ("any", "some", "either", "one", "single", "only") or "," in words
+    said = words[0] in ("any", "some", "either", "one", "single", "only") or "," in text
     return reading.text if (said or words[-1] in lexicon.THINGY) and reading.head and not reading.relations else text
 
 

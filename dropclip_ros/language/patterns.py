@@ -16,25 +16,32 @@ def any_of(words: str | Iterable[str]) -> str:
 
 
 _HOW = (
-    "(?:(?:just|directly|immediately|right|slightly|closely|straight|exactly|too|so|very|quite|really|rather|almost|nearly|a little|a bit|somewhat|"
+    "(?:(?:just|directly|immediately|right|slightly|closely|straight|exactly|too|so|very|quite|really|rather|"
+    "almost|nearly|a little|a bit|somewhat|"
     "well|way|far|up|over|down|somewhere|right over|still|also|immediately to) )*"
 )
-_NOT_POSTURES = "(?!everything|anything|something|nothing|thing|ring|earring|string|spring|pudding|building|wing|painting|drawing|icing|bread|bed|seed|reed|red )"
+_NOT_POSTURES = (
+    "(?!everything|anything|something|nothing|thing|ring|earring|string|spring|pudding|building|wing|"
+    "painting|drawing|icing|bread|bed|seed|reed|red )"
+)
 _POSTURE = (
-    f"(?:(?:{_NOT_POSTURES}[a-z]+(?:ed|ing)|stuck|hung|currently|being|placed|located|situated|positioned|standing|sitting|lying|laying|resting|lies|stands|sits|"
+    f"(?:(?:{_NOT_POSTURES}[a-z]+(?:ed|ing)|stuck|hung|currently|being|placed|located|situated|positioned|"
+    f"standing|sitting|lying|laying|resting|lies|stands|sits|"
     "rests|leans|hangs|hides|kept|found|put|stored|set|leaning|hanging|hidden|seen|stacked|"
     "arranged|visible|(?:sticking|poking|peeking|peeping|coming) out|"
     "(?:you|i|we) (?:(?:can|will|could|would) )?(?:see|find|notice)(?: if (?:you|i|we) look)?(?: (?:at|from))?|"
     "there|from(?= (?:under|underneath|beneath|behind|below))) )*"
 )
 _CLAUSE = (
-    "(?:(?:(?:that|which|who|it|they) (?:is|are|was|were)|(?:that|which|who|it|they) (?:has|have|had) been|(?:that|which|who|they) (?:stand|sit|lie|rest|lean|hang)|"
+    "(?:(?:(?:that|which|who|it|they) (?:is|are|was|were)|(?:that|which|who|it|they) (?:has|have|had) been|"
+    "(?:that|which|who|they) (?:stand|sit|lie|rest|lean|hang)|"
     "(?:that|which|who|it|they)|is|are|has been|have been) )?(?:both )?"
 )
 _NOT = "(?P<not>(?:(?:does|do|did) )?not (?:(?:stand|lie|sit|rest|hang|lean|touch) )?)?"
 _SIDE = "(?:the |its |your |my |our )?(?:immediate |far |very |extreme )?"
 _AFTER_SIDE = (  # what may follow "on the left"; a noun makes it "on the left plate"
-    r"(?= ?$| ,| (?:and|or|but|that|which|who|it|is|are|not|with|without|in|on|at|near|next|behind|beside|besides|under|"
+    r"(?= ?$| ,| (?:and|or|but|that|which|who|it|is|are|not|with|without|in|on|at|near|next|behind|beside|besides|"
+    r"under|"
     r"underneath|beneath|between|to|from|above|below|close|by|holding|containing|has|have|except|inside|against|please|"
     r"lying|standing|sitting|there|made|whose)\b)"
 )
@@ -79,7 +86,8 @@ _RELATIONS = {
     "far": r"(?:far|far away|away|distant) from|at a distance from",
     "without": r"without(?: any)?|with no|lacks?|lacking|missing|(?:has|have|having) no|free of|with out|"
     r"(?:does|do) not (?:have|contain|hold)(?: any)?",
-    "with": r"with|containing|holding|having|carries|supports|bears|has|have|contains?|holds?|carrying|full of|filled with|topped with|"
+    "with": r"with|containing|holding|having|carries|supports|bears|has|have|contains?|holds?|carrying|full of|"
+    r"filled with|topped with|"
     r"decorated with|featuring|covered (?:with|by|in)",
     "in": r"(?:from )?inside(?: of)?|in|(?:from )?within|into|contained (?:in|by)|out of",
     "under": r"underneath|under|beneath|below|supporting",
@@ -106,17 +114,21 @@ def _corner(words: str, side: str) -> str:
 
 _ORDERS = {
     **{f"{far}_{side}": _corner(words, side) for far, words in _ENDS_OF.items() for side in ("left", "right")},
-    "left": rf"{_AT_SIDE}left(?:most)?(?: hand)?(?: side| edge| end)?{_OF_FIELD}{_NO_OF}{_AFTER_SIDE}|left(?:most)?(?= ?$)|"
+    "left": rf"{_AT_SIDE}left(?:most)?(?: hand)?(?: side| edge| end)?{_OF_FIELD}{_NO_OF}{_AFTER_SIDE}|"
+    rf"left(?:most)?(?= ?$)|"
     rf"(?:nearest|closest) (?:to )?the left(?: hand)? (?:side|edge|end){_OF_FIELD}",
-    "right": rf"{_AT_SIDE}right(?:most)?(?: hand)?(?: side| edge| end)?{_OF_FIELD}{_NO_OF}{_AFTER_SIDE}|right(?:most)?(?= ?$)|"
+    "right": rf"{_AT_SIDE}right(?:most)?(?: hand)?(?: side| edge| end)?{_OF_FIELD}{_NO_OF}{_AFTER_SIDE}|"
+    rf"right(?:most)?(?= ?$)|"
     rf"(?:nearest|closest) (?:to )?the right(?: hand)? (?:side|edge|end){_OF_FIELD}",
     "near": rf"in front of {_VIEWER}|(?:the )?(?:nearest|closest|nearer|closer|near|close)(?: to| by)? {_VIEWER}|"
     r"(?:the )?(?:nearest|closest)(?= ?$)",
     "far": rf"(?:the )?(?:most |farthest |furthest |farther |further |far )(?:away |distant )?from {_VIEWER}|"
     r"(?:farthest|furthest)(?: away)?(?= ?$)|far away(?= ?$)",
-    "front": rf"(?:at|on) the (?:very )?near (?:end|side|edge){_OF_FIELD}{_NO_OF}|(?:at|in|on|to|up|towards?|near|from) (?:the )?(?:very )?front(?: row)?{_OF_FIELD}{_NO_OF}|"
+    "front": rf"(?:at|on) the (?:very )?near (?:end|side|edge){_OF_FIELD}{_NO_OF}|(?:at|in|on|to|up|towards?|near|"
+    rf"from) (?:the )?(?:very )?front(?: row)?{_OF_FIELD}{_NO_OF}|"
     r"in the foreground",
-    "back": rf"(?:at|on) the (?:very )?far (?:end|side|edge){_OF_FIELD}{_NO_OF}|(?:at|in|on|to|towards?|near|from) (?:the )?(?:very )?(?:back|rear)(?: row)?{_OF_FIELD}{_NO_OF}|"
+    "back": rf"(?:at|on) the (?:very )?far (?:end|side|edge){_OF_FIELD}{_NO_OF}|(?:at|in|on|to|towards?|near|"
+    rf"from) (?:the )?(?:very )?(?:back|rear)(?: row)?{_OF_FIELD}{_NO_OF}|"
     r"in the background",
     "middle": rf"(?:in|at) (?:the )?(?:very )?(?:middle|center|centre){_OF_FIELD}{_NO_OF}",
     "top": rf"(?:at|on|from) (?:the )?(?:very )?top{_OF_FIELD}{_NO_OF}",
@@ -141,15 +153,18 @@ ATTRIBUTE = re.compile(
     rf"(?!the (?!{any_of(lexicon.BEFORE)} )|a |an )"
 )
 MADE = re.compile(
-    r"(?:(?:that|which) (?:is|are) )?(?P<not>not )?made (?:out )?of |colou?red |"
+    r"(?:(?:that|which) (?:is|are) )?(?P<not>not )?made (?:out )?(?:of|from) |colou?red |"
     rf"in (?:colou?r )?(?={any_of(lexicon.COLOURS)}(?: |$))"
 )
 PURPOSE = re.compile(
     r"(?:which |that |what )?(?:used|useful|good|meant|intended|suitable|made|designed|needed) "
     r"(?:for|to|as|in|when|by) |"
-    r"(?:for|to) (?!(?:the|a|an|my|your|its|their|our|his|her|left|right|it|them|one|that|this|you|me|us)\b)\w+|(?:for|to) (?:a|an|the) \w+ing\b|"
+    r"(?:for|to) (?!(?:the|a|an|my|your|its|their|our|his|her|left|right|it|them|one|that|this|you|me|us)\b)\w+|"
+    r"(?:for|to) (?:a|an|the) \w+ing\b|"
     r"(?:that |which |to )?(?:i|you|one|we|people|somebody|someone|kids|they) (?:can|could|may|would|will|use|need|eat|"
-    r"drink|put|keep|wear|have|want|should|might)\b|"
-    r"(?:you|people|one|we) \w+(?: (?:the |a |an )?\w+)? (?:with|from|in|on|into)$|(?:that|which) (?:can|could|would|helps?|lets?|cuts?|keeps?|"
-    r"makes?|writes?|tells?|grows?|looks like|resembles|reminds|smells?|tastes?|rolls?|bounces?|opens?|gives?|shows?|takes?|turns?|needs?)\b"
+    r"drink|put|keep|wear|have|want|should|might)\b(?! (?:see|find|notice)\b)|shaped like |"
+    r"(?:you|people|one|we) \w+(?: (?:the |a |an )?\w+)? (?:with|from|in|on|into)$|(?:that|which) (?:can|could|"
+    r"would|helps?|lets?|cuts?|keeps?|"
+    r"makes?|writes?|tells?|grows?|looks like|resembles|reminds|smells?|tastes?|rolls?|bounces?|opens?|gives?|"
+    r"shows?|takes?|turns?|needs?)\b"
 )

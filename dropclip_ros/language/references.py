@@ -36,7 +36,7 @@ def _forward(marks: tuple[Reading, ...], name: str | None) -> tuple[Reading, ...
     """Landmarks with their names: between the red and the green cube, the first is a cube as well."""
     last = marks[-1]
     if isinstance(last, Node) and last.head and len(marks) > 1 and not last.one:
-        marks = tuple(_below(mark, last.head) for mark in marks[:-1]) + (last,)
+        marks = (*(_below(mark, last.head) for mark in marks[:-1]), last)
     return tuple(_below(mark, name) for mark in marks)
 
 

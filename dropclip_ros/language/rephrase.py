@@ -40,7 +40,13 @@ OTHER_WORDS = (  # what is said, and how the grammar has it
     (r"^which (?:one )?(?=is |has )", "the one that "),
     (r"^(?:no matter which|it does not matter which|i do not (?:care|mind) which|any old|whichever) (?=\w+$)", "any "),
     (r"\bone more (?=\w)", "another "),
-    (r"\bof (?:them|these|those) all$|\bof all(?: of them)?$", "thing"),
+    (r"^(the \w+) of (?:(?:them|these|those) all|all(?: of them)?)$", r"\1 thing"),
+    (r"(?<=\w) of (?:(?:them|these|those) all|all(?: of them)?|(?:the )?(?:two|three|four|five|pair))$", ""),
+    (r"\b(?:closest|nearest|most) to the (?:middle|center|centre)\b", "in the middle"),
+    (r"\bone before (?:the )?last\b", "second to last one"),
+    (r"^(?:exactly|just|only) (?=one|two|three|four|five|a )", ""),
+    (r" , (left|right)(?: side)?$", r" on the \1"),
+    (r"\b(?:further|farther|furthest|farthest) (?:in |to the )?(back|front|left|right)\b", r"on the \1"),
     (r"^(?:that|the|this) (?:thing|one|thingy) , (?=the )", ""),
     (r"\bpieces? of (?=fruit\b|cutlery\b|furniture\b)", ""),
     (r"\b(?:is|has|have) got\b", "has"),
@@ -48,7 +54,8 @@ OTHER_WORDS = (  # what is said, and how the grammar has it
     (rf"\b({_COLOUR}) and ({_COLOUR}) (\w+s)$", r"\1 \3 and \2 \3"),
     (rf"\b(?:the )?(?:{_MOST}) (?:to|on|at|towards?|in) the (left|right|front|back)\b", r"on the \1"),
     (
-        r"^(?:of|out of|among|from|amongst) (?:all )?(?:of )?((?:the|these|those|all|my) [\w ]+?)(?: ,)? (?:the one|the|it is the one) "
+        r"^(?:of|out of|among|from|amongst) (?:all )?(?:of )?((?:the|these|those|all|my) [\w ]+?)(?: ,)? (?:the "
+        r"one|the|it is the one) "
         r"(?:that is |which is )?(.*)$",
         _of_them,
     ),
@@ -62,7 +69,8 @@ OTHER_WORDS = (  # what is said, and how the grammar has it
     (rf"\b(the|that) (\w+) (?:that |which )?you (?:have )?(?:just |already )?(?:{_DONE})\b.*$", r"the same \2"),
     (r"\b(?:to|on) (?:its|their) (left|right)(?: side)?\b", r"to the \1 of it"),
     (
-        r"(?<!away)(?<!far)(?<!est)(?<!apart)(?<!aside) (?:from|off)(?: of)? (?:the |my )?(?:table|desk|counter|floor|tabletop)$",
+        r"(?<!away)(?<!far)(?<!est)(?<!apart)(?<!aside) (?:from|off)(?: of)? (?:the |my )?(?:table|desk|counter|"
+        r"floor|tabletop)$",
         "",
     ),
     (
@@ -71,18 +79,20 @@ OTHER_WORDS = (  # what is said, and how the grammar has it
         "in ",
     ),
     (
-        r"(?<!away )(?<!far )(?<!est )(?<!apart )(?<!aside )(?<!across )\b(?:from|off)(?: of)? (?=the (?:plate|tray|book|shelf|board|stack|pile)\b)",
+        r"(?<!away )(?<!far )(?<!est )(?<!apart )(?<!aside )(?<!across )\b(?:from|off)(?: of)? (?=the (?:plate|"
+        r"tray|book|shelf|board|stack|pile)\b)",
         "on ",
     ),
     (r"\bout of the\b", "in the"),
     (r"^not (.*?)(?: ,)? (?:but|, ?) ?(?=(?:the|a|an|that|this|another|some) )(.*)$", r"\2 not \1"),
     (
-        r"\b(?:with|has|having|have|holds|containing|contains) nothing (?:on top of it|on top|on it|in it|inside it|inside|on|in)\b",
+        r"\b(?:with|has|having|have|holds|containing|contains) nothing (?:on top of it|on top|on it|in it|inside "
+        r"it|inside|on|in)\b",
         "without anything",
     ),
     (r"\b(?:with|has|having|containing|holding|that holds|contains) nothing\b", "without anything"),
     (r"\bwith(?:out)? (?:anything|something) (?:on|in|inside|on top of) it\b", lambda m: m[0].split()[0] + " anything"),
-    (r"\b(?:that|which) nothing is (?:on|in)\b", "without anything"),
+    (r"\b(?:(?:that|which) )?nothing is (?:\w+ing )?(?:on|in)\b", "without anything"),
     (
         r"\b(?:(?:that|which) (?:is|are) )?outside of\b|\b(?:(?:that|which) (?:is|are) )?outside(?= (?:the|a|of)\b)",
         "not in",
@@ -94,7 +104,8 @@ OTHER_WORDS = (  # what is said, and how the grammar has it
     (r"(?:,|but) just not\b", "but not"),
     (r"\b(?:instead of|rather than|as opposed to)\b", "not"),
     (
-        r"\b(with|containing|holding|has|having|have) (.*?) (?:on top|on|in|inside|on top of|under)(?: (?:of )?(?:it|them))?$",
+        r"\b(with|containing|holding|has|having|have) (.*?) (?:on top|on|in|inside|on top of|under)(?: (?:of "
+        r")?(?:it|them))?$",
         r"\1 \2",
     ),
     (r"\b(with|containing|holding|has|having|have) (.*?) (?:on|in|inside|on top of|under) (?:it|them)\b", r"\1 \2"),
@@ -104,7 +115,8 @@ OTHER_WORDS = (  # what is said, and how the grammar has it
     (rf"^(?:what|whatever) ({_A} [\w ]+?) {_LIES}(?: \w+ing)? on(?: top of)?$", r"thing under \1"),
     (rf"^(?:what|whatever) ({_A} [\w ]+?) {_LIES}(?: \w+ing)? in(?:side)?$", r"thing holding \1"),
     (
-        r"\bin the (?:very )?(?:middle|center|centre) of (?:the |all )?(?:two|three|four|five|six|seven|\d|them)(?: of them)?$",
+        r"\bin the (?:very )?(?:middle|center|centre) of (?:the |all )?(?:two|three|four|five|six|seven|\d|"
+        r"them)(?: of them)?$",
         "in the middle",
     ),
     (r"\bwhose colou?r (?:matches|is that of|is the same as)(?: that of)?\b", "of the same colour as"),

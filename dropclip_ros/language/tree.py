@@ -76,7 +76,8 @@ class Node:
     """A thing, or things of one kind. head: None for any object; number: None (one is meant), 2.., "all" or "any".
 
     excluded: what is not meant. other, same: than the last answer, as the last answer. text: attributes and head as
-    they were said, without article. definite: said with "the", and not "two of the". one: "one" stands for a name that was said.
+    they were said, without article. definite: said with "the", and not "two of the". one: "one" stands for a name that
+    was said.
     """
 
     head: str | None = None

@@ -16,6 +16,7 @@ from dropclip_ros.language.nouns import IRREGULAR, NOUNS, PAIRED, words_of
 
 SPLIT = {"infront": "in front", "ontop": "on top", "nextto": "next to", "leftof": "left of", "rightof": "right of"}
 CONTRACTIONS = (
+    (r"\.{2,}|…", " "),
     (r"[.;:!?]+(?=\s+\w)", ","),
     (r"\b(you|it|they|we|i|there|that)'ll\b", r"\1 will"),
     (r"\b(you|we|they)'ve\b", r"\1 have"),

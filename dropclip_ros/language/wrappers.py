@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 
 from dropclip_ros.language.patterns import any_of
+from dropclip_ros.language.words import singular
 
 _TO = "(?: (?:over|up|down|away|out|back|hold of))*(?: (?:me|us))?(?: over)?"
 _VERBS = any_of(
@@ -23,7 +24,8 @@ _NEXT = any_of(
 )
 _VERB = (
     rf"(?:{_VERBS}{_TO}(?! out\b)|{_NOUNS_TOO}{_TO}(?: (?:for|at|to|out))?(?= {_NEXT}\b)|"
-    r"(?:hand|pass|toss|lend|show|chuck|sling|slide|shoot|roll)(?: over)? (?:me|us)|(?:get|take|catch) hold of|reach for|look for|clear away)"
+    r"(?:hand|pass|toss|lend|show|chuck|sling|slide|shoot|roll)(?: over)? (?:me|us)|(?:get|take|catch) hold of|"
+    r"reach for|look for|clear away)"
 )
 _GERUND = "(?:handing|passing|giving|getting|bringing|picking|fetching|grabbing|taking|finding)(?: up| over)?(?: me)?"
 _GENTLY = "(?:slowly|carefully|gently|quickly|just|maybe|perhaps|kindly|please|now|first|then|also)"
@@ -31,13 +33,16 @@ BEFORE = re.compile(
     "(?:"
     r", |(?:right|yes|yeah|no|nope|actually|listen|great|good|next|now|thanks|perfect|cool|fine|look) , |"
     r"(?:no|yes|yeah|next|now|great|actually|only) (?=(?:not|the|a|that|your|my) )|"
-    r"(?:and|then|so|ok|okay|hey|hi|hello|yo|robot|well|alright|sorry|oh|dear|buddy|excuse me|ahoy|listen) |"
-    r"(?:(?:that is|that was|it is|you took|this is|not that) )?(?:the )?wrong (?:one|thing|\w+)(?: ,| ) ?|not that(?: one)? , |"
+    r"(?:and|then|so|ok|okay|hey|hi|hello|yo|robot|well|alright|sorry|oh|yeah|yep|dear|buddy|excuse me|ahoy|listen) |"
+    r"(?:(?:that is|that was|it is|you took|this is|not that) )?(?:the )?wrong (?:one|thing|\w+)(?: ,| ) ?|not "
+    r"that(?: one)? , |"
     r"(?:please )?do me a favou?r(?: and| ,)? |let us (?:[\w ]+? , |start with |begin with |see )|"
-    r"(?:start|begin|continue) (?:with|by) |hold on to |hang on to |get rid of |help me (?:find|get|with|to find|look for) |"
+    r"(?:start|begin|continue) (?:with|by) |hold on to |hang on to |get rid of |help me (?:find|get|with|to find|"
+    r"look for) |"
     r"(?:any|is there any) chance (?:of|you could|you can|i could|i can) |i can not find |have you (?:seen|got) |"
     r"(?:what i (?:want|need|would like|am looking for) is|all i (?:want|need) is|i am talking about|i refer to|"
     r"my choice is|i could (?:really )?use|i am going to need|i would go for|i pick|i choose) |mind (?=\w+ing )|"
+    r"i (?:think|guess|believe|suppose)(?: it is)? (?=(?:the|a|that|my)\b)|(?:turn|switch) (?:on|off) |"
     r"(?:your|the) (?:task|goal|job|target) is(?: to)? |"
     rf"{_GENTLY} |"
     rf"(?:can|could|would|will|may|might) (?:you|i|we|somebody|someone)(?: {_GENTLY})*(?: mind)?"
@@ -105,19 +110,29 @@ _GOAL = any_of(
 TO = re.compile(rf"(?: (?:back|down|away|over|right))* {_GOAL} (?:(?!that is |which is ).)*$")
 _ASK = r"(?=(?:i|be|please|can|could|would|give|hand|pass|get|bring|take|pick|fetch|grab|find|where is)\b)"
 _PREAMBLE = re.compile(
-    rf"^.*?\bso {_ASK}|^(?:i am|we are|my|since|because|as|now that|before|after|when|if|it is(?! (?:the|a)\b)|is there|are there|do you see|can you see|have you got|do you have) [^,]*, {_ASK}"
+    rf"^.*?\bso {_ASK}|^(?:i am|we are|my|since|because|as|now that|before|after|when|if|it is(?! (?:the|a)\b)|is "
+    rf"there|are there|do you see|can you see|have you got|do you have) [^,]*, {_ASK}"
 )
 _SPARED = re.compile(
-    r"(?: ,)?(?: and| but)? (?:leave|keep|ignore|spare|skip|forget|do not (?:take|touch|move|include|bring|give me|want))"
+    r"(?: ,)?(?: and| but)? (?:leave|keep|ignore|spare|skip|forget|do not (?:take|touch|move|include|bring|give "
+    r"me|want))"
     r"(?: out)? (?=(?:the|a|any|that|my) )(.*?)(?: (?:where it is|where they are|there|alone|behind|out|in place))?$"
 )
 _TAKE = "give|hand|bring|pass|pick|pick up|get|grab|take|fetch"
 _SEEN = re.compile(
-    rf"^(?:do you |can you |you )?see (?P<what>.+?) , (?:and )?(?:{_TAKE})(?: me)? (?P<rest>(?:the|a|an) .+)$"
+    rf"^(?:do you |can you |you )?(?:see|look at|find) (?P<what>.+?) , (?:and )?(?:{_TAKE})(?: me)? "
+    rf"(?P<rest>(?:the|a|an) .+)$"
+)
+_CHOICE = re.compile(  # there are two cans on the left, give me the red one
+    r"^(?:there are|(?:do )?you see|i see|see|of|out of|from|among) (?:the |those |these |some |all )*"
+    r"(?:(?:two|three|four|five|several|\d+) )?(?P<name>[\w ]+?)(?P<place> (?:on|in|near|next|behind|left|right|"
+    r"at|by)\b[^,]*)?"
+    rf" , (?:(?:and|so) )?(?:(?:{_VERB}|i want|i need|i would like|i mean|take|give me) )?the (?P<which>[\w ]+?) one$"
 )
 _AND_TAKE = re.compile(rf"(?: ,|(?: ,)?(?: and| then)+) (?:{_TAKE})(?: me)? (?=(?:the|a|an|another) )")
 FORBIDDEN = re.compile(
-    rf"^(?:.*, )?(?:you (?:must|should|may|can) not|do not|never) (?:ever )?(?:want|need|mean|{_VERB}|touch|take|use|pick)\b"
+    rf"^(?:.*, )?(?:you (?:must|should|may|can) not|do not|never) (?:ever )?(?:want|need|mean|{_VERB}|touch|take|"
+    rf"use|pick)\b"
 )
 
 
@@ -127,6 +142,9 @@ def unwrap(words: list[str]) -> list[str]:
     text = _PREAMBLE.sub("", text) or text
     text = _refused(text)
     text = re.sub(r"^(?:.*\b)?(?:know|tell me|idea|see|wonder|check) where (.+?) (?:is|are)$", r"\1", text)
+    if found := _CHOICE.match(text):
+        *before, last = found["name"].split()
+        text = " ".join(["the", found["which"], *before, singular(last)]) + (found["place"] or "")
     if found := _SEEN.match(text):
         text = re.sub(r"\b(?:it|there)\b", found["what"], found["rest"])
     text = re.sub(r"^((?:so |and |well |ok |okay )*)there (?:is|are) (?:a|an|this|these) ", r"\1the ", text)
@@ -140,7 +158,7 @@ def unwrap(words: list[str]) -> list[str]:
     while (shorter := AFTER.sub("", text).strip(" ,")) != text and shorter:
         text = shorter
     if verb and (goal := _last(TO, text)) and goal.start():
-        text = text[: goal.start()]
+        text = re.sub(r" (?:back|down|away|over)$", "", text[: goal.start()])
     return text.split()
 
 

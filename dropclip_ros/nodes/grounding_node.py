@@ -70,7 +70,7 @@ from dropclip_ros.vision.extrinsics import check_camera
 from dropclip_ros.vision.geometry import invert_pose, transform_points
 
 if TYPE_CHECKING:
-    from dropclip_ros.grounding import phrases, pipeline
+    from dropclip_ros.grounding import interpretation, pipeline
     from dropclip_ros.grounding.pipeline import EncodedScene, Grounder, GroundResult
     from dropclip_ros.tabletop.table import Table
     from dropclip_ros.tabletop.workspace import Workspace
@@ -119,6 +119,15 @@ SETTINGS = (
         choices=("none", "canonical", "scene"),
     ),
     Setting("viewer_frame", "", "Whose left and right, front and back are meant (x ahead, z up); '' for the camera"),
+    Setting(
+        "reader_url",
+        "",
+        "An OpenAI-compatible endpoint (http://host/v1) whose model reads phrases of several parts; '' for the grammar",
+        read_only=True,
+    ),
+    Setting(
+        "reader_model", "", "The model's name there; the key is the environment's DROPCLIP_READER_KEY", read_only=True
+    ),
     Setting("scene_negatives", [""], "Names of what else is on the table, for the negatives of mode scene"),
     Setting("tf_timeout", 0.5, "How long a transform is waited for, s", 0.0, 10.0),
     Setting(
@@ -152,6 +161,8 @@ def _check_settings(values: Values) -> None:
     trust_config(values)
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", str(values["device"])):
         raise ValueError(f"device is {values['device']!r}: expected auto, cpu, cuda or cuda:N")
+    if bool(values["reader_url"]) != bool(values["reader_model"]):
+        raise ValueError("reader_url and reader_model belong together: expected both or none")
     for phrase in filter(None, listed(values, "scene_negatives")):
         clean_phrase(phrase, "name in scene_negatives")
     for sphere in filter(None, listed(values, "map_body")):
@@ -173,6 +184,7 @@ class GroundingNode(ManagedNode):
         super().__init__(name, **options)
         self._settings = Settings(self, SETTINGS, check=_check_settings)
         self._table_frame = self._settings["table_frame"] or own_table_frame(self.get_namespace(), self.get_name())
+        self._answered: EncodedScene | None = None  # what the last answer's ids are of
         self._frames = Frames(self)
         self._camera = CameraListener(self, self._settings, frames=self._frames)
         self._cloud_publisher = self.create_publisher(PointCloud2, "~/similarity", LATCHED_QOS)
@@ -252,12 +264,17 @@ class GroundingNode(ManagedNode):
         """In the model's thread, so that the node is there at once. Where it fails, each request tries again."""
         from dropclip_ros.grounding.pipeline import Grounder
         from dropclip_ros.grounding.static_scene import open_static_scene
+        from dropclip_ros.language.chat import ChatReader
 
         try:
             start = time.perf_counter()
             model, device = (self._settings[name] for name in ("model", "device"))
             image, labels = (None if self._settings[name] else False for name in ("use_image", "use_labels"))
             grounder = Grounder.from_pretrained(model or None, device, image=image, labels=labels)
+            if url := self._settings["reader_url"]:
+                grounder.reader = ChatReader(
+                    url, self._settings["reader_model"], multilingual=grounder.config.multilingual
+                )
             if path := self._settings["static_scene"]:
                 grounder.workspace = workspace_of(self._settings)
                 grounder, self._static = open_static_scene(path, grounder)
@@ -460,7 +477,13 @@ class GroundingNode(ManagedNode):
     def _query(
         self, grounder: Grounder, scene: EncodedScene, request: Ground.Request, mode: str, viewer: np.ndarray | None
     ) -> GroundResult:
+        from dropclip_ros.grounding.memory import carried
+
         grounder.scene_phrases = tuple(filter(None, self._settings["scene_negatives"]))
+        previous, before = tuple(request.previous), self._answered
+        if previous and before is not None and before is not scene:
+            previous = tuple(carried(previous, before, scene))
+        self._answered = scene
         return grounder.ground(
             scene,
             request.query,
@@ -469,7 +492,7 @@ class GroundingNode(ManagedNode):
             request.threshold or self._settings["threshold"],
             self._settings["scoring"],
             literal=request.literal,
-            previous=tuple(request.previous),
+            previous=previous,
             viewer=viewer,
         )
 
@@ -585,7 +608,7 @@ def place_in_image(
     return roi, image_message(header, mask, "mono8")
 
 
-def interpretation_message(read: phrases.Interpretation) -> Interpretation:
+def interpretation_message(read: interpretation.Interpretation) -> Interpretation:
     """How a phrase was read, as a message."""
     parts = [
         InterpretationPart(

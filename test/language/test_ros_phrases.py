@@ -31,7 +31,7 @@ def test_ids_and_the_reading_come_with_the_answer(ask):
     ids = [found.id for found in every.objects]
     assert every.status == Status.OK and sorted(ids) == list(range(1, len(ids) + 1))
     left = ask("the leftmost object")
-    assert left.status == Status.OK and len(left.objects) == 1 and left.interpretation.text == "object, most left"
+    assert left.status == Status.OK and len(left.objects) == 1 and left.interpretation.text == "object, leftmost"
     parts = left.interpretation.parts
     assert [part.kind for part in parts] == ["head", "order"] and list(parts[1].object_ids) == sorted(ids)
     assert max(zip(parts[1].scores, parts[1].object_ids, strict=True))[1] == left.objects[0].id
@@ -64,3 +64,12 @@ def test_another_viewer_has_another_left(ask, ros):
     answer = ask("the leftmost object", viewer_frame="guest")
     assert answer.status == Status.OK and answer.objects[0].id == right
     assert ask("the leftmost object", viewer_frame="nobody").status == Status.TF_ERROR
+
+
+def test_the_last_answer_is_found_again_in_a_new_frame(ask, make_tabletop):
+    left = ask("the leftmost object").objects[0]
+    ask.camera.send(ask.camera.messages(make_tabletop().frame))
+    again = ask("it", previous=[left.id])
+    assert again.status == Status.OK and len(again.objects) == 1
+    assert abs(again.objects[0].centre.x - left.centre.x) < 0.02
+    assert ask("it", previous=[99]).status == Status.BAD_REQUEST

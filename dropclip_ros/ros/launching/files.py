@@ -144,7 +144,7 @@ def own_node(executable: str, common: Told, parameters: Sequence, camera: Camera
 def grounding_parameters(context: LaunchContext, arguments: Told) -> list:
     """Of the grounding node, from its launch arguments."""
     return [
-        strings(arguments, "scoring"),
+        strings(arguments, "scoring", "reader_url", "reader_model"),
         arguments["grounding_parameters"] or str(share(context) / "config" / arguments["preset"] / "grounding.yaml"),
         strings(arguments, "world_frame", "table_frame", "model", "device") | workspace(arguments),
     ]
