@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from dropclip_ros.grounding.instances import (
     ObjectConfig,
-    _thinnest,
     answering_instances,
     instance_labels,
     oriented_box,
     pool_features,
 )
 from dropclip_ros.grounding.scoring import referring_scores, rival_threshold, semantic_labels, similarities
+from dropclip_ros.grounding.surface import _thinnest
 
 
 def block(corner, cells=(4, 4, 4), edge=0.005):
