@@ -114,6 +114,7 @@ def robot(arguments: dict[str, str], gripper: dict, controllers: str, folder) ->
     }
     words |= {"kinematics_params": arguments["kinematics"]} if arguments["kinematics"] else {}
     words |= {"controllers": controllers} if controllers else {}
+    words |= {"namespace": arguments["namespace"]} if arguments["namespace"] else {}
     urdf = "".join(f" {name}:='{value}'" for name, value in words.items())
     srdf = f" gripper:='{gripper['macro']}' group:='{arguments['group']}'"
     return tuple(
@@ -126,7 +127,9 @@ def nodes(context) -> list:
     folder = share(context) / "config" / "ur5e"
     arguments = resolved(context, folder)
     gripper = yaml.safe_load((folder / "grippers.yaml").read_text())[arguments["gripper"]]
-    controllers = "" if arguments["mode"] == "drivers" else controllers_file(folder, gripper["joint"])
+    controllers = (
+        "" if arguments["mode"] == "drivers" else controllers_file(folder, gripper["joint"], arguments["namespace"])
+    )
     urdf, srdf = robot(arguments, gripper, controllers, folder)
     description, clock = {"robot_description": urdf}, {"use_sim_time": flag(arguments, "use_sim_time")}
     settled = [SetLaunchConfiguration(name, arguments[name]) for name in ("group", "arm_controller")]  # for the files
@@ -166,13 +169,16 @@ def simulated(arguments: dict[str, str], description: dict, clock: dict, control
     return [*started, *spawners]
 
 
-def controllers_file(folder, joint: str) -> str:
-    """controllers.yaml for this distro and the gripper's joint, beside the parameter files that launch_ros writes."""
+def controllers_file(folder, joint: str, namespace: str) -> str:
+    """controllers.yaml for this distro, the gripper's joint and the nodes' namespace, beside the parameter files that
+    launch_ros writes."""
     controllers = yaml.safe_load((folder / "controllers.yaml").read_text())
     controllers["gripper_controller"]["ros__parameters"]["joint"] = joint
     if distro() == "humble":  # has no parallel_gripper_action_controller
         kind = {"type": "position_controllers/GripperActionController"}
         controllers["controller_manager"]["ros__parameters"]["gripper_controller"] = kind
+    space = f"/{namespace.strip('/')}/" if namespace.strip("/") else ""
+    controllers = {space + name: values for name, values in controllers.items()}
     with tempfile.NamedTemporaryFile("w", prefix="dropclip_controllers_", suffix=".yaml", delete=False) as file:
         yaml.safe_dump(controllers, file)
     return file.name

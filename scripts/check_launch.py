@@ -44,6 +44,7 @@ CASES = [
         for mode in ("drivers", "mock", "gazebo")
         for gripper in ("robotiq_2f_140", "robotiq_2f_85")
     ),
+    ("moveit.launch.py", {"mode": "mock", "namespace": "left"}),
     ("moveit.launch.py", {"octomap": "false", "base_xyz": "0.1 0 0.7", "kinematics": "/k.yaml"}),
     ("trials.launch.py", {}),
     ("gazebo_trials.launch.py", {}),

@@ -5,6 +5,7 @@ renderer."""
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from training.scenes.description import (
 from training.scenes.scene import View, write_view
 
 SIZES = {"red_box": (0.10, 0.06, 0.12), "blue_box": (0.05, 0.05, 0.08), "tin": (0.07, 0.07, 0.05)}  # m
+NAMED = ("mug", "bowl", "banana")  # what the boxes are called in `write_splits`
 SHAPE = (48, 64)
 
 
@@ -66,6 +68,21 @@ def write_scenes(root: Path, count: int = 2, views: int = 3, shape: tuple[int, i
     """`count` scenes below `root`, each of another seed."""
     for index in range(count):
         write_scene(root / f"scene_{index:05d}", describe(np.random.default_rng(index), views, shape))
+    return root
+
+
+def write_splits(root: Path, splits: Sequence[str]) -> Path:
+    """Two scenes of three views in a folder for each split: boxes under the names of procedural objects, of a catalogue
+    with one object of each category."""
+    specs = {spec.category: spec for spec in reversed(Catalogue.procedural().specs)}
+    Catalogue(tuple(specs.values())).save(root / "catalogue")
+    for split in splits:
+        for file in write_scenes(root / split, 2, 3, (120, 160)).glob("*/scene.json"):
+            coco = json.loads(file.read_text())
+            for entry, category in zip(coco["objects"], NAMED, strict=True):
+                entry |= {"name": specs[category].name, "category": category}
+            file.write_text(json.dumps(coco))
+        (root / split / "recipe.json").write_text(json.dumps({"catalogue": str(root / "catalogue")}))
     return root
 
 

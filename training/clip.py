@@ -28,11 +28,15 @@ from dropclip_ros.networks.model_folder import CONFIG
 from dropclip_ros.networks.text import TextConfig, TextEncoder
 from training.clip_plan import Cost, check_disk, plan_text, scene_options, timed_features, timed_scenes, timed_steps
 from training.distill import DistillConfig, read_config
+from training.distill.cli import main as distill
+from training.evaluate import tables
+from training.evaluate.bench import Bench
 from training.evaluate.served.calibrate import calibrate_folder
-from training.fusion.run import SCENES_A_JOB, features_path, fuse, open_clip_tower
+from training.fusion.run import FUSED, SCENES_A_JOB, fuse, open_clip_tower
 from training.fusion.targets import fuse_views, save_fused
+from training.fusion.view_features import features_path
 from training.fusion.weights import ScenePrompts
-from training.objects.catalogue import catalogue_of
+from training.objects.catalogue import PROCEDURAL, catalogue_of
 from training.runs.errors import InputError
 from training.runs.recipes import write_config
 from training.scenes.description import SceneConfig
@@ -56,6 +60,7 @@ class Options:
         count: training scenes (the paper: 15,000).
         heldout: scenes of each of the two other folders.
         scene: ranges that scenes are drawn from.
+        catalogue: of their objects: "procedural", or a folder of dropclip-mvtod collect or merge.
         config: YAML of the distillation; the paper's by default.
         background: of the masked crops; by the object's mean brightness in the paper.
         processes: of the distillation, by torchrun; one for each GPU.
@@ -75,6 +80,7 @@ class Options:
     count: int = 15000
     heldout: int = 100
     scene: SceneConfig = field(default_factory=SceneConfig)
+    catalogue: str = PROCEDURAL
     config: Path | None = None
     background: Literal["black", "gray", "white", "mean"] = "mean"
     processes: int = 1
@@ -91,7 +97,10 @@ class Training:
 
     def __init__(self, options: Options) -> None:
         places = {name: getattr(options, name).expanduser().resolve() for name in ("scenes", "out")}
-        self.options = replace(options, **places)
+        catalogue = options.catalogue
+        if catalogue != PROCEDURAL:
+            catalogue = str(Path(catalogue).expanduser().resolve())
+        self.options = replace(options, catalogue=catalogue, **places)
         if min(options.count, options.heldout, options.processes, options.workers) < 1:
             raise InputError("count, heldout, processes and workers: expected at least 1")
         source = ClipSource(options.tower, options.pretrained)
@@ -99,7 +108,7 @@ class Training:
         self.source = source.settled
         self.recipe = self._recipe(width_of(self.source))
         out = self.options.out
-        self.features, self.fused, self.model = out / "features", out / "fused.safetensors", out / "model"
+        self.features, self.fused, self.model = out / "features", out / FUSED, out / "model"
 
     def _recipe(self, width: int | None) -> DistillConfig:
         """The distillation's, as wide as the tower."""
@@ -153,10 +162,11 @@ class Training:
         """What those of the stages will take that are not done, each measured on a little of it."""
         options, costs = self.options, []
         views = options.scene.views
+        clip = load_clip(self.source) if "features" in todo and not self.done("features") else None  # or says why not
         if "scenes" in todo and not self.done("scenes"):
-            costs.append(timed_scenes(options.scene, sum(map(self.lacking, SPLITS)), options.workers))
-        if "features" in todo and not self.done("features"):
-            clip = load_clip(self.source)
+            lacking = sum(map(self.lacking, SPLITS))
+            costs.append(timed_scenes(options.scene, lacking, options.workers, options.catalogue))
+        if clip is not None:
             costs.append(timed_features(self.tower, clip, options.device, options.count, views, self.recipe.feat_dim))
         if "distillation" in todo and not self.done("distillation"):
             costs.append(timed_steps(self.recipe, options.count, options.processes))
@@ -180,6 +190,7 @@ class Training:
                 place = self.options.scenes / folder
                 said = ["--out", place, "--split", split, "--scenes", self.wanted(folder)]
                 said += ["--seed", int(folder == "validation"), "--workers", self.options.workers]
+                said += ["--catalogue", self.options.catalogue]
                 said += ["--ray", self.options.ray] if self.options.ray else []
                 _start("training.mvtod", "generate", *said, *scene_options(self.options.scene))
 
@@ -196,6 +207,7 @@ class Training:
             device=device,
             workers=self._workers(options.count) if device == "cpu" else 1,
             ray=options.ray,
+            fused=False,
         )
 
     def _workers(self, scenes: int) -> int:
@@ -217,7 +229,7 @@ class Training:
         said = ["--config", recipe, "--scenes", options.scenes / "train", "--fused", self.fused]
         said += ["--out", options.out / "distill", "--name", options.out.name]
         if options.processes == 1:
-            _start("training.distill", *said)
+            _here("training.distill", distill, *said)
         else:
             launcher = ["--standalone", "--nproc-per-node", options.processes, "-m"]
             _start("torch.distributed.run", *launcher, "training.distill", *said)
@@ -233,13 +245,13 @@ class Training:
         print(f"{self.model}: dropclip ground --model, and the nodes' parameter `model`, take it")
 
     def _tables(self) -> None:
-        options = self.options
-        for table in ("table2", "table3"):
-            said = ["--scenes", options.scenes, "--split", "unseen_instance", "--model", self.model]
-            said += ["--out", options.out / "tables", "--cache", options.out / "tables" / "cache"]
-            said += ["--workers", self._workers(options.heldout)]
-            said += ["--views", options.table_views] if options.table_views else []
-            _start("training.evaluate.cli", table, *said)
+        """Tables 2 and 3, as `dropclip-eval` makes them."""
+        options, out = self.options, self.options.out / "tables"
+        bench = Bench(options.scenes, out / "cache", model=self.model, workers=self._workers(options.heldout))
+        for make in (tables.table2, tables.table3):
+            table = make(bench, options.table_views)
+            table.write(out)
+            print(table.markdown())
 
 
 def _device(name: str) -> str:
@@ -253,6 +265,15 @@ def _start(module: str, *arguments: object) -> None:
     command = [sys.executable, "-m", module, *map(str, arguments)]
     if subprocess.run(command, check=False).returncode:
         raise InputError(f"{module} stopped; the same command goes on where it was")
+
+
+def _here(module: str, main: Callable[[Sequence[str]], None], *arguments: object) -> None:
+    """The same in this process, which has loaded already what the stage needs."""
+    try:
+        main([*map(str, arguments)])
+    except SystemExit as ended:
+        if ended.code:
+            raise InputError(f"{module} stopped; the same command goes on where it was") from ended
 
 
 def agreed(training: Training, todo: list[str]) -> bool:
@@ -273,9 +294,9 @@ def agreed(training: Training, todo: list[str]) -> bool:
     return input(f"{', '.join(todo)}: go on? [y/N] ").strip().lower() in ("y", "yes")
 
 
-def main() -> None:
+def main(args: Sequence[str] | None = None) -> None:
     try:
-        training = Training(tyro.cli(Options, prog="dropclip train", description=__doc__))
+        training = Training(tyro.cli(Options, prog="dropclip train", description=__doc__, args=args))
         options = training.options
         stages = STAGES if options.stage == "all" else (options.stage,)
         todo = [stage for stage in stages if options.stage != "all" or not training.done(stage)]

@@ -21,6 +21,7 @@ from dropclip_ros.networks.encoder import MinkUNet14D
 from dropclip_ros.networks.image import BATCH, ImageConfig, ImageTower
 from training.distill import DistillConfig
 from training.fusion.features import ObjectFeatures
+from training.objects.catalogue import PROCEDURAL
 from training.runs.errors import InputError
 from training.scenes.description import SceneConfig
 
@@ -42,13 +43,16 @@ class Cost:
     bytes: float
 
 
-def timed_scenes(config: SceneConfig, scenes: int, workers: int) -> Cost:
+def timed_scenes(config: SceneConfig, scenes: int, workers: int, catalogue: str = PROCEDURAL) -> Cost:
     """Rendering: one scene of a few views, in a process of its own, as its last line times it."""
     few = replace(config, views=min(FEW_VIEWS, config.views))
     with tempfile.TemporaryDirectory() as folder:
-        said = ["generate", "--out", folder, "--scenes", "1", "--workers", "1", *scene_options(few)]
+        said = ["generate", "--out", folder, "--scenes", "1", "--workers", "1", "--catalogue", catalogue]
         run = subprocess.run(
-            [sys.executable, "-m", "training.mvtod", *said], capture_output=True, text=True, check=False
+            [sys.executable, "-m", "training.mvtod", *said, *scene_options(few)],
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if run.returncode:
             raise InputError(f"no scene can be rendered here: {run.stderr.strip().splitlines()[-1]}")

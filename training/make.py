@@ -32,8 +32,9 @@ from training.fusion.crops import collect_crops, joined
 from training.fusion.fuse import fuse_objects
 from training.fusion.image_tower import FrozenText, TowerConfig, save_tower, train_tower
 from training.fusion.phrase_features import embedded
-from training.fusion.run import FeatureRecipe, digest, extract, load_view_features
+from training.fusion.run import FeatureRecipe, digest, extract
 from training.fusion.targets import load_fused, save_fused
+from training.fusion.view_features import load_view_features
 from training.fusion.weights import PromptConfig, ScenePrompts
 from training.objects.catalogue import PROCEDURAL, Catalogue, open_catalogue
 from training.objects.spec import ObjectSpec

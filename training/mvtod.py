@@ -10,6 +10,7 @@ import tyro
 from training.annotation.annotate import annotate
 from training.evaluate.data.convert import import_scenes
 from training.objects.collect import collect
+from training.objects.merge import merge
 from training.runs.errors import InputError
 from training.scenes.export.export import export
 from training.scenes.generate import generate
@@ -19,6 +20,7 @@ from training.scenes.stats import stats
 
 COMMANDS = {
     "collect": collect,
+    "merge": merge,
     "annotate": annotate,
     "generate": generate,
     "import": import_scenes,

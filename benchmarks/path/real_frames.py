@@ -20,7 +20,8 @@ import tyro
 from PIL import Image
 
 from dropclip_ros.base.errors import DropclipError, Status
-from dropclip_ros.draw import draw_result
+from dropclip_ros.commands.answers import mask_image
+from dropclip_ros.draw import Shown, draw_result
 from dropclip_ros.grounding.pipeline import EncodedScene, Grounder, GroundResult
 from dropclip_ros.vision.geometry import Intrinsics, RgbdFrame, decode_depth
 
@@ -99,12 +100,13 @@ def clutter(grounder: Grounder, data: Path, out: Path | None) -> list[tuple[str,
 
 
 def draw(frame: RgbdFrame, scene: EncodedScene, found: GroundResult, path: Path, query: str) -> None:
-    chosen = np.zeros(len(scene.points), bool)
-    for each in found.objects:
-        chosen[each.points] = True
-    scores, mask = scene.image(found.scores, np.nan), scene.image(chosen)
     drawn = draw_result(
-        frame.rgb, frame.intrinsics, scores, mask, title=f"{query}: {found.status.name}", threshold=found.threshold
+        frame.rgb,
+        frame.intrinsics,
+        scene.image(found.scores, np.nan),
+        [Shown(mask_image(scene, each) > 0, each.score, each.doubtful) for each in found.objects],
+        title=f"{query}: {found.status.name}",
+        threshold=found.threshold,
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(drawn).save(path)

@@ -32,7 +32,8 @@ from training.fusion.crops import shown_objects
 from training.fusion.dense import MaskClip
 from training.fusion.features import ObjectFeatures
 from training.fusion.fuse import PointFusion, Weighting, fuse_objects
-from training.fusion.run import embed_scenes, save_view_features, tower_of
+from training.fusion.run import embed_scenes, tower_of
+from training.fusion.view_features import save_view_features
 from training.fusion.weights import ScenePrompts
 from training.objects.catalogue import catalogue_of
 from training.scenes.scene import Scene

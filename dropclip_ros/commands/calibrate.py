@@ -25,8 +25,8 @@ FRAMES_HELP = (
 )
 
 
-def add_parser(commands: argparse._SubParsersAction) -> None:
-    parser = commands.add_parser("calibrate", help="measure what a model's scores are worth, and write it there")
+def add_parser(commands: argparse._SubParsersAction, about: str) -> None:
+    parser = commands.add_parser("calibrate", help=about)
     parser.add_argument("model", type=Path, help="model folder; its config.json and card are written")
     data = parser.add_mutually_exclusive_group(required=True)
     data.add_argument("--frames", type=Path, help=FRAMES_HELP)

@@ -19,10 +19,10 @@ from dropclip_ros.vision.geometry import DEPTH_UNITS, RgbdFrame, invert_pose, lo
 from dropclip_ros.vision.marker import find_marker
 
 
-def add_parser(commands: argparse._SubParsersAction) -> None:
+def add_parser(commands: argparse._SubParsersAction, about: str) -> None:
     parser = commands.add_parser(
         "check-extrinsics",
-        help="compare where the gripper, or a printed marker, is seen with where TF has it",
+        help=about,
         epilog="ends with 0 within the limits, 1 beyond them or where nothing is seen",
     )
     source = parser.add_argument_group("where frame and poses come from: ROS, or files")

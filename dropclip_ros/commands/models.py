@@ -34,8 +34,8 @@ from dropclip_ros.vision.voxels import VoxelConfig
 TEMPLATES = ("{}", "a photo of {}")
 
 
-def add_parser(commands: argparse._SubParsersAction) -> None:
-    model = commands.add_parser("model", help="make a model folder, without training")
+def add_parser(commands: argparse._SubParsersAction, about: str) -> None:
+    model = commands.add_parser("model", help=about)
     kinds = model.add_subparsers(dest="kind", required=True)
     create = kinds.add_parser("create", help="names of any open_clip model, objects of the shipped encoder")
     create.add_argument("out", type=Path, help="the folder to write")

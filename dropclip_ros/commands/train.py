@@ -11,12 +11,10 @@ from collections.abc import Sequence
 
 from dropclip_ros.base.errors import DropclipError, Status
 
-ABOUT = "the paper's training for any CLIP, from scenes to a served model; `dropclip train --help` lists its options"
 
-
-def add_parser(commands: argparse._SubParsersAction) -> None:
+def add_parser(commands: argparse._SubParsersAction, about: str) -> None:
     """Lists the command; its options are those of `training.clip`, which reads them."""
-    commands.add_parser("train", help=ABOUT, add_help=False)
+    commands.add_parser("train", help=about, add_help=False)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -82,6 +82,10 @@ class MatchConfig:
         return self.sample_target or self.open_wider > 0 or bool(asking)
 
 
+# What the nodes, the command and the view match by, where nobody says otherwise.
+SERVED = MatchConfig(max_distance=0.1, rules=tuple(RULES), rank="score", open_wider=0.2, sample_target=True)
+
+
 @dataclass(frozen=True, eq=False)
 class Surroundings:
     """What a camera saw: points (n, 3) m of all that stands on the table, the target among it, the table's plane (4,),
@@ -110,6 +114,11 @@ class Match:
     target_centre: np.ndarray
     dropped: dict[str, int] = field(default_factory=dict)
     sampled: str = ""
+
+    @property
+    def opened(self) -> Grasps:
+        """The grasps with the widths to open the hand to."""
+        return replace(self.grasps, width=self.widths)
 
 
 def match_grasps(

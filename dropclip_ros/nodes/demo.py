@@ -17,7 +17,8 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 from dropclip_ros.base.errors import DropclipError, Status
-from dropclip_ros.draw import draw_result, write_ply
+from dropclip_ros.draw import Shown, draw_result, write_ply
+from dropclip_ros.draw.letters import missing
 from dropclip_ros.grasping.grasps import Grasps
 from dropclip_ros.ros.common import CAMERA_QOS, COLOR_TOPIC, GROUND_SERVICE, INFO_TOPIC, MATCH_SERVICE, SERVICE_QOS
 from dropclip_ros.ros.grasp_messages import grasps_from_message
@@ -112,19 +113,15 @@ class DemoClient(Node):
             image[row, column] = cloud_to_numpy(msg)["score"].ravel()
             return image
 
-        mask = np.zeros(shape, bool)
-        for thing in found.objects:
-            mask |= np.isfinite(scores_of(thing.cloud))
         picture = draw_result(
             rgb,
             intrinsics,
             scores_of(cloud),
-            mask,
+            [Shown(np.isfinite(scores_of(each.cloud)), each.score, each.doubtful) for each in found.objects],
             self._in_camera(matched, color.header.frame_id),
             title=headline(query, found, latency),
             threshold=found.threshold,
             reading=found.interpretation.text if len(found.interpretation.parts) > 1 else "",
-            doubtful=any(thing.doubtful for thing in found.objects[:1]),
         )
         PillowImage.fromarray(picture).save(path.with_suffix(".png"))
         write_ply(
@@ -150,6 +147,8 @@ def headline(query: str, found: Ground.Response, latency: float) -> str:
 def describe(query: str, found: Ground.Response, matched: MatchGrasps.Response, latency: float) -> str:
     """A few lines for the terminal."""
     lines = [headline(query, found, latency), f"    {found.message}"]
+    if unknown := missing(query):
+        lines.append(f"    {unknown}")
     for thing in found.objects[:1]:
         c = thing.centre
         lines.append(

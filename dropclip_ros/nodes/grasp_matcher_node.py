@@ -29,9 +29,10 @@ from dropclip_ros.grasping.grippers import load_gripper
 from dropclip_ros.grasping.handoff import HandoffConfig
 from dropclip_ros.grasping.matching import RULES, Match, sound_target
 from dropclip_ros.msg import FoundObject, GraspArray, GraspCandidate
-from dropclip_ros.ros import camera, table_settings
+from dropclip_ros.ros import table_settings
 from dropclip_ros.ros.asking import AGAIN, ask
-from dropclip_ros.ros.camera import CameraListener
+from dropclip_ros.ros.camera import listener as camera
+from dropclip_ros.ros.camera.listener import CameraListener
 from dropclip_ros.ros.clock import on_jump_back
 from dropclip_ros.ros.common import (
     ACTION_SERVER_QOS,

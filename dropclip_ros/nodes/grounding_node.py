@@ -22,8 +22,9 @@ from visualization_msgs.msg import MarkerArray
 
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.msg import FoundObject, Interpretation, InterpretationPart, StageTime
-from dropclip_ros.ros import camera, table_settings
-from dropclip_ros.ros.camera import CameraListener, CapturedFrame
+from dropclip_ros.ros import table_settings
+from dropclip_ros.ros.camera import listener as camera
+from dropclip_ros.ros.camera.listener import CameraListener, CapturedFrame
 from dropclip_ros.ros.clock import on_jump_back
 from dropclip_ros.ros.common import (
     GROUND_SERVICE,

@@ -14,6 +14,7 @@ from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.ros.common import CAMERA_QOS, COLOR_TOPIC, DEPTH_TOPIC, INFO_TOPIC, Setting, Settings, run
 from dropclip_ros.ros.messages import camera_info_message, image_message
 from dropclip_ros.vision.geometry import DEPTH_UNITS, Intrinsics, load_frame
+from dropclip_ros.vision.recordings import image_pairs
 
 SETTINGS = (
     Setting("folder", "", "Folder of the images", read_only=True),
@@ -30,22 +31,6 @@ SETTINGS = (
     Setting("rate", 2.0, "Image pairs a second, Hz", 0.01, 100.0, read_only=True),
     Setting("loop", True, "Start again after the last pair; otherwise the last one is repeated"),
 )
-
-
-def image_pairs(folder: Path, color_pattern: str, depth_pattern: str) -> list[tuple[Path, Path]]:
-    """Colour and depth files whose names agree where the patterns have their *, sorted. BAD_REQUEST where none do."""
-    for pattern in (color_pattern, depth_pattern):
-        if pattern.count("*") != 1 or "/" in pattern:
-            raise DropclipError(Status.BAD_REQUEST, f"pattern {pattern!r}: expected a file name with one *")
-    before, after = color_pattern.split("*")
-    colors = sorted(folder.glob(color_pattern))
-    pairs = [(c, folder / depth_pattern.replace("*", c.name[len(before) : len(c.name) - len(after)])) for c in colors]
-    pairs = [(color, depth) for color, depth in pairs if depth.is_file()]
-    if not pairs:
-        raise DropclipError(
-            Status.BAD_REQUEST, f"parameter folder: {str(folder)!r} has no pair of {color_pattern} and {depth_pattern}"
-        )
-    return pairs
 
 
 class ImageFolderNode(Node):

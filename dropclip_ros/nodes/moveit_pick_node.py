@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The actions `pick` and `place` by MoveIt 2: an example for a lab to adapt. Needs moveit_msgs, control_msgs and
-move_group. What is carried is not part of the collision check.
+move_group.
 
-Obstacles are what move_group knows: the table, which this node puts there, and the camera's octomap
-(config/ur5e/octomap.yaml). On the straight ways at the object the hand may touch the octomap, for what is to be grasped
-is in it: that the hand is free there was checked against the cloud, by the proposer and by the matcher's rule
-`collision`. The arm may never. Before each pick the robot in TF is compared with the model's (`ros.arm.robot_check`).
+Obstacles are what move_group knows: the table and what the hand carries, which this node puts there
+(`ros.arm.planning_scene`), and the camera's octomap (config/ur5e/octomap.yaml). On the straight ways at the object the
+hand may touch the octomap, for what is to be grasped is in it: that the hand is free there was checked against the
+cloud, by the proposer and by the matcher's rule `collision`. The arm may never. Before each pick the robot in TF is
+compared with the model's (`ros.arm.robot_check`).
 
-Not run: there was no MoveIt where this was written. `pick_sequence`, which decides what is executed, is tested.
+Never run before MoveIt itself, which was not to be had: before a stand-in of move_group over DDS, of MoveIt's own
+messages (test/trials/test_trials_served.py).
 """
 
 import threading
@@ -21,9 +23,7 @@ from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Pose
 from moveit_msgs.action import ExecuteTrajectory, MoveGroup
 from moveit_msgs.msg import (
-    AllowedCollisionEntry,
     BoundingVolume,
-    CollisionObject,
     Constraints,
     MoveItErrorCodes,
     OrientationConstraint,
@@ -50,6 +50,14 @@ from dropclip_ros.grasping.grippers import load_gripper
 from dropclip_ros.msg import GraspCandidate
 from dropclip_ros.ros.arm import gripper_action, robot_check
 from dropclip_ros.ros.arm.gripper_action import GripperAction, holds
+from dropclip_ros.ros.arm.planning_scene import (
+    CARRIED,
+    allow_octomap,
+    changed,
+    with_carried,
+    with_table,
+    without_carried,
+)
 from dropclip_ros.ros.arm.robot_check import check_robot
 from dropclip_ros.ros.asking import ask, follow
 from dropclip_ros.ros.common import (
@@ -66,14 +74,13 @@ from dropclip_ros.ros.common import (
     run,
 )
 from dropclip_ros.ros.grasp_messages import motion_of
-from dropclip_ros.ros.messages import nanoseconds, point_message, pose_matrix, pose_message
+from dropclip_ros.ros.messages import nanoseconds, pose_matrix, pose_message
 from dropclip_ros.ros.pick_sequence import NoPath, pick_first, place_first
 from dropclip_ros.ros.settings import gate as gate_settings
 from dropclip_ros.ros.settings.gate import limits
 from dropclip_ros.ros.stages import Admission, Stages, finish
 from dropclip_ros.ros.tf import Frames
 
-OCTOMAP = "<octomap>"  # MoveIt's name for it in the collision matrix
 SETTINGS = (
     Setting("planning_frame", "world", "Frame that poses are planned in", read_only=True),
     Setting("group", "ur_manipulator", "The arm's group in the SRDF", read_only=True),
@@ -243,6 +250,7 @@ class MoveItPickNode(Node):
             )
         )
         self._busy, self._goals = threading.Lock(), Admission()
+        self._carries = False  # whether the planning scene has something in the hand
         self._servers = [
             ActionServer(
                 self,
@@ -266,9 +274,12 @@ class MoveItPickNode(Node):
                 fit = [one for one, no in zip(handle.request.candidates, refused, strict=True) if not no]
                 frame = self._settings["planning_frame"]
                 check_robot(self._settings, frame, self._in_tf, lambda links: self._in_model(links, stages), fit)
-                self._put_table(stages)
+                picks = sequence is pick_first
+                self._prepare(not picks, stages)
                 arm = MoveItArm(self, self._settings, stages)
                 result = sequence(arm, candidates, refused, stages.begin, stages.check)
+                if result.status == Status.OK:
+                    result.message += self._hold(candidates[result.executed] if picks else None)
         except AnswerError as error:
             result = Pick.Result(status=int(error.status), message=error.message, **error.fields)
         except DropclipError as error:
@@ -338,37 +349,43 @@ class MoveItPickNode(Node):
             age=(self.get_clock().now().nanoseconds - stamp) / 1e9 if stamp else None,
         )
 
-    def _put_table(self, stages: Stages) -> None:
+    def _prepare(self, holding: bool, stages: Stages) -> None:
+        """The table is in the scene; the hand that is to take hold of something has nothing in it."""
         size, centre = list(self._settings["table"]), self._settings["table_centre"]
-        if not all(size):
-            return
-        table = CollisionObject(
-            header=Header(frame_id=self._settings["planning_frame"]), id="table", operation=CollisionObject.ADD
-        )
-        table.primitives = [SolidPrimitive(type=SolidPrimitive.BOX, dimensions=size)]
-        table.primitive_poses = [Pose()]
-        table.primitive_poses[0].position = point_message((centre[0], centre[1], centre[2] - size[2] / 2))
-        scene = PlanningScene(is_diff=True, robot_state=RobotState(is_diff=True))
-        scene.world.collision_objects = [table]
-        self.ask(self._set_scene, ApplyPlanningScene.Request(scene=scene), stages)
+        if all(size):
+            self._change(with_table(self._settings["planning_frame"], size, centre), stages)
+        if self._carries and not holding:
+            self._change(without_carried(), stages)
+            self._carries = False
+
+    def _hold(self, one: GraspCandidate | None) -> str:
+        """The scene knows what the hand carries now: what candidate `one` took hold of, or nothing. '' or what failed,
+        in words: what the arm did is done all the same."""
+        s = self._settings
+        try:
+            if one is not None:
+                tool = pose_matrix(one.tool.position, one.tool.orientation)
+                table = s["table_centre"][2] if all(s["table"]) else None
+                gripper = load_gripper(s["gripper"])
+                scene = with_carried(tool, one.grasp.width, gripper, table, s["tool_link"], s["hand_links"])
+            self._change(scene if one else without_carried(), Stages())  # whoever cancels: the arm has done it
+            self._carries = one is not None
+        except DropclipError as error:
+            return f"; move_group does not know what the hand carries now ({error.message})"
+        return ""
+
+    def _change(self, scene: PlanningScene, stages: Stages) -> None:
+        """Raises NO_PATH where move_group refuses the change, or as `ask`."""
+        if not self.ask(self._set_scene, ApplyPlanningScene.Request(scene=scene), stages).success:
+            raise DropclipError(Status.NO_PATH, "move_group refuses a change of its planning scene: see its log")
 
     def let_hand_touch(self, allowed: bool, stages: Stages) -> None:
-        """Whether the hand's links may touch the octomap from now on."""
+        """Whether the hand's links, and what it carries, may touch the octomap from now on."""
         wanted = PlanningSceneComponents(components=PlanningSceneComponents.ALLOWED_COLLISION_MATRIX)
         answer = self.ask(self._get_scene, GetPlanningScene.Request(components=wanted), stages)
         matrix = answer.scene.allowed_collision_matrix
-        if OCTOMAP not in matrix.entry_names:
-            for row in matrix.entry_values:
-                row.enabled = [*row.enabled, False]
-            matrix.entry_names = [*matrix.entry_names, OCTOMAP]
-            row = AllowedCollisionEntry(enabled=[False] * len(matrix.entry_names))
-            matrix.entry_values = [*matrix.entry_values, row]
-        at, hand = matrix.entry_names.index(OCTOMAP), set(self._settings["hand_links"])
-        for index, name in enumerate(matrix.entry_names):
-            if name in hand:
-                matrix.entry_values[index].enabled[at] = matrix.entry_values[at].enabled[index] = allowed
-        scene = PlanningScene(is_diff=True, robot_state=RobotState(is_diff=True), allowed_collision_matrix=matrix)
-        self.ask(self._set_scene, ApplyPlanningScene.Request(scene=scene), stages)
+        allow_octomap(matrix, {*self._settings["hand_links"], *([CARRIED] if self._carries else [])}, allowed)
+        self._change(changed(allowed_collision_matrix=matrix), stages)
 
     def ask(self, client: Client, request: Any, stages: Stages) -> Any:
         """The answer of one of move_group's services. Raises TIMEOUT or CANCELLED."""

@@ -6,7 +6,7 @@ from dropclip_ros.grasping.antipodal import AntipodalConfig, sample_antipodal
 from dropclip_ros.grasping.grasps import Grasps
 from dropclip_ros.grasping.grippers import load_gripper
 from dropclip_ros.ros import proposer, table_settings
-from dropclip_ros.ros.camera import CapturedFrame
+from dropclip_ros.ros.camera.listener import CapturedFrame
 from dropclip_ros.ros.common import Setting, Values, run
 from dropclip_ros.ros.messages import depth_image, intrinsics_of
 from dropclip_ros.ros.proposer import Proposer

@@ -16,8 +16,8 @@ from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.grasping.grasps import Grasps
 from dropclip_ros.grasping.grippers import load_gripper
 from dropclip_ros.msg import GraspArray
-from dropclip_ros.ros import camera
-from dropclip_ros.ros.camera import CameraListener, CapturedFrame
+from dropclip_ros.ros.camera import listener as camera
+from dropclip_ros.ros.camera.listener import CameraListener, CapturedFrame
 from dropclip_ros.ros.common import GRASPS_TOPIC, Setting, Settings, log_bug
 from dropclip_ros.ros.grasp_messages import grasp_array_message
 from dropclip_ros.ros.markers import grasp_markers

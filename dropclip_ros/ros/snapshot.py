@@ -9,8 +9,8 @@ import numpy as np
 from rclpy.node import Node
 
 from dropclip_ros.base.errors import DropclipError
-from dropclip_ros.ros import camera
-from dropclip_ros.ros.camera import CameraListener
+from dropclip_ros.ros.camera import listener as camera
+from dropclip_ros.ros.camera.listener import CameraListener
 from dropclip_ros.ros.common import COLOR_TOPIC, DEPTH_TOPIC, INFO_TOPIC, Settings
 from dropclip_ros.ros.launcher import served
 from dropclip_ros.ros.messages import rgbd_frame

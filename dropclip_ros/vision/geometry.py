@@ -219,8 +219,8 @@ def load_frame(
 
     p.json holds world_from_camera as a 4x4 list of rows in metres.
     """
-    rgb = _read_color(rgb_path)
-    raw = _read_npy(depth_path) if Path(depth_path).suffix == ".npy" else _read_image(depth_path)
+    rgb = read_color(rgb_path)
+    raw = _read_npy(depth_path) if Path(depth_path).suffix == ".npy" else read_image(depth_path)
     pose = None if camera_pose_path is None else _read_matrix(camera_pose_path)
     return RgbdFrame(rgb, decode_depth(raw, depth_unit), Intrinsics.from_json(intrinsics_path), pose)
 
@@ -397,9 +397,9 @@ def _resize_nearest(depth: np.ndarray, width: int, height: int) -> np.ndarray:
     return depth[np.ix_(rows, columns)]
 
 
-def _read_color(path: str | Path) -> np.ndarray:
+def read_color(path: str | Path) -> np.ndarray:
     """uint8 (H, W, 3). BAD_FRAME for what has more than 8 bits a channel, which Pillow would clip to white."""
-    pixels = _read_image(path, "RGB")
+    pixels = read_image(path, "RGB")
     if pixels.ndim == 3:
         return pixels
     raise _bad_frame(
@@ -407,7 +407,7 @@ def _read_color(path: str | Path) -> np.ndarray:
     )
 
 
-def _read_image(path: str | Path, mode: str | None = None) -> np.ndarray:
+def read_image(path: str | Path, mode: str | None = None) -> np.ndarray:
     """The pixels, turned as the file says that they are to be seen, and in `mode` where they have 8 bits a channel."""
     try:
         with Image.open(readable(path)) as image:

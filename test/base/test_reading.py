@@ -8,7 +8,7 @@ import sys
 import pytest
 
 READ = {
-    "image": "from dropclip_ros.vision.geometry import _read_image as read",
+    "image": "from dropclip_ros.vision.geometry import read_image as read",
     "depth": "from dropclip_ros.vision.geometry import _read_npy as read",
     "intrinsics": "from dropclip_ros.vision.geometry import Intrinsics; read = Intrinsics.from_json",
     "rows": "from dropclip_ros.grasping.grasps import load_rows as read",

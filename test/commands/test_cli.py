@@ -18,6 +18,7 @@ from PIL import Image
 from dropclip_ros import cli
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.cli import main
+from dropclip_ros.commands import sources
 from dropclip_ros.grasping.grippers import FOLDER
 from dropclip_ros.grounding.pipeline import MODEL_FOLDER
 from dropclip_ros.networks.model_folder import CONFIG, ENCODER
@@ -103,7 +104,7 @@ def test_ctrl_c_ends_in_silence(files, monkeypatch, capsys):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "load_frame", interrupted)
+    monkeypatch.setattr(sources, "load_frame", interrupted)
     assert main(["ground", *files, "--query", "mug"]) == 130
     told = capsys.readouterr()
     assert told.out == told.err == ""
@@ -247,10 +248,10 @@ def test_options_that_contradict_each_other_are_refused(files, tmp_path, capsys)
 
 def test_a_preset_says_what_the_options_do_not(files):
     ground = ["ground", *files, "--query", "mug"]
-    own, paper = cli._parsed(ground), cli._parsed([*ground, "--preset", "a7", "--negative", "cup"])
+    own, paper = cli.parsed(ground), cli.parsed([*ground, "--preset", "a7", "--negative", "cup"])
     assert (own.scoring, own.table, own.top_k, own.threshold) == ("instances", "auto", 3, 0.0)
     assert (paper.scoring, paper.table, paper.threshold) == ("paper", "ransac", 0.7)
-    told = cli._parsed([*ground, "--preset", "a7", "--scoring", "argmax", "--table", "none", "--top-k", "9"])
+    told = cli.parsed([*ground, "--preset", "a7", "--scoring", "argmax", "--table", "none", "--top-k", "9"])
     assert (told.scoring, told.table, told.top_k, told.threshold) == ("argmax", "none", 9, 0.7)
 
 

@@ -16,8 +16,8 @@ from training.distill import cli
 from training.distill.cli import main
 from training.fusion import targets
 from training.fusion.phrase_features import embedded
-from training.fusion.run import ViewFeatures, features_path, save_view_features
 from training.fusion.targets import fuse_views, tower_of_features
+from training.fusion.view_features import ViewFeatures, features_path, save_view_features
 from training.fusion.weights import Queries
 from training.runs.errors import InputError
 from training.runs.recipes import write_config
@@ -29,7 +29,7 @@ AXES = torch.eye(4)
 class Prompts:
     """Each object's prompt is an axis, the others are its negatives."""
 
-    def of(self, scene):
+    def of(self, scene, config):
         return {label: Queries(AXES[k], AXES[[j for j in range(3) if j != k]]) for k, label in enumerate(LABELS)}
 
 
@@ -80,7 +80,7 @@ def test_a_folder_that_holds_other_features_is_refused(tmp_path, capsys):
     with pytest.raises(InputError, match="run dropclip-fuse"):
         fuse_views(views, scenes, Prompts())
 
-    def unknown(scene):
+    def unknown(scene, config):
         raise KeyError("giraffe_01")
 
     write_views(tmp_path / "more", scenes)

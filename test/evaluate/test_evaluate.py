@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Evaluation: metrics against scikit-learn, truthful questions, and one scoring that answers as the pipeline does."""
 
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,6 +20,8 @@ from training.evaluate.served.pipeline import SeenInstances, of_encoded
 from training.evaluate.served.quality import ask, best, pixel_counts, referring, refusals, semantic_ious
 from training.objects.catalogue import matches
 from training.objects.procedural.objects import catalogue
+from training.objects.words.phrases import FAMILIES, paper_mix
+from training.objects.words.wording import describe_object
 
 CONFIG = ModelConfig("test", temperature=0.05, null_similarity=0.4, canonical_negatives=("thing",))
 AXES = {"a mug": 0, "a hammer": 1, "a red thing": 2, "thing": 3}
@@ -141,6 +144,24 @@ def test_questions_are_true_and_absent_ones_fit_nothing():
             assert fits == q.labels and bool(fits) == (q.family not in ("absent", "other"))
             assert q.labels or not matches(specs["spoon_00"], q.phrase)
     assert categories(scene, mask.ravel()) == {"hammer": [3], "mug": [2], "spoon": [4]}
+
+
+def test_phrases_are_asked_in_the_paper_s_mix():
+    """Of many objects whose families have enough phrases, the shares are those of table 6."""
+    specs = {spec.name: spec for spec in catalogue()}
+    rich = [
+        name for name, spec in specs.items() if all(len(said) > 3 for said in describe_object(spec).training.values())
+    ]
+    labels, counts = range(2, 202), Counter()
+    scene = SimpleNamespace(objects={k: {"name": rich[k % len(rich)], "category": ""} for k in labels})
+    areas = np.full(256, 10000)
+    for q in questions(scene, areas, specs, "training", np.random.default_rng(0), mix=True):
+        counts[q.family] += 1
+    asked = sum(counts[family] for family in FAMILIES)
+    assert asked == 4 * len(labels)
+    assert paper_mix(FAMILIES)["open"] == pytest.approx(458.9 / 839.0)
+    for family, share in paper_mix(FAMILIES).items():
+        assert counts[family] / asked == pytest.approx(share, abs=0.05)
 
 
 def test_what_is_evaluated_is_what_the_pipeline_answers():

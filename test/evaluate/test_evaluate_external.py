@@ -2,7 +2,10 @@
 """Methods of others: tiny random models in local folders, whose raw output an oracle replaces that sees only what the
 model sees. What it finds must come back at the right points, through all resizing and padding."""
 
+import ast
 import json
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,7 +17,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from scipy.ndimage import label, maximum_filter, minimum_filter
 
-from training.evaluate.methods.exported import ExportedInstances, ExportedMaps, Requests, write_example
+from training.evaluate.methods.exported import ExportedInstances, ExportedMaps, Requests, problems_of, write_example
 from training.evaluate.methods.methods2d import Boxes, ClipSeg, Detections, EverySam, GroundingDino, Owlv2, Sam
 from training.evaluate.methods.pretrained import load_pretrained
 from training.evaluate.methods.proposals import Proposals
@@ -22,6 +25,7 @@ from training.evaluate.protocol import WeightsAbsent
 from training.fusion.clouds import Cloud
 from training.scenes.scene import View
 
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts" / "export"
 HEIGHT, WIDTH = 48, 80
 RED, BLUE = (slice(10, 30), slice(20, 50)), (slice(35, 45), slice(55, 75))  # rows and columns of two bright objects
 TEXT = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
@@ -451,3 +455,53 @@ def test_requests_are_what_a_system_needs(tmp_path):
     np.testing.assert_allclose(
         o3d.io.read_point_cloud(str(place / "cloud.ply")).points, [[0, 0, 1], [0, 2, 0], [3, 0, 0]]
     )
+
+
+def requested(folder: Path) -> Path:
+    """What is asked for of the example's scene: a view, its cloud, and phrases."""
+    scene, requests = Exported(RED), Requests(folder)
+    requests(scene, cloud_of(np.zeros((2, 3)), np.array([5, 900]))).similarity(["mug", "red mug"])
+    requests(scene, cloud_of([[0, 0, 1], [0, 2, 0], [3, 0, 0]])).similarity(["mug"])
+    return folder
+
+
+def test_an_export_is_checked_against_the_layout_and_what_was_asked(example, tmp_path):
+    requests = requested(tmp_path / "requests")
+    for system in ("lseg", "openseg", "mask3d"):
+        assert problems_of(example / system, requests) == []
+    view = example / "openseg/unseen_instance/scene_00000/view_05.safetensors"
+    save_file({"scores": torch.zeros(1, 2, 2)}, view, {"phrases": '["mug"]'})
+    assert "lacks 1 of the phrases, as 'red mug'" in problems_of(example / "openseg", requests)[0]
+    save_file({"scores": torch.zeros(2, 2, 2)}, view, {"phrases": '["mug"]'})
+    (example / "openseg/notes.txt").write_text("?")
+    found = problems_of(example / "openseg")
+    assert len(found) == 2 and "no place in the layout" in found[0] and "scores of the shape" in found[1]
+    (example / "mask3d/unseen_instance/scene_00000/instances.safetensors").rename(
+        example / "mask3d/instances.safetensors"
+    )
+    assert "was asked for" in problems_of(example / "mask3d", requests)[0]
+    assert "holds no file" in problems_of(tmp_path / "nowhere")[0]
+
+
+def test_mask3d_s_own_files_become_instances(tmp_path):
+    """Made up in the form of ScanNet's benchmark, by the script that is to be run on the real ones."""
+    requests, said = requested(tmp_path / "requests"), tmp_path / "said"
+    (said / "pred_mask").mkdir(parents=True)
+    for k, mask in enumerate(("1\n0\n0\n", "0\n1\n1\n")):
+        (said / f"pred_mask/unseen_instance_scene_00000_{k}.txt").write_text(mask)
+    lines = [f"pred_mask/unseen_instance_scene_00000_{k}.txt 5 {0.9 - 0.2 * k}\n" for k in range(2)]
+    (said / "unseen_instance_scene_00000.txt").write_text("".join(lines))
+    command = [sys.executable, str(SCRIPTS / "mask3d.py"), str(requests), str(said), str(tmp_path / "out")]
+    assert "2 masks" in subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert problems_of(tmp_path / "out", requests) == []
+    method, cloud = ExportedInstances(tmp_path / "out"), cloud_of([[0, 0, 1], [0, 2, 0], [3, 0, 0]])
+    assert method(Exported(RED), cloud).masks.tolist() == [[True, False, False], [False, True, True]]
+    (said / "pred_mask/unseen_instance_scene_00000_0.txt").write_text("1\n")
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode and "has 1 lines" in done.stderr
+
+
+def test_scripts_that_were_never_run_say_so():
+    for script in ("openseg", "lseg", "mask3d"):
+        text = (SCRIPTS / f"{script}.py").read_text()
+        assert "NEVER RUN" in text and ast.parse(text)

@@ -2,41 +2,32 @@
 """dropclip-eval on two small scenes of three boxes: what each table asks, keeps, says and refuses."""
 
 import csv
-import json
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
-from mvtod_support import write_scenes
+from clip_support import make_clip
+from mvtod_support import write_splits
 
+from dropclip_ros.cli import main
 from training.evaluate import tables, tables_transfer
-from training.evaluate.bench import Bench, slug
+from training.evaluate.bench import Bench, classes, slug
 from training.evaluate.inference import InferenceConfig
-from training.evaluate.methods.methods import ObjectWise, PatchesOfView, Student
-from training.evaluate.report import ReportTable
+from training.evaluate.instances import Clustering
+from training.evaluate.methods.methods import InstanceMethod, ObjectWise, PatchesOfView, Student, every_point
+from training.evaluate.paper import TABLE_11_THRESHOLDS
+from training.evaluate.report import PAPER_BY, ReportTable
 from training.fusion.fuse import Weighting
 from training.fusion.prompts2d import VisualPrompt
-from training.objects.catalogue import Catalogue
-
-NAMES = ("mug", "bowl", "banana")
 
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory):
-    """Boxes under the names of procedural objects, of a catalogue with one object of each category."""
-    root = tmp_path_factory.mktemp("scenes")
-    specs = {spec.category: spec for spec in reversed(Catalogue.procedural().specs)}
-    Catalogue(tuple(specs.values())).save(root / "catalogue")
-    for split in ("unseen_instance", "validation", "unseen_category"):
-        for file in write_scenes(root / split, 2, 3, (120, 160)).glob("*/scene.json"):
-            coco = json.loads(file.read_text())
-            for entry, category in zip(coco["objects"], NAMES, strict=True):
-                entry |= {"name": specs[category].name, "category": category}
-            file.write_text(json.dumps(coco))
-        (root / split / "recipe.json").write_text(json.dumps({"catalogue": str(root / "catalogue")}))
-    return root
+    return write_splits(tmp_path_factory.mktemp("scenes"), ("unseen_instance", "validation", "unseen_category"))
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +64,9 @@ def test_a_system_without_predictions_says_so_beside_the_papers_number(bench):
 def test_inference_has_a_row_for_each_strategy(bench):
     rows = in_percent(tables.table10(bench))
     assert [row["inference"] for row in rows if row["method"].startswith("threshold 0.9,")] != []
+    by = {row["method"]: row.get(PAPER_BY) for row in rows}
+    assert by["threshold, canonical"] == by["threshold 0.95, canonical"] == "threshold 0.95, upper bound"
+    assert by["argmax, all"] == "argmax, upper bound" and by["release: pairwise, min-max, scene"] is None
     fixed = {row["method"]: row["inference"] for row in rows}
     assert fixed["argmax, all"].startswith("argmax, all") and fixed["threshold, none"].endswith("none, T 0.1")
 
@@ -81,6 +75,7 @@ def test_all_views_are_the_last_step_of_the_curve(bench):
     rows = in_percent(tables.figure5(bench, views=2))
     curve = {row["views"]: row["mIoU"] for row in rows if row["method"].startswith("object-wise")}
     assert list(curve) == [1, 2, 3]
+    assert [row["views"] for row in rows if row["method"] == "every point answers"] == [1, 3]
     (whole,) = bench.referring({"": tables.object_wise(bench)})
     assert curve[3] == pytest.approx(whole["mIoU"])
 
@@ -137,13 +132,77 @@ def test_calibration_beats_every_other_choice_on_the_scenes_it_saw(bench):
         assert mean(best) >= mean(other) - 0.01  # those need not lie on the grid
 
 
+def test_every_point_answers_every_phrase_and_every_name(bench):
+    """Its IoU is the share of what is asked for, whatever is fitted."""
+    (row,) = bench.referring({"": every_point})
+    shares = []
+    for scene in bench.test:
+        cloud = bench.full(scene)
+        asked = [question.labels for question in bench.questions(scene, cloud) if question.labels]
+        shares += [np.isin(cloud.labels, labels).mean() for labels in asked]
+    assert row["mIoU"] == pytest.approx(100 * np.mean(shares))
+    cloud = bench.full(bench.test[0])
+    ious, accuracies = classes(every_point(bench.test[0], cloud), bench.test[0], cloud)
+    assert ious.sum() == pytest.approx(1) and (accuracies == 1).all()
+
+
+def test_the_paper_s_mix_asks_more_open_phrases(scenes, bench, tmp_path):
+    mixed = Bench(scenes, tmp_path, workers=1, mix=True)
+    counts = [
+        Counter(question.family for scene in one.test for v in range(3) for question in scene.questions(v))
+        for one in (bench, mixed)
+    ]
+    assert counts[1]["open"] > counts[0]["open"] and counts[1]["class"] < counts[0]["class"]
+    assert "the paper's mix" in mixed.about()["data"]
+
+
+def test_table_11_s_own_grid_comes_first_then_any_threshold(bench):
+    data = tables_transfer.ReferringData("OCID-VLG", lambda _: bench.known, lambda _: bench.test, (1.0,))
+    rows = tables_transfer.referring_rows(bench, data, Path("anywhere"))
+    assert [row["method"].removeprefix("OCID-VLG, ") for row in rows] == [
+        "MaskCLIP to 3D",
+        "DROP-CLIP",
+        "MaskCLIP to 3D, fitted",
+        "DROP-CLIP, fitted",
+        "every point answers",
+    ]
+    for row, fitted in zip(rows[:2], rows[2:4], strict=True):
+        assert float(row["inference"].split(",")[0].removeprefix("over ")) in TABLE_11_THRESHOLDS
+        assert "T 0.1" in row["inference"] and row["paper"] and "paper" not in fitted
+
+
+def test_table_5_has_ocid_vlg_s_half(bench, monkeypatch):
+    monkeypatch.setattr(
+        tables_transfer, "load_ocid_vlg", lambda _, split: bench.known if split == "val" else bench.test
+    )
+    monkeypatch.setattr(tables_transfer, "OCID_VLG_SCALES", (1.0,))
+    rows = tables_transfer.ocid_rows(bench, Path("anywhere"), Clustering(eps=0.2, metric="euclidean"))
+    assert all(row["method"].startswith("OCID-VLG: ") for row in rows)
+    names = " ".join(row["method"] for row in rows)
+    assert "of the cosine" in names and "0.01, Euclidean" in names and "one instance" in names
+    assert rows[0]["paper"] == {"mIoU": 60.1, "AP25": 95.3} and rows[1]["paper"]["mIoU"] == 50.9
+    assert rows[-1]["mIoU"] < 60
+    assert {row["paper"]["mIoU"] for row in tables_transfer.ocid_rows(bench, None, Clustering())} == {60.1, 50.9}
+
+
+def test_an_encoder_that_names_nothing_leaves_its_row(scenes, tmp_path):
+    """A model that `dropclip model create` made: objects of the shipped encoder, names of a tower of another width."""
+    assert main(["model", "create", str(tmp_path / "m"), "--tower", str(make_clip(tmp_path / "clip"))]) == 0
+    named = Bench(scenes, tmp_path / "cache", model=tmp_path / "m", limit=1, validation=1, workers=1)
+    methods = {"points": Student(named.grounder), "instances": InstanceMethod(named.grounder)}
+    points, instances = named.referring(methods, single=True)
+    assert "of two models" in points["absent"] and instances["mIoU"] >= 0
+
+
 def test_instances_of_truth_are_perfect_and_absent_systems_named(bench):
     truth = {"truth": lambda _, cloud: (cloud.labels, None)}
     found = tables_transfer.segmented(truth, bench.test, bench.single, "test")
     (row,) = tables_transfer.instance_rows("MV-TOD", found, [])
     assert row["mIoU"] == row["AP25"] == row["AP50"] == 100
     table = tables_transfer.table5(bench)
-    assert {row["method"] for row in table.rows if "absent" in row} >= {"MV-TOD: Mask3D"}
+    assert {row["method"] for row in table.rows if "absent" in row} >= {"MV-TOD: Mask3D", "OCID-VLG: SAM"}
+    full = [row["method"] for row in table.rows if "(F)" in row["method"]]
+    assert any("of the cosine" in name for name in full) and any("Euclidean" in name for name in full)
 
 
 def test_data_sets_that_are_not_here_leave_the_papers_rows(bench):

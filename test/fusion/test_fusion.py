@@ -19,6 +19,7 @@ from training.fusion.clouds import Cloud, full_cloud, view_cloud
 from training.fusion.correspond import correspond
 from training.fusion.fuse import PointFusion, Weighting, fuse_objects
 from training.fusion.weights import PromptConfig, Queries, ScenePrompts, informativeness
+from training.objects.words.phrases import paper_mix
 from training.objects.words.wording import describe_object
 from training.scenes.description import FIRST_OBJECT_ID
 from training.scenes.shards import load_scenes
@@ -289,7 +290,13 @@ def test_the_mean_prompt_is_over_all_phrases_or_over_families():
     every = text.encode([phrase for phrases in families for phrase in phrases]).mean(0)
     alike = torch.stack([text.encode(phrases).mean(0) for phrases in families]).mean(0)
     prompts = ScenePrompts(CATALOGUE.specs, text)
-    for kind, mean in (("open", every), ("families", alike)):
+    shares = paper_mix(family for family, said in describe_object(spec).training.items() if said)
+    as_theirs = sum(
+        shares.get(family, 0) * text.encode(said).mean(0)
+        for family, said in describe_object(spec).training.items()
+        if said
+    )
+    for kind, mean in (("open", every), ("families", alike), ("mix", as_theirs)):
         torch.testing.assert_close(prompts.prompt(spec.name, kind), torch.nn.functional.normalize(mean, dim=0))
 
 

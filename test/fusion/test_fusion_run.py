@@ -8,22 +8,21 @@ import json
 import numpy as np
 import pytest
 import torch
-from mvtod_support import write_scenes
+from clip_support import make_clip
+from mvtod_support import write_scenes, write_splits
 from safetensors.torch import save_file
 
 from dropclip_ros.networks.image import ImageConfig, ImageTower, make_vit
+from dropclip_ros.networks.text import TextConfig, TextEncoder
 from training.fusion import run
 from training.fusion.crops import shown_objects
 from training.fusion.features import ObjectFeatures, VisualPrompt
-from training.fusion.run import (
-    FeatureRecipe,
-    digest,
-    embed_scenes,
-    extract,
-    features_path,
-    load_view_features,
-    view_order,
-)
+from training.fusion.fuse import Weighting, fuse_objects
+from training.fusion.run import FeatureRecipe, digest, embed_scenes, extract
+from training.fusion.targets import load_fused, tower_of_features
+from training.fusion.view_features import features_path, load_view_features, view_order
+from training.fusion.weights import PromptConfig, ScenePrompts
+from training.objects.catalogue import catalogue_of
 from training.runs.errors import InputError
 from training.scenes.shards import load_scenes, pack
 
@@ -155,7 +154,7 @@ def test_the_command_reads_shards_and_ends_with_one_line_where_it_cannot(scenes,
     pack(scenes[0].source.path, tmp_path / "shards")
     out, shards = str(tmp_path / "out"), str(tmp_path / "shards")
     arguments = ["dropclip-fuse", "--scenes", shards, "--out", out, "--min-pixels", str(LEAST), "--views", "2"]
-    monkeypatch.setattr("sys.argv", arguments)
+    monkeypatch.setattr("sys.argv", [*arguments, "--no-fused"])
     run.main()
     assert "features of 3 scenes" in capsys.readouterr().out
     assert json.loads((tmp_path / "out/recipe.json").read_text())["views"] == 2
@@ -164,6 +163,30 @@ def test_the_command_reads_shards_and_ends_with_one_line_where_it_cannot(scenes,
     with pytest.raises(SystemExit, match="2"):
         run.main()
     assert capsys.readouterr().err.startswith(f"dropclip-fuse: {tmp_path}/nowhere: no scenes there")
+
+
+def test_the_command_fuses_what_it_embeds(tmp_path, monkeypatch, capsys):
+    """Equation 5, in the space of a tower's own text half, by the phrases and the weighting that are asked for."""
+    tower, root = make_clip(tmp_path / "clip"), write_splits(tmp_path / "scenes", ("train",)) / "train"
+    asked = ["--scenes", str(root), "--out", str(tmp_path / "out"), "--tower", str(tower)]
+    found = load_scenes(root)
+    text = TextEncoder(TextConfig(str(tower)))
+    prompts, made = ScenePrompts(catalogue_of(root).specs, text), []
+    for options, weighting, config in (
+        ([], Weighting(), PromptConfig()),
+        (["--weighting.visibility", "--phrases.kind", "cls"], Weighting(visibility=True), PromptConfig("cls")),
+    ):
+        monkeypatch.setattr("sys.argv", ["dropclip-fuse", *asked, *options])
+        run.main()
+        assert "6 objects, fused over their views" in capsys.readouterr().out
+        for scene, fused in zip(found, load_fused(tmp_path / "out/fused.safetensors", found), strict=True):
+            seen = load_view_features(tmp_path / "out", scene)
+            wanted = fuse_objects(seen.features.float(), seen.labels, prompts.of(scene, config), seen.pixels, weighting)
+            assert fused.labels == wanted.labels
+            torch.testing.assert_close(fused.features, wanted.features)
+            made.append(fused.features)
+    assert not torch.allclose(made[0], made[len(found)])
+    assert tower_of_features(tmp_path / "out/fused.safetensors").model == str(tower.resolve())
 
 
 def test_a_count_below_one_is_refused(scenes, recipe, weights, tmp_path):

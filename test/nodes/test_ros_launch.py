@@ -99,6 +99,16 @@ def test_moveit_is_told_in_the_words_of_its_distro(launch_calls):
     assert parameters(calls, "move_group")["camera"]["image_topic"].args[0].startswith("/camera/camera/aligned_depth")
 
 
+@pytest.mark.parametrize(("namespace", "before"), [("", ""), ("left", "/left/"), ("/lab/left", "/lab/left/")])
+def test_controllers_of_mock_hardware_find_their_parameters_in_a_namespace(launch_calls, namespace, before):
+    calls = launch_calls(ROOT / "launch/moveit.launch.py", mode="mock", namespace=namespace)
+    (manager,) = (k for name, _, k in calls if name == "Node" and k["executable"] == "ros2_control_node")
+    told = yaml.safe_load(Path(manager["parameters"][0]).read_text())
+    assert set(told) == {before + name for name in ("controller_manager", "arm_controller", "gripper_controller")}
+    started = [k for name, _, k in calls if name == "Node"]
+    assert {k["namespace"] for k in started} == {namespace}  # spawners, publishers, move_group and the pick node
+
+
 @pytest.mark.parametrize(
     "file, told, said",
     [

@@ -168,7 +168,7 @@ def test_a_folder_of_images_is_a_camera(ros, received, make_tabletop, tmp_path):
 
 
 def test_a_folder_without_pairs_is_refused(ros, tmp_path):
-    with pytest.raises(DropclipError, match="parameter folder"):
+    with pytest.raises(DropclipError, match="has no pair of"):
         ros.start(ImageFolderNode, folder=str(tmp_path))
 
 

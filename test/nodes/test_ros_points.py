@@ -13,12 +13,12 @@ from std_msgs.msg import Header
 from visualization_msgs.msg import Marker
 
 from dropclip_ros.base.errors import DropclipError, Status
-from dropclip_ros.ros import camera
-from dropclip_ros.ros.camera import CameraListener
+from dropclip_ros.ros.camera import listener as camera
+from dropclip_ros.ros.camera.listener import CameraListener
+from dropclip_ros.ros.camera.points import CloudImages, frame_of
 from dropclip_ros.ros.common import CAMERA_QOS, POINTS_TOPIC, Settings
 from dropclip_ros.ros.markers import region_markers
 from dropclip_ros.ros.messages import pose_matrix, rgbd_frame
-from dropclip_ros.ros.points import CloudImages, frame_of
 from dropclip_ros.ros.table_settings import SETTINGS, workspace_of
 from dropclip_ros.tabletop.workspace import Workspace
 from dropclip_ros.vision.geometry import Intrinsics, RgbdFrame, backproject, transform_points

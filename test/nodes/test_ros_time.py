@@ -12,10 +12,10 @@ from rosgraph_msgs.msg import Clock
 from std_msgs.msg import Header
 
 from dropclip_ros.base.errors import DropclipError, Status
-from dropclip_ros.ros.camera import SETTINGS, CameraListener
+from dropclip_ros.ros.camera.listener import SETTINGS, CameraListener
+from dropclip_ros.ros.camera.pairing import GRACE, LAP, Pairing
 from dropclip_ros.ros.common import Settings
 from dropclip_ros.ros.messages import camera_info_message, image_message, nanoseconds, time_message, transform_message
-from dropclip_ros.ros.pairing import GRACE, LAP, Pairing
 from dropclip_ros.ros.tf import Frames
 from dropclip_ros.ros.tf_buffer import Buffer
 from dropclip_ros.vision.geometry import Intrinsics

@@ -18,11 +18,11 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from dropclip_ros.base.errors import DropclipError, Status
-from dropclip_ros.ros import camera
-from dropclip_ros.ros.camera import CameraListener
+from dropclip_ros.ros.camera import listener as camera
+from dropclip_ros.ros.camera.listener import CameraListener
+from dropclip_ros.ros.camera.transport import LaterImage, decode_color, decode_depth_image
 from dropclip_ros.ros.common import COLOR_TOPIC, DEPTH_TOPIC, INFO_TOPIC, Settings
 from dropclip_ros.ros.messages import camera_info_message, color_image, depth_image
-from dropclip_ros.ros.transport import LaterImage, decode_color, decode_depth_image
 from dropclip_ros.vision.geometry import Intrinsics
 
 SPACES, PUBLISHERS = count(), []

@@ -12,6 +12,7 @@ from PIL import Image
 from training.objects.catalogue import Catalogue
 from training.objects.collect import collect, split
 from training.objects.layouts import detect, plain, read_table
+from training.objects.merge import merge
 from training.objects.meshes import read_mesh
 from training.objects.procedural.shapes import Part, box, cylinder
 from training.objects.spec import ObjectSpec
@@ -106,6 +107,53 @@ def test_layouts_are_detected_and_become_catalogues(tmp_path, make, expected):
         assert np.ptp(model.vertices, axis=0).argmax() == 2  # upright
         assert model.texture[0, 0, 0] > 150 > 60 > model.texture[0, 0, 1]  # red
         assert model.category in model.phrases["class"] and len(model.hull_parts) == 1
+
+
+def test_only_what_is_asked_for_is_collected(tmp_path, capsys):
+    """By category, with * for anything, and by the longest side."""
+    folder(tmp_path / "data")
+    wanted = {
+        "a": ({"only": ("can",)}, {"can_first", "can_second"}),
+        "b": ({"without": ("*brick*",)}, {"can_first", "can_second"}),
+        "c": ({"least": 0.15}, {"tall_brick_2"}),
+        "d": ({"most": 0.15, "without": ("chair",)}, {"can_first", "can_second"}),
+    }
+    for name, (asked, expected) in wanted.items():
+        found = collect(tmp_path / "data", tmp_path / name, **asked, **SHARES)
+        assert {spec.name for spec in found.specs} == expected
+        assert "not asked for" in capsys.readouterr().out
+    for asked, said in (
+        ({"only": ("chair",)}, "there are can, tall brick"),
+        ({"least": 1.0}, "3 of another size"),
+        ({"least": 0.3, "most": 0.1}, "the smaller first"),
+    ):
+        with pytest.raises(InputError, match=said):
+            collect(tmp_path / "data", tmp_path / "none", **asked, **SHARES)
+
+
+def test_catalogues_are_merged_with_all_their_files(tmp_path):
+    for name in ("mine", "theirs"):
+        (tmp_path / name).mkdir()
+        folder(tmp_path / name)
+        collect(tmp_path / name, tmp_path / f"{name}_objects", **SHARES)
+    both = (str(tmp_path / "mine_objects"), str(tmp_path / "theirs_objects"))
+    merge((*both, "procedural"), tmp_path / "out")
+    merged, procedural = Catalogue.load(tmp_path / "out"), Catalogue.procedural()
+    assert len(merged.specs) == 6 + len(procedural.specs)
+    first, second = merged.by_name["can_first"], merged.by_name["theirs_objects_can_first"]
+    assert (tmp_path / "out" / second.mesh).samefile(tmp_path / "theirs_objects/objects/can_first/mesh.npz")
+    np.testing.assert_array_equal(merged.build(first).vertices, merged.build(second).vertices)
+    assert (tmp_path / "out/hulls/theirs_objects_can_first.npz").exists()
+    a_procedural = procedural.specs[0]
+    np.testing.assert_array_equal(
+        merged.build(merged.by_name[a_procedural.name]).vertices, procedural.build(a_procedural).vertices
+    )
+    drawn = merge(both, tmp_path / "drawn", draw_splits=True, unseen_instances=0.5, unseen_categories=0.0)
+    assert {spec.split for spec in drawn.specs} == {"train", "unseen_instance"}
+    with pytest.raises(InputError, match="not empty"):
+        merge(both, tmp_path / "drawn")
+    with pytest.raises(InputError, match="at least two"):
+        merge(both[:1], tmp_path / "new")
 
 
 def test_metadata_reaches_the_model(tmp_path):

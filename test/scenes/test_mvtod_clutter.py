@@ -65,15 +65,32 @@ def boxes(placed, models) -> np.ndarray:
     return np.array(corners)
 
 
-@pytest.mark.parametrize("clutter", CLUTTER)
-def test_spawned_boxes_do_not_meet_and_stand_above_the_table(clutter):
-    models = draw(12, seed=3)
+def spawned(models, clutter: str, config: SceneConfig, seed: int = 5):
     blank = [PlacedObject(0, model.name, 1.0, 1.0, 0.1, 0.1, rows(np.eye(4))) for model in models]
-    low, high = boxes(spawn(blank, models, clutter, CONFIG, np.random.default_rng(5)), models).swapaxes(0, 1)
+    return spawn(blank, models, clutter, config, np.random.default_rng(seed))
+
+
+@pytest.mark.parametrize("poses", ["low", "random"])
+@pytest.mark.parametrize("clutter", CLUTTER)
+def test_spawned_boxes_do_not_meet_and_stand_above_the_table(clutter, poses):
+    models = draw(12, seed=3)
+    placed = spawned(models, clutter, replace(CONFIG, poses=poses))
+    low, high = boxes(placed, models).swapaxes(0, 1)
     assert (low[:, 2] > 0).all()
     overlap = np.minimum(high[:, None], high) - np.maximum(low[:, None], low)
     np.fill_diagonal(overlap[..., 0], -1)
     assert (overlap.min(axis=2) <= 0).all()
+
+
+def test_poses_are_random_as_in_the_paper_where_asked_for():
+    """Then hardly one object stands upright, and they fall from where they were drawn, one above another."""
+    models = draw(12, seed=3)
+    upright, top = {}, {}
+    for poses in ("low", "random"):
+        placed = [one for seed in range(10) for one in spawned(models, "any", replace(CONFIG, poses=poses), seed)]
+        upright[poses] = np.mean([one.pose[2, 2] > 0.999 for one in placed])
+        top[poses] = np.mean([one.pose[2, 3] for one in placed])
+    assert 0.5 < upright["low"] < 0.8 and upright["random"] < 0.05 and top["random"] > 1.5 * top["low"]
 
 
 def test_packed_clutter_takes_less_room():

@@ -23,20 +23,13 @@ from training.evaluate.data.mvtod import MvtodScene, load_mvtod, specs_of
 from training.evaluate.data.scene import EvalScene
 from training.evaluate.inference import TEMPERATURES, THRESHOLDS, Answer, Asker, InferenceConfig
 from training.evaluate.metrics import class_overlaps, row_counts, semantic_summary, summary
-from training.evaluate.protocol import Method, Prediction, WeightsAbsent
+from training.evaluate.protocol import EveryPoint, Method, Prediction, WeightsAbsent
 from training.evaluate.questions import Question, areas_of, categories, questions
 from training.fusion.clouds import Cloud, full_cloud, view_cloud
 from training.fusion.dense import EXTRACTORS, DenseFeatures
 from training.fusion.prompts2d import VisualPrompt
-from training.fusion.run import (
-    FeatureRecipe,
-    ViewFeatures,
-    digest,
-    extract,
-    features_path,
-    load_view_features,
-    tower_of,
-)
+from training.fusion.run import FeatureRecipe, digest, extract, tower_of
+from training.fusion.view_features import ViewFeatures, features_path, load_view_features
 from training.fusion.weights import ScenePrompts
 from training.objects.catalogue import PROCEDURAL
 from training.objects.words.phrases import FAMILIES
@@ -59,6 +52,7 @@ class Bench:
     of full clouds. seed: of questions and of the views that single-view methods see. workers: processes that embed.
     exported: folder with a folder of predictions for each system that does not run here
     (`training.evaluate.methods.exported`). extractor: of patch features, one of `training.fusion.dense.EXTRACTORS`.
+    mix: families of phrases are asked for as often as they are in the paper's data, instead of one phrase of each.
     """
 
     scenes: Path
@@ -73,11 +67,13 @@ class Bench:
     workers: int = 2
     exported: Path = Path("exported")
     extractor: str = "maskclip"
+    mix: bool = False
     _clouds: dict[str, Cloud] = field(default_factory=dict, repr=False)
 
     def about(self) -> dict[str, object]:
         """What a table is of, for its head."""
         counts = f"{len(self.test)} scenes of {self.split} ({self.scenes}), {self.which} phrases"
+        counts += " in the paper's mix of families" * self.mix
         model = self.grounder.config.name + (f" ({self.model})" if self.model else "")
         return {
             "data": counts,
@@ -99,12 +95,12 @@ class Bench:
 
     @cached_property
     def test(self) -> list[MvtodScene]:
-        return load_mvtod(self.scenes, self.split, self.which, self.seed)[: self.limit]
+        return load_mvtod(self.scenes, self.split, self.which, self.seed, self.mix)[: self.limit]
 
     @cached_property
     def known(self) -> list[MvtodScene]:
         """Scenes of known instances, to calibrate on."""
-        return load_mvtod(self.scenes, "validation", self.which, self.seed)[: self.validation]
+        return load_mvtod(self.scenes, "validation", self.which, self.seed, self.mix)[: self.validation]
 
     @cached_property
     def asker(self) -> Asker:
@@ -196,7 +192,9 @@ class Bench:
         if cloud.pixels is not None:
             return scene.questions(cloud.views[0])
         rng = np.random.default_rng([self.seed, zlib.crc32(scene.name.encode())])
-        return questions(scene, areas_of(cloud.labels), self.asker.specs, self.which, rng, least=LEAST_POINTS)
+        return questions(
+            scene, areas_of(cloud.labels), self.asker.specs, self.which, rng, least=LEAST_POINTS, mix=self.mix
+        )
 
     def run(
         self,
@@ -233,12 +231,15 @@ class Bench:
         config: InferenceConfig = InferenceConfig(),
         single: bool = False,
         scenes: Sequence[EvalScene] | None = None,
+        grid: Sequence[float] | None = None,
     ) -> dict[str, InferenceConfig]:
         """Of each method temperature and threshold of the best referring mIoU; methods whose weights are absent lack.
 
-        scenes: to fit on; None: those of known instances.
+        scenes: to fit on; None: those of known instances. grid: thresholds to choose from, at the config's temperature.
         """
         temperatures, thresholds = (TEMPERATURES, THRESHOLDS) if config.compares else ((config.temperature,), COSINES)
+        if grid is not None:
+            temperatures, thresholds = (config.temperature,), tuple(grid)
         tried = [replace(config, temperature=temperature) for temperature in temperatures]
 
         def curves(answer: Answer, _: Classes) -> np.ndarray:
@@ -261,12 +262,14 @@ class Bench:
         single: bool = False,
         scenes: Sequence[EvalScene] | None = None,
         known: Sequence[EvalScene] | None = None,
+        grid: Sequence[float] | None = None,
     ) -> list[dict]:
         """A row for each method: referring and semantic segmentation at its own calibration.
 
-        scenes: those of the split by default; known: to calibrate on, those of known instances by default.
+        scenes: those of the split by default; known: to calibrate on, those of known instances by default; grid: of
+        thresholds to choose from, see `calibrated`.
         """
-        configs = self.calibrated(methods, config, single, known)
+        configs = self.calibrated(methods, config, single, known, grid)
         what = {name: scored(configs.get(name, config)) for name in methods}
         found = self.run(methods, what, scenes or self.test, single, (config.negatives,), self.split)
         return [row_of(name, scores, configs.get(name, config)) for name, scores in found.items()]
@@ -297,6 +300,9 @@ def scored(config: InferenceConfig) -> Callable[[Answer, Classes], Scores]:
 def classes(said: Prediction, scene: EvalScene, cloud: Cloud) -> tuple[np.ndarray, np.ndarray]:
     """IoU and accuracy (n,) of each category in the cloud; every point is given the nearest of their names (3.4)."""
     named = categories(scene, cloud.labels)
+    if isinstance(said, EveryPoint):
+        shares = [np.isin(cloud.labels, labels).mean() for labels in named.values()]
+        return np.array(shares), np.ones(len(named))
     similarity = said.similarity(list(named))
     best, number = similarity.max(1)
     told = (best > similarity.amin(1)) | (len(named) == 1)  # where all are alike, as where no box lies, nothing is said

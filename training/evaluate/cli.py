@@ -14,6 +14,7 @@ import tyro
 from dropclip_ros.base.errors import DropclipError
 from training.evaluate import tables_transfer
 from training.evaluate.bench import Bench
+from training.evaluate.methods.exported import Requests
 from training.evaluate.ovs3d import evaluate
 from training.evaluate.report import ReportTable
 from training.ovs3d.config import SMALL, read_config
@@ -41,6 +42,7 @@ class Options:
         exported: folder of predictions of other systems.
         seed: of questions and views.
         extractor: of patch features (training.fusion.dense.EXTRACTORS).
+        mix: families of phrases as often as in the paper's data (table 6), instead of one phrase of each an object.
     """
 
     scenes: Path = Path("runs/eval/scenes")
@@ -56,6 +58,7 @@ class Options:
     exported: Path = Path("exported")
     seed: int = 0
     extractor: str = "maskclip"
+    mix: bool = False
 
     def bench(self) -> Bench:
         sizes = {"limit": self.limit, "validation": self.validation, "workers": self.workers}
@@ -68,6 +71,7 @@ class Options:
             seed=self.seed,
             exported=self.exported,
             extractor=self.extractor,
+            mix=self.mix,
             **sizes,
         )
 
@@ -86,13 +90,14 @@ def table4(options: Options, data: Path | None = None) -> None:
     written(tables_transfer.table4(options.bench(), data), options)
 
 
-def table5(options: Options, osd: Path | None = None) -> None:
+def table5(options: Options, osd: Path | None = None, ocid_vlg: Path | None = None) -> None:
     """Instances from features: DBSCAN and HDBSCAN, with and without coordinates, and the package's own.
 
     Args:
         osd: folder of OSD, for real scenes as well.
+        ocid_vlg: folder of OCID-VLG.
     """
-    written(tables_transfer.table5(options.bench(), osd), options)
+    written(tables_transfer.table5(options.bench(), osd, ocid_vlg), options)
 
 
 def table11(options: Options, ocid_vlg: Path | None = None, regrad: Path | None = None) -> None:
@@ -124,6 +129,18 @@ def data(options: Options, reader: str, folder: Path, known: Path | None = None)
         known: another part of it to calibrate on; the same by default.
     """
     written(tables_transfer.data_set(options.bench(), reader, folder, known), options)
+
+
+def requests(options: Options, to: Path = Path("requests")) -> None:
+    """What systems that do not run here are to be given for tables 3 and 5: images, clouds, phrases.
+
+    Args:
+        to: folder; scripts/export has what answers with OpenSeg, LSeg and Mask3D.
+    """
+    bench, asked = options.bench(), {"": Requests(to)}
+    bench.referring(asked, single=True)
+    bench.referring(asked)
+    print(f"{to}: {sum(1 for _ in to.rglob('view_*.png'))} images, {sum(1 for _ in to.rglob('cloud.ply'))} clouds")
 
 
 def ovs3d(options: Options, config: Path = SMALL, tower: str | None = None, pretrained: str | None = None) -> None:
@@ -164,6 +181,7 @@ COMMANDS = {name: on_mvtod(factory(MVTOD, name, "table")) for name in MVTOD} | {
     "table11": table11,
     "table12": table12,
     "data": data,
+    "requests": requests,
     "ovs3d": ovs3d,
 }
 

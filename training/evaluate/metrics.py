@@ -180,17 +180,18 @@ def instance_summary(scenes: Sequence[Overlaps], seed: int = 0) -> dict[str, flo
     return row
 
 
-def localised(scores: np.ndarray, pixels: np.ndarray, boxes: np.ndarray) -> bool:
-    """Whether the pixel (x,y) of `pixels` (M,2) with the best of the scores (M,) lies in one of the boxes (n,4).
+def localised(scores: np.ndarray, pixels: np.ndarray, boxes: np.ndarray) -> float:
+    """Whether the pixel (x,y) of `pixels` (M,2) with the best of the scores (M,) lies in one of the boxes (n,4); of
+    several best ones the share that does.
 
     Boxes are x0, y0, x1, y1, in pixels, edges included. LERF's localisation accuracy (table 12) is the share of
     questions where it does; without points there is no answer, which is wrong.
     """
     if not len(scores):
-        return False
-    x, y = pixels[np.argmax(scores)]
+        return 0.0
+    x, y = pixels[scores == scores.max()].T[..., None]
     x0, y0, x1, y1 = np.asarray(boxes).reshape(-1, 4).T
-    return bool(((x0 <= x) & (x <= x1) & (y0 <= y) & (y <= y1)).any())
+    return float(((x0 <= x) & (x <= x1) & (y0 <= y) & (y <= y1)).any(axis=1).mean())
 
 
 def refused(best: np.ndarray, threshold: float) -> float:

@@ -54,7 +54,14 @@ class FeatureCloud:
         return self.similarity_to(self.text.encode(phrases))
 
     def similarity_to(self, embeddings: torch.Tensor) -> torch.Tensor:
-        """The same with phrases that are embedded already: (Q,C) unit rows."""
+        """The same with phrases that are embedded already: (Q,C) unit rows. WeightsAbsent where they are of another
+        model: an encoder that only tells objects apart names none."""
+        if embeddings.shape[1] != self.features.shape[1]:
+            widths = f"{self.features.shape[1]} and {embeddings.shape[1]} channels"
+            raise WeightsAbsent(
+                f"features and phrases are of two models ({widths}): this encoder tells objects apart, and names come "
+                "from the image tower alone"
+            )
         mean = self.text.mean_object if self.centred else None
         return similarities(self.features, embeddings.to(self.features.device), mean).float().cpu()
 
@@ -68,3 +75,13 @@ class ScoreCloud:
 
     def similarity(self, phrases: Sequence[str]) -> torch.Tensor:
         return self.score(phrases)
+
+
+@dataclass
+class EveryPoint:
+    """Of no method: every point answers every phrase and every name, which is what others are to be held against."""
+
+    row: np.ndarray
+
+    def similarity(self, phrases: Sequence[str]) -> torch.Tensor:
+        return torch.zeros(1, len(phrases))

@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from training.objects.catalogue import matches
 from training.objects.spec import ObjectSpec
-from training.objects.words.phrases import ABSENT_PHRASES, FAMILIES
+from training.objects.words.phrases import ABSENT_PHRASES, FAMILIES, paper_mix
 from training.objects.words.wording import describe_object
 from training.runs.errors import InputError
 from training.scenes.scene import Scene
@@ -37,8 +37,10 @@ def questions(
     per_object: int = 1,
     absent: int = 4,
     least: int = MIN_VISIBLE,
+    mix: bool = False,
 ) -> list[Question]:
     """For each visible object a phrase of each family, and phrases that fit nothing; `which`: training or heldout.
+    mix: as many, but of families drawn as often as they are in the paper's data (table 6).
 
     areas (256,): pixels or points of each mask label; visible objects have `least`. Half of the absent phrases name
     things outside the catalogue ('absent'), half what is just not here ('other'). InputError where the scene holds an
@@ -53,8 +55,8 @@ def questions(
     asked = []
     for spec in visible.values():
         said = getattr(describe_object(spec), which)
-        for family in FAMILIES:
-            for phrase in rng.permutation(said[family])[:per_object]:
+        for family, count in _counts(said, per_object, mix, rng).items():
+            for phrase in rng.permutation(said[family])[:count]:
                 fits = [label for label, other in visible.items() if matches(other, phrase)]
                 asked.append(Question(str(phrase), family, fits))
     for phrase in rng.choice(ABSENT_PHRASES["test"], absent, replace=False):
@@ -69,6 +71,20 @@ def questions(
         if not fits_any(phrase, present.values()):
             asked.append(Question(phrase, "other", []))
     return asked
+
+
+def _counts(said: Mapping[str, Sequence[str]], each: int, mix: bool, rng: np.random.Generator) -> dict[str, int]:
+    """How many phrases of each family are asked of an object that has so many."""
+    counts = dict.fromkeys(FAMILIES, each)
+    if not mix:
+        return counts
+    shares = paper_mix(family for family in FAMILIES if said[family])
+    counts = dict.fromkeys(FAMILIES, 0)
+    for _ in range(each * len(shares)):
+        left = {family: share for family, share in shares.items() if counts[family] < len(said[family])}
+        if total := sum(left.values()):
+            counts[str(rng.choice(list(left), p=np.array(list(left.values())) / total))] += 1
+    return counts
 
 
 def fits_any(phrase: str, specs: Iterable[ObjectSpec]) -> bool:

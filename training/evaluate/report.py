@@ -11,13 +11,16 @@ from pathlib import Path
 
 from training.runs.files import write_atomically
 
+PAPER_BY = "the paper's by"
+
 
 @dataclass
 class ReportTable:
     """A table or figure of the paper, made again.
 
     rows: "method", metrics in percent by `columns`, "mIoU" with its interval "low" and "high", "inference", and
-    "paper", the paper's metrics under the same names; "absent" says why a row has none. about: data set, model, seed
+    "paper", the paper's metrics under the same names, and "the paper's by", what it measured them with, where that is
+    not what its table as a whole says; "absent" says why a row has none. about: data set, model, seed
     and whatever else one has to know; notes: what came of it. x: of a figure, the key of what its curves run over.
     """
 
@@ -33,8 +36,9 @@ class ReportTable:
         """Ours, and the paper's in brackets."""
         lines = [f"# {self.title}", "", "; ".join(f"{key} {value}" for key, value in self.about.items()) + ".", ""]
         first = ["method"] + ([self.x] if self.x else [])
-        lines.append("| " + " | ".join([*first, *(head(column) for column in self.columns), "answers by"]) + " |")
-        lines.append("| --- " * (len(first) + len(self.columns) + 1) + "|")
+        last = ["answers by"] + [PAPER_BY] * any(PAPER_BY in row for row in self.rows)
+        lines.append("| " + " | ".join([*first, *(head(column) for column in self.columns), *last]) + " |")
+        lines.append("| --- " * (len(first) + len(self.columns) + len(last)) + "|")
         for row in self.rows:
             cells = [str(row.get(key, "")) for key in first]
             if "absent" in row:
@@ -42,6 +46,7 @@ class ReportTable:
                 cells += [*(f"[{paper[c]:.1f}]" if c in paper else "" for c in self.columns), row["absent"]]
             else:
                 cells += [cell(row, column) for column in self.columns] + [row.get("inference", "")]
+            cells += [row.get(name, "") for name in last[1:]]
             lines.append("| " + " | ".join(cells) + " |")
         return "\n".join([*lines, "", *(f"- {note}" for note in self.notes)]).rstrip() + "\n"
 

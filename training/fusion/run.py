@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command `dropclip-fuse`: object features of every view of a data set (section 3.2), one file a scene.
+"""The command `dropclip-fuse`: object features of every view of a data set (section 3.2), and fused (eq. 5).
 
 What costs, the image tower over crops, is done once: features are kept for each view, so that every weighting, prompt
 and number of views (eq. 4 and 5, tables 2 and 9, figure 5) is a matter of milliseconds later (`fuse_objects`). A file
@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -21,8 +21,6 @@ from typing import Literal
 import numpy as np
 import torch
 import tyro
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from tqdm import tqdm
 
 from dropclip_ros.base.errors import DropclipError
@@ -30,16 +28,22 @@ from dropclip_ros.base.files import sha256_of
 from dropclip_ros.grounding.pipeline import MODEL_FOLDER
 from dropclip_ros.networks.clip import ClipSource
 from dropclip_ros.networks.image import BATCH, ImageConfig, ImageTower
-from dropclip_ros.networks.model_folder import IMAGE, load_config
+from dropclip_ros.networks.model_folder import ADAPTER, IMAGE, load_config
+from dropclip_ros.networks.text import TextConfig, TextEncoder
 from training.fusion.crops import MIN_PIXELS, shown_objects
 from training.fusion.features import ObjectFeatures
+from training.fusion.fuse import Weighting
 from training.fusion.prompts2d import VisualPrompt
+from training.fusion.targets import fuse_views, save_fused
+from training.fusion.view_features import ViewFeatures, features_path, save_view_features, view_order
+from training.fusion.weights import PromptConfig, ScenePrompts
+from training.objects.catalogue import catalogue_of
 from training.runs.errors import InputError
-from training.runs.files import write_atomically
 from training.runs.jobs import explain_disk_errors, locked_folder, run_on_processes, run_on_ray
 from training.scenes.scene import Scene
 from training.scenes.shards import load_scenes
 
+FUSED = "fused.safetensors"
 SCENES_A_JOB = 4  # a worker's batches go across the views and scenes of its job
 
 
@@ -59,54 +63,6 @@ class FeatureRecipe:
     min_pixels: int = MIN_PIXELS
     amp: bool = False
     views: int | None = None
-
-
-def view_order(scene: Scene, seed: int = 0) -> list[int]:
-    """The order in which views are taken where not all are (figure 5), the same for every method."""
-    return np.random.default_rng([seed, len(scene)]).permutation(len(scene)).tolist()
-
-
-@dataclass(frozen=True, eq=False)
-class ViewFeatures:
-    """Of n pairs of an object and a view of one scene: features (n,C) unit rows, views (n,), labels (n,), and pixels
-    (n,), how many show the object (Lambda of eq. 5); all int64, features fp16 as on disk."""
-
-    features: torch.Tensor
-    views: torch.Tensor
-    labels: torch.Tensor
-    pixels: torch.Tensor
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def of_views(self, numbers: Collection[int]) -> ViewFeatures:
-        """Those of some views."""
-        chosen = torch.isin(self.views, torch.tensor(sorted(numbers), dtype=torch.int64))
-        return ViewFeatures(self.features[chosen], self.views[chosen], self.labels[chosen], self.pixels[chosen])
-
-
-def features_path(folder: Path, scene: str) -> Path:
-    """Where the features of a scene of that name are."""
-    return folder / f"{scene}.safetensors"
-
-
-def save_view_features(path: Path, seen: ViewFeatures) -> None:
-    tensors = {name: tensor.contiguous() for name, tensor in vars(seen).items()}
-    tensors["features"] = tensors["features"].half()
-    with write_atomically(path) as part:
-        save_file(tensors, part)
-
-
-def load_view_features(folder: Path, scene: Scene | str) -> ViewFeatures:
-    """What `dropclip-fuse` wrote for a scene. InputError where it did not, or the file is damaged."""
-    path = features_path(folder, scene if isinstance(scene, str) else scene.name)
-    try:
-        with safe_open(path, "pt") as file:
-            return ViewFeatures(**{name: file.get_tensor(name) for name in ("features", "views", "labels", "pixels")})
-    except (OSError, SafetensorError) as error:
-        raise InputError(
-            f"{path}: no features of that scene ({error}); run dropclip-fuse, or remove the file and run it again"
-        ) from error
 
 
 def embed_scenes(
@@ -280,7 +236,14 @@ def digest(config: ImageConfig, weights: Path) -> str | None:
     return sha256_of(weights) if config.source is None else config.source.settled.sha256
 
 
-def fuse(
+def text_of(model: Path, config: ImageConfig, device: str) -> TextEncoder:
+    """The text tower in whose space the features of an image tower are: its own, or that of the model folder."""
+    if config.source is not None:
+        return TextEncoder(TextConfig(config.model, config.pretrained, config.sha256), device)
+    return TextEncoder(load_config(model).text, device, model / ADAPTER)
+
+
+def fuse(  # long: a command, whose options each have a line of help
     scenes: Path,
     out: Path,
     model: Path = MODEL_FOLDER,
@@ -298,8 +261,12 @@ def fuse(
     workers: int = 1,
     readers: int = 2,
     ray: str | None = None,
+    fused: bool = True,
+    weighting: Weighting = Weighting(),
+    phrases: PromptConfig = PromptConfig(),
 ) -> None:
-    """Embeds the objects of every view of SCENES. Scenes already in OUT are kept: the same command goes on.
+    """Embeds the objects of every view of SCENES, a file a scene, and fuses them by object (eq. 5): fused.safetensors,
+    as dropclip-distill takes it. Scenes already in OUT are kept: the same command goes on.
 
     Args:
         scenes: folder of scenes or shards.
@@ -319,6 +286,9 @@ def fuse(
         workers: processes, of one thread each; 1: this process, with all threads of torch.
         readers: threads of each that decode and cut while its tower runs.
         ray: address of a Ray cluster, or "local"; OUT and SCENES must then be folders that all its machines share.
+        fused: whether they are fused too, and not left as the views have them.
+        weighting: of the views (table 2).
+        phrases: of the scenes' catalogue, that informativeness is told by (table 9).
     """
     config, weights = tower_of(model)
     if tower is not None:
@@ -331,6 +301,11 @@ def fuse(
     start, found = time.perf_counter(), load_scenes(scenes)
     extract(found, out, recipe, weights.resolve(), device, batch, workers, readers, ray)
     print(f"features of {len(found)} scenes in {out}, {time.perf_counter() - start:.0f} s")
+    if fused:
+        asked = ScenePrompts(catalogue_of(scenes).specs, text_of(model, config, device))
+        of_objects = fuse_views(out, found, asked, weighting, phrases)
+        save_fused(out / FUSED, found, of_objects, config)
+        print(f"{out / FUSED}: {sum(len(scene.labels) for scene in of_objects)} objects, fused over their views")
 
 
 def main() -> None:

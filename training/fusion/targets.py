@@ -15,10 +15,10 @@ from safetensors.torch import save_file
 from tqdm import tqdm
 
 from dropclip_ros.networks.image import ImageConfig
-from training.fusion.fuse import fuse_objects
+from training.fusion.fuse import Weighting, fuse_objects
 from training.fusion.phrase_features import Vocabulary
-from training.fusion.run import load_view_features
-from training.fusion.weights import ScenePrompts
+from training.fusion.view_features import load_view_features
+from training.fusion.weights import PromptConfig, ScenePrompts
 from training.objects.catalogue import catalogue_of
 from training.runs.errors import InputError
 from training.runs.files import write_atomically
@@ -88,9 +88,15 @@ def _tower_of_file(path: Path) -> ImageConfig | None:
         raise InputError(f"{path} holds no fused features ({error}); fuse them again") from error
 
 
-def fuse_views(folder: Path, scenes: Sequence[Scene], prompts: ScenePrompts) -> list[ObjectTargets]:
-    """Equation 5 for `scenes`, of the features of their views in a folder of `dropclip-fuse`, in its recipe's weighting
-    (informativeness alone). InputError where one lacks or they are of other scenes."""
+def fuse_views(
+    folder: Path,
+    scenes: Sequence[Scene],
+    prompts: ScenePrompts,
+    weighting: Weighting = Weighting(),
+    config: PromptConfig = PromptConfig(),
+) -> list[ObjectTargets]:
+    """Equation 5 for `scenes`, of the features of their views in a folder of `dropclip-fuse`; by default weighted by
+    informativeness alone, as the paper's best (table 2). InputError where one lacks or they are of other scenes."""
     found = []
     for scene in tqdm(scenes, "fusion", unit="scene", mininterval=1):
         seen = load_view_features(folder, scene)
@@ -100,7 +106,8 @@ def fuse_views(folder: Path, scenes: Sequence[Scene], prompts: ScenePrompts) -> 
                 "are of other scenes; run dropclip-fuse on these"
             )
         try:
-            fused = fuse_objects(seen.features.float(), seen.labels, prompts.of(scene))
+            asked = prompts.of(scene, config)
+            fused = fuse_objects(seen.features.float(), seen.labels, asked, seen.pixels, weighting, config.operator)
         except KeyError as error:
             raise InputError(
                 f"{scene.name} shows {error}, which its catalogue lacks; give the catalogue it was made "

@@ -22,12 +22,13 @@ SAME = 1 - 1e-5  # cosine of prompts that are one and the same
 class PromptConfig:
     """What an object's views are compared with (table 9).
 
-    kind: "open", the mean of all phrases of the instance, "families", the same with families of phrases weighing alike
-    (ours), or "cls", its category's name. operator: how negatives are
-    reduced, "max" or "mean". negatives: those of the "scene", or of "all" objects of the catalogue.
+    kind: "open", the mean of all phrases of the instance (1/N_k of section 3.2), "families", the same with families of
+    phrases weighing alike (ours), "mix", with families weighing as in the paper's data (table 6), or "cls", its
+    category's name. operator: how negatives are reduced, "max" or "mean". negatives: those of the "scene", or of "all"
+    objects of the catalogue.
     """
 
-    kind: Literal["open", "families", "cls"] = "open"
+    kind: Literal["open", "families", "mix", "cls"] = "open"
     operator: Literal["max", "mean"] = "max"
     negatives: Literal["scene", "all"] = "scene"
 
@@ -69,7 +70,8 @@ class ScenePrompts:
         self._specs = {spec.name: spec for spec in specs}
         self._embed: dict[str, Callable[[ObjectSpec], torch.Tensor]] = {
             "open": lambda spec: object_prompts([spec], text.encode)[spec.name],
-            "families": lambda spec: object_prompts([spec], text.encode, families_alike=True)[spec.name],
+            "families": lambda spec: object_prompts([spec], text.encode, "families")[spec.name],
+            "mix": lambda spec: object_prompts([spec], text.encode, "mix")[spec.name],
             "cls": lambda spec: text.encode([spec.category])[0],
         }
         self._known: dict[tuple[str, str], torch.Tensor] = {}

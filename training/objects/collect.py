@@ -7,6 +7,7 @@ import multiprocessing
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 
@@ -14,13 +15,13 @@ import numpy as np
 from tqdm import tqdm
 
 from training.objects.catalogue import Catalogue
-from training.objects.layouts import LAYOUTS, Entry, detect
-from training.objects.meshes import build_mesh, read_mesh, write_mesh
+from training.objects.layouts import LAYOUTS, Entry, detect, plain
+from training.objects.meshes import LARGEST, SMALLEST, build_mesh, read_mesh, write_mesh
 from training.objects.spec import TRAIN, UNSEEN_CATEGORY, UNSEEN_INSTANCE, ObjectSpec
 from training.runs.errors import InputError
 
 
-def collect(
+def collect(  # long: a command, whose options each have a line of help
     source: Path,
     out: Path,
     layout: str = "auto",
@@ -31,6 +32,10 @@ def collect(
     seed: int = 0,
     workers: int = 1,
     strict: bool = False,
+    only: tuple[str, ...] = (),
+    without: tuple[str, ...] = (),
+    least: float = SMALLEST,
+    most: float = LARGEST,
 ) -> Catalogue:
     """Copies every whole object of `source` into the catalogue `out`, with collision shapes and a split.
 
@@ -48,6 +53,10 @@ def collect(
         seed: of the splits.
         workers: processes.
         strict: end at the first object that cannot be used.
+        only: categories to take, all by default; * stands for anything, as in "*cup".
+        without: categories to leave out, as ShapeNet-Sem's furniture: "*table" "*chair" "*lamp" ...
+        least: m; an object whose longest side is shorter is left out.
+        most: m; and one whose longest side is longer.
     """
     source, out = Path(source), Path(out)
     layout = detect(source) if layout == "auto" else layout
@@ -55,15 +64,18 @@ def collect(
         raise InputError(f"layout {layout}: expected auto, {', '.join(LAYOUTS)}")
     if unit is not None and not unit > 0:
         raise InputError(f"unit {unit}: expected metres per unit, above 0")
+    if not 0 < least <= most:
+        raise InputError(f"least {least}, most {most}: expected lengths in m above 0, the smaller first")
     entries, problems = [], []
     for found in LAYOUTS[layout](source):
         (problems if isinstance(found, str) else entries).append(found)
     if strict and problems:
         raise InputError(problems[0])
+    entries, other = _of_categories(entries, only, without)
     by_key = _grasp_files(grasps)
     if unit is not None:
         entries = [replace(entry, scale=unit, longest=None) for entry in entries]
-    job = partial(_collect_one, out=out, grasps=by_key)
+    job = partial(_collect_one, out=out, grasps=by_key, sides=(least, most))
     with multiprocessing.get_context("spawn").Pool(workers) if workers > 1 else _Here() as pool:
         results = list(tqdm(pool.imap(job, entries), total=len(entries), desc=f"objects ({layout})", disable=None))
     problems += [result for result in results if isinstance(result, str)]
@@ -72,11 +84,15 @@ def collect(
         raise InputError(problems[0])
     for problem in problems:
         print(f"left out: {problem}")
+    size = sum(result is None for result in results)
     if not specs:
-        raise InputError(f"{source}: no usable object in layout {layout} ({len(problems)} left out); see above")
+        left = f"{len(problems)} left out, {size} of another size"
+        raise InputError(f"{source}: no usable object in layout {layout} ({left}); see above")
     catalogue = Catalogue(split(specs, unseen_instances, unseen_categories, seed), out)
     catalogue.save(out)
     print(f"{len(specs)} objects of {len({s.category for s in specs})} categories in {out}; {len(problems)} left out")
+    if other or size:
+        print(f"not asked for: {other} by category, {size} by size")
     return catalogue
 
 
@@ -92,15 +108,34 @@ class _Here:
         pass
 
 
-def _collect_one(entry: Entry, out: Path, grasps: dict[str, tuple[Path, float]]) -> ObjectSpec | str:
-    """Copies an object, or says why not. Its folder is whole once it has its name: mesh, texture, grasps."""
+def _of_categories(entries: Sequence[Entry], only: Sequence[str], without: Sequence[str]) -> tuple[list[Entry], int]:
+    """Those of the wanted categories, and how many are of others. InputError where none is left."""
+
+    def fits(entry: Entry, patterns: Sequence[str]) -> bool:
+        return any(fnmatchcase(entry.category, plain(pattern)) for pattern in patterns)
+
+    kept = [entry for entry in entries if (not only or fits(entry, only)) and not fits(entry, without)]
+    if entries and not kept:
+        known = ", ".join(sorted({entry.category for entry in entries})[:20])
+        raise InputError(f"no object is of the wanted categories; there are {known}")
+    return kept, len(entries) - len(kept)
+
+
+def _collect_one(
+    entry: Entry, out: Path, grasps: dict[str, tuple[Path, float]], sides: tuple[float, float]
+) -> ObjectSpec | str | None:
+    """Copies an object, or says why not; None where its longest side is not within `sides`, m. Its folder is whole once
+    it has its name: mesh, texture, grasps."""
     folder = out / "objects" / entry.name
     beside = folder.with_name(f".{entry.name}.part")
     try:
         mesh = read_mesh(entry.mesh, entry.texture)
         grasp_file, scale = grasps.get(entry.key, (None, entry.scale))
+        longest = max(float(np.ptp(mesh.vertices, axis=0).max()), 1e-12)
         if scale is None:
-            scale = entry.longest / max(float(np.ptp(mesh.vertices, axis=0).max()), 1e-12)
+            scale = entry.longest / longest
+        if sides != (SMALLEST, LARGEST) and not sides[0] <= scale * longest <= sides[1]:
+            return None
         shutil.rmtree(beside, ignore_errors=True)
         beside.mkdir(parents=True)
         write_mesh(beside, mesh)

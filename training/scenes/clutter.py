@@ -28,6 +28,7 @@ PENETRATION = 0.002  # m; what reaches deeper into something else is taken out
 SPREAD = {"scattered": 1.0, "packed": 0.4}  # of the area
 CLUTTER_SHARE = (0.5, 0.2, 0.3)
 LYING = 0.35  # share of objects that fall in any pose; the others stand upright
+PLACES = 30  # drawn for each, to take the lowest
 GAP = 0.004  # m, between the boxes of spawned objects
 FALL_MARGIN = 0.12  # m beyond the area: what rolls farther is out of the views
 REST_SPEED, REST_TURN = 0.005, 0.15  # m/s, rad/s
@@ -104,20 +105,21 @@ def spawn(
 ) -> list[PlacedObject]:
     """Random poses above the table whose boxes do not meet (3D IoU 0).
 
-    Of 30 places the first where the box reaches the table is taken, or else the lowest: above what stands there, from
-    where it falls onto it.
+    Of so many places as `config.poses` has the first where the box reaches the table is taken, or else the lowest:
+    above what stands there, from where it falls onto it.
     """
+    lying, places = {"low": (LYING, PLACES), "random": (1.0, 1)}[config.poses]
     boxes: list[tuple[np.ndarray, np.ndarray]] = []
     spawned = []
     for one, model in zip(placed, models, strict=True):
-        upright = rng.uniform() >= LYING
+        upright = rng.uniform() >= lying
         rotation = Rotation.from_euler("z", rng.uniform(0, 2 * np.pi)) if upright else Rotation.random(random_state=rng)
         vertices = rotation.apply(one.scale * model.vertices)
         low, high = vertices.min(0), vertices.max(0)
         half = (high - low) / 2 + GAP
         spread = SPREAD.get(clutter) or rng.choice([0.35, 1.0])
         best = None
-        for _ in range(30):
+        for _ in range(places):
             centre = np.array([*(rng.uniform(-1, 1, 2) * np.array(config.area) * spread), half[2]])
             for box_low, box_high in sorted(boxes, key=lambda box: box[1][2]):
                 if (np.abs(centre[:2] - (box_low + box_high)[:2] / 2) < half[:2] + (box_high - box_low)[:2] / 2).all():

@@ -8,6 +8,7 @@ lies on the table's surface, in the middle.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -27,12 +28,15 @@ class SceneConfig:
     min_objects, max_objects: that fall onto the table; clutter: scattered, packed or mixed, or "any": drawn a scene.
     views: the first from above, the others uniform on the upper hemisphere between the two `elevation`s; radius: of the
     views, from the middle of the table; focal: of 640 pixels of width. area: half of the extents where things fall.
-    scale, brightness: factors on objects' size and texture; settle_time: at most, until all rest.
+    poses: "low", a third of the objects in any pose and the others upright, where of 30 places the table is nearest;
+    "random": each in any pose at the first place drawn, as in the paper (A.1.1). scale, brightness: factors on
+    objects' size and texture; settle_time: at most, until all rest.
     """
 
     min_objects: int = ranged(4, 1, MAX_OBJECTS)
     max_objects: int = ranged(12, 1, MAX_OBJECTS)
     clutter: str = "any"
+    poses: Literal["low", "random"] = "low"
     views: int = ranged(73, 1)
     width: int = ranged(640, 1)
     height: int = ranged(480, 1)

@@ -214,6 +214,8 @@ def generate(
         jobs = [job for job in jobs if not job[0].exists()]
         if ray:
             run = run_on_ray(ray, _generate, jobs, lambda outcome: [outcome.folder])
+        elif workers == 1:  # a process of its own would load everything once more
+            run = map(_generate, jobs)
         else:
             run = run_on_processes(workers, _generate, jobs)
         dropped, broken, seconds, done = Counter(), {}, Counter(), 0

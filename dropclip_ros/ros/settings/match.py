@@ -2,22 +2,29 @@
 """Parameters of the matching (`dropclip_ros.grasping.matching`)."""
 
 from dropclip_ros.base.ranges import built
-from dropclip_ros.grasping.matching import RULES, MatchConfig
+from dropclip_ros.grasping.matching import RULES, SERVED, MatchConfig
 from dropclip_ros.ros.common import Setting, Values, listed
 
 SETTINGS = (
     Setting.of(MatchConfig, "top_k", high=255),
-    Setting.of(MatchConfig, "max_distance", default=0.1),
+    Setting.of(MatchConfig, "max_distance", default=SERVED.max_distance),
     Setting.of(MatchConfig, "outlier_neighbors"),
     Setting.of(MatchConfig, "outlier_std"),
-    Setting("rules", list(RULES), f"Which grasps are dropped, of {', '.join(RULES)}; [''] for none, as in A.7"),
+    Setting("rules", list(SERVED.rules), f"Which grasps are dropped, of {', '.join(RULES)}; [''] for none, as in A.7"),
     *(Setting.of(MatchConfig, name) for name in ("max_tilt", "clearance", "min_held", "max_others", "max_hits")),
     Setting(
-        "rank", "score", "Best first by distance alone (A.7), or by score and distance", choices=("distance", "score")
+        "rank",
+        SERVED.rank,
+        "Best first by distance alone (A.7), or by score and distance",
+        choices=("distance", "score"),
     ),
     Setting.of(MatchConfig, "distance_scale"),
-    Setting.of(MatchConfig, "open_wider", default=0.2),
-    Setting("sample_target", True, "Where no proposal can be used, sample antipodal grasps on the target itself"),
+    Setting.of(MatchConfig, "open_wider", default=SERVED.open_wider),
+    Setting(
+        "sample_target",
+        SERVED.sample_target,
+        "Where no proposal can be used, sample antipodal grasps on the target itself",
+    ),
 )
 
 

@@ -22,13 +22,15 @@ from training.scenes.shards import load_scenes
 class MvtodScene(Scene):
     """A scene that asks in the words of its catalogue, or its stored queries where that is not to be had (None).
 
-    which: phrases that training knew, or held-out wording (a catalogue is needed for it).
+    which: phrases that training knew, or held-out wording (a catalogue is needed for it). mix: families drawn as often
+    as in the paper's data.
     """
 
     catalogue: str | None = PROCEDURAL
     which: str = "training"
     seed: int = 0
     least: int = MIN_VISIBLE
+    mix: bool = False
 
     def questions(self, v: int) -> list[Question]:
         """Those of `training.evaluate.questions`; of stored queries every one that fits something in view."""
@@ -36,7 +38,7 @@ class MvtodScene(Scene):
         if self.catalogue is not None:
             rng = np.random.default_rng([self.seed, zlib.crc32(self.name.encode()), v])
             specs = specs_of(self.catalogue)
-            return questions(self, areas_of(mask), specs, self.which, rng, least=self.least)
+            return questions(self, areas_of(mask), specs, self.which, rng, least=self.least, mix=self.mix)
         stored = self.coco.get("queries") or {}
         if not stored or self.which != "training":
             raise self._broken(f"scene.json has no {self.which} queries and its catalogue is not here")
@@ -55,7 +57,7 @@ def specs_of(catalogue: str) -> dict[str, ObjectSpec]:
 
 
 def load_mvtod(
-    folder: str | Path, split: str | None = None, which: str = "training", seed: int = 0
+    folder: str | Path, split: str | None = None, which: str = "training", seed: int = 0, mix: bool = False
 ) -> list[MvtodScene]:
     """The scenes of a folder or its shards, or of folder/`split`; their catalogue is the recipe's.
 
@@ -69,4 +71,4 @@ def load_mvtod(
         open_catalogue(catalogue)
     except InputError:
         catalogue = None
-    return [MvtodScene(scene.source, scene.name, catalogue, which, seed) for scene in scenes]
+    return [MvtodScene(scene.source, scene.name, catalogue, which, seed, mix=mix) for scene in scenes]

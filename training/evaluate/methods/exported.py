@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Predictions of systems that do not run here (LSeg, OpenSeg, Mask3D; A.4), read from a folder of their exports.
 
-    python -m training.evaluate.methods.exported FOLDER      # writes a small example of the layout
+    dropclip-eval requests --to requests                               # what a system is to be given
+    python -m training.evaluate.methods.exported example FOLDER        # a small example of the layout
+    python -m training.evaluate.methods.exported check FOLDER --requests requests    # is an export whole and true?
 
 A folder holds one system's predictions, in safetensors files. PLACE is the scene's name, below the name of its split
 for MV-TOD (`place_of`); "phrases" is a JSON list of texts in a file's metadata, one for each row of its tensor.
@@ -13,11 +15,13 @@ for MV-TOD (`place_of`); "phrases" is a JSON list of texts in a file's metadata,
                                  over them, scores (K,) float, the higher the surer
 
 Maps cover the whole image at any resolution. `Requests`, run in a method's place, writes what a system is to be given.
+docs/evaluation.md has the layout as a table; scripts/export has what fills it with OpenSeg, LSeg and Mask3D.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -63,15 +67,10 @@ class ExportedMaps:
     def __call__(self, scene: Scene, cloud: Cloud) -> ScoreCloud:
         image, pixels = seen(scene, cloud)
         path = self.folder / place_of(scene) / f"view_{cloud.views[0]:02d}.safetensors"
-        tensors, phrases = read_tensors(path)
-        if "features" in tensors:
-            features = checked(path, tensors, "features", (len(self.text[0].mT), None, None))
-            rows = normalize(at_pixels(features, pixels, image.size[::-1]), dim=1)
-            embeddings, phrases = self.text
-            scores, path = rows @ embeddings.T, self.folder / TEXT
-        else:
-            maps = checked(path, tensors, "scores", (len(phrases), None, None))
-            scores = at_pixels(maps, pixels, image.size[::-1])
+        maps, embeddings, phrases = read_maps(path, self)
+        scores = at_pixels(maps, pixels, image.size[::-1])
+        if embeddings is not None:
+            scores, path = normalize(scores, dim=1) @ embeddings.T, self.folder / TEXT
         number = {phrase: k for k, phrase in enumerate(phrases)}
 
         def score(asked: Sequence[str]) -> torch.Tensor:
@@ -102,11 +101,7 @@ class ExportedInstances:
     folder: Path
 
     def __call__(self, scene: Scene, cloud: Cloud) -> Proposals:
-        path = self.folder / place_of(scene) / INSTANCES
-        tensors, _ = read_tensors(path)
-        points = checked(path, tensors, "points", (None, 3)).numpy()
-        masks = checked(path, tensors, "masks", (None, len(points))).bool().numpy()
-        scores = checked(path, tensors, "scores", (len(masks),)).numpy()
+        points, masks, scores = read_instances(self.folder / place_of(scene) / INSTANCES)
         masks = np.pad(masks, ((0, 0), (0, 1)))  # the last is of points without a neighbour
         distance, nearest = cKDTree(points).query(cloud.points) if len(points) else (np.inf, 0)
         nearest = np.where(distance <= NEAR, nearest, len(points)) * np.ones(len(cloud), np.int64)
@@ -168,6 +163,23 @@ def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], list[str]]:
     return tensors, phrases
 
 
+def read_maps(path: Path, of: ExportedMaps) -> tuple[torch.Tensor, torch.Tensor | None, list[str]]:
+    """Maps of a view: features (C,h,w) with the text's (Q,C), or scores (Q,h,w) with None; and Q phrases."""
+    tensors, phrases = read_tensors(path)
+    if "features" not in tensors:
+        return checked(path, tensors, "scores", (len(phrases), None, None)), None, phrases
+    embeddings, phrases = of.text
+    return checked(path, tensors, "features", (embeddings.shape[1], None, None)), embeddings, phrases
+
+
+def read_instances(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Points (P,3) m, masks (K,P) bool, scores (K,)."""
+    tensors, _ = read_tensors(path)
+    points = checked(path, tensors, "points", (None, 3)).numpy()
+    masks = checked(path, tensors, "masks", (None, len(points))).bool().numpy()
+    return points, masks, checked(path, tensors, "scores", (len(masks),)).numpy()
+
+
 def checked(path: Path, tensors: Mapping[str, torch.Tensor], name: str, shape: Sequence[int | None]) -> torch.Tensor:
     """A tensor as float32 where it is there in that shape (None: any) and finite; else WeightsAbsent."""
     expected = ", ".join("any" if side is None else str(side) for side in shape)
@@ -181,6 +193,55 @@ def checked(path: Path, tensors: Mapping[str, torch.Tensor], name: str, shape: S
     else:
         return found.float()
     raise WeightsAbsent(f"{path} {what}; expected shape ({expected}), export it again")
+
+
+VIEW = re.compile(r"view_\d\d+\.safetensors")
+
+
+def problems_of(folder: Path, requests: Path | None = None) -> list[str]:
+    """What is wrong with a folder of one system's predictions, a sentence each; empty: nothing.
+
+    requests: what `Requests` wrote: whatever of it has no answer is named too, by the kind that the folder holds.
+    """
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    found = [] if files else [f"{folder} holds no file; export predictions into it"]
+    for path in files:
+        try:
+            _check_file(folder, path)
+        except WeightsAbsent as problem:
+            found.append(str(problem))
+    return found if found or requests is None else _unanswered(folder, requests)
+
+
+def _check_file(folder: Path, path: Path) -> None:
+    """Raises WeightsAbsent, in one line, where a file is none of the layout or not as it says."""
+    if path == folder / TEXT:
+        _ = ExportedMaps(folder).text
+    elif path.name == INSTANCES:
+        read_instances(path)
+    elif VIEW.fullmatch(path.name):
+        read_maps(path, ExportedMaps(folder))
+    else:
+        raise WeightsAbsent(f"{path} has no place in the layout; expected {TEXT}, {INSTANCES} or view_05.safetensors")
+
+
+def _unanswered(folder: Path, requests: Path) -> list[str]:
+    """What was asked for and is not there: maps of the views, where there is one map, else instances of the clouds."""
+    maps = any(VIEW.fullmatch(path.name) for path in folder.rglob("*.safetensors"))
+    asked = [path.with_suffix(".safetensors") for path in requests.rglob("view_*.png")]
+    if not maps:
+        asked = [path.with_name(INSTANCES) for path in requests.rglob("cloud.ply")]
+    wanted = sorted(path.relative_to(requests) for path in asked)
+    found = [
+        f"{folder / place} is not there, though it was asked for" for place in wanted if not (folder / place).exists()
+    ]
+    if maps and not found and (requests / "phrases.json").exists():
+        phrases = set(json.loads((requests / "phrases.json").read_text()))
+        for place in wanted:
+            _, _, known = read_maps(folder / place, ExportedMaps(folder))
+            if lacking := sorted(phrases - set(known)):
+                found.append(f"{folder / place} lacks {len(lacking)} of the phrases, as {lacking[0]!r}")
+    return found
 
 
 def write_example(folder: Path) -> Iterator[Path]:
@@ -203,7 +264,18 @@ def write_example(folder: Path) -> Iterator[Path]:
         yield folder / name
 
 
-def main(folder: tyro.conf.Positional[Path]) -> None:
+def check(folder: tyro.conf.Positional[Path], requests: Path | None = None) -> None:
+    """Says what is wrong with exported predictions, and ends with code 2 where something is.
+
+    folder: of one system; requests: what was asked for, of dropclip-eval requests.
+    """
+    if problems := problems_of(folder, requests):
+        print("\n".join(problems), file=sys.stderr)
+        sys.exit(2)
+    print(f"{folder}: {sum(1 for _ in folder.rglob('*.safetensors'))} files, nothing wrong")
+
+
+def example(folder: tyro.conf.Positional[Path]) -> None:
     """Writes a small example of exported predictions.
 
     folder: where to; files that are there already are not replaced.
@@ -217,7 +289,7 @@ def main(folder: tyro.conf.Positional[Path]) -> None:
 
 if __name__ == "__main__":
     try:
-        tyro.cli(main)
+        tyro.extras.subcommand_cli_from_dict({"example": example, "check": check})
     except InputError as error:
         print(error, file=sys.stderr)
         sys.exit(2)

@@ -21,11 +21,11 @@ from dropclip_ros.tabletop.table import table_frame
 from dropclip_ros.vision.geometry import invert_pose, transform_points
 from dropclip_ros.vision.voxels import Voxels, voxelize
 from training.evaluate.data.scale import scaled
-from training.evaluate.protocol import FeatureCloud, Method, ScoreCloud
+from training.evaluate.protocol import EveryPoint, FeatureCloud, Method, ScoreCloud
 from training.fusion.clouds import Cloud
 from training.fusion.dense import sample
 from training.fusion.fuse import FusedPoints, PointFusion, Weighting, fuse_objects
-from training.fusion.run import ViewFeatures, view_order
+from training.fusion.view_features import ViewFeatures, view_order
 from training.fusion.weights import PromptConfig, ScenePrompts
 from training.scenes.scene import Scene, View
 
@@ -140,9 +140,9 @@ class PatchesOfView:
 EVERY_POINT = "every point answers"
 
 
-def every_point(_: Scene, cloud: Cloud) -> ScoreCloud:
+def every_point(_: Scene, cloud: Cloud) -> EveryPoint:
     """What point-wise rows are to be held against: every point answers every phrase."""
-    return ScoreCloud(np.zeros(len(cloud), np.int64), lambda phrases: torch.zeros(1, len(phrases)))
+    return EveryPoint(np.zeros(len(cloud), np.int64))
 
 
 class Student:

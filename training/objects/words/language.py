@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 
 from training.objects.spec import ObjectSpec
-from training.objects.words.phrases import ABSENT_PHRASES, CANONICAL_NEGATIVES, FAMILIES, normal
+from training.objects.words.phrases import ABSENT_PHRASES, CANONICAL_NEGATIVES, FAMILIES, normal, paper_mix
 from training.objects.words.wording import describe_object
 
 FAMILY_SHARE = dict.fromkeys(FAMILIES, 0.15) | {"class": 0.3, "attribute": 0.4}  # of what is said of an object
@@ -59,13 +60,21 @@ def training_vocabulary(specs: Sequence[ObjectSpec]) -> Vocabulary:
     return Vocabulary(phrases, weights, true)
 
 
-def object_prompts(specs: Sequence[ObjectSpec], embed: Embed, families_alike: bool = False) -> dict[str, torch.Tensor]:
-    """Mean prompt q_k (C,), unit, of each object (section 3.2): over all its N_k training phrases, as the paper has it,
-    or over families of phrases, which then weigh alike however many phrases they have (ours)."""
+def object_prompts(
+    specs: Sequence[ObjectSpec], embed: Embed, weighing: Literal["phrases", "families", "mix"] = "phrases"
+) -> dict[str, torch.Tensor]:
+    """Mean prompt q_k (C,), unit, of each object (section 3.2).
+
+    weighing: "phrases", the mean over all its N_k training phrases, as the paper has it; "families", families of
+    phrases weigh alike however many phrases they have (ours); "mix", they weigh as in the paper's data (`paper_mix`).
+    """
     prompts = {}
     for spec in specs:
-        said = [phrases for phrases in describe_object(spec).training.values() if phrases]
-        groups = said if families_alike else [[phrase for phrases in said for phrase in phrases]]
-        means = [embed(phrases).mean(0) for phrases in groups]
-        prompts[spec.name] = torch.nn.functional.normalize(torch.stack(means).mean(0), dim=0)
+        said = {family: phrases for family, phrases in describe_object(spec).training.items() if phrases}
+        shares = {family: float(len(phrases)) for family, phrases in said.items()}
+        if weighing != "phrases":
+            mix = paper_mix(said) if weighing == "mix" else {}
+            shares = mix or dict.fromkeys(said, 1.0)
+        mean = sum(shares[family] * embed(phrases).mean(0) for family, phrases in said.items())
+        prompts[spec.name] = torch.nn.functional.normalize(mean, dim=0)
     return prompts

@@ -8,8 +8,8 @@ from functools import cached_property
 
 from sensor_msgs.msg import CameraInfo, Image
 
+from dropclip_ros.ros.camera.points import CloudImages
 from dropclip_ros.ros.messages import misfit, nanoseconds
-from dropclip_ros.ros.points import CloudImages
 
 HELD = 20  # images of a stream that wait for their partners, and frames, for requests that name a stamp
 GRACE = 0.1  # s, that a frame waits for a CameraInfo with its own stamp; then the last one serves

@@ -10,10 +10,10 @@ from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
 from dropclip_ros.base.errors import DropclipError, Status
+from dropclip_ros.ros.camera.latched import Latched
+from dropclip_ros.ros.camera.pairing import CapturedFrame
 from dropclip_ros.ros.common import DEPTH_TOPIC, SENSOR_QOS
-from dropclip_ros.ros.latched import Latched
 from dropclip_ros.ros.messages import depth_image, image_message, intrinsics_of, same_frame
-from dropclip_ros.ros.pairing import CapturedFrame
 from dropclip_ros.ros.tf import Frames
 from dropclip_ros.vision.registration import register_depth
 

@@ -11,6 +11,11 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 from dropclip_ros.base.errors import DropclipError, Status
+from dropclip_ros.ros.camera.latched import Latched
+from dropclip_ros.ros.camera.pairing import CapturedFrame, Pairing
+from dropclip_ros.ros.camera.points import CloudImages
+from dropclip_ros.ros.camera.registration import Registration
+from dropclip_ros.ros.camera.transport import TRANSPORT, image_stream
 from dropclip_ros.ros.clock import missing_clock, on_jump_back
 from dropclip_ros.ros.common import (
     CAMERA_QOS,
@@ -23,13 +28,8 @@ from dropclip_ros.ros.common import (
     Settings,
 )
 from dropclip_ros.ros.graph import why_silent
-from dropclip_ros.ros.latched import Latched
 from dropclip_ros.ros.messages import nanoseconds
-from dropclip_ros.ros.pairing import CapturedFrame, Pairing
-from dropclip_ros.ros.points import CloudImages
-from dropclip_ros.ros.registration import Registration
 from dropclip_ros.ros.tf import Frames
-from dropclip_ros.ros.transport import TRANSPORT, image_stream
 
 SETTINGS = (
     TRANSPORT,
