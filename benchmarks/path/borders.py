@@ -101,11 +101,13 @@ def fit(examples: dict[str, list[Example]]) -> dict[str, np.ndarray]:
     terms, apart = (np.concatenate([of[i] for of in found.values()]) for i in (0, 1))
     each = np.concatenate([lengths / lengths.sum() for _, _, lengths in found.values()])
     borders.WEIGHTS = fitted(borders.described(terms), apart, each, RIDGE[0])
-    pairs = {name: [np.concatenate(of) for of in zip(*map(pieces_of, of), strict=True)] for name, of in examples.items()}
+    pairs = {
+        name: [np.concatenate(of) for of in zip(*map(pieces_of, of), strict=True)] for name, of in examples.items()
+    }
     described, border, same = (np.concatenate([of[i] for of in pairs.values()]) for i in range(3))
     count = np.concatenate([np.full(len(of[2]), COUNTS[name]) for name, of in pairs.items()])
     touch = border[:, 1] > 0
-    print(f"{len(apart)} borders, {100 * apart.mean():.1f} % of two things; {len(touch)} pairs of pieces, {same.sum()} of one")
+    print(f"{len(apart)} borders, {100 * apart.mean():.1f} % of two; {len(touch)} pairs of pieces, {same.sum()} of one")
     return {
         "borders.WEIGHTS": borders.WEIGHTS,
         "pieces.APART": fitted(pieces.described(described[~touch]), same[~touch], count[~touch], RIDGE[0]),

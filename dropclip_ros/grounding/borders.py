@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """How much parts two patches that touch, as learnt: logistic regression on what is seen of both and on products of it.
 
-Fitted by `python -m benchmarks.path.borders` on pairs of patches of rendered rooms, bare and crowded, of rendered clutter
-as depth cameras see it, and of the half of OSD that may be chosen on; weighted by the length of the border.
+Fitted by `python -m benchmarks.path.borders` on pairs of patches of rendered rooms, bare and crowded, of rendered
+clutter as depth cameras see it, and of the half of OSD that may be chosen on; weighted by the length of the border.
 """
 
 import numpy as np

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pieces of one thing that something before it parts, or that borders cut: a box whose middle a cup hides is one box.
 
-Pieces are compared by pairs: whether what lies between them is hidden, whether they go on in the same planes, end at the
-same height, look alike; those that touch by their whole border as well. Logistic regressions say how likely both are of
-one thing. `python -m benchmarks.path.borders` fits them on rendered clutter as depth cameras see it, rendered rooms, and
-what may be chosen on of OSD.
+Pieces are compared by pairs: whether what lies between them is hidden, whether they go on in the same planes, end at
+the same height, look alike; those that touch by their whole border as well. Logistic regressions say how likely both
+are of one thing. `python -m benchmarks.path.borders` fits them on rendered clutter as depth cameras see it, rendered
+rooms, and what may be chosen on of OSD.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ _SAMPLES = 12  # places on the way
 _CELL = 0.006  # m, in which the nearest voxel hides what is behind it
 _BEHIND = 0.01  # m
 _SAME_NORMAL, _SAME_PLANE, _SLOPE = 0.95, 0.012, 0.05  # cosine; m, and more by distance
+FAR = 0.08  # m between where the encoder sees the middles of what touches, at which it is of two things, whatever else
 APART = np.array(
     [
         *(3.31, 1.02, -0.654, 0.891, -2.94, -4.24, -0.0867, -1.41, -0.889, -2.46),
@@ -92,7 +93,7 @@ def joined(surface: Surface, piece: np.ndarray, border: np.ndarray, leaning: flo
     odds = np.empty(len(pairs))
     odds[~touch] = described(terms[~touch]) @ APART
     odds[touch] = described_touching(terms[touch], borders[touch]) @ TOUCHING
-    odds += leaning
+    odds = np.where(borders[:, 6] < FAR, odds + leaning, -np.inf)
     whole = np.arange(int(piece.max()) + 1)
     for a, b in pairs[np.argsort(-odds, kind="stable")[: np.count_nonzero(odds > 0)]]:
         a, b = whole[a], whole[b]

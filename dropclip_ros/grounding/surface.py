@@ -63,7 +63,7 @@ def surface_of(
     gap: float,
     size: float,
 ) -> Surface:
-    """The surface of voxels: centers (M, 3) m, colors (M, 3) in [0, 1], features (M, C), middles (M, 3) of their objects.
+    """The surface of voxels: centers (M, 3) m, colors (M, 3) in [0, 1], features (M, C), middles (M, 3) of objects.
 
     gap: voxels further apart do not touch, m; size: of a patch, m.
     """
