@@ -42,6 +42,7 @@ _FLOATS = 0.1  # m, lowest point of what may float above the table
 _GAP = 0.06  # m, between that point and what is seen below it
 _HIDDEN = 0.12  # m, under a thing, in which it may hide what carries it
 _COMES_DOWN = 0.03  # m, lowest point of what is seen to stand on the table
+_RIM = 0.15  # m inside the outline, within which what goes on below the table may stand beside it
 _PART = 0.3  # share of a thing that tells of all of it
 
 
@@ -156,7 +157,9 @@ def _whole_things(
     low = np.full(count, np.inf)
     np.minimum.at(low, thing, local[2])
     beyond, place = outside(local, extent.outline), extent.grid.place(local[:2])
-    flags = beyond <= margin, beyond <= 0, extent.reach.ravel()[place], extent.sunk.ravel()[place]
+    # a mirror image in a glossy thing lies below the table too, but not at its rim
+    sunken = extent.sunk.ravel()[place] & (beyond > -_RIM)
+    flags = beyond <= margin, beyond <= 0, extent.reach.ravel()[place], sunken
     over, well, reach, sunk = (_share(to_numpy(flag), thing, count) for flag in flags)
     return np.where(low < _COMES_DOWN, (over > 0.5) | (reach > 0.5), well > 0.5) & (sunk < _PART), low
 

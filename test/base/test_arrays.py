@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from dropclip_ros.base.arrays import to_numpy
 from dropclip_ros.base.errors import DropclipError, Status
-from dropclip_ros.grounding import instances as grounding
+from dropclip_ros.grounding import surface
 from dropclip_ros.grounding.instances import ObjectConfig, instance_labels
 from dropclip_ros.grounding.pipeline import Grounder
 from dropclip_ros.tabletop.crop import _interpolate, crop_above
@@ -145,7 +145,7 @@ def test_table_and_what_stands_on_it_are_the_same(make_tabletop, scenery, gravit
 @pytest.mark.parametrize("middles", [False, True])
 def test_instances_are_the_same(monkeypatch, middles):
     """Tops and fronts of boxes of some sizes, side by side, and a speck."""
-    monkeypatch.setattr(grounding, "_ROWS", 300)  # voxels are compared by several blocks
+    monkeypatch.setattr(surface, "_ROWS", 300)  # voxels are compared by several blocks
     surfaces = [np.array([[130, 0, 0], [131, 0, 0]])]
     for i in range(4):
         x, y, z = np.indices((20, 16, 10 + i)).reshape(3, -1)

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from dropclip_ros.grounding.instances import (
     ObjectConfig,
-    _thinnest,
     answering_instances,
     instance_labels,
     oriented_box,
     pool_features,
 )
 from dropclip_ros.grounding.scoring import referring_scores, rival_threshold, semantic_labels, similarities
+from dropclip_ros.grounding.surface import _thinnest
 
 
 def block(corner, cells=(4, 4, 4), edge=0.005):
@@ -189,3 +189,29 @@ def test_middles_that_lie_apart_part_what_looks_alike():
     found = instance_labels(centers, *args, middles)
     assert found.max() == 2
     assert (found[left] == found[0]).mean() > 0.9 and (found[~left] == found[-1]).mean() > 0.9
+
+
+def seen_box(x, y, depth=0.1, height=0.12, edge=0.005):
+    """Centres of the front and the top of a box over x (2,), whose front is at y: what EYE sees of it."""
+    across = np.arange(x[0], x[1], edge) + edge / 2
+    up, back = np.arange(0, height, edge) + edge / 2, np.arange(y, y + depth, edge) + edge / 2
+    front = np.stack(np.meshgrid(across, [y], up, indexing="ij"), -1).reshape(-1, 3)
+    return np.concatenate([front, np.stack(np.meshgrid(across, back, [height], indexing="ij"), -1).reshape(-1, 3)])
+
+
+@pytest.mark.parametrize("hides", [True, False])
+def test_halves_are_one_thing_where_what_parts_them_hides_the_rest(hides):
+    """A box behind a thinner one, or two boxes with another behind the gap."""
+    left, right = seen_box((-0.14, -0.03), 0.1), seen_box((0.03, 0.14), 0.1)
+    other = seen_box((-0.05, 0.05), 0.0 if hides else 0.3, 0.03, 0.2)
+    centers = np.concatenate([left, right, other]).astype(np.float32)
+    sizes = [len(left), len(right), len(other)]
+    features, colors = torch.eye(2)[[0, 0, 1]], np.array([[0.8, 0.2, 0.2], [0.8, 0.2, 0.2], [0.2, 0.3, 0.8]])
+    shift = 0.03 if hides else 0.09  # what the encoder makes of the halves' middles
+    middles = np.array([[-shift, 0.15, 0.06], [shift, 0.15, 0.06], [0, 0.02 if hides else 0.32, 0.1]])
+    features, colors, middles = (np.repeat(of, sizes, axis=0) for of in (features, colors, middles))
+    args = centers, colors, torch.as_tensor(features), np.array([0.0, -0.8, 0.4])
+    labels = instance_labels(*args, ObjectConfig(), middles)
+    assert labels.max() == (2 if hides else 3) and (labels > 0).all()
+    assert (labels[0] == labels[len(left)]) == hides
+    assert instance_labels(*args, ObjectConfig(pieces=False), middles).max() == 3

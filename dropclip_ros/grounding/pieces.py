@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pieces of one thing that something before it parts: a box whose middle a cup hides is one box.
+"""Pieces of one thing that something before it parts, or that borders cut: a box whose middle a cup hides is one box.
 
-Pieces that do not touch are compared by pairs: whether what lies between them is hidden, whether they go on in the same
-planes, end at the same height, look alike. A logistic regression says how likely both are of one thing; its weights were
-fitted by `python -m benchmarks.path.halves` on rendered scenes of clutter as depth cameras see them, rendered rooms, and
-the half of OSD that may be chosen on.
+Pieces are compared by pairs: whether what lies between them is hidden, whether they go on in the same planes, end at
+the same height, look alike; those that touch by their whole border as well. Logistic regressions say how likely both
+are of one thing. `python -m benchmarks.path.borders` fits them on rendered clutter as depth cameras see it, rendered
+rooms, and what may be chosen on of OSD.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
-
 import numpy as np
 from scipy import ndimage
 from scipy.spatial.distance import cdist
+
+from dropclip_ros.grounding.borders import border_odds
+from dropclip_ros.grounding.surface import Surface
 
 REACH = 0.2  # m, how wide a gap may be
 LEAST = 20  # voxels of a piece that can be told of
@@ -24,36 +24,23 @@ _SAMPLES = 12  # places on the way
 _CELL = 0.006  # m, in which the nearest voxel hides what is behind it
 _BEHIND = 0.01  # m
 _SAME_NORMAL, _SAME_PLANE, _SLOPE = 0.95, 0.012, 0.05  # cosine; m, and more by distance
-_WEIGHTS = np.array(
+FAR = 0.08  # m between where the encoder sees the middles of what touches, at which it is of two things, whatever else
+APART = np.array(
     [
-        *(2.399, 0.66, 0.163, 0.583, -2.502, -4.755, -0.788, -0.66, -0.941, -2.287, 0.312),
-        *(-0.924, 0.537, -0.073, 0.963, -1.261, 1.114, -0.215, -1.692, 2.946, 1.484),
+        *(3.31, 1.02, -0.654, 0.891, -2.94, -4.24, -0.0867, -1.41, -0.889, -2.46),
+        *(0.157, -0.234, -1.43, -0.276, 1.93, -1.26, 0.146, -0.153, -3.0, 3.03),
+        *(1.9,),
+    ]
+)
+TOUCHING = np.array(
+    [
+        *(4.23, -0.0704, -0.504, -0.133, -0.18, -2.17, 1.34, -7.91, -0.687, -1.31),
+        *(0.475, 0.269, -0.315, 0.233, 0.665, 0.376, -1.19, -0.589, -0.103, 0.983),
+        *(0.384, -0.356, 0.00322, -0.0551, -0.184, -0.0717, -0.324, -0.335, -0.335, -0.0404),
+        *(0.0416, -2.04),
     ]
 )
 TERMS = ("gap", "hidden", "unlike", "recoloured", "apart", "coplanar", "coplanar other", "tops", "lows", "least size")
-
-
-@dataclass(frozen=True, eq=False)
-class Surface:
-    """What pieces are compared by, on the host: of M voxels in P patches, and the camera's place.
-
-    centers (M, 3), eye (3,) and middles (P, 3): m, z up from the table; patch (M,): of each voxel; normals (P, 3),
-    colors (P, 3), features (P, C): of each patch; looks (P, 3): where the encoder sees the middle of its object.
-    """
-
-    centers: np.ndarray
-    eye: np.ndarray
-    patch: np.ndarray
-    middles: np.ndarray
-    normals: np.ndarray
-    colors: np.ndarray
-    features: np.ndarray
-    looks: np.ndarray
-
-    @cached_property
-    def sizes(self) -> np.ndarray:
-        """Voxels of each patch, (P,)."""
-        return np.bincount(self.patch)
 
 
 def described(terms: np.ndarray) -> np.ndarray:
@@ -77,15 +64,38 @@ def described(terms: np.ndarray) -> np.ndarray:
     )
 
 
-def joined(surface: Surface, piece: np.ndarray, touching: np.ndarray, leaning: float = 0.0) -> np.ndarray:
-    """The pieces (P,) of patches, those of one thing as one: (P,). leaning: towards joining, in log-odds.
+def described_touching(terms: np.ndarray, borders: np.ndarray) -> np.ndarray:
+    """What the regression of pieces that touch sees (E, 32): what `described` makes of their terms, and their border.
+
+    borders (E, 9): mean log-odds along it that it parts two things (`borders.border_odds`), its length by the smaller
+    piece's size, and the means of the first seven `borders.border_terms`.
+    """
+    odds, length, concave, offset, unlike, recoloured, apart = borders[:, :7].T
+    return np.column_stack(
+        [
+            described(terms),
+            *(4 * np.tanh(odds / 4), odds / 4, np.minimum(length, 3), np.log1p(length)),
+            *(4 * np.minimum(concave, 0.5), np.minimum(offset / 0.01, 2), 4 * unlike, 4 * np.minimum(recoloured, 0.3)),
+            *(np.minimum(apart / 0.05, 2), terms[:, 2] * np.tanh(odds / 4)),
+            10 * np.minimum(terms[:, 4], 0.1) * np.minimum(concave, 0.5),
+        ]
+    )
+
+
+def joined(surface: Surface, piece: np.ndarray, border: np.ndarray, leaning: float = 0.0) -> np.ndarray:
+    """The pieces (P,) of patches, those of one thing as one: (P,). border (B, 10): `border_terms` of the surface's
+    pairs; leaning: towards joining, in log-odds.
 
     The likeliest pair first. What was joined before is compared as a whole: its pairs' log-odds are averaged.
     """
-    pairs, terms = pairs_of_pieces(surface, piece, touching)
-    odds = described(terms) @ _WEIGHTS + leaning if len(pairs) else np.zeros(0)
+    pairs, terms, borders = pairs_of_pieces(surface, piece, border)
+    touch = borders[:, 1] > 0
+    odds = np.empty(len(pairs))
+    odds[~touch] = described(terms[~touch]) @ APART
+    odds[touch] = described_touching(terms[touch], borders[touch]) @ TOUCHING
+    odds = np.where(borders[:, 6] < FAR, odds + leaning, -np.inf)
     whole = np.arange(int(piece.max()) + 1)
-    for a, b in pairs[np.argsort(-odds)[: np.count_nonzero(odds > 0)]]:
+    for a, b in pairs[np.argsort(-odds, kind="stable")[: np.count_nonzero(odds > 0)]]:
         a, b = whole[a], whole[b]
         ends = whole[pairs]
         between = (ends == (a, b)).all(axis=1) | (ends == (b, a)).all(axis=1)
@@ -94,49 +104,68 @@ def joined(surface: Surface, piece: np.ndarray, touching: np.ndarray, leaning: f
     return whole[piece]
 
 
-def pairs_of_pieces(surface: Surface, piece: np.ndarray, touching: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs (E, 2) of pieces that do not touch and are at most `REACH` apart, and their terms (E, T), see `TERMS`.
-
-    piece (P,): of each patch; touching (B, 2): pairs of patches that do.
-    """
+def pairs_of_pieces(
+    surface: Surface, piece: np.ndarray, border: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pairs (E, 2) of pieces at most `REACH` apart, their `TERMS` (E, T), and their borders (E, 9), see
+    `described_touching`, 0 where they do not touch. piece (P,) and border (B, 10): see `joined`."""
     count = int(piece.max()) + 1
     sizes = np.bincount(piece, surface.sizes, count)
     chosen = _some_of_each(piece, surface.sizes, np.flatnonzero(sizes >= LEAST))
-    if len(chosen) < 2:
-        return np.zeros((0, 2), int), np.zeros((0, len(TERMS)))
-    of = piece[chosen]
-    starts = np.flatnonzero(np.append(True, np.diff(of) > 0))
-    owners, middles = of[starts], surface.middles[chosen]
+    owners, starts = np.unique(piece[chosen], return_index=True)
+    if len(owners) < 2:
+        return np.zeros((0, 2), int), np.zeros((0, len(TERMS))), np.zeros((0, 9))
+    middles = surface.middles[chosen]
     apart = cdist(middles, middles)
     gaps = np.minimum.reduceat(np.minimum.reduceat(apart, starts, axis=0), starts, axis=1)
-    near = np.zeros((count, count), bool)
-    near[np.ix_(owners, owners)] = gaps < REACH
-    near[tuple(piece[touching].T)] = near[tuple(piece[touching[:, ::-1]].T)] = False
-    pairs = np.argwhere(np.triu(near, 1))
-    if not len(pairs):
-        return pairs, np.zeros((0, len(TERMS)))
-    place = np.zeros(count, int)
-    place[owners] = np.arange(len(owners))
-    a, b = pairs.T
-    small, large = np.where(sizes[a] <= sizes[b], (a, b), (b, a))
+    i, j = np.nonzero(np.triu(gaps < REACH, 1))
+    a, b = owners[i], owners[j]
     goes_on = _goes_on(surface, chosen, starts, apart)
-    color, look = (_means(values, piece, surface.sizes) for values in (surface.colors, surface.looks))
-    feature = _means(surface.features, piece, surface.sizes)
+    small, large = np.where(sizes[a] <= sizes[b], (i, j), (j, i))
+    weights = surface.sizes[:, None]
+    totals = _sums(np.column_stack([surface.colors, surface.looks, surface.features]) * weights, piece, count)
+    color, look, feature = np.split(totals / sizes[:, None], (3, 6), axis=1)
     feature /= np.clip(np.linalg.norm(feature, axis=1), 1e-9, None)[:, None]
     tops, lows = _ends(surface, piece)
     terms = [
-        gaps[place[a], place[b]],
-        _hidden(surface, *_ways(middles, starts, apart, place[a], place[b])),
+        gaps[i, j],
+        _hidden(surface, *_ways(middles, starts, apart, i, j)),
         1 - (feature[a] * feature[b]).sum(axis=1),
         np.linalg.norm(color[a] - color[b], axis=1),
         np.linalg.norm(look[a] - look[b], axis=1),
-        goes_on[place[small], place[large]],
-        goes_on[place[large], place[small]],
+        goes_on[small, large],
+        goes_on[large, small],
         np.abs(tops[a] - tops[b]),
         np.abs(lows[a] - lows[b]),
-        sizes[small],
+        np.minimum(sizes[a], sizes[b]),
     ]
-    return pairs, np.column_stack(terms)
+    return np.column_stack([a, b]), np.column_stack(terms), _borders(surface, piece, border, a, b, terms[-1])
+
+
+def _borders(
+    surface: Surface, piece: np.ndarray, border: np.ndarray, a: np.ndarray, b: np.ndarray, size: np.ndarray
+) -> np.ndarray:
+    """Of pieces a and b (E,), the smaller of which has `size` (E,) voxels, see `described_touching`: (E, 9)."""
+    count, ends = int(piece.max()) + 1, np.sort(piece[surface.pairs], axis=1)
+    between = ends[:, 0] != ends[:, 1]
+    wanted, index = np.unique(a * count + b, return_inverse=True)
+    keys = ends[between] @ (count, 1)
+    place = np.searchsorted(wanted, keys).clip(max=max(len(wanted) - 1, 0))
+    known = wanted[place] == keys if len(wanted) else np.zeros(len(keys), bool)
+    length = surface.lengths[between][known, None]
+    seen = np.column_stack([border_odds(border[between][known]), border[between][known, :7]])
+    sums = _sums(np.column_stack([length, length * seen]), place[known], len(wanted))[index]
+    total = sums[:, :1]
+    return np.column_stack([sums[:, 1:2], total * 0, sums[:, 2:]]) / np.maximum(total, 1e-9) + np.eye(9)[1] * (
+        total / np.sqrt(size)[:, None] / 3
+    )
+
+
+def _sums(values: np.ndarray, index: np.ndarray, count: int) -> np.ndarray:
+    """Sums (count, C) of the rows of values (N, C) by index (N,)."""
+    total = np.zeros((count, values.shape[1]))
+    np.add.at(total, index, values)
+    return total
 
 
 def _some_of_each(piece: np.ndarray, sizes: np.ndarray, wanted: np.ndarray) -> np.ndarray:
@@ -146,13 +175,6 @@ def _some_of_each(piece: np.ndarray, sizes: np.ndarray, wanted: np.ndarray) -> n
     of = piece[order]
     rank = np.arange(len(of)) - np.searchsorted(of, of)
     return order[rank < _PATCHES]
-
-
-def _means(values: np.ndarray, piece: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """Mean (K, C) of the values (P, C) of patches, by piece, each voxel counting the same."""
-    total = np.zeros((int(piece.max()) + 1, values.shape[1]))
-    np.add.at(total, piece, values * sizes[:, None])
-    return total / np.bincount(piece, sizes)[:, None]
 
 
 def _ends(surface: Surface, piece: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
