@@ -15,7 +15,7 @@ from dropclip_ros.networks.model_folder import NAMES
 from dropclip_ros.networks.names import WORDINGS, NameBank, Say, wording
 from training.names.absent import FOREIGN, OTHER, half, other
 from training.names.learn import LearnConfig, learn
-from training.names.samples import CROP, before, photographed, turned
+from training.names.samples import before, photographed
 from training.names.sources import ALLOWED, SAMPLED, TAKEN, provenance
 from training.names.vocabulary import CALLED, SAID, grocery_name, is_category, own_name, said_of
 from training.names.weigh import KINDS, UNIT, Row, confidence, fit, odds_of, refusing
@@ -121,16 +121,6 @@ def test_a_sample_keeps_its_object_before_another_background_and_is_the_same_eac
     crop = np.random.default_rng(2).integers(0, 255, (192, 192, 3), np.uint8)
     once, again, other_one = (photographed(crop, np.random.default_rng(seed)) for seed in (3, 3, 4))
     assert once.shape == (192, 192, 3) and (once == again).all() and (once != other_one).any()
-
-
-def test_a_turned_sample_keeps_its_object_and_its_surroundings():
-    rgb, mask = np.full((90, 120, 3), 80, np.uint8), np.zeros((90, 120), bool)
-    mask[40:50, 40:80] = True
-    rgb[mask] = 250
-    straight, upright = (turned(rgb, mask, 1.2, degrees)[..., 0] > 200 for degrees in (0, 90))
-    assert straight.shape == (CROP, CROP) and upright.shape == (CROP, CROP)
-    assert abs(int(straight.sum()) - int(upright.sum())) < 0.05 * straight.sum()
-    assert straight.any(0).sum() > 3 * straight.any(1).sum() and upright.any(1).sum() > 3 * upright.any(0).sum()
 
 
 def test_intervals_and_calibration_error():

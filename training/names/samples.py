@@ -25,7 +25,6 @@ from training.objects.catalogue import open_catalogue
 from training.scenes.shards import load_scenes
 
 MIN_PIXELS = 300
-TURNS = 0.5  # cameras look down, and what lies on a table lies at any angle
 
 
 @dataclass(frozen=True)
@@ -44,11 +43,10 @@ def rendered(
     seed: int,
     backgrounds: list[np.ndarray],
     prefix: str = "",
-    turns: float = TURNS,
 ) -> Iterator[Sample]:
     """Two samples of every object in every view of the scenes in `folder`, by its own name. catalogue: theirs.
 
-    prefix: of the names of the objects that are used. turns: share of the samples that is turned by any angle.
+    prefix: of the names of the objects that are used.
     """
     called = {spec.name: own_name(spec) for spec in open_catalogue(catalogue).specs}
     for s, scene in enumerate(load_scenes(folder)):
@@ -60,7 +58,7 @@ def rendered(
                 for _ in range(2):
                     mask = view.mask == label
                     rgb = before(view.rgb, mask, backgrounds, rng) if backgrounds and rng.uniform() < 0.5 else view.rgb
-                    crop = turned(rgb, mask, rng.uniform(1.0, 1.5), rng.uniform(0, 360) if rng.uniform() < turns else 0)
+                    crop = cut_plain(rgb, mask, CROP, rng.uniform(1.0, 1.5))
                     yield Sample(photographed(crop, rng), called[scene.objects[label]["name"]], source)
 
 
@@ -100,15 +98,6 @@ def before(rgb: np.ndarray, mask: np.ndarray, backgrounds: list[np.ndarray], rng
         behind = np.asarray(image.resize(size, Image.Resampling.BICUBIC, (left, top, left + side, top + side)))
     soft = uniform_filter(mask.astype(np.float32), 3)[..., None]
     return (soft * rgb + (1 - soft) * behind).astype(np.uint8)
-
-
-def turned(rgb: np.ndarray, mask: np.ndarray, expansion: float, degrees: float) -> np.ndarray:
-    """Square crop (S,S,3) uint8 as `cut_plain`, turned about its middle."""
-    wide = 2**0.5 if degrees else 1.0
-    side = round(wide * CROP)
-    image = Image.fromarray(cut_plain(rgb, mask, side, wide * expansion)).rotate(degrees, Image.Resampling.BILINEAR)
-    edge = (side - CROP) // 2
-    return np.asarray(image.crop((edge, edge, edge + CROP, edge + CROP)))
 
 
 def photographed(crop: np.ndarray, rng: np.random.Generator) -> np.ndarray:
