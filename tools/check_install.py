@@ -108,7 +108,8 @@ def main() -> int:
         prefix = install(work)
         for program in sorted((prefix / "lib/dropclip_ros").iterdir()):
             code, out = started(prefix, program.name, "-p", "use_sim_time:=many", seconds=60)
-            refused = code == 2 and (len(out.strip().splitlines()) == 1 or program.name in ("pick", "dropclip"))  # which have usage
+            usage = program.name in ("pick", "dropclip")
+            refused = code == 2 and (len(out.strip().splitlines()) == 1 or usage)
             line = f"{program.name}: refuses {'in one line, code 2' if refused else f'WRONGLY, code {code}: {out}'}"
             told = NEEDS.get(program.name, [])
             if told is not None:
