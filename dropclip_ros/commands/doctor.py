@@ -36,7 +36,7 @@ def add_parser(commands: argparse._SubParsersAction, about: str) -> None:
 
 def run(args: argparse.Namespace) -> int:
     try:
-        doctor = import_module("dropclip_ros.ros.outputs.health.doctor")
+        doctor = import_module("dropclip_ros.ros.health.doctor")
     except ImportError as error:
         raise DropclipError(
             Status.BAD_REQUEST, f"the doctor needs ROS: {how_to_install(error, sys.executable)}"

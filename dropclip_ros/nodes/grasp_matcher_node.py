@@ -51,10 +51,10 @@ from dropclip_ros.ros.common import (
     run,
 )
 from dropclip_ros.ros.grasp_messages import candidate_messages, grasp_array_message, grasps_from_message
+from dropclip_ros.ros.health.diagnostics import LOG, Health
 from dropclip_ros.ros.managed import AUTOSTART, ManagedNode
 from dropclip_ros.ros.markers import grasp_markers
 from dropclip_ros.ros.messages import cloud_points, depth_image, intrinsics_of, nanoseconds, point_message
-from dropclip_ros.ros.outputs.health import LOG, Health
 from dropclip_ros.ros.settings import gate as gate_settings
 from dropclip_ros.ros.settings import match as match_settings
 from dropclip_ros.ros.settings import trust as trust_settings

@@ -44,6 +44,7 @@ from dropclip_ros.ros.common import (
     listed,
     run,
 )
+from dropclip_ros.ros.health.diagnostics import LOG, Health, Part
 from dropclip_ros.ros.managed import AUTOSTART, ManagedNode
 from dropclip_ros.ros.map_keeper import MapKeeper
 from dropclip_ros.ros.markers import object_markers, region_markers
@@ -59,7 +60,6 @@ from dropclip_ros.ros.messages import (
 )
 from dropclip_ros.ros.outputs import standing
 from dropclip_ros.ros.outputs.detections import Detections
-from dropclip_ros.ros.outputs.health import LOG, Health, Part
 from dropclip_ros.ros.outputs.standing import StandingQuestion
 from dropclip_ros.ros.settings import trust as trust_settings
 from dropclip_ros.ros.settings.trust import trust_config

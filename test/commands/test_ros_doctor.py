@@ -14,7 +14,7 @@ from sensor_msgs.msg import Image
 
 from dropclip_ros.cli import main
 from dropclip_ros.ros.common import COLOR_TOPIC, DEPTH_TOPIC, INFO_TOPIC
-from dropclip_ros.ros.outputs.health.doctor import Doctor, Wanted, depth_finding
+from dropclip_ros.ros.health.doctor import Doctor, Wanted, depth_finding
 from dropclip_ros.vision.geometry import Intrinsics, RgbdFrame
 
 FRAME = RgbdFrame(
@@ -135,7 +135,7 @@ def test_a_transform_that_nobody_sends(ros):
 
 
 def test_without_ros_it_says_so_in_one_line(monkeypatch, capsys):
-    monkeypatch.delitem(sys.modules, "dropclip_ros.ros.outputs.health.doctor", raising=False)
+    monkeypatch.delitem(sys.modules, "dropclip_ros.ros.health.doctor", raising=False)
     monkeypatch.setitem(sys.modules, "rclpy", None)
     monkeypatch.setitem(sys.modules, "rclpy.clock", None)
     assert main(["doctor"]) == 1
@@ -146,7 +146,7 @@ def test_without_ros_it_says_so_in_one_line(monkeypatch, capsys):
 
 def test_a_model_that_is_not_whole_is_told(tmp_path):
     from dropclip_ros.commands.doctor import _model
-    from dropclip_ros.ros.outputs.health.doctor import Finding
+    from dropclip_ros.ros.health.doctor import Finding
 
     assert _model(None, Finding).how == "fine"
     assert _model(str(tmp_path), Finding).how == "bad"

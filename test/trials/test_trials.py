@@ -147,6 +147,7 @@ def test_an_object_is_grasped_when_it_alone_is_lifted():
         (True, Status.NO_GRASPS, (), Reason.NO_GRASP),
         (False, Status.NO_GRASPS, (), Reason.GROUNDING),
         (False, Status.NOT_FOUND, (), Reason.GROUNDING),
+        (False, Status.AMBIGUOUS, (), Reason.GROUNDING),  # "which of the two?" found nothing either
         (True, Status.NO_PATH, (), Reason.PLANNING),
         (True, Status.TOO_WIDE, (), Reason.PLANNING),
         (True, Status.SLIPPED, (), Reason.SLIP),

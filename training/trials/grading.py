@@ -93,7 +93,9 @@ def grasped(before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray], t
 
 
 _AT = {
-    **dict.fromkeys((Status.NOT_FOUND, Status.NO_TABLE, Status.EMPTY_SCENE), Reason.GROUNDING),
+    **dict.fromkeys(
+        (Status.NOT_FOUND, Status.AMBIGUOUS, Status.UNSUPPORTED, Status.NO_TABLE, Status.EMPTY_SCENE), Reason.GROUNDING
+    ),
     Status.NO_GRASPS: Reason.NO_GRASP,
     **dict.fromkeys((Status.NO_PATH, Status.TOO_WIDE, Status.SCENE_CHANGED), Reason.PLANNING),
     Status.SLIPPED: Reason.SLIP,

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What nodes tell beside their answers: detections, a standing question, their health."""
+"""What nodes tell beside their answers: detections and a standing question."""
