@@ -123,7 +123,8 @@ def pairs_of_pieces(
     goes_on = _goes_on(surface, chosen, starts, apart)
     small, large = np.where(sizes[a] <= sizes[b], (i, j), (j, i))
     weights = surface.sizes[:, None]
-    totals = _sums(np.column_stack([surface.colors, surface.looks, surface.features]) * weights, piece, count)
+    looks = np.zeros_like(surface.colors) if surface.looks is None else surface.looks
+    totals = _sums(np.column_stack([surface.colors, looks, surface.features]) * weights, piece, count)
     color, look, feature = np.split(totals / sizes[:, None], (3, 6), axis=1)
     feature /= np.clip(np.linalg.norm(feature, axis=1), 1e-9, None)[:, None]
     tops, lows = _ends(surface, piece)

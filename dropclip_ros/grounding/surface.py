@@ -77,8 +77,8 @@ def surface_of(
     normal = normal / np.clip(np.linalg.norm(normal, axis=1), 1e-9, None)[:, None]
     feature = to_numpy(pool_features(features, patch + 1))
     centers, patch, pairs, lengths = (to_numpy(of) for of in (centers, patch, pairs, lengths))
-    sizes, look = np.bincount(patch), None if middles is None else look
-    return Surface(centers, eye, patch, sizes, middle, normal, color, feature, look, pairs, lengths)
+    sizes, looks = np.bincount(patch), None if middles is None else look
+    return Surface(centers, eye, patch, sizes, middle, normal, color, feature, looks, pairs, lengths)
 
 
 def _neighbours(centers: Array, gap: float) -> Array:

@@ -46,7 +46,7 @@ class CloudImages:
 class _Part:
     """One of a cloud's messages, made when anything but its header is read."""
 
-    def __init__(self, images: CloudImages, kind: type, name: str):
+    def __init__(self, images: CloudImages, kind: type[Image | CameraInfo], name: str):
         self.header, self._images, self._kind, self._name = images.header, images, kind, name
 
     @property

@@ -60,8 +60,8 @@ def camera_topics(folder: Path, told: Mapping[str, str]) -> CameraTopics:
     ):
         if value not in known:
             raise ValueError(f"{name} is {value!r}: expected one of {', '.join(known)}")
-    topics = [topic(name) for name in ("color", "depth", "info", "points")]
-    return CameraTopics(*topics, unit, reliable.lower() == "true", told["transport"])
+    color, depth, info, points = (topic(name) for name in ("color", "depth", "info", "points"))
+    return CameraTopics(color, depth, info, points, unit, reliable.lower() == "true", told["transport"])
 
 
 def _read(folder: Path, camera: str) -> dict:
