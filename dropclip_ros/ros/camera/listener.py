@@ -175,7 +175,11 @@ class CameraListener:
         wanted, tolerance = nanoseconds(stamp), self._settings["pair_tolerance"] * 1e9
         self._listen()
         with self._changed:
-            self._wait(lambda: any(t >= wanted or frame.bears(wanted) for t, frame in self._frames.items()))
+            self._wait(
+                lambda: any(
+                    frame.bears(wanted) or (t >= wanted and not self._ahead(frame)) for t, frame in self._frames.items()
+                )
+            )
             if not self._frames or self._clockless():
                 raise DropclipError(Status.NO_FRAME, self._why_none())
             nearest = min(self._frames, key=lambda t: abs(t - wanted))
