@@ -160,7 +160,7 @@ def create(args: list[str]) -> int:
     import argparse
 
     parser = argparse.ArgumentParser()
-    models.add_parser(parser.add_subparsers(dest="command", required=True))
+    models.add_parser(parser.add_subparsers(dest="command", required=True), "")
     said = parser.parse_args(args)
     return said.run(said)
 

@@ -36,7 +36,7 @@ def grasps_of(
     if not result.objects:
         return Grasps.empty(), result.message
     pose = scene.frame.camera_pose
-    view = View(scene.frame.depth, scene.frame.intrinsics, np.eye(4), pose)
+    view = View(scene.frame.depth, scene.frame.intrinsics, np.eye(4), pose) if scene.frame.picture else None
     around = Surroundings(scene.points.astype(np.float64), scene.table.plane)
     seen = Seen(view, around, 1.0, scene.table.seen) if config.needs_surroundings else None
     world = World(np.eye(4) if pose is None else pose, pose is not None)

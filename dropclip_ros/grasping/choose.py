@@ -46,9 +46,9 @@ class World:
 @dataclass(frozen=True, eq=False)
 class Seen:
     """What a view shows of a target's surroundings, the share of the target that it shows where it was found, and
-    whether there is a `table`."""
+    whether there is a `table`. view: None where the scene is points without a camera; gaps between them say nothing."""
 
-    view: View
+    view: View | None
     around: Surroundings
     share: float
     table: bool = True
@@ -125,13 +125,14 @@ def choose(
 
 def _keep_to_what_is_seen(match: Match, seen: Seen | None, gripper: Gripper) -> tuple[Match, np.ndarray | None]:
     """The match with hands no wider than proposed where the image does not know what is beside; the shares it knows."""
-    if seen is None:
+    if seen is None or seen.view is None:
         return match, None
-    camera_from_answer = invert_pose(seen.view.pose)
+    view = seen.view
+    camera_from_answer = invert_pose(view.pose)
 
     def known(width: np.ndarray) -> np.ndarray:
         hands = replace(match.grasps, width=width).transformed(camera_from_answer)
-        return seen_beside(hands, seen.view.depth, seen.view.intrinsics, gripper)
+        return seen_beside(hands, view.depth, view.intrinsics, gripper)
 
     wide = known(match.widths)
     room = wide >= _ROOM

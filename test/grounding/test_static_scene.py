@@ -65,4 +65,4 @@ def test_other_files_and_other_models_are_refused(grounder, static, tmp_path):
 def test_a_frame_or_a_field_is_needed(capsys):
     with pytest.raises(SystemExit):
         main(["ground", "--query", "a mug"])
-    assert "--rgb, --depth and --intrinsics, or --cloud, or --field" in capsys.readouterr().err
+    assert "--rgb, --depth and --intrinsics, or --bag, --frames, --cloud or --field" in capsys.readouterr().err
