@@ -241,15 +241,16 @@ class Client:
             node = Node("dropclip_client", context=self._context)
             self._executor = MultiThreadedExecutor(num_threads=2, context=self._context)
             self._executor.add_node(node)
-            self._closing = threading.Event()
-            self._spinning = threading.Thread(target=self._spin, daemon=True)
-            self._spinning.start()
         self.node = node
         at = f"/{namespace.strip('/')}/" if namespace.strip("/") else ""
         self._ground: ServiceClient = node.create_client(Ground, at + GROUND_SERVICE, qos_profile=SERVICE_QOS)
         self._grasp: ActionClient = built(partial(ActionClient, node, Grasp, at + GRASP_ACTION), ACTION_CLIENT_QOS)
         self._pick: ActionClient = built(partial(ActionClient, node, Pick, at + PICK_ACTION), ACTION_CLIENT_QOS)
         self._place: ActionClient = built(partial(ActionClient, node, Pick, at + PLACE_ACTION), ACTION_CLIENT_QOS)
+        if self._executor is not None:  # last: it must not wait on what is being built
+            self._closing = threading.Event()
+            self._spinning = threading.Thread(target=self._spin, daemon=True)
+            self._spinning.start()
 
     def __enter__(self) -> Client:
         return self

@@ -42,6 +42,8 @@ OF_GROUNDING = tuple(  # declared by grounding.launch.py
         "device",
         "preset",
         "scoring",
+        "reader_url",
+        "reader_model",
         "grounding_parameters",
         "one_process",
     )

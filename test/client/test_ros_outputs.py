@@ -40,7 +40,7 @@ def setup(ros, model_folder, make_tabletop):
     client = ros.node.create_client(Ground, GROUND_SERVICE)
     frame = make_tabletop().frame
 
-    def ask(query="the red box") -> Ground.Response:
+    def ask(query="the red boxes") -> Ground.Response:
         return ros.call(client, Ground.Request(query=query))
 
     camera.send(camera.messages(frame))
