@@ -35,6 +35,11 @@ class Status(IntEnum):
     ROBOT_MISMATCH = 25
     BUSY = 26
 
+    @property
+    def says_what_is_meant(self) -> bool:
+        """Whether it answers a phrase: found, not there, which of them, or nothing that can be told. Else a fault."""
+        return self in (Status.OK, Status.NOT_FOUND, Status.AMBIGUOUS, Status.UNSUPPORTED)
+
 
 class DropclipError(Exception):
     """A request cannot be answered.

@@ -126,10 +126,7 @@ def _run(args: argparse.Namespace) -> int:
         answers += found
     if args.json:
         say(json.dumps(answers))
-    return int(any(answer["status"] in _FAILED for answer in answers))
-
-
-_FAILED = {status.name for status in Status} - {"OK", "NOT_FOUND", "AMBIGUOUS", "UNSUPPORTED"}
+    return int(any(not Status[answer["status"]].says_what_is_meant for answer in answers))
 
 
 def _folder(out: Path, number: int, name: str) -> Path:

@@ -195,7 +195,7 @@ def main() -> int:
             for number, query in enumerate(queries, 1):
                 found, matched, latency = client.ask(query)
                 print(describe(query, found, matched, latency), flush=True)
-                if found.status not in (Status.OK, Status.NOT_FOUND):
+                if not Status(found.status).says_what_is_meant:
                     failed += 1
                     continue
                 name = "".join(c if c.isalnum() else "_" for c in query)[:40]
