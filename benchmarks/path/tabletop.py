@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The table and the instances on it, in one table: OSD by halves of the split, rendered rooms, drawn real frames, time.
 
-    python -m benchmarks.path.tabletop [--rooms 11 12 13] [--crowded 11] [--named-frames ../named]
+    python -m benchmarks.path.tabletop [--rooms 11 12 13] [--crowded 11] [--named-frames ../named] [--worst 5]
 
 `data/split.json` says which OSD scenes and room seeds may be chosen on. Objects are scored by `data/panoptic.py`; a
 room is right where what is kept of the points agrees with the objects by an IoU of 0.94. Named frames are rebuilt
@@ -34,8 +34,8 @@ class Scores:
     def __init__(self) -> None:
         self.tally, self.kept, self.milliseconds = Tally(), [], []
 
-    def add(self, grounder: Grounder, scene: LabelledFrame) -> None:
-        """Encodes a scene; where that fails, all its objects are missed."""
+    def add(self, grounder: Grounder, scene: LabelledFrame) -> Tally:
+        """Encodes a scene; where that fails, all its objects are missed. What came of this one."""
         known = scene.frame.depth.reshape(-1) > 0
         labels, found = np.where(known, scene.labels, 0).astype(np.int64), np.zeros(known.size, np.int64)
         try:
@@ -48,7 +48,9 @@ class Scores:
         except DropclipError as error:
             print(f"{scene.name}: {error}")
             self.kept.append(0.0)
-        self.tally += tally(labels, found)
+        of_scene = tally(labels, found)
+        self.tally += of_scene
+        return of_scene
 
 
 def osd(folder: Path) -> Iterator[tuple[str, LabelledFrame]]:
@@ -95,14 +97,15 @@ def main(
     crowded: tuple[int, ...] = (),
     named_frames: Path | None = None,
     model: Path | None = None,
+    worst: int = 0,
 ) -> None:
-    """Prints a row for each kind of scene, and how long table and instances take."""
+    """Prints a row for each kind of scene, how long table and instances take, and the `worst` scenes of each kind."""
     grounder = Grounder.from_pretrained(model, image=False)
     grounder.warm_up()
-    start, scores = time.perf_counter(), {}
+    start, scores, each = time.perf_counter(), {}, {}
     for scenes in (osd(data), rendered(rooms, crowded), named(named_frames)):
         for name, scene in scenes:
-            scores.setdefault(name, Scores()).add(grounder, scene)
+            each[name, scene.name] = scores.setdefault(name, Scores()).add(grounder, scene)
     print(rows(scores, [of.tally for of in scores.values()]))
     for name, of in scores.items():
         table, instances = np.median(of.milliseconds, axis=0)
@@ -112,6 +115,9 @@ def main(
             f"ms, instances {instances:.0f} ms"
         )
     print(f"{time.perf_counter() - start:.0f} s in all")
+    for name in scores if worst else ():
+        lowest = sorted((key for key in each if key[0] == name), key=lambda key: each[key].scores()["PQ"])[:worst]
+        print(rows((scene for _, scene in lowest), (each[key] for key in lowest)))
 
 
 if __name__ == "__main__":
