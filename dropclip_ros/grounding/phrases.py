@@ -112,11 +112,12 @@ class Judge(Places):
             return Judgement(Status.NOT_FOUND, str(lacking), [], np.zeros(self.layout.count), interpretation)
 
     def _clearly_best(self, chosen: list[int], scores: np.ndarray, wanted: int) -> tuple[list[int], bool]:
-        """Those that beat the others by as much as a rival must be beaten by, and whether there are any."""
+        """Those that beat the others by as much as a rival must be beaten by, and whether there are any; or all, best
+        first, where a lower threshold than usual let the others in."""
         last, rest = scores[chosen[wanted - 1] - 1], scores[chosen[wanted] - 1]
         if rest <= rival_threshold(np.array([last]), self.threshold, self.rival) < last:
             return chosen[:wanted], True
-        return chosen, False
+        return chosen, bool(rest < self.sure)
 
     def _question(self, node: Node, chosen: list[int]) -> str:
         """Tells the candidates apart by where they are."""

@@ -542,7 +542,8 @@ class Grounder:
         assert isinstance(phrase.reading, Node)
         scores = np.zeros(int(scene.instances.max(initial=0)))
         scores[[found.id - 1 for found in objects]] = [found.score for found in objects]
-        judge = Judge(self._layout(scene, viewer), lambda _: scores, threshold, self.objects.rival)
+        layout, sure = self._layout(scene, viewer), self.config.threshold
+        judge = Judge(layout, lambda _: scores, threshold, self.objects.rival, sure=sure)
         return judge.choose(phrase.reading, scores, reading)
 
     @staticmethod
@@ -570,8 +571,9 @@ class Grounder:
         else:
             scores = self._named_scores(scene, texts_of(phrase.reading), others, timing)
             with _timed(timing, "relations"):
-                layout = self._layout(scene, viewer)
-                judged = Judge(layout, scores.__getitem__, threshold, self.objects.rival, previous).judge(phrase)
+                layout, sure = self._layout(scene, viewer), self.config.threshold
+                judge = Judge(layout, scores.__getitem__, threshold, self.objects.rival, previous, sure)
+                judged = judge.judge(phrase)
         with _timed(timing, "objects"):
             rho = np.append(0.0, judged.scores)[scene.instances]
             named = zip(judged.chosen, judged.labels, strict=True)

@@ -35,7 +35,8 @@ PLACES = {"left": "to the left of", "right": "to the right of", "front": "in fro
 
 
 class Places:
-    """Judges relations on K instances. score: a text to the score (K,) of each. previous: the last answer."""
+    """Judges relations on K instances. score: a text to the score (K,) of each. previous: the last answer. sure: what
+    scores less is no second that could be meant as well, however low the threshold is."""
 
     def __init__(
         self,
@@ -44,8 +45,9 @@ class Places:
         threshold: float,
         rival: float,
         previous: Sequence[int] = (),
+        sure: float = 0.0,
     ) -> None:
-        self.layout, self.score, self.threshold, self.rival = layout, score, threshold, rival
+        self.layout, self.score, self.threshold, self.rival, self.sure = layout, score, threshold, rival, sure
         self.previous = np.isin(np.arange(layout.count) + 1, list(previous)) if previous else None
         self.unknown = set(previous) - set(range(1, layout.count + 1))
         self.parts: list[Part] = []

@@ -144,6 +144,19 @@ def test_several_that_fit_are_listed_with_a_question():
     assert answer("the mugs next to the banana").status == Status.OK
 
 
+def test_what_only_a_low_threshold_lets_in_is_no_second():
+    read = read_phrase("the mug next to the banana")
+    red = np.array([name == "red mug" for name in NAMES])
+    for second, status in ((0.6, Status.AMBIGUOUS), (0.4, Status.OK)):
+
+        def scores(text, second=second):
+            found = true_scores(text)
+            return np.where((found > 0.5) & ~red & np.array(["mug" in name for name in NAMES]), second, found)
+
+        judged = Judge(LAYOUT, scores, 0.01, 0.5, sure=0.5).judge(read)
+        assert judged.status == status and names(judged) == ["red mug", "blue mug"]
+
+
 def test_other_and_it_go_back_to_the_last_answer():
     red, blue = NAMES.index("red mug") + 1, NAMES.index("blue mug") + 1
     assert names(answer("the other mug next to the banana", previous=[red])) == ["blue mug"]
