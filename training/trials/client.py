@@ -192,9 +192,9 @@ class TrialClient(Node):
         """Grasps of a target whose points are known."""
         return self._call(MATCH_SERVICE, MatchGrasps.Request(cloud=cloud, top_k=top_k, target_frame=WORLD))
 
-    def grasp(self, query: str, top_k: int) -> Grasp.Result:
-        """Grasps of what a phrase means."""
-        return self._act(GRASP_ACTION, Grasp.Goal(query=query, top_k=top_k, target_frame=WORLD))
+    def grasp(self, query: str, top_k: int, literal: bool = False) -> Grasp.Result:
+        """Grasps of what a phrase means. literal: compared as a whole; then the best is taken where several fit."""
+        return self._act(GRASP_ACTION, Grasp.Goal(query=query, top_k=top_k, target_frame=WORLD, literal=literal))
 
     def pick(self, header: Header, candidates: Sequence) -> Pick.Result:
         return self._act(PICK_ACTION, Pick.Goal(header=header, candidates=list(candidates)))

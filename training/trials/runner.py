@@ -54,6 +54,9 @@ class Setup:
     matching: node: by the rules that the matcher is set to; paper: the nearest grasps alone. threshold: of the
     grounding node's scores; 0: what it is set to. hold: how long a lifted object must stay up, s; 0 where the
     workcell's own `pick` waits. grasps: folder of true grasps.
+
+    Where the threshold is set here, phrases are compared as a whole, as in the paper: something always answers. Else
+    they are read, and a question back ("which of the two?") is a failure of grounding.
     """
 
     protocol: Protocol = field(default_factory=Protocol)
@@ -75,6 +78,11 @@ class Setup:
         if self.grounding == "true":
             return RESET_SERVICE, PICK_ACTION, MATCH_SERVICE
         return RESET_SERVICE, PICK_ACTION, GRASP_ACTION, GROUND_SERVICE, f"{GROUNDING_NODE}/set_parameters"
+
+    @property
+    def literal(self) -> bool:
+        """Whether phrases are compared as a whole."""
+        return self.threshold > 0
 
 
 @dataclass
@@ -258,7 +266,7 @@ class Runner:
         if self._setup.grounding == "true":
             return self._ask_truth(asked, names)
         start = time.perf_counter()
-        found = self._client.grasp(asked.phrase, self._setup.top_k)
+        found = self._client.grasp(asked.phrase, self._setup.top_k, self._setup.literal)
         seconds = time.perf_counter() - start
         stamp = found.header.stamp
         if found.status == Status.OK and nanoseconds(stamp) < self._fresh:
@@ -270,9 +278,11 @@ class Runner:
 
     def _grade(self, asked: Asked, names: list[str], stamp: Time) -> Grounding:
         """The same phrase of the same frame, grounded again, for the points that answer it: the action keeps them."""
-        found = self._client.ground(Ground.Request(query=asked.phrase, target_frame=WORLD, stamp=stamp))
+        request = Ground.Request(query=asked.phrase, literal=self._setup.literal, target_frame=WORLD, stamp=stamp)
+        found = self._client.ground(request)
         if found.status == Status.STALE_FRAME:  # the frame is gone; the scene is the same
-            found = self._client.ground(Ground.Request(query=asked.phrase, target_frame=WORLD))
+            request.stamp = Time()
+            found = self._client.ground(request)
         labels = self._client.labels(nanoseconds(found.header.stamp))
         if found.status != Status.OK:
             return Grounding()
