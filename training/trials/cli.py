@@ -44,7 +44,7 @@ class Options:
         grounding: by the model, by the model with the picture of each object (use_image), or true masks.
         negatives: scene: names of the other categories on the table, as in the paper; node: as grounding_node is set.
         threshold: least score of what is found, where the model answers; 0: as grounding_node is set, which may answer
-            that nothing fits. In trials, as in the paper's, something always does: phrases are then compared as a whole.
+            that nothing fits. In trials, as in the paper's, something always does: phrases are compared as a whole.
         matching: node: by the rules that grasp_matcher_node is set to; paper: the nearest grasps alone (A.7).
         hold: seconds that a lifted object must stay up after `pick` has ended (the embedded cell's waits by itself).
         gifs: folder for a GIF of each trial.
