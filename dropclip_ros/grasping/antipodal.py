@@ -87,7 +87,7 @@ def sample_antipodal(
     if len(points) < config.min_object_points:
         return Grasps.empty()
     labels = _connected_parts(points, config.object_gap) if labels is None else labels[keep]
-    normals = _normals(points, config.voxel_size)
+    outward = normals(points, config.voxel_size)
     view = points.mean(axis=0) / np.linalg.norm(points.mean(axis=0))
     down = view if table is None else -np.asarray(table, dtype=np.float64)[:3]
     rng = np.random.default_rng(config.seed)
@@ -96,7 +96,7 @@ def sample_antipodal(
     for label in np.unique(labels):
         own = labels == label
         if np.count_nonzero(own) >= config.min_object_points:
-            part = _Part(points[own], normals[own], fill_down(points[own], table, 1.5 * config.voxel_size), int(label))
+            part = _Part(points[own], outward[own], fill_down(points[own], table, 1.5 * config.voxel_size), int(label))
             found.append(_propose(part, down, view, table, gripper, config, rng))
     rows = np.concatenate([grasps.rows() for grasps in found]) if found else np.zeros((0, 17))
     grasps = Grasps.from_rows(rows)
@@ -129,16 +129,16 @@ def _connected_parts(points: np.ndarray, gap: float) -> np.ndarray:
     return connected_components(graph, directed=False)[1]
 
 
-def _normals(points: np.ndarray, voxel_size: float) -> np.ndarray:
+def normals(points: np.ndarray, voxel_size: float) -> np.ndarray:
     """Unit normals (n, 3) of points (n, 3), m, towards the camera: across the 30 nearest within 3.5 voxels."""
     tree = cKDTree(points)
     apart, near = tree.query(points, min(_AROUND, len(points)), distance_upper_bound=3.5 * voxel_size)
     weight = np.isfinite(apart).reshape(len(points), -1, 1)
     around = np.where(weight, points[np.where(np.isfinite(apart), near, 0)].reshape(len(points), -1, 3), 0.0)
     around = np.where(weight, around - around.sum(1, keepdims=True) / weight.sum(1, keepdims=True), 0.0)
-    normals = np.linalg.eigh(around.transpose(0, 2, 1) @ around)[1][:, :, 0]
-    normals[weight.sum(axis=(1, 2)) < 3] = 0.0, 0.0, 1.0  # no plane goes through fewer
-    return np.where((normals * points).sum(1, keepdims=True) > 0, -normals, normals)
+    across = np.linalg.eigh(around.transpose(0, 2, 1) @ around)[1][:, :, 0]
+    across[weight.sum(axis=(1, 2)) < 3] = 0.0, 0.0, 1.0  # no plane goes through fewer
+    return np.where((across * points).sum(1, keepdims=True) > 0, -across, across)
 
 
 def _solid(
