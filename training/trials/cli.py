@@ -48,7 +48,6 @@ class Options:
         attempts: how often a phrase may be asked, the first time included; again after a slip. 0: as the preset has it.
         hold: seconds that a lifted object must stay up after `pick` has ended (the embedded cell's waits by itself).
         gifs: folder for a GIF of each trial.
-        grasps: folder of true grasps, kept there.
         model: folder of the model; "" for the one shipped.
         hggd: checkpoint of the grasp detector; "" for the one shipped.
         running: all nodes run already (trials.launch.py, gazebo_trials.launch.py), in this ROS domain.
@@ -74,7 +73,6 @@ class Options:
     attempts: int = 0
     hold: float = 0.0
     gifs: Path | None = None
-    grasps: Path = Path("runs/grasps")
     model: str = ""
     hggd: str = ""
     running: bool = False
@@ -129,7 +127,6 @@ def run(options: Options) -> None:
         options.preset,
         options.attempts,
         hold=options.hold,
-        grasps=options.grasps,
     )
     file = ResultFile(options.out)
     try:

@@ -215,6 +215,10 @@ class TrialClient(Node):
         if model and preset.grounding:
             self._set(GROUNDING_NODE, **preset.grounding)
 
+    def trust_proposals(self) -> None:
+        """The matcher waits for proposals, samples none itself, and takes a far one too: all are on the target."""
+        self._set(MATCHER_NODE, sample_target=False, proposals_timeout=30.0, max_distance=1.0)
+
     def _set(self, node: str, **values) -> None:
         """Parameters of a node. Raises BAD_REQUEST where it refuses one."""
         parameters = [RosParameter(name, value=value).to_parameter_msg() for name, value in values.items()]

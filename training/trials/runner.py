@@ -53,7 +53,7 @@ class Setup:
     proposals: antipodal or hggd name the node that runs; true: the runner publishes grasps that are known to hold.
     grounding: model or image name how the grounding node was started; true: masks of the simulator. preset: one of
     PRESETS; attempts: in the place of its own, 0 for that. hold: how long a lifted object must stay up, s; 0 where the
-    workcell's own `pick` waits. grasps: folder of true grasps.
+    workcell's own `pick` waits.
     """
 
     protocol: Protocol = field(default_factory=Protocol)
@@ -62,7 +62,6 @@ class Setup:
     preset: Name = "shipped"
     attempts: int = ranged(0, 0, 20)
     hold: float = ranged(1.0, 0)
-    grasps: Path = Path("runs/grasps")
 
     def __post_init__(self) -> None:
         check_fields(self, error=InputError)
@@ -105,6 +104,8 @@ class Runner:
         """
         protocol, failed = self._setup.protocol, 0
         self._client.prepare(self._setup.how, self._setup.grounding != "true")
+        if self._setup.proposals == "true":
+            self._client.trust_proposals()
         if self._setup.grounding != "true":
             self._client.ground(Ground.Request(query="object"))  # loads the model, which no trial shall wait for
         for number in range(trials):
@@ -249,7 +250,7 @@ class Runner:
         wanted = set(asked.targets)
         if self._setup.grounding != "true":
             wanted |= {self._grade(asked, names, Time()).answered} - {""}
-        grasps = true_grasps(poses, wanted, self._setup.protocol.catalogue, self._setup.grasps)
+        grasps = true_grasps(poses, wanted, self._setup.protocol.catalogue)
         ended = threading.Event()
 
         def publish() -> None:
