@@ -52,9 +52,12 @@ class AntipodalConfig:
     min_object_points: int = ranged(25, 1)  # voxels; less is noise
     anchors: int = ranged(10, 1)  # places where hands are tried, for each 0.04 m2 that is seen of an object
     turns: int = ranged(10, 1)  # of the closing axis in half a turn
+    tilts: tuple[tuple[float, int], ...] = ()  # further approaches: from straight down, rad, and from how many sides
     pairs: int = 50  # contacts for which an antipodal partner is sought, likewise
     min_score: float = 0.3  # below are grasps off the middle of an object, of which neither contact is seen
     max_per_object: int = ranged(20, 1)
+    touching: int = ranged(0, 0)  # voxels of what is solid that a hand may meet
+    solid_others: bool = True  # what other objects hide, down to the table, is solid too
 
     def __post_init__(self) -> None:
         check_fields(self, "AntipodalConfig.")
@@ -104,7 +107,7 @@ def sample_antipodal(
     if table is not None:
         grasps = grasps[height_above(grasps, table, gripper) > config.table_clearance]
     grasps = grasps[suppress(grasps, distance=0.01, angle=0.2)]  # fewer to check, little lost
-    grasps = grasps[~colliding(grasps, _solid(points, obstacles, table, config), gripper, voxel_size=0)]
+    grasps = grasps[~colliding(grasps, _solid(points, obstacles, table, config), gripper, 0, config.touching)]
     kept = [
         np.flatnonzero(grasps.object_id == i)[suppress(grasps[grasps.object_id == i], limit=config.max_per_object)]
         for i in np.unique(grasps.object_id)
@@ -145,13 +148,17 @@ def _solid(
     points: np.ndarray, obstacles: np.ndarray | None, table: np.ndarray | None, config: AntipodalConfig
 ) -> np.ndarray:
     """Everything the gripper must keep out of, except the table itself, which is a plane."""
+    solid = fill_down(points, table, 1.5 * config.voxel_size)
     if obstacles is not None:
         obstacles = np.asarray(obstacles, dtype=np.float64).reshape(-1, 3)
         obstacles = obstacles[np.isfinite(obstacles).all(axis=1)]
         if table is not None:
             obstacles = obstacles[obstacles @ table[:3] + table[3] > 2 * config.voxel_size]
-        points = np.concatenate([points, obstacles[thin_cloud(obstacles, config.voxel_size)]])
-    return fill_down(points, table, 1.5 * config.voxel_size)
+        obstacles = obstacles[thin_cloud(obstacles, config.voxel_size)]
+        if not config.solid_others:
+            return np.concatenate([solid, obstacles])
+        solid = fill_down(np.concatenate([points, obstacles]), table, 1.5 * config.voxel_size)
+    return solid
 
 
 def _propose(
@@ -213,6 +220,11 @@ def _turned_frames(
     anchors = np.concatenate([part.filled.mean(axis=0, keepdims=True), part.points[picks]])
     side = view - (view @ down) * down
     approaches = [down] if np.linalg.norm(side) < 0.1 else [down, _unit(down + 0.7 * _unit(side))]
+    start = _unit(side) if np.linalg.norm(side) > 0.1 else _unit(np.cross(down, np.eye(3)[np.abs(down).argmin()]))
+    for tilt, sides in config.tilts:
+        for turn in 2 * np.pi * np.arange(sides) / sides:
+            aside = np.cos(turn) * start + np.sin(turn) * np.cross(down, start)
+            approaches.append(np.cos(tilt) * down + np.sin(tilt) * aside)
     rotations = []
     for approach in approaches:
         across = _unit(np.cross(approach, view if abs(approach @ view) < 0.95 else np.roll(view, 1)))

@@ -25,6 +25,10 @@ DENSE = AntipodalConfig(
     min_score=0.2,
     max_per_object=60,
 )
+FEW = 10  # grasps; where no more are found, it is looked for closer fits and from all sides, through what may be gaps
+CLOSE = replace(
+    DENSE, clearance=0.003, tilts=((0.3, 6), (0.6, 6)), turns=12, anchors=20, solid_others=False, max_per_object=40
+)
 
 
 def sample_on(target: np.ndarray, gripper: Gripper, seen: np.ndarray, table: np.ndarray, camera: np.ndarray) -> Grasps:
@@ -41,5 +45,9 @@ def sample_on(target: np.ndarray, gripper: Gripper, seen: np.ndarray, table: np.
     if 2 * high.sum() < len(target):
         high = height > FLAT
     target = target[high & (height < LARGEST)]
-    found = sample_antipodal(target - camera, DENSE, gripper, others - camera, plane, np.zeros(len(target), np.int64))
+    labels = np.zeros(len(target), np.int64)
+    found = sample_antipodal(target - camera, DENSE, gripper, others - camera, plane, labels)
+    if len(found) <= FEW:
+        more = sample_antipodal(target - camera, CLOSE, gripper, others - camera, plane, labels)
+        found = Grasps.from_rows(np.concatenate([found.rows(), more.rows()]))
     return replace(found, translation=found.translation + camera)
