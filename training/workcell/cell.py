@@ -241,6 +241,13 @@ class Cell:
         """Sends the servos to angles (6,). Whoever calls this has checked them for collision."""
         self.data.ctrl[self._servos] = joints
 
+    def put(self, joints: np.ndarray, opening: float) -> None:
+        """Puts the arm at angles (6,) and the fingers at an opening, m, at once: no arm moves like that."""
+        self.data.qpos[self._joint_at] = self.data.ctrl[self._servos] = joints
+        self._wanted = self.data.qpos[self._fingers_at] = self.data.ctrl[self._grip] = opening / 2
+        self.data.qvel[:] = 0
+        mujoco.mj_forward(self.model, self.data)
+
     def open(self, opening: float) -> None:
         """Lets the fingers go to an opening, m, at their speed."""
         self._wanted = opening / 2
