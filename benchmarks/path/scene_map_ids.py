@@ -62,8 +62,8 @@ DRIFTS = {
 
 
 def ids_in(scene_map: SceneMap, frame: MapFrame) -> np.ndarray:
-    """The id that the map has for each pixel (h w,) of every `EVERY` row and column of a frame, 0 for none: the nearest voxel's, of what is above the
-    table."""
+    """The id that the map has for each pixel (h w,) of every `EVERY` row and column of a frame, 0 for none: that of
+    the nearest voxel, of what is above the table."""
     depth = frame.frame.depth
     found, grid, table = np.zeros(depth.size, np.int64), scene_map.grid, scene_map.watch.table
     if not len(grid) or table is None or not (depth > 0).any():

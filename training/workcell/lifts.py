@@ -20,6 +20,7 @@ import numpy as np
 import tyro
 
 from dropclip_ros.base.errors import DropclipError, Status
+from dropclip_ros.base.reading import read_arrays
 from dropclip_ros.grasping.antipodal import sample_antipodal
 from dropclip_ros.grasping.choose import Choice, World, choose
 from dropclip_ros.grasping.choose import View as Image
@@ -180,11 +181,11 @@ def learn(
 def _examples(file: Path, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Measures (N, F), whether lifted (N,), and the scene's number (N,) of a file of `make`."""
     gripper, x, y = CellConfig().gripper, [np.zeros((0, len(NAMES)))], [np.zeros(0)]
-    with np.load(file, allow_pickle=False) as held:
-        for name in sorted({key.split("/")[0] for key in held.files}):
-            around = Around(*(held[f"{name}/{part}"].astype(np.float64) for part in Around.__annotations__))
-            x.append(features(Grasps.from_rows(held[f"{name}/rows"]), held[f"{name}/widths"], around, gripper))
-            y.append(held[f"{name}/lifted"].astype(np.float64))
+    held = read_arrays(file)
+    for name in sorted({key.split("/")[0] for key in held}):
+        around = Around(*(held[f"{name}/{part}"].astype(np.float64) for part in Around.__annotations__))
+        x.append(features(Grasps.from_rows(held[f"{name}/rows"]), held[f"{name}/widths"], around, gripper))
+        y.append(held[f"{name}/lifted"].astype(np.float64))
     return np.concatenate(x), np.concatenate(y), np.full(sum(map(len, y)), number)
 
 

@@ -132,7 +132,9 @@ class WorkcellNode(Node):
         serve_reset(self, self._reset)
         self._goals = Admission()
         self._wrist = (
-            WristServer(self, self._frames, self._goals, self._settings["rate"]) if self._settings["wrist"] else None
+            WristServer(self, self, self._frames, self._goals, self._settings["rate"])
+            if self._settings["wrist"]
+            else None
         )
         self._actions = [
             ActionServer(

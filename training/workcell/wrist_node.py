@@ -12,13 +12,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import numpy as np
 from geometry_msgs.msg import PoseArray
 from rclpy.action import ActionServer, CancelResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
+from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
@@ -33,23 +34,33 @@ from dropclip_ros.ros.tf import Frames
 from dropclip_ros.vision.geometry import invert_pose
 from training.scenes.scene import View
 from training.workcell import wrist
+from training.workcell.cell import Cell
 from training.workcell.kinematics import inverse, nearest_turn
 from training.workcell.pick import AT_HOME
 from training.workcell.planning import NoPath
 from training.workcell.robot import HOME
 from training.workcell.topics import MOVE_CAMERA_ACTION, POSES_OF_WRIST_TOPIC, WORLD, wrist_topic
 
-if TYPE_CHECKING:
-    from training.workcell.node import WorkcellNode
-
 OPTICAL = "wrist_optical_frame"
+
+
+class Owner(Protocol):
+    """What the wrist asks of the node that owns the cell: `standing` changes as what stands in it does, `owned` and
+    `driven` run what looks and what moves in the simulation's thread."""
+
+    cell: Cell
+
+    @property
+    def standing(self) -> object | None: ...
+    def owned(self, work: Callable[[], Any], /) -> Any: ...
+    def driven(self, work: Callable[[], Any], /) -> Any: ...
 
 
 class WristServer:
     """The wrist of a workcell node: its publishers and its action."""
 
-    def __init__(self, node: WorkcellNode, frames: Frames, goals: Admission, rate: float) -> None:
-        self._node, self._frames, self._goals = node, frames, goals
+    def __init__(self, node: Node, owner: Owner, frames: Frames, goals: Admission, rate: float) -> None:
+        self._node, self._owner, self._frames, self._goals = node, owner, frames, goals
         self._view: View | None = None
         self._came: np.ndarray | None = None  # the way from home
         self._at: object | None = None  # what stood as it does when that was seen
@@ -59,7 +70,7 @@ class WristServer:
         self._info = make(CameraInfo, wrist_topic(INFO_TOPIC), CAMERA_QOS)
         lasting = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._poses = make(PoseArray, POSES_OF_WRIST_TOPIC, lasting)
-        self.looks = wrist.looks(node.cell.config)
+        self.looks = wrist.looks(owner.cell.config)
         world = Header(stamp=node.get_clock().now().to_msg(), frame_id=WORLD)
         self._poses.publish(PoseArray(header=world, poses=[pose_message(pose) for pose, _ in self.looks.values()]))
         node.create_timer(1 / rate, self.publish, group)
@@ -76,11 +87,11 @@ class WristServer:
 
     def publish(self) -> None:
         """What the wrist sees, with a stamp of now; nothing while the arm moves, or where nobody listens."""
-        node, standing = self._node, self._node.standing
+        node, standing = self._node, self._owner.standing
         if standing is None or not any(one.get_subscription_count() for one in (self._color, self._depth, self._info)):
             return
         if standing is not self._at or self._view is None:  # something moved since
-            self._at, self._view = standing, node.owned(lambda: wrist.capture(node.cell))
+            self._at, self._view = standing, self._owner.owned(lambda: wrist.capture(self._owner.cell))
         header, view = Header(stamp=node.get_clock().now().to_msg(), frame_id=OPTICAL), self._view
         self._info.publish(camera_info_message(header, view.camera))
         self._color.publish(image_message(header, view.rgb, "rgb8"))
@@ -91,7 +102,7 @@ class WristServer:
         with self._goals.leaving():
             try:
                 tools = self._tools(handle.request)
-                self._node.driven(partial(self._drive, handle, tools, result))
+                self._owner.driven(partial(self._drive, handle, tools, result))
             except DropclipError as error:
                 result.status, result.message = int(error.status), error.message
             except Exception as error:
@@ -110,7 +121,7 @@ class WristServer:
 
     def _drive(self, handle: ServerGoalHandle, tools: list[np.ndarray], result: Pick.Result) -> None:
         """In the simulation's thread: goes to the first pose to which there is a path, or home."""
-        cell, cancelled = self._node.cell, lambda: handle.is_cancel_requested
+        cell, cancelled = self._owner.cell, lambda: handle.is_cancel_requested
         seen, base = [cell.capture(), wrist.capture(cell)], invert_pose(cell.config.world_from_base)
         handle.publish_feedback(Pick.Feedback(stage="move"))
         reasons: list[str] = []
@@ -131,7 +142,7 @@ class WristServer:
 
     def _first(self, found: np.ndarray, seen: list[View], cancelled: Callable[[], bool], home: bool) -> str | None:
         """Goes to the nearest of configurations (S, 6) to which there is a path; why it did not, None where it did."""
-        cell, why = self._node.cell, "out of the arm's reach"
+        cell, why = self._owner.cell, "out of the arm's reach"
         found = nearest_turn(found, cell.arm())
         for joints in found[np.argsort(np.abs(found - cell.arm()).max(axis=1))]:
             try:
