@@ -21,7 +21,7 @@ from torch import Tensor
 
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.base.files import check_sha256, load_tensors, mismatch, sha256_of, write_beside
-from dropclip_ros.base.reading import readable
+from dropclip_ros.base.reading import Unreadable, parse_json, read_text
 from dropclip_ros.networks.backbone import Backbone
 from dropclip_ros.networks.encoder import EncoderConfig, MinkUNet14D, SparseConv
 from dropclip_ros.networks.image import ImageConfig
@@ -118,7 +118,10 @@ class ModelConfig:
     @classmethod
     def from_json(cls, text: str) -> ModelConfig:
         """ValueError where the text is no JSON, a key is unknown or missing, or a value is out of range."""
-        data = _fields_of(cls, json.loads(text), "")
+        try:
+            data = _fields_of(cls, parse_json(text), "")
+        except Unreadable as error:
+            raise ValueError(str(error)) from error
         parts = {
             "encoder": EncoderConfig,
             "voxels": VoxelConfig,
@@ -219,7 +222,7 @@ def load_config(folder: str | Path) -> ModelConfig:
     """Reads config.json. MODEL_ERROR where it is missing or wrong."""
     path = Path(folder) / CONFIG
     try:
-        return ModelConfig.from_json(readable(path).read_text(encoding="utf-8"))
+        return ModelConfig.from_json(read_text(path))
     except OSError as error:
         raise DropclipError(
             Status.MODEL_ERROR, f"no model at {folder}: cannot read {CONFIG} ({error.strerror}); give a model folder"
@@ -292,7 +295,7 @@ def half_precision(device: torch.device) -> torch.dtype | None:
 def multiplies_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
     """Whether the processor says so; others only emulate it, slowly."""
     try:
-        words = cpuinfo.read_text(encoding="utf-8", errors="replace").split()
+        words = read_text(cpuinfo, errors="replace").split()
     except OSError:
         return False
     return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(words)

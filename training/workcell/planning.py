@@ -143,10 +143,22 @@ class Planner:
 
         Straight lines from pregrasp to tool and from there to retreat; any path to pregrasp.
         """
+        ways = self.ways(start, tool, pregrasp, retreat, opening)
+        reach = self._search(start, np.array([approach[0] for approach, _ in ways]), opening)
+        if reach is None:
+            raise NoPath("no path to the start of the approach")
+        approach, lift = min(ways, key=lambda way: np.abs(way[0][0] - reach[-1]).max())
+        return Motion(reach, approach, lift)
+
+    def ways(
+        self, near: np.ndarray, tool: np.ndarray, pregrasp: np.ndarray, retreat: np.ndarray, opening: float
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Straight ways (N, 6) in and out, at most GOALS of them, from configurations nearest to `near` (6,) on. Raises
+        NoPath where there is none."""
         tip = tool @ self._gripper.tool_from_tip([opening])[0]
         self._held[self._first :] = np.linalg.norm(self._points - tip[:3, 3], axis=1) < HELD
         ways, why = [], "no inverse kinematics: out of the arm's reach"
-        for grasp, turn in self._solutions(tool, start):
+        for grasp, turn in self._solutions(tool, near):
             if not self.free(grasp, opening):
                 why = "in collision at the grasp" if why.startswith("no inverse") else why
                 continue
@@ -160,11 +172,7 @@ class Planner:
                 break
         if not ways:
             raise NoPath(why)
-        reach = self._search(start, np.array([approach[0] for approach, _ in ways]), opening)
-        if reach is None:
-            raise NoPath("no path to the start of the approach")
-        approach, lift = min(ways, key=lambda way: np.abs(way[0][0] - reach[-1]).max())
-        return Motion(reach, approach, lift)
+        return ways
 
     def way(self, start: np.ndarray, goal: np.ndarray, opening: float) -> np.ndarray:
         """Corners (N, 6) of a path between angles (6,). Raises NoPath."""
