@@ -24,6 +24,7 @@ def learn(
     out: Path = Path("runs/lift.npz"),
     hidden: int = 24,
     members: int = 8,
+    epochs: int = 25,
     seed: int = 0,
 ) -> None:
     """Trains the small networks, and says how well what they predict agrees with what was lifted, on scenes held back.
@@ -33,6 +34,7 @@ def learn(
         out: the weights.
         hidden: units of a network.
         members: networks, whose mean predicts.
+        epochs: over all examples.
         seed: of their weights and of which scenes are held back, a fifth.
     """
     files = sorted(data.glob("*.npz"))
@@ -44,7 +46,7 @@ def learn(
         mean, scale = x[kept].mean(axis=0), x[kept].std(axis=0) + 1e-3
         inputs = torch.tensor((x[kept] - mean) / scale, dtype=torch.float32)
         wanted = torch.tensor(y[kept], dtype=torch.float32)
-        weights = [_train(inputs, wanted, hidden, seed + k) for k in range(members)]
+        weights = [_train(inputs, wanted, hidden, epochs, seed + k) for k in range(members)]
         named = dict(zip(("w1", "b1", "w2", "b2"), map(np.stack, zip(*weights, strict=True)), strict=True))
         with write_atomically(out, replace=True) as part, part.open("wb") as file:
             np.savez(file, mean=mean, scale=scale, **named)
@@ -63,13 +65,13 @@ def _examples(file: Path, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarr
     return np.concatenate(x), np.concatenate(y), np.full(sum(map(len, y)), number)
 
 
-def _train(inputs, wanted, hidden: int, seed: int) -> tuple[np.ndarray, ...]:
+def _train(inputs, wanted, hidden: int, epochs: int, seed: int) -> tuple[np.ndarray, ...]:
     torch.manual_seed(seed)
     model = torch.nn.Sequential(
         torch.nn.Linear(inputs.shape[1], hidden), torch.nn.ReLU(), torch.nn.Dropout(0.2), torch.nn.Linear(hidden, 1)
     )
     optimizer = torch.optim.AdamW(model.parameters(), 3e-3, weight_decay=0.05)
-    for _ in range(60):
+    for _ in range(epochs):
         for batch in torch.randperm(len(inputs)).split(64):
             noisy = inputs[batch] + 0.05 * torch.randn_like(inputs[batch])
             loss = torch.nn.functional.binary_cross_entropy_with_logits(model(noisy)[:, 0], wanted[batch])
