@@ -7,7 +7,6 @@ one. docs/decisions.md says how the numbers of `MakeRecipe` were derived and how
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -17,8 +16,10 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
+from dropclip_ros.base.files import load_tensors
+from dropclip_ros.base.reading import read_json
 from dropclip_ros.grounding.pipeline import MODEL_FOLDER
 from dropclip_ros.networks.encoder import MinkUNet14D
 from dropclip_ros.networks.image import ImageTower
@@ -117,7 +118,7 @@ def make_tower(out: Path, recipe: MakeRecipe, start_from: Path | None = None) ->
     adapt = recipe.adapt_text and recipe.adapter is None
     text = FrozenText(torch.stack([encoder.encode(texts) for texts in prompts(vocabulary.phrases)]), adapt)
     tower = train_tower(crops, vocabulary, text, recipe.tower, out / "tower.ckpt", start_from)
-    adapter = load_file(recipe.adapter)["adapter"] if recipe.adapter else text.adapter.detach().half().contiguous()
+    adapter = load_tensors(recipe.adapter)["adapter"] if recipe.adapter else text.adapter.detach().half().contiguous()
     save_file({"adapter": adapter}, out / "text_adapter.safetensors")
     save_tower(out / "image_tower.safetensors", tower)
 
@@ -141,7 +142,7 @@ def make_fused(out: Path, recipe: MakeRecipe, workers: int = 1) -> None:
         save_fused(out / "fused" / f"{name}.safetensors", scenes, fused)
         if name == "train":
             mean = torch.cat([f.features for f in fused]).mean(0)
-    adapter = load_file(out / "text_adapter.safetensors")["adapter"]
+    adapter = load_tensors(out / "text_adapter.safetensors")["adapter"]
     save_file({"adapter": adapter, "mean_object": mean}, out / "text_adapter.safetensors")
 
 
@@ -157,7 +158,7 @@ def make_encoder(out: Path, recipe: MakeRecipe, start_from: Path | None = None) 
 def make_real_encoder(out: Path, recipe: MakeRecipe) -> None:
     """The weights for real frames: goes on from the encoder with scenes of meshes and a depth sensor's noise."""
     start = MinkUNet14D(recipe.distill.encoder)
-    start.load_state_dict(load_file(out / "encoder.safetensors"))
+    start.load_state_dict(load_tensors(out / "encoder.safetensors"))
     _distil(out, recipe, recipe.real, recipe.training_folders, start, "distill_real", "encoder_real")
 
 
@@ -198,7 +199,7 @@ def make_model(out: Path, recipe: MakeRecipe, model: Path, real: bool = False) -
     """Calibrates on the validation scenes and writes the model folder; real: of the weights for real frames."""
     suffix, made_by = ("_real", recipe.real) if real else ("", recipe.distill)
     encoder = MinkUNet14D(made_by.encoder)
-    encoder.load_state_dict(load_file(out / f"encoder{suffix}.safetensors"))
+    encoder.load_state_dict(load_tensors(out / f"encoder{suffix}.safetensors"))
     encoder.eval()
     name = "dropclip-small" + suffix.replace("_", "-")
     config = ModelConfig(name=name, encoder=made_by.encoder, voxels=made_by.voxels, text=TextConfig())
@@ -207,11 +208,11 @@ def make_model(out: Path, recipe: MakeRecipe, model: Path, real: bool = False) -
     image, sensor = ImageTower(recipe.tower.image, tower), SENSORS[made_by.augment.sensor]
     scenes = load_scenes(out / "scenes" / "validation")
     config = calibrate(encoder, text, config, scenes, recipe.objects, image, sensor)
-    extras = load_file(out / "text_adapter.safetensors")
+    extras = load_tensors(out / "text_adapter.safetensors")
     made_of = "procedural scenes" if recipe.catalogue == PROCEDURAL else f"scenes of {recipe.catalogue}"
     data = f"{len(load_scenes(out / 'scenes' / 'train'))} {made_of}"
     data += f", {recipe.mesh_scenes} of meshes" if real else ""
-    metrics = json.loads((out / f"distill{suffix}" / "summary.json").read_text())
+    metrics = read_json(out / f"distill{suffix}" / "summary.json")
     adapter, mean = extras["adapter"], extras["mean_object"]
     export(
         model,
@@ -222,7 +223,7 @@ def make_model(out: Path, recipe: MakeRecipe, model: Path, real: bool = False) -
         metrics,
         adapter,
         mean,
-        load_file(tower),
+        load_tensors(tower),
     )
 
 

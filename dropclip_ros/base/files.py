@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dropclip_ros.base.errors import DropclipError, Status
-from dropclip_ros.base.reading import readable
+from dropclip_ros.base.reading import opened, read_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -55,7 +55,7 @@ def sha256_of(path: Path) -> str:
     """Hex digest of a file. MODEL_ERROR where it cannot be read."""
     digest = hashlib.sha256()
     try:
-        with open(readable(path), "rb") as file:
+        with opened(path) as file:
             while block := file.read(1 << 20):
                 digest.update(block)
     except OSError as error:
@@ -75,20 +75,12 @@ def check_sha256(path: Path, expected: str) -> None:
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
-    """Tensors of a safetensors file, on the CPU. MODEL_ERROR where it is missing, truncated or of another format.
-
-    The file is read, not mapped: a model that is replaced in place must not change, or kill, a running node.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
+    """Tensors of a safetensors file, on the CPU. MODEL_ERROR where it is missing, truncated or of another format."""
     try:
-        return load(readable(path).read_bytes())
+        return read_tensors(path)
     except OSError as error:
-        raise DropclipError(Status.MODEL_ERROR, f"cannot read the model file {path}: {error.strerror}") from error
-    except SafetensorError as error:
         raise DropclipError(
-            Status.MODEL_ERROR, f"{path} is no whole safetensors file ({error}); fetch the model again"
+            Status.MODEL_ERROR, f"cannot read the model file {path}: {error.strerror}; fetch the model again"
         ) from error
 
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from dropclip_ros.base.errors import DropclipError, Status
-from dropclip_ros.base.reading import readable
+from dropclip_ros.base.reading import read_json
 from dropclip_ros.commands.train import start_training
 from dropclip_ros.grounding.calibration import Calibration, LabelledFrame, best_in_view, calibrate_on, calibrated
 from dropclip_ros.grounding.pipeline import Grounder
@@ -76,7 +76,7 @@ def _encodes(grounder: Grounder, number: int, labelled: LabelledFrame) -> bool:
 def read_frames(path: Path) -> list[LabelledFrame]:
     """The frames of a JSON file. BAD_REQUEST where it is not one, BAD_FRAME where a frame cannot be read."""
     try:
-        entries = json.loads(readable(path).read_text(encoding="utf-8"))
+        entries = read_json(path)
         if not isinstance(entries, list):
             raise ValueError("expected a list")
         return [_labelled(path.parent, entry) for entry in entries]

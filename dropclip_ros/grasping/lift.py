@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dropclip_ros.base.reading import read_arrays
 from dropclip_ros.grasping.antipodal import normals
 from dropclip_ros.grasping.grasps import Grasps, fill_down, height_above, thin_cloud
 from dropclip_ros.grasping.grippers import Gripper
@@ -174,8 +175,8 @@ def _lanes(points: np.ndarray, width: float, gripper: Gripper) -> int:
 
 @lru_cache(maxsize=2)
 def _network(path: Path) -> tuple[np.ndarray, ...]:
-    with np.load(path, allow_pickle=False) as file:
-        return tuple(file[name] for name in ("mean", "scale", "w1", "b1", "w2", "b2"))
+    held = read_arrays(path)
+    return tuple(held[name] for name in ("mean", "scale", "w1", "b1", "w2", "b2"))
 
 
 def predict(measures: np.ndarray, path: Path = SHIPPED) -> np.ndarray:

@@ -11,6 +11,8 @@ import math
 import unicodedata
 from functools import cache
 
+import numpy as np
+
 from dropclip_ros.language.words import is_known, usual_words, word_counts
 
 OTHERS = {"de": "German", "es": "Spanish", "fr": "French", "it": "Italian", "nl": "Dutch", "pt": "Portuguese"}
@@ -44,10 +46,23 @@ def other_script(phrase: str) -> str:
     return ""
 
 
+class _Usual:
+    """Log probabilities by word, in arrays: dictionaries of seven languages hold 90 MB."""
+
+    def __init__(self, logs: dict[str, float]) -> None:
+        order = sorted((word.encode(), log) for word, log in logs.items())
+        self._words, self._logs = (np.array(column) for column in zip(*order, strict=True))
+
+    def get(self, word: str, default: float) -> float:
+        wanted = word.encode()
+        at = int(self._words.searchsorted(wanted))
+        return float(self._logs[at]) if at < len(self._words) and self._words[at] == wanted else default
+
+
 @cache
-def _of(code: str) -> dict[str, float]:
+def _of(code: str) -> _Usual:
     """Log probability of each of a language's usual words."""
     counts = word_counts(code)
     total = math.log(sum(counts.values()))
     usual = sorted(counts, key=lambda word: (-counts[word], word))[:WORDS]
-    return {word: math.log(counts[word]) - total for word in usual}
+    return _Usual({word: math.log(counts[word]) - total for word in usual})

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import unicodedata
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -17,6 +16,7 @@ from torch.nn.functional import linear, normalize
 
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.base.files import check_sha256, load_tensors
+from dropclip_ros.base.reading import read_json
 from dropclip_ros.networks.clip import Clip, ClipSource, load_clip
 from dropclip_ros.networks.sentence import TOKENS, is_plain_bert, load_sentence_tower
 
@@ -208,7 +208,7 @@ def _any_sentence_tower(folder: Path, device: torch.device) -> Callable[[list[st
     from open_clip.tokenizer import HFTokenizer
     from transformers.utils import logging
 
-    width = json.loads((folder / "config.json").read_text())["hidden_size"]
+    width = read_json(folder / "config.json")["hidden_size"]
     verbosity, progress = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()  # the checkpoint's unused pooling layer would be reported at every start
     logging.disable_progress_bar()

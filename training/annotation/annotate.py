@@ -23,6 +23,7 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 from tqdm import tqdm
 
+from dropclip_ros.base.reading import read_json
 from training.annotation.turntable import digest, pictures
 from training.annotation.vlm import Chat, NoAnswerError
 from training.objects.catalogue import NAME, PROCEDURAL, Catalogue, open_catalogue
@@ -232,8 +233,8 @@ def _key(shown: bytes, model: str, label: str) -> str:
 def _read(path: Path) -> Annotation | None:
     """An answer kept before; None where there is none, or a broken one."""
     try:
-        return Annotation.model_validate_json(path.read_bytes())
-    except (FileNotFoundError, ValidationError):
+        return Annotation.model_validate(read_json(path))
+    except (OSError, ValidationError):
         return None
 
 

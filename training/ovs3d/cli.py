@@ -25,6 +25,7 @@ import torch
 import tyro
 
 from dropclip_ros.base.errors import DropclipError
+from dropclip_ros.base.reading import read_json
 from training.ovs3d.config import PAPER, SMALL, Ovs3dConfig, read_config
 from training.ovs3d.export import export_cloud
 from training.ovs3d.field import Field
@@ -152,7 +153,7 @@ def run_export(options: Export) -> None:
 def _fitted(out: Path, device: torch.device) -> tuple[Field, Segmentation | None, PosedViews, dict]:
     """The field, the segmentation where there is one, the views, and what the fit was told."""
     try:
-        about = json.loads((out / "fit.json").read_text())
+        about = read_json(out / "fit.json")
         scene = Path(about["scene"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(

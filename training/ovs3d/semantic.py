@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from dropclip_ros.base.reading import read_checkpoint
 from training.ovs3d.config import SemanticConfig
 from training.ovs3d.field import Field, VectorMatrix
 from training.ovs3d.relevancy import class_distribution
@@ -119,7 +120,7 @@ def save_segmentation(path: Path, found: Segmentation, config: SemanticConfig) -
 def load_segmentation(path: Path, field: Field) -> Segmentation:
     """The segmentation that was made of `field`, which takes on its colours. Raises InputError where it is not one."""
     try:
-        state = torch.load(path, weights_only=True, map_location="cpu")
+        state = read_checkpoint(path)
         given = {name: tuple(value) if isinstance(value, list) else value for name, value in state["config"].items()}
         config = SemanticConfig(**given)
         branch = SemanticBranch(**state["sizes"], config=config)

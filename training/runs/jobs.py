@@ -22,6 +22,7 @@ from dataclasses import MISSING, asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from dropclip_ros.base.reading import read_json
 from training.runs.errors import InputError
 from training.runs.files import lock_folder, write_atomically
 
@@ -66,7 +67,7 @@ def read_recipe(out: Path) -> dict:
     """What recipe.json says. InputError where there is none, or it is damaged."""
     file = out / RECIPE_FILE
     try:
-        return dict(json.loads(file.read_text()))
+        return dict(read_json(file))
     except (OSError, ValueError, TypeError) as error:
         raise InputError(f"{file} cannot be read ({error}); choose another folder") from error
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import IO, get_type_hints
 
+from dropclip_ros.base.reading import read_bytes, read_text
 from training.runs.errors import InputError
 from training.trials.grading import Reason
 
@@ -76,8 +77,8 @@ def read_results(path: Path) -> list[Result]:
     Raises InputError where the file is none of ours.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeError) as error:
+        text = read_text(path)
+    except OSError as error:
         raise InputError(f"{path} cannot be read as a table of trials ({error}); name another file") from error
     rows = csv.DictReader(text[: text.rfind("\n") + 1].splitlines())
     if rows.fieldnames != _COLUMNS:
@@ -133,6 +134,6 @@ class ResultFile:
 def _whole_lines(path: Path) -> IO[str]:
     """The file, open to append after its last whole line: a run that was killed may have left part of one."""
     if path.exists():
-        whole = path.read_bytes().rfind(b"\n") + 1
+        whole = read_bytes(path).rfind(b"\n") + 1
         os.truncate(path, whole)
     return path.open("a", encoding="utf-8", newline="")

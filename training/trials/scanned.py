@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 
 import tyro
 
+from dropclip_ros.base.reading import read_json
 from training.objects.catalogue import open_catalogue
 from training.objects.collect import collect
 from training.objects.spec import UNSEEN_INSTANCE, ObjectSpec
@@ -129,7 +130,7 @@ def main(options: Options) -> None:
         raise InputError(f"{options.out} lacks {', '.join(sorted(missing)[:3])}: is {options.source} whole?")
     path = options.out / "catalogue.json"
     by_name = {spec.name: spec for spec in specs}
-    written = json.loads(path.read_text(encoding="utf-8"))
+    written = read_json(path)
     kept = [one for one in written["objects"] if one["name"] in by_name]
     for one in kept:
         spec = by_name[one["name"]]

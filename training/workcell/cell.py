@@ -179,12 +179,16 @@ class Cell:
         self.data.qpos[self._hand_at] = self._ratios * config.gripper.max_width / 2
         mujoco.mj_forward(self.model, self.data)
 
-    def capture(self, noise: bool = True) -> View:
+    def capture(self, noise: bool = True, pose: np.ndarray | None = None) -> View:
         """What the camera sees: rgb, depth m (0 unknown), mask (0 none, 1 table, then objects; the arm has 0), K and
-        world_from_camera. noise: of the config's sensor."""
+        world_from_camera. noise: of the config's sensor. pose: of another camera like it, world_from_camera 4x4."""
         camera = self.description.cameras[0]
         renderer = self._renderer(SEEN, camera)
         renderer.update_scene(self.data, SEEN)
+        if pose is not None:
+            camera = replace(camera, world_from_camera=rows(pose))
+            for eye in renderer.scene.camera:  # MuJoCo's left and right one
+                eye.pos, eye.forward, eye.up = pose[:3, 3], pose[:3, 2], -pose[:3, 1]
         rgb = renderer.render().copy()
         renderer.enable_depth_rendering()
         depth = renderer.render().copy()

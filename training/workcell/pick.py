@@ -340,3 +340,16 @@ def _ramp(length: float, speed: float, acceleration: float) -> np.ndarray:
     t = np.minimum(np.arange(1, np.ceil(whole / CONTROL) + 1) * CONTROL, whole)
     rising, falling = acceleration * t**2 / 2, length - acceleration * (whole - t) ** 2 / 2
     return np.where(t < ramp, rising, np.where(t > whole - ramp, falling, speed * (t - ramp / 2)))
+
+
+def drive(cell: Cell, way: np.ndarray, cancelled: Callable[[], bool] = lambda: False) -> bool:
+    """Moves the arm along a path (N, 6) that was checked, from rest to rest; False where cancelled, it then stands."""
+    run = _Run(cell, cancelled, lambda name: None)
+    try:
+        run._go(way)
+        run._wait(SETTLE)
+    except _Cancelled:
+        cell.command(cell.arm())
+        cell.step(SETTLE)
+        return False
+    return True

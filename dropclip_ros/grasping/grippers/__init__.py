@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
-import yaml
 
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.base.ranges import built
+from dropclip_ros.base.reading import Unreadable, read_yaml
 
 FOLDER = Path(__file__).parent
 _LARGEST = 100_000  # bytes of a profile
@@ -145,15 +145,11 @@ def load_gripper(name: str | Path) -> Gripper:
 def _read(path: Path) -> Gripper:
     """What is said of a file never quotes it: whoever may name a file may not read it by that."""
     try:
-        if not path.is_file():  # no device or pipe, which one may wait for without end
-            raise ValueError("there is no such file")
-        if path.stat().st_size > _LARGEST:
-            raise ValueError(f"it has more than {_LARGEST} bytes")
-        return Gripper.from_dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return Gripper.from_dict(read_yaml(path, _LARGEST))
+    except Unreadable as error:
+        reason = str(error).partition(" (")[0]
     except OSError as error:
         reason = error.strerror or type(error).__name__
-    except (UnicodeDecodeError, yaml.YAMLError, RecursionError):
-        reason = "it is no YAML"
     except (ValueError, TypeError) as error:
         reason = str(error)
     example = FOLDER / "robotiq_2f_140.yaml"

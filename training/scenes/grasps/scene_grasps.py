@@ -4,7 +4,6 @@ and freed of those that hit the table or another object."""
 
 from __future__ import annotations
 
-import io
 import multiprocessing
 import os
 from collections.abc import Collection, Mapping, Sequence
@@ -17,6 +16,7 @@ import numpy as np
 import trimesh
 from tqdm import tqdm
 
+from dropclip_ros.base.errors import DropclipError
 from dropclip_ros.grasping.grasps import Grasps, height_above, thin_cloud
 from dropclip_ros.grasping.grippers import GRIPPERS, Gripper
 from training.objects.catalogue import PROCEDURAL, Catalogue, open_catalogue
@@ -24,6 +24,7 @@ from training.objects.spec import ObjectModel, ObjectSpec
 from training.runs.errors import InputError
 from training.runs.files import write_atomically
 from training.runs.jobs import die_with
+from training.runs.reading import read_h5
 from training.scenes.description import PlacedObject
 from training.scenes.grasps.acronym import read_grasps, scaled, write_grasps
 from training.scenes.grasps.grasp_trials import (
@@ -276,9 +277,9 @@ def load_grasps(scene: Scene) -> tuple[Grasps, np.ndarray, str]:
     Raises InputError where there are none.
     """
     try:
-        with h5py.File(io.BytesIO(scene.source.read(f"{scene.name}/{GRASPS_FILE}"))) as file:
-            return Grasps.from_rows(np.array(file["grasps"])), np.array(file["collides"]), file.attrs["gripper"]
-    except (OSError, KeyError) as error:
+        found, about = read_h5(scene.source.read(f"{scene.name}/{GRASPS_FILE}"), GRASPS_FILE)
+        return Grasps.from_rows(found["grasps"].astype(float)), found["collides"].astype(bool), str(about["gripper"])
+    except (OSError, KeyError, TypeError, ValueError, DropclipError) as error:
         raise InputError(
             f"{scene.source}: {scene.name}/{GRASPS_FILE} cannot be read ({error}); run `dropclip-mvtod grasps`"
         ) from error
