@@ -13,6 +13,7 @@ import numpy as np
 import torch
 import tyro
 
+from dropclip_ros.base.reading import read_arrays
 from dropclip_ros.grasping.grasps import Grasps
 from dropclip_ros.grasping.grippers import GRIPPERS
 from dropclip_ros.grasping.lift import NAMES, Around, features, predict
@@ -57,11 +58,11 @@ def learn(
 def _examples(file: Path, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Measures (N, F), whether lifted (N,), and the scene's number (N,) of a file of `lifts`."""
     gripper, x, y = GRIPPERS["parallel_140"], [np.zeros((0, len(NAMES)))], [np.zeros(0)]
-    with np.load(file, allow_pickle=False) as held:
-        for name in sorted({key.split("/")[0] for key in held.files}):
-            around = Around(*(held[f"{name}/{part}"].astype(np.float64) for part in Around.__annotations__))
-            x.append(features(Grasps.from_rows(held[f"{name}/rows"]), held[f"{name}/widths"], around, gripper))
-            y.append(held[f"{name}/lifted"].astype(np.float64))
+    held = read_arrays(file)
+    for name in sorted({key.split("/")[0] for key in held}):
+        around = Around(*(held[f"{name}/{part}"].astype(np.float64) for part in Around.__annotations__))
+        x.append(features(Grasps.from_rows(held[f"{name}/rows"]), held[f"{name}/widths"], around, gripper))
+        y.append(held[f"{name}/lifted"].astype(np.float64))
     return np.concatenate(x), np.concatenate(y), np.full(sum(map(len, y)), number)
 
 
