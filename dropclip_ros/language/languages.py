@@ -7,13 +7,13 @@ of other languages when the first comes that is rare in English.
 
 from __future__ import annotations
 
-import json
 import math
 import unicodedata
 from functools import cache
 
 import numpy as np
 
+from dropclip_ros.base.reading import parse_json
 from dropclip_ros.language.words import counted_text, is_known, usual_words
 
 OTHERS = {"de": "German", "es": "Spanish", "fr": "French", "it": "Italian", "nl": "Dutch", "pt": "Portuguese"}
@@ -61,7 +61,7 @@ class _Usual:
         counts = _numbers(letters, ends + 1)
         often = np.sort(np.argsort(-counts, kind="stable")[:WORDS])
         words = [text[start:end] for start, end in zip(starts[often], ends[often], strict=True)]
-        self._words = np.array([json.loads(b'"%s"' % word).encode() if b"\\" in word else word for word in words])
+        self._words = np.array([parse_json(b'"%s"' % word).encode() if b"\\" in word else word for word in words])
         self._logs = np.log(counts[often]) - math.log(counts.sum())
 
     def get(self, word: str, default: float) -> float:
