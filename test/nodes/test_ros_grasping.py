@@ -261,7 +261,7 @@ def test_each_fault_is_a_typed_result_without_poses(setup, make_tabletop, break_
 def test_where_no_proposal_can_be_used_the_target_is_sampled(setup, make_tabletop, break_it):
     break_it(setup, make_tabletop)
     result, _ = setup.ask("thing 2")
-    assert result.status == Status.OK and 1 <= len(result.candidates) <= 3, result.message
+    assert result.status == Status.OK and 1 <= len(result.candidates) <= 8, result.message
     assert "sampled on the target; " in result.message and result.timing
     target = setup.ground.points["thing 2"].mean(axis=0)
     assert result.header.frame_id == WORLD

@@ -13,7 +13,7 @@ from dropclip_ros.base.reading import read_bytes, read_text
 from training.runs.errors import InputError
 from training.trials.grading import Reason
 
-SETUP = ("proposals", "grounding", "negatives", "matching", "split", "wording")  # what is compared in a report
+SETUP = ("preset", "proposals", "grounding", "attempts", "split", "wording")  # what is compared in a report
 KEY = (*SETUP, "seed", "clutter", "number")  # one trial
 
 
@@ -21,17 +21,17 @@ KEY = (*SETUP, "seed", "clutter", "number")  # one trial
 class Result:
     """A trial. Lists are joined by blanks, times in seconds.
 
-    scene_seed, attempts: of the scene that was asked about, and how many were laid for it. targets: what the phrase
-    fits; distractors: others of their category; pixels: that the camera sees of the target. share, iou: of the answered
-    points with the target; grounded: most of them lie on it; answered: the object on which most lie. status: how the
-    last step ended. executed: which candidate, -1 none; lifted: what rose 10 cm. reason: of failure. seconds_to_pose:
-    from the phrase to grasp poses.
+    attempts: at most, after slips. scene_seed, scenes: of the one that was asked about, and how many were laid for it.
+    targets: what the phrase fits; distractors: others of their category; pixels: that the camera sees of the target.
+    share, iou: of the answered points with the target; grounded: most of them lie on it; answered: the object on which
+    most lie. status: how the last step ended. tries: how often the phrase was asked; executed: which candidate of the
+    last answer, -1 none; lifted: what rose 10 cm. reason: of failure. seconds_to_pose: from the phrase to grasp poses.
     """
 
+    preset: str
     proposals: str
     grounding: str
-    negatives: str
-    matching: str
+    attempts: int
     split: str
     wording: str
     seed: int
@@ -43,7 +43,7 @@ class Result:
     distractors: int = 0
     objects: str = ""
     scene_seed: int = 0
-    attempts: int = 0
+    scenes: int = 0
     pixels: int = -1
     grounded: bool = False
     share: float = 0.0
@@ -51,6 +51,7 @@ class Result:
     points: int = 0
     answered: str = ""
     candidates: int = 0
+    tries: int = 0
     executed: int = -1
     lifted: str = ""
     success: bool = False

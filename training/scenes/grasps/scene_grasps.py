@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
 from pathlib import Path
@@ -194,15 +194,28 @@ def grasps_in_place(
 
     At most `per_object` of each, whose label is their object_id; those that `trial` says do not hold are left out.
     """
+    description = scene.description
+    return held_in_place(description.objects, description.table.height, catalogue, gripper, per_object, trial)
+
+
+def held_in_place(
+    placed: Sequence[PlacedObject],
+    height: float,
+    catalogue: Catalogue,
+    gripper: Gripper,
+    per_object: int,
+    trial: TrialConfig,
+    wanted: Collection[str] | None = None,
+) -> Grasps:
+    """The same of objects on a table whose top is at a height, m; of those with `wanted` names, None: of all."""
     specs = {spec.name: spec for spec in catalogue.specs}
-    placed = scene.description.objects
     models = {one.label: catalogue.build(specs[one.name]) for one in placed}
     surfaces = {one.label: surface_points(one, models[one.label]) for one in placed}
     rows = [np.zeros((0, 17))]
-    for one in placed:
+    for one in (one for one in placed if wanted is None or one.name in wanted):
         model = resized(models[one.label], one.scale)
         up = one.pose[2, :3]
-        table = np.append(up, one.pose[2, 3] - scene.description.table.height)
+        table = np.append(up, one.pose[2, 3] - height)
         own = sample_grasps(model, gripper, trial, table)
         around = _around(one.label, surfaces)
         own = own[~colliding_in_turns(own.transformed(one.pose), around, gripper)][:per_object]
