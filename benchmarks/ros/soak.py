@@ -4,8 +4,9 @@
     python -m benchmarks.ros.soak [--calls 20000] [--distinct]
 
 Phrases repeat, with new ones and changing negatives among them; `--distinct` never says one twice. The first quarter of
-the calls is warm-up, in which none is said twice, so that the caches (4096 phrases, 1024 readings) are full after it. Exit code 1 where anything grew by more than its bound after that, going by
-the slope of a line through the samples; where an answer was neither OK nor NOT_FOUND; where the node did not end well.
+the calls is warm-up, in which none is said twice, so that the caches (4096 phrases, 1024 readings) are full after it.
+Exit code 1 where anything grew by more than its bound after that, going by the slope of a line through the samples;
+where an answer was neither OK nor NOT_FOUND; where the node did not end well.
 """
 
 from __future__ import annotations

@@ -417,3 +417,14 @@ def test_the_shipped_detector_proposes_for_what_stands_on_a_table(make_tabletop)
     points, pixels = backproject(frame.depth, frame.intrinsics)
     things = points[tabletop.labels.reshape(-1)[pixels] >= 2]
     assert np.linalg.norm(grasps.tips()[:, None] - things[::20], axis=2).min(axis=1).max() < 0.04
+
+
+@pytest.mark.parametrize("factor", [1, 2, 3, 5])
+def test_pixels_of_the_input_are_those_in_the_middle_of_what_they_stand_for(factor):
+    height, width = 90 * factor, 160 * factor
+    camera = Intrinsics(150.0 * factor, 150.0 * factor, (width - 1) / 2, (height - 1) / 2, width, height)
+    v, u = np.mgrid[:height, :width]
+    depth = (0.5 + 0.001 * v + 0.0007 * u).astype(np.float32)
+    view = prepare(np.zeros((height, width, 3), np.uint8), depth, camera, SMALL)
+    middle = slice(factor // 2, None, factor)
+    np.testing.assert_allclose(view.points[..., 2].numpy(), depth[middle, middle], atol=1e-6)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.grounding.interpretation import texts_of
 from dropclip_ros.grounding.phrases import Judge
-from dropclip_ros.grounding.relations import CLEAR, Layout, Viewer
+from dropclip_ros.grounding.relations import CLEAR, FURTHER_UP, Layout, Viewer
 from dropclip_ros.language.parse import read_phrase
 from dropclip_ros.language.tree import Node, Union
 from dropclip_ros.language.words import singular
@@ -288,3 +288,26 @@ def test_measures_corners_and_numbers(phrase, meant):
 def test_as_many_as_are_asked_for_or_none():
     assert answer("the two bananas").status == Status.NOT_FOUND
     assert answer("the two mugs").status == Status.AMBIGUOUS
+
+
+def sheet(x0, x1, y0, y1, z):
+    """Points of a level sheet, one each 2 mm."""
+    x, y = np.meshgrid(np.arange(x0, x1, 0.002), np.arange(y0, y1, 0.002))
+    return np.stack([x.ravel(), y.ravel(), np.full(x.size, z)], axis=1)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 0.5, 1.0])
+def test_how_much_of_a_thing_lies_over_another_is_a_share_of_its_points(share):
+    below, above = sheet(0, 0.1, 0, 0.1, 0.02), sheet(0.1 - 0.06 * share, 0.16 - 0.06 * share, 0.02, 0.08, 0.1)
+    instances = np.repeat([1, 2], [len(below), len(above)])
+    layout = Layout(np.concatenate([below, above]), instances, Viewer(np.eye(3), np.zeros(3)))
+    margin = 0.006 / 0.06  # an outline is 5 mm wider than its points
+    assert share - 0.02 <= layout.over[1, 0] <= min(share + margin + 0.02, 1)
+    inside = ((below[:, :2] > above[:, :2].min(0)) & (below[:, :2] < above[:, :2].max(0))).all(1).mean()
+    assert abs(layout.over[0, 1] - inside) < 0.13
+    assert layout.over[0, 0] == layout.over[1, 1] == 1
+    fits = layout._above(0)
+    assert fits[0] == 0 and (fits[1] > 0) == (share > 0.05 or margin > 0.05)
+    if share in (0.25, 0.5):
+        most = max(layout.over[1, 0], layout.over[0, 1])
+        assert fits[1] == pytest.approx(min(most / 0.6, 1) * FURTHER_UP, abs=1e-6)

@@ -11,7 +11,15 @@ from PIL import Image, ImageDraw, ImageFont
 
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.grounding.brands import BRANDS, brands_of
-from dropclip_ros.grounding.labels import LabelReader, ReadWord, can_read, label_evidence, label_words, likeness
+from dropclip_ros.grounding.labels import (
+    LabelReader,
+    ReadWord,
+    _instance_under,
+    can_read,
+    label_evidence,
+    label_words,
+    likeness,
+)
 
 WORDS = st.text("abcdefghijklmnopqrstuvwxyz", min_size=3, max_size=12)
 
@@ -120,3 +128,16 @@ def test_nothing_is_read_where_nothing_is(reader):
     labels = np.zeros((120, 160), np.int64)
     labels[50:52, 70:72] = 1  # a tiny object without texture
     assert reader.read(blank, labels) == []
+
+
+@pytest.mark.parametrize(("corners", "instance"), [
+    ([(2, 2), (8, 2), (8, 5), (2, 5)], 1),
+    ([(6, 2), (17, 2), (17, 6), (6, 6)], 2),  # most of it on the second
+    ([(2, 12), (8, 12), (8, 15), (2, 15)], 0),
+    ([(-9, -9), (-2, -9), (-2, -3), (-9, -3)], 0),
+    ([(15, 2), (40, 2), (40, 5), (15, 5)], 2),  # it goes on beyond the picture
+])  # fmt: skip
+def test_a_word_is_of_the_instance_under_most_of_it(corners, instance):
+    labels = np.zeros((20, 20), np.int64)
+    labels[:10, :10], labels[:10, 10:] = 1, 2
+    assert _instance_under(np.array(corners, float), labels) == instance

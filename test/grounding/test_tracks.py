@@ -5,7 +5,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dropclip_ros.grounding.tracks import FORGET, Tracks
+from dropclip_ros.grounding.tracks import FORGET, NEAR, Tracks
 
 SIZE = np.full((4, 3), 0.06)
 PLACES = np.array([[0.0, 0, 0.03], [0.2, 0, 0.03], [0.0, 0.3, 0.03], [-0.3, 0.1, 0.03]])
@@ -34,3 +34,12 @@ def test_two_of_one_place_have_two_numbers():
     tracks = Tracks()
     assert tracks.numbers(np.repeat(PLACES[:1], 2, 0), SIZE[:2], 0.0) == [1, 2]
     assert sorted(tracks.numbers(np.repeat(PLACES[:1], 3, 0), SIZE[:3], 0.1)) == [1, 2, 3]
+
+
+def test_how_far_a_thing_may_have_moved_goes_by_the_smaller_of_both_sizes():
+    for first, second in ((0.06, 0.10), (0.10, 0.06)):
+        tracks, far = Tracks(), NEAR + 0.04
+        assert tracks.numbers(PLACES[:1], np.full((1, 3), first), 0.0) == [1]
+        moved = PLACES[:1] + np.array([far, 0, 0])
+        assert tracks.numbers(moved, np.full((1, 3), second), 0.1) == [2]  # under half of 0.10, over half of 0.06
+        assert tracks.numbers(moved + np.array([NEAR + 0.02, 0, 0]), np.full((1, 3), second), 0.2) == [2]
