@@ -40,7 +40,7 @@ SAID = {
     "affordance": ["I need something for my coffee"], "title": None, "brand": None,
 }  # fmt: skip
 RECIPE = "stem: 4\nplanes: [4, 4, 8, 8, 8, 8, 4, 8]\nbatch_size: 2\nepochs: 0\nsteps: 8\npartial_steps: 8\nworkers: 0\n"
-RECIPE += "save_every: 2\n"
+RECIPE += "save_every: 2\nfeat_dim: 384\n"
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from dropclip_ros.base.reading import Unreadable, read_bytes
 
 if TYPE_CHECKING:
@@ -39,7 +41,11 @@ def read_surface(path: str | Path) -> o3d.geometry.TriangleMesh:
         alone = Path(folder) / f"mesh{path.suffix.lower()}"
         alone.write_bytes(data)
         with o3d.utility.VerbosityContextManager(o3d.utility.VerbosityLevel.Error):
-            return o3d.io.read_triangle_mesh(alone)
+            mesh = o3d.io.read_triangle_mesh(alone)
+    corners = np.asarray(mesh.triangles)
+    if corners.size and not 0 <= corners.min() <= corners.max() < len(mesh.vertices):  # open3d would read beyond them
+        raise Unreadable("a face names a vertex that does not exist", path)
+    return mesh
 
 
 def _check(path: str | Path, suffixes: tuple[str, ...]) -> bytes:

@@ -72,8 +72,8 @@ class StaticScene:
     def load(cls, path: Path) -> StaticScene:
         """What `save` wrote. BAD_REQUEST where the file is missing, damaged or something else."""
         try:
-            about, found = parse_json(read_about(path)["static_scene"]), read_tensors(path)
-            tensors = {name: found[name].numpy() for name in TENSORS}
+            about, read = parse_json(read_about(path)["static_scene"]), read_tensors(path)
+            tensors = {name: read[name].numpy() for name in TENSORS}
         except OSError as error:
             raise _bad(path, f"cannot be read ({error.strerror or error})") from error
         except (KeyError, TypeError) as error:  # TypeError: of tensors that NumPy has no type for

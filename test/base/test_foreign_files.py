@@ -141,3 +141,18 @@ def test_a_good_file_is_what_it_was(tmp_path):
     assert (reading.read_arrays(tmp_path / "a.npz")["v"] == np.eye(3)).all()
     (tmp_path / "a.yaml").write_text("a: [1, 2]\nb: {c: 0.5}\n")
     assert reading.read_yaml(tmp_path / "a.yaml") == {"a": [1, 2], "b": {"c": 0.5}}
+
+
+@pytest.mark.parametrize("corner", ["8", "-1", "4000000000"])
+def test_a_face_beyond_the_vertices_is_refused_before_open3d_reads_there(tmp_path, corner):
+    from dropclip_ros.base.shapes import read_surface
+
+    head = "ply\nformat ascii 1.0\nelement vertex 3\nproperty float x\nproperty float y\nproperty float z\n"
+    head += "element face 1\nproperty list uchar int vertex_indices\nend_header\n"
+    (tmp_path / "a.ply").write_text(head + "0 0 0\n1 0 0\n0 1 0\n3 0 1 " + corner + "\n")
+    try:
+        mesh = read_surface(tmp_path / "a.ply")
+    except Unreadable as error:
+        assert "does not exist" in str(error)
+    else:
+        assert len(mesh.triangles) == 0  # its reader gave up

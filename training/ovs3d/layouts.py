@@ -213,6 +213,8 @@ def _camera(
         )
     except DropclipError as error:
         raise InputError(f"{picture.name}: {error.message}") from error
+    except (OverflowError, ValueError) as error:  # of a size that is inf or nan
+        raise InputError(f"{picture.name}: a camera of {width} x {height} pixels; expected whole numbers") from error
 
 
 def _pictures(folder: Path) -> list[Path]:
