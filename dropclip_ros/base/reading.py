@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 TEXT = 64 << 20  # bytes; JSON of a scene of 73 views has 2
-ARRAYS = 4 << 30  # bytes, unpacked
+ARRAYS = 2 << 30  # bytes, unpacked
 MODEL = 32 << 30  # bytes
 PIXELS = 80_000_000
 DEEPEST = 64  # lists in lists
@@ -180,7 +180,10 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
     with library(".npz", path):
         _check_unpacked(io.BytesIO(data), path)
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
+            found = {name: arrays[name] for name in arrays.files}
+        if other := [name for name, array in found.items() if not isinstance(array, np.ndarray)]:
+            raise ValueError(f"{other[0][:40]} is no array")
+        return found
 
 
 def _check_unpacked(file: IO[bytes], path: str | Path) -> None:

@@ -161,9 +161,14 @@ def word_counts(language: str) -> dict[str, int]:
 
     Empty where it is not installed: then nothing is mended, and other languages are known by their letters only.
     """
+    return json.loads(counted_text(language))
+
+
+def counted_text(language: str) -> bytes:
+    """The same as the JSON that it is."""
     if find_spec("spellchecker") is None:
-        return {}
-    return json.loads(gzip.decompress((files("spellchecker") / "resources" / f"{language}.json.gz").read_bytes()))
+        return b"{}"
+    return gzip.decompress((files("spellchecker") / "resources" / f"{language}.json.gz").read_bytes())
 
 
 def is_known(word: str) -> bool:

@@ -84,7 +84,7 @@ def explain_disk_errors(out: Path, whole: Callable[[], str]) -> Iterator[None]:
             f"a worker was killed (out of memory?): {whole()} are whole; run the same command with fewer workers"
         ) from None
     except OSError as error:
-        what = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else str(error)
+        what = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else str(error)
         raise InputError(f"{out}: {what}: {whole()} are whole; mend it, then run the same command") from error
 
 
