@@ -164,9 +164,13 @@ def decode_image(data: bytes, path: str | Path = "", formats: tuple[str, ...] = 
 
 def read_array(path: str | Path) -> np.ndarray:
     """The array of a .npy file. Raises OSError."""
+    return decode_array(read_bytes(path, ARRAYS), path)
+
+
+def decode_array(data: bytes, path: str | Path = "") -> np.ndarray:
+    """The array in the bytes of a .npy file. Unreadable; `path`: where it is from."""
     import numpy as np
 
-    data = read_bytes(path, ARRAYS)
     with library(".npy", path):
         if not data.startswith(b"\x93NUMPY"):
             raise ValueError("expected one array")
