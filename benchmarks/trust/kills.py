@@ -108,6 +108,7 @@ COMMANDS = {
         lambda i, o: (
             "-m", "training.make", "--out", o, "--stage", "tower", "--recipe.tower.steps", 6,
             "--recipe.tower.batch-size", 8, "--recipe.tower.save-every", 2, "--recipe.tower.phrases", 16,
+            "--recipe.catalogue", i / "scenes" / "catalogue",
         ),
         ("image_tower.safetensors", "text_adapter.safetensors"),
         _copy_scenes,
