@@ -19,7 +19,7 @@ import tyro
 from PIL import Image
 
 from dropclip_ros.base.errors import DropclipError, Status
-from dropclip_ros.grasping.clearing import STUCK, free_place, in_the_way
+from dropclip_ros.grasping.clearing import LOWEST, STUCK, free_places, in_the_way
 from dropclip_ros.grasping.matching import SERVED
 from dropclip_ros.vision.geometry import backproject, transform_points
 from training.objects.catalogue import PROCEDURAL, Catalogue, open_catalogue
@@ -102,18 +102,18 @@ def put_away(cell: Cell, view: View, target: str) -> str:
     points = transform_points(view.world_from_camera, points.astype(np.float64))
     points, owner = points[owner >= 0], owner[owner >= 0]
     for one in in_the_way(points[owner == cell.names.index(target)], points, owner)[:2]:
-        move = free_place(points[owner == one], points[owner != one])
+        moves = free_places(points[owner == one], points[owner != one])
         try:
             ways = motions(candidates(cell, view, cell.names[one])[0])
         except DropclipError:
             continue
-        if move is None or (picked := pick(cell, ways, view)).status is not Status.OK:
+        if not len(moves) or (picked := pick(cell, ways, view)).status is not Status.OK:
             if not at_home(cell):
                 return ""
             view = cell.capture()
             continue
         taken = ways[picked.executed]
-        down = [_moved(taken, move + np.array([0, 0, height])) for height in (0.01, 0.03)]
+        down = [_moved(taken, move + np.array([0, 0, up])) for move in moves for up in LOWEST]
         return cell.names[one] if place(cell, down).status is Status.OK else ""
     return ""
 
@@ -145,7 +145,10 @@ def play(cell: Cell, target: str, view: View, options: Options, pictures: list) 
             told.append(f"put away {put}")
             view = cell.capture()
             continue
-        if status is not Status.OK or not at_home(cell):
+        if not at_home(cell):
+            status = Status.NO_PATH
+            told.append("what was in the way could not be put down")
+        if status is not Status.OK:
             break
         view = cell.capture()
         done = pick(cell, motions(choice), view, stage=stage)

@@ -14,6 +14,8 @@ _LEAST = 5  # points that are in the way
 _AROUND = 0.15  # m beyond all that is seen, where things may be put
 _APART = 0.06  # m from all else, beside the thing's own radius
 _STEP = 0.03  # m, between places that are looked at
+_OTHER = 0.08  # m, between places that are named
+LOWEST = (0.01, 0.03)  # m over where a thing stood, from which it is let go
 STUCK = 0.5  # chance of a lift under which it is better to clear first
 
 
@@ -37,9 +39,9 @@ def in_the_way(target: np.ndarray, points: np.ndarray, owner: np.ndarray) -> lis
     return sorted((one for one, count in counts.items() if count >= _LEAST), key=lambda one: -counts[one])
 
 
-def free_place(thing: np.ndarray, others: np.ndarray) -> np.ndarray | None:
-    """How far (3,) m, level, to move a thing (n, 3) so that it stands free of others (m, 3); the nearest such place, or
-    None."""
+def free_places(thing: np.ndarray, others: np.ndarray, most: int = 4) -> np.ndarray:
+    """How far (K, 3) m, level, to move a thing (n, 3) so that it stands free of others (m, 3): nearest first, at most so
+    many, apart from each other."""
     centre = thing[:, :2].mean(axis=0)
     radius = float(np.linalg.norm(thing[:, :2] - centre, axis=1).max())
     everything = np.concatenate([thing, others])[:, :2]
@@ -47,7 +49,10 @@ def free_place(thing: np.ndarray, others: np.ndarray) -> np.ndarray | None:
     grid = np.stack(np.meshgrid(*(np.arange(a, b, _STEP) for a, b in zip(low, high, strict=True))), -1).reshape(-1, 2)
     if len(others):
         grid = grid[cKDTree(others[:, :2]).query(grid)[0] > radius + _APART]
-    if not len(grid):
-        return None
-    best = grid[np.linalg.norm(grid - centre, axis=1).argmin()]
-    return np.append(best - centre, 0.0)
+    moves = grid - centre
+    moves = moves[np.argsort(np.linalg.norm(moves, axis=1), kind="stable")]
+    chosen: list[np.ndarray] = []
+    while len(moves) and len(chosen) < most:
+        chosen.append(moves[0])
+        moves = moves[np.linalg.norm(moves - moves[0], axis=1) > _OTHER]
+    return np.column_stack([np.reshape(chosen, (-1, 2)), np.zeros(len(chosen))])

@@ -5,7 +5,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dropclip_ros.grasping.clearing import free_place, in_the_way
+from dropclip_ros.grasping.clearing import free_places, in_the_way
 
 
 def block(x: float, y: float, low: float, high: float, size: float = 0.05) -> np.ndarray:
@@ -28,11 +28,13 @@ def test_what_lies_on_top_is_in_the_way_before_what_stands_beside_and_what_is_aw
 @given(st.lists(st.tuples(st.floats(-0.3, 0.3), st.floats(-0.2, 0.2)), min_size=1, max_size=6))
 def test_a_thing_is_put_clear_of_all_else_on_the_level(places):
     others = np.concatenate([block(x, y, 0, 0.05) for x, y in places])
-    move = free_place(TARGET, others)
-    assert move is not None and move[2] == 0
-    apart = np.linalg.norm((TARGET + move)[:, None, :2] - others[None, ::7, :2], axis=2)
-    assert apart.min() > 0.04
+    moves = free_places(TARGET, others)
+    assert 1 <= len(moves) <= 4 and (moves[:, 2] == 0).all()
+    for move in moves:
+        apart = np.linalg.norm((TARGET + move)[:, None, :2] - others[None, ::7, :2], axis=2)
+        assert apart.min() > 0.04
 
 
-def test_the_nearest_place_is_taken():
-    assert np.linalg.norm(free_place(TARGET, block(0.04, 0, 0, 0.05))) < 0.2
+def test_the_nearest_place_is_first():
+    away = np.linalg.norm(free_places(TARGET, block(0.04, 0, 0, 0.05)), axis=1)
+    assert away[0] < 0.2 and (np.diff(away) >= 0).all()

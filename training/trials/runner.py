@@ -210,8 +210,10 @@ class Runner:
             last = tries == self._setup.how.attempts
             if self._setup.clear and not last and stuck(status, answer.candidates):
                 put = clear(self._client, answer.header.stamp, answer.points, *self._standing(names))
-                told += [message, put] if put else []
                 if put:
+                    status, told = put[0], [*told, message, put[1]]
+                    if status is not Status.OK:  # the hand holds it still
+                        break
                     answer = self._again(asked, names)
                     continue
             if status is Status.OK:
