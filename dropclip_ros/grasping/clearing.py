@@ -40,8 +40,8 @@ def in_the_way(target: np.ndarray, points: np.ndarray, owner: np.ndarray) -> lis
 
 
 def free_places(thing: np.ndarray, others: np.ndarray, most: int = 4) -> np.ndarray:
-    """How far (K, 3) m, level, to move a thing (n, 3) so that it stands free of others (m, 3): nearest first, at most so
-    many, apart from each other."""
+    """How far (K, 3) m, level, to move a thing (n, 3) so that it stands free of others (m, 3): nearest first, at most
+    so many, apart from each other."""
     centre = thing[:, :2].mean(axis=0)
     radius = float(np.linalg.norm(thing[:, :2] - centre, axis=1).max())
     everything = np.concatenate([thing, others])[:, :2]

@@ -46,8 +46,7 @@ def clear(
         if picked.status != Status.OK:
             continue
         taken = found.candidates[picked.executed]
-        placed = client.place(
-            Header(frame_id=WORLD), [put_down(taken, move + np.array([0, 0, up])) for move in moves for up in LOWEST]
-        )
+        down = [put_down(taken, move + np.array([0, 0, up])) for move in moves for up in LOWEST]
+        placed = client.place(Header(frame_id=WORLD), down)
         return Status(placed.status), f"put away what was in the way: {placed.message}"
     return None
