@@ -83,7 +83,7 @@ class DemoClient(Node):
         latency = 1e3 * (time.perf_counter() - start)
         matched = MatchGrasps.Response(status=found.status)
         if found.status == Status.OK:
-            matched = self._call(self._match, MatchGrasps.Request(cloud=found.objects[0].cloud))
+            matched = self._call(self._match, MatchGrasps.Request(cloud=found.objects[0].cloud, top_k=3))
         return found, matched, latency
 
     def _call(self, client, request):

@@ -44,7 +44,7 @@ def test_the_command_answers_as_the_nodes_do(asked, capsys):
         node = asked[answer["query"]]
         assert [found["id"] for found in answer["instances"]] == [found.id for found in node.objects]
         assert np.allclose([f["score"] for f in answer["instances"]], [f.score for f in node.objects], atol=1e-3)
-        assert len(answer["grasps"]) == len(node.candidates) == 3
+        assert len(answer["grasps"]) == len(node.candidates) == 8
         for ours, theirs in zip(answer["grasps"], node.candidates, strict=True):
             tip = pose_matrix(theirs.grasp.tip.position, theirs.grasp.tip.orientation)[:3, 3]
             assert np.allclose(ours["tip"], tip, atol=1e-3)

@@ -25,7 +25,7 @@ from training.trials.results import Result, ResultFile, read_results
 from training.workcell.film import write_gif
 
 SPECS = {spec.name: spec for spec in Catalogue.procedural().specs}
-ROW = Result("shipped", "antipodal", "model", 3, "unseen_instance", "training", 0, "packed", 3, "open")
+ROW = Result("shipped", "antipodal", "model", 3, False, "unseen_instance", "training", 0, "packed", 3, "open")
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +173,7 @@ def test_trials_that_are_there_are_not_run_again(tmp_path):
     file.add(failed)
     file.close()
     with path.open("a") as half:
-        half.write("shipped,antipodal,model,3,unse")  # killed while writing
+        half.write("shipped,antipodal,model,3,False,unse")  # killed while writing
     again = ResultFile(path)
     assert again.done == {done.key}  # an error is tried again
     again.add(replace(failed, reason="", success=True))

@@ -46,6 +46,8 @@ class Options:
         preset: shipped: the nodes as they ship. told: they know the other categories on the table, and something always
             answers. a7, release: as in the paper's robot experiments, and by the scoring of its release's code.
         attempts: how often a phrase may be asked, the first time included; again after a slip. 0: as the preset has it.
+        clear: put away what lies on the target or in the way, where no grasp reaches it or the best will hardly lift it
+            alone; each time takes one of the attempts.
         hold: seconds that a lifted object must stay up after `pick` has ended (the embedded cell's waits by itself).
         gifs: folder for a GIF of each trial.
         model: folder of the model; "" for the one shipped.
@@ -71,6 +73,7 @@ class Options:
     grounding: Literal["image", "model", "true"] = "image"
     preset: Name = "shipped"
     attempts: int = 0
+    clear: bool = False
     hold: float = 0.0
     gifs: Path | None = None
     model: str = ""
@@ -126,6 +129,7 @@ def run(options: Options) -> None:
         options.grounding,
         options.preset,
         options.attempts,
+        options.clear,
         hold=options.hold,
     )
     file = ResultFile(options.out)

@@ -31,12 +31,21 @@ from dropclip_ros.ros.common import (
     GRASPS_TOPIC,
     GROUND_SERVICE,
     INFO_TOPIC,
+    LATCHED_QOS,
     MATCH_SERVICE,
     PICK_ACTION,
+    PLACE_ACTION,
     SENSOR_QOS,
     SERVICE_QOS,
 )
-from dropclip_ros.ros.messages import color_image, image_to_numpy, intrinsics_of, nanoseconds, pose_matrix
+from dropclip_ros.ros.messages import (
+    cloud_to_numpy,
+    color_image,
+    image_to_numpy,
+    intrinsics_of,
+    nanoseconds,
+    pose_matrix,
+)
 from dropclip_ros.ros.tf import Frames
 from dropclip_ros.srv import Ground, MatchGrasps, ResetCell
 from dropclip_ros.vision.geometry import Intrinsics
@@ -45,6 +54,7 @@ from training.trials.protocol import Plan
 from training.workcell.topics import LABELS_TOPIC, OVERVIEW_TOPIC, POSES_TOPIC, RESET_SERVICE, WORLD
 
 GROUNDING_NODE, MATCHER_NODE = "grounding_node", "grasp_matcher_node"
+SCENE_TOPIC = f"{GROUNDING_NODE}/scene"
 OLD = 120.0  # s: the runner waits for proposals of the scene before it asks
 HELD = 40  # label images, so that the one of an answer's stamp is among them
 LATEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -90,7 +100,7 @@ class TrialClient(Node):
         }
         self._doers = {
             name: ActionClient(self, kind, name, callback_group=group, **ACTION_CLIENT_QOS)
-            for name, kind in ((GRASP_ACTION, Grasp), (PICK_ACTION, Pick))
+            for name, kind in ((GRASP_ACTION, Grasp), (PICK_ACTION, Pick), (PLACE_ACTION, Pick))
         }
 
     # --- what is heard ---
@@ -114,6 +124,18 @@ class TrialClient(Node):
         if not self._watches:  # whoever draws them need not, for those who make no film
             self._watches = True
             self.create_subscription(Image, OVERVIEW_TOPIC, self._shoot, LATEST, callback_group=self._group)
+
+    def hear_scenes(self) -> None:
+        """From now on what stands on the table is known, by the grounding node's own instances."""
+        self.create_subscription(
+            PointCloud2, SCENE_TOPIC, lambda msg: self._take(SCENE_TOPIC, msg), LATCHED_QOS, callback_group=self._group
+        )
+
+    def scene(self) -> tuple[np.ndarray, np.ndarray]:
+        """Points (N, 3) of what the last answer's frame shows on the table, in its frame, m, and their owners (N,)."""
+        fields = cloud_to_numpy(self.newest(SCENE_TOPIC)).ravel()
+        owner = fields["id"].astype(np.int64)
+        return np.stack([fields[axis] for axis in "xyz"], axis=1)[owner > 0].astype(np.float64), owner[owner > 0]
 
     def now(self) -> int:
         """ns, of the clock that stamps are of."""
@@ -199,6 +221,10 @@ class TrialClient(Node):
 
     def pick(self, header: Header, candidates: Sequence) -> Pick.Result:
         return self._act(PICK_ACTION, Pick.Goal(header=header, candidates=list(candidates)))
+
+    def place(self, header: Header, candidates: Sequence) -> Pick.Result:
+        """Puts down what was picked."""
+        return self._act(PLACE_ACTION, Pick.Goal(header=header, candidates=list(candidates)))
 
     def propose(self, grasps: GraspArray) -> None:
         """Stands in for a proposer."""

@@ -91,7 +91,7 @@ class RealRunner:
             yield result
 
     def _blank(self, phrase: Phrase, number: int) -> Result:
-        fixed = ("shipped", self._proposals, "model", 1, SPLIT, BY_HAND, 0)
+        fixed = ("shipped", self._proposals, "model", 1, False, SPLIT, BY_HAND, 0)
         return Result(*fixed, phrase.clutter, number, phrase.family, phrase=phrase.text, targets=phrase.target)
 
     def _play(self, phrase: Phrase, result: Result) -> Result:

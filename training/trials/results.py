@@ -13,7 +13,7 @@ from dropclip_ros.base.reading import read_bytes, read_text
 from training.runs.errors import InputError
 from training.trials.grading import Reason
 
-SETUP = ("preset", "proposals", "grounding", "attempts", "split", "wording")  # what is compared in a report
+SETUP = ("preset", "proposals", "grounding", "attempts", "clear", "split", "wording")  # what is compared in a report
 KEY = (*SETUP, "seed", "clutter", "number")  # one trial
 
 
@@ -21,7 +21,8 @@ KEY = (*SETUP, "seed", "clutter", "number")  # one trial
 class Result:
     """A trial. Lists are joined by blanks, times in seconds.
 
-    attempts: at most, after slips. scene_seed, scenes: of the one that was asked about, and how many were laid for it.
+    attempts: at most, after slips; clear: whether things in the way are put away before. scene_seed, scenes: of the one
+    that was asked about, and how many were laid for it.
     targets: what the phrase fits; distractors: others of their category; pixels: that the camera sees of the target.
     share, iou: of the answered points with the target; grounded: most of them lie on it; answered: the object on which
     most lie. status: how the last step ended. tries: how often the phrase was asked; executed: which candidate of the
@@ -32,6 +33,7 @@ class Result:
     proposals: str
     grounding: str
     attempts: int
+    clear: bool
     split: str
     wording: str
     seed: int

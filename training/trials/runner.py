@@ -31,6 +31,7 @@ from dropclip_ros.srv import Ground
 from dropclip_ros.vision.geometry import transform_points
 from training.objects.catalogue import open_catalogue
 from training.runs.errors import InputError
+from training.trials.clearing import clear, stuck
 from training.trials.client import GROUNDING_NODE, TrialClient
 from training.trials.grading import LIFTED, Grounding, Reason, grade_grounding, grasped, lifted, visible, why
 from training.trials.presets import PRESETS, Name, Preset
@@ -52,8 +53,8 @@ class Setup:
 
     proposals: antipodal or hggd name the node that runs; true: the runner publishes grasps that are known to hold.
     grounding: model or image name how the grounding node was started; true: masks of the simulator. preset: one of
-    PRESETS; attempts: in the place of its own, 0 for that. hold: how long a lifted object must stay up, s; 0 where the
-    workcell's own `pick` waits.
+    PRESETS; attempts: in the place of its own, 0 for that; clear: things in the way are put away first. hold: how long
+    a lifted object must stay up, s; 0 where the workcell's own `pick` waits.
     """
 
     protocol: Protocol = field(default_factory=Protocol)
@@ -61,6 +62,7 @@ class Setup:
     grounding: Literal["model", "image", "true"] = "image"
     preset: Name = "shipped"
     attempts: int = ranged(0, 0, 20)
+    clear: bool = False
     hold: float = ranged(1.0, 0)
 
     def __post_init__(self) -> None:
@@ -90,6 +92,7 @@ class _Answer:
     candidates: list
     seconds: float
     grounding: Grounding
+    points: np.ndarray  # (N, 3) m in the world, of what was found
 
 
 class Runner:
@@ -107,6 +110,8 @@ class Runner:
         if self._setup.proposals == "true":
             self._client.trust_proposals()
         if self._setup.grounding != "true":
+            if self._setup.clear:
+                self._client.hear_scenes()
             self._client.ground(Ground.Request(query="object"))  # loads the model, which no trial shall wait for
         for number in range(trials):
             for clutter in protocol.clutter:  # level by level, so that a part of a run tells of all of them
@@ -142,6 +147,7 @@ class Runner:
             setup.proposals,
             setup.grounding,
             setup.how.attempts,
+            setup.clear,
             protocol.split,
             protocol.wording,
             protocol.seed,
@@ -201,18 +207,45 @@ class Runner:
         told: list[str] = []
         for tries in range(1, self._setup.how.attempts + 1):
             status, message, executed = answer.status, answer.message, -1
+            last = tries == self._setup.how.attempts
+            if self._setup.clear and not last and stuck(status, answer.candidates):
+                put = clear(self._client, answer.header.stamp, answer.points, *self._standing(names))
+                if put:
+                    status, told = put[0], [*told, message, put[1]]
+                    if status is not Status.OK:  # the hand holds it still
+                        break
+                    answer = self._again(asked, names)
+                    continue
             if status is Status.OK:
                 picked = self._client.pick(answer.header, answer.candidates)
                 status, executed = Status(picked.status), int(picked.executed)
                 message = "; ".join([picked.message, *picked.reasons])
             told.append(message)
             result = replace(result, candidates=len(answer.candidates), tries=tries, executed=executed)
-            if status not in AGAIN or tries == self._setup.how.attempts:
+            if status not in AGAIN or last:
                 break
-            self._fresh = self._client.now()  # what is older shows the scene before
-            with self._proposals(self._client.poses(names, self._fresh), asked, names):
-                answer = self._ask(asked, names)
+            answer = self._again(asked, names)
         return result, status, " | ".join(told)
+
+    def _again(self, asked: Asked, names: list[str]) -> _Answer:
+        """The phrase asked once more, of the scene as it is now."""
+        self._fresh = self._client.now()  # what is older shows the scene before
+        with self._proposals(self._client.poses(names, self._fresh), asked, names):
+            return self._ask(asked, names)
+
+    def _standing(self, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Points (N, 3) in the world, m, of all that stands on the table, and whose each is (N,)."""
+        client = self._client
+        if self._setup.grounding != "true":
+            return client.scene()
+        depth = client.newest(DEPTH_TOPIC, self._fresh)
+        labels, image = client.labels(nanoseconds(depth.header.stamp)), depth_image(depth)
+        clouds = [true_points(image, client.intrinsics(), labels, k) for k in range(1, len(names) + 1)]
+        owner = np.repeat(np.arange(1, len(names) + 1), [len(cloud) for cloud in clouds])
+        return transform_points(self._to_world(depth.header), np.concatenate(clouds)), owner
+
+    def _to_world(self, header: Header) -> np.ndarray:
+        return self._client.frames.lookup(WORLD, header.frame_id, header.stamp, 2.0)
 
     def _lay(self, clutter: str, number: int) -> tuple[Plan, list[str], Asked, dict[str, int | None], int]:
         """A scene of which the trial's phrase can be asked: objects may fall, and hide behind each other."""
@@ -249,7 +282,7 @@ class Runner:
             return
         wanted = set(asked.targets)
         if self._setup.grounding != "true":
-            wanted |= {self._grade(asked, names, Time()).answered} - {""}
+            wanted |= {self._grade(asked, names, Time())[0].answered} - {""}
         grasps = true_grasps(poses, wanted, self._setup.protocol.catalogue)
         ended = threading.Event()
 
@@ -279,12 +312,12 @@ class Runner:
         if found.status == Status.OK and nanoseconds(stamp) < self._fresh:
             raise DropclipError(Status.STALE_FRAME, "the grasps are of the scene before: is the camera late?")
         status = Status(found.status)
-        return _Answer(
-            status, found.message, found.header, list(found.candidates), seconds, self._grade(asked, names, stamp)
-        )
+        grounding, points = self._grade(asked, names, stamp)
+        return _Answer(status, found.message, found.header, list(found.candidates), seconds, grounding, points)
 
-    def _grade(self, asked: Asked, names: list[str], stamp: Time) -> Grounding:
-        """The same phrase of the same frame, grounded again, for the points that answer it: the action keeps them."""
+    def _grade(self, asked: Asked, names: list[str], stamp: Time) -> tuple[Grounding, np.ndarray]:
+        """The same phrase of the same frame, grounded again, for the points (N, 3) that answer it, in the world: the
+        action keeps them."""
         request = Ground.Request(query=asked.phrase, literal=self._setup.how.literal, target_frame=WORLD, stamp=stamp)
         found = self._client.ground(request)
         if found.status == Status.STALE_FRAME:  # the frame is gone; the scene is the same
@@ -292,15 +325,16 @@ class Runner:
             found = self._client.ground(request)
         labels = self._client.labels(nanoseconds(found.header.stamp))
         if found.status != Status.OK:
-            return Grounding()
+            return Grounding(), np.zeros((0, 3))
         if labels is None:
             raise DropclipError(Status.NO_FRAME, f"nothing on {LABELS_TOPIC}: grounding cannot be graded without it")
         depth = self._client.newest(DEPTH_TOPIC)
         camera_from_answer = self._client.frames.lookup(
             depth.header.frame_id, found.header.frame_id, found.header.stamp, 2.0
         )
-        points = transform_points(camera_from_answer, cloud_points(found.objects[0].cloud))
-        return grade_grounding(points, self._client.intrinsics(), labels, depth_image(depth), names, asked.targets)
+        points = cloud_points(found.objects[0].cloud)
+        seen, camera = transform_points(camera_from_answer, points), self._client.intrinsics()
+        return grade_grounding(seen, camera, labels, depth_image(depth), names, asked.targets), points
 
     def _ask_truth(self, asked: Asked, names: list[str]) -> _Answer:
         """Grasps of the object that the phrase means, all of whose pixels are known."""
@@ -322,4 +356,5 @@ class Runner:
             list(found.candidates),
             time.perf_counter() - start,
             Grounding(1.0, 1.0, len(points), best),
+            transform_points(self._to_world(depth.header), points),
         )
