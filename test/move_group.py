@@ -4,6 +4,7 @@
 `Standing` offers it in the process, for messages that are stand-ins; `serve` over DDS, for MoveIt's own.
 """
 
+import copy
 import importlib
 import threading
 from collections.abc import Callable
@@ -33,21 +34,26 @@ class MoveGroup:
         self.carried: dict[str, Any] = {}
         self.places: dict[str, np.ndarray] = {}  # world_from_link of its model
         self.blocked: Callable[[Any], bool] = lambda pose: False
-        self.ends_with, self.holds, self.pause = SUCCESS, True, 0.0
+        self.ends_with, self.holds, self.pause, self.refuses = SUCCESS, True, 0.0, False
+        self.allowed: list[dict[str, set[str]]] = []  # on each straight way, by body
         self.stop = threading.Event()
         row = of("moveit_msgs.msg", "AllowedCollisionEntry")
         self.matrix = of("moveit_msgs.msg", "AllowedCollisionMatrix")(
             entry_names=list(LINKS), entry_values=[row(enabled=[False] * len(LINKS)) for _ in LINKS]
         )
 
-    def may_touch_octomap(self) -> set[str]:
+    def may_touch(self, body: str) -> set[str]:
+        """Links and bodies that may touch this one."""
         names = list(self.matrix.entry_names)
-        if "<octomap>" not in names:
+        if body not in names:
             return set()
-        at = names.index("<octomap>")
+        at = names.index(body)
         rows = [list(row.enabled) for row in self.matrix.entry_values]
         assert all(len(row) == len(names) for row in rows) and np.array_equal(rows, np.transpose(rows))
         return {name for name, row in zip(names, rows, strict=True) if row[at]}
+
+    def may_touch_octomap(self) -> set[str]:
+        return self.may_touch("<octomap>")
 
     def way(self, pose) -> Any:
         p = pose.position
@@ -69,6 +75,7 @@ class MoveGroup:
         (pose,) = request.waypoints
         assert request.avoid_collisions and request.start_state.joint_state.name == ["x", "y", "z"]
         self.told.append(("straight", round(pose.position.z, 3), frozenset(self.may_touch_octomap())))
+        self.allowed.append({name: self.may_touch(name) for name in (*self.objects, *self.carried)})
         response.error_code.val, response.fraction = SUCCESS, 1.0
         response.solution = self.way(pose)
         return response
@@ -88,30 +95,34 @@ class MoveGroup:
         return result
 
     def apply(self, request, response) -> Any:
-        scene = request.scene
+        """As MoveIt does: what is attached leaves the world, what is detached comes back into it, and the removal of
+        what is not there fails without holding up the rest."""
+        scene, response.success = request.scene, not self.refuses
         assert scene.is_diff and scene.robot_state.is_diff
+        if self.refuses:
+            return response
         remove = of("moveit_msgs.msg", "CollisionObject").REMOVE
         for attached in scene.robot_state.attached_collision_objects:
             thing = attached.object
-            if thing.operation == remove:
-                self.objects[thing.id] = self.carried.pop(thing.id)  # as MoveIt does
-            else:
+            if thing.operation != remove:
                 self.carried[thing.id] = attached
+                self.objects.pop(thing.id, None)
+            elif thing.id in self.carried:
+                self.objects[thing.id] = self.carried.pop(thing.id).object
         for thing in scene.world.collision_objects:
-            if thing.operation == remove:
-                del self.objects[thing.id]
-            else:
+            if thing.operation != remove:
                 self.objects[thing.id] = thing
+            elif self.objects.pop(thing.id, None) is None:
+                response.success = False
         if len(scene.allowed_collision_matrix.entry_names):
             self.matrix = scene.allowed_collision_matrix
-        response.success = True
         return response
 
     def scene(self, request, response) -> Any:
         assert (
             request.components.components == of("moveit_msgs.msg", "PlanningSceneComponents").ALLOWED_COLLISION_MATRIX
         )
-        response.scene.allowed_collision_matrix = self.matrix
+        response.scene.allowed_collision_matrix = copy.deepcopy(self.matrix)  # as over the wire
         return response
 
     def kinematics(self, request, response) -> Any:
@@ -134,12 +145,21 @@ class MoveGroup:
         }
 
 
+def corners(thing) -> np.ndarray:
+    """Corners (N, 3) of a collision object of one box or one mesh, m, in the frame of its header."""
+    if thing.meshes:
+        (mesh,), (pose,) = thing.meshes, thing.mesh_poses
+        points = np.array([[p.x, p.y, p.z] for p in mesh.vertices]).T
+    else:
+        (box,), (pose,) = thing.primitives, thing.primitive_poses
+        points = np.array(np.meshgrid(*[(-side / 2, side / 2) for side in box.dimensions])).reshape(3, -1)
+    there = pose_matrix(thing.pose.position, thing.pose.orientation) @ pose_matrix(pose.position, pose.orientation)
+    return (there[:3, :3] @ points + there[:3, 3:]).T
+
+
 def lowest(attached, world_from_link: np.ndarray) -> float:
     """Height of the lowest corner of what is carried, m."""
-    (box,), (pose,) = attached.object.primitives, attached.object.primitive_poses
-    corners = np.array(np.meshgrid(*[(-side / 2, side / 2) for side in box.dimensions])).reshape(3, -1)
-    inside = world_from_link @ pose_matrix(pose.position, pose.orientation)
-    return float((inside[:3, :3] @ corners + inside[:3, 3:])[2].min())
+    return float((corners(attached.object) @ world_from_link[:3, :3].T + world_from_link[:3, 3])[:, 2].min())
 
 
 def _done(value: Any) -> Future:

@@ -7,18 +7,20 @@ one. docs/decisions.md says how the numbers of `MakeRecipe` were derived and how
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
+from dropclip_ros.base.files import load_tensors
+from dropclip_ros.base.reading import read_json
 from dropclip_ros.grounding.pipeline import MODEL_FOLDER
 from dropclip_ros.networks.encoder import MinkUNet14D
 from dropclip_ros.networks.image import ImageTower
@@ -39,6 +41,8 @@ from training.fusion.weights import PromptConfig, ScenePrompts
 from training.objects.catalogue import PROCEDURAL, Catalogue, open_catalogue
 from training.objects.spec import ObjectSpec
 from training.objects.words.language import prompts, training_vocabulary
+from training.runs.errors import in_a_line
+from training.runs.files import lock_place, write_atomically
 from training.scenes.sensor import SENSORS
 from training.scenes.shards import load_scenes
 
@@ -117,8 +121,8 @@ def make_tower(out: Path, recipe: MakeRecipe, start_from: Path | None = None) ->
     adapt = recipe.adapt_text and recipe.adapter is None
     text = FrozenText(torch.stack([encoder.encode(texts) for texts in prompts(vocabulary.phrases)]), adapt)
     tower = train_tower(crops, vocabulary, text, recipe.tower, out / "tower.ckpt", start_from)
-    adapter = load_file(recipe.adapter)["adapter"] if recipe.adapter else text.adapter.detach().half().contiguous()
-    save_file({"adapter": adapter}, out / "text_adapter.safetensors")
+    adapter = load_tensors(recipe.adapter)["adapter"] if recipe.adapter else text.adapter.detach().half().contiguous()
+    _keep({"adapter": adapter}, out / "text_adapter.safetensors")
     save_tower(out / "image_tower.safetensors", tower)
 
 
@@ -141,8 +145,8 @@ def make_fused(out: Path, recipe: MakeRecipe, workers: int = 1) -> None:
         save_fused(out / "fused" / f"{name}.safetensors", scenes, fused)
         if name == "train":
             mean = torch.cat([f.features for f in fused]).mean(0)
-    adapter = load_file(out / "text_adapter.safetensors")["adapter"]
-    save_file({"adapter": adapter, "mean_object": mean}, out / "text_adapter.safetensors")
+    adapter = load_tensors(out / "text_adapter.safetensors")["adapter"]
+    _keep({"adapter": adapter, "mean_object": mean}, out / "text_adapter.safetensors")
 
 
 def make_encoder(out: Path, recipe: MakeRecipe, start_from: Path | None = None) -> None:
@@ -157,7 +161,7 @@ def make_encoder(out: Path, recipe: MakeRecipe, start_from: Path | None = None) 
 def make_real_encoder(out: Path, recipe: MakeRecipe) -> None:
     """The weights for real frames: goes on from the encoder with scenes of meshes and a depth sensor's noise."""
     start = MinkUNet14D(recipe.distill.encoder)
-    start.load_state_dict(load_file(out / "encoder.safetensors"))
+    start.load_state_dict(load_tensors(out / "encoder.safetensors"))
     _distil(out, recipe, recipe.real, recipe.training_folders, start, "distill_real", "encoder_real")
 
 
@@ -182,9 +186,12 @@ def _distil(
     clouds = out / "clouds" if len(folders) == 1 else None  # they are kept by name, which folders share
     encoder = distill(TrainingSet(scenes, fused, clouds), config, out / run, phrases, start)
     if int(os.environ.get("RANK", 0)) == 0:
-        part = out / f"{result}.part"
-        save_file({k: v.contiguous() for k, v in encoder.state_dict().items()}, part)
-        part.replace(out / f"{result}.safetensors")
+        _keep(encoder.state_dict(), out / f"{result}.safetensors")
+
+
+def _keep(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
+    with write_atomically(path, replace=True) as part:
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, part)
 
 
 def make_by(processes: int, stage: str) -> None:
@@ -198,7 +205,7 @@ def make_model(out: Path, recipe: MakeRecipe, model: Path, real: bool = False) -
     """Calibrates on the validation scenes and writes the model folder; real: of the weights for real frames."""
     suffix, made_by = ("_real", recipe.real) if real else ("", recipe.distill)
     encoder = MinkUNet14D(made_by.encoder)
-    encoder.load_state_dict(load_file(out / f"encoder{suffix}.safetensors"))
+    encoder.load_state_dict(load_tensors(out / f"encoder{suffix}.safetensors"))
     encoder.eval()
     name = "dropclip-small" + suffix.replace("_", "-")
     config = ModelConfig(name=name, encoder=made_by.encoder, voxels=made_by.voxels, text=TextConfig())
@@ -207,11 +214,11 @@ def make_model(out: Path, recipe: MakeRecipe, model: Path, real: bool = False) -
     image, sensor = ImageTower(recipe.tower.image, tower), SENSORS[made_by.augment.sensor]
     scenes = load_scenes(out / "scenes" / "validation")
     config = calibrate(encoder, text, config, scenes, recipe.objects, image, sensor)
-    extras = load_file(out / "text_adapter.safetensors")
+    extras = load_tensors(out / "text_adapter.safetensors")
     made_of = "procedural scenes" if recipe.catalogue == PROCEDURAL else f"scenes of {recipe.catalogue}"
     data = f"{len(load_scenes(out / 'scenes' / 'train'))} {made_of}"
     data += f", {recipe.mesh_scenes} of meshes" if real else ""
-    metrics = json.loads((out / f"distill{suffix}" / "summary.json").read_text())
+    metrics = read_json(out / f"distill{suffix}" / "summary.json")
     adapter, mean = extras["adapter"], extras["mean_object"]
     export(
         model,
@@ -222,7 +229,7 @@ def make_model(out: Path, recipe: MakeRecipe, model: Path, real: bool = False) -
         metrics,
         adapter,
         mean,
-        load_file(tower),
+        load_tensors(tower),
     )
 
 
@@ -243,6 +250,21 @@ def main(
     threads: of each process, 0 for all cores. processes: that embed crops and distil. start_from: a model folder to
     distil on from. tower_from: tower.ckpt of another run, for the tower to begin with.
     """
+    with nullcontext() if "RANK" in os.environ else lock_place(out):
+        _make(out, model, model_real, stage, recipe, threads, processes, start_from, tower_from)
+
+
+def _make(
+    out: Path,
+    model: Path,
+    model_real: Path,
+    stage: str,
+    recipe: MakeRecipe,
+    threads: int,
+    processes: int,
+    start_from: Path | None,
+    tower_from: Path | None,
+) -> None:
     if threads:
         torch.set_num_threads(threads)
     out.mkdir(parents=True, exist_ok=True)
@@ -273,4 +295,5 @@ def main(
 if __name__ == "__main__":
     import tyro
 
-    tyro.cli(main)
+    with in_a_line("training.make"):
+        tyro.cli(main)

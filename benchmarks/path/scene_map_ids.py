@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Do objects of the map keep their ids? Is a wrong pose noticed? What do a frame and 10,000 frames cost?
 
-    python -m benchmarks.path.scene_map_ids ids --out RESULTS [--sequences 10]
+    python -m benchmarks.path.scene_map_ids ids --recorded SEQUENCES --out RESULTS [--truth instances]
     python -m benchmarks.path.scene_map_ids drift --paths PATHS --out RESULTS [--scenes 40]
     python -m benchmarks.path.scene_map_ids long --frames 10000
     python -m benchmarks.path.scene_map_ids report --out RESULTS
 
-ids: rendered sequences of 100 frames in which things are taken, added and pushed (`training.scenes.changing`); each
+ids: sequences of 100 frames in which things are taken, added and pushed (`benchmarks.path.scene_sequences`); each
 frame's pixels are looked up in the map as it is after that frame. A true object that shows 300 pixels or more and an id
 that has as many match at IoU 0.5. Switches are changes of a true object's id; IDF1 as in tracking (Ristani 2016).
+truth puts true things in the place of ours: `instances` all that a frame shows, `joined` ours, of which those of one
+object are one, `parted` ours, of which those of several objects are parted.
 drift: PATHS of `benchmarks.path.scene_map`; 8 of 16 views are fused, the others shown with a pose that is off by 1 cm
 in a random direction and 2 degrees about a random axis, by either alone, and by the noise of a good arm.
 """
@@ -19,28 +21,36 @@ import json
 import resource
 import time
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 import tyro
 from scipy.optimize import linear_sum_assignment
+from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
+from benchmarks.path.scene_sequences import SPLIT, Recorded, read, truer
 from dropclip_ros.base.errors import DropclipError
 from dropclip_ros.base.files import write_beside
 from dropclip_ros.grounding.pipeline import Grounder
+from dropclip_ros.mapping.config import MapConfig
 from dropclip_ros.mapping.frames import MapFrame
 from dropclip_ros.mapping.scene_map import SceneMap
-from dropclip_ros.vision.geometry import transform_points
-from training.evaluate.served.pipeline import true_labels, view_frame
+from dropclip_ros.vision.geometry import backproject, transform_points
+from training.evaluate.served.pipeline import view_frame
 from training.scenes.changing import changing
 from training.scenes.description import FIRST_OBJECT_ID
 from training.scenes.shards import load_scenes
 
 SHOWN = 300  # pixels
-SPLIT = "unseen_instance"
+EVERY = 2  # row and column of them is looked up
+ABOVE = 0.003  # m: what is lower is the table
+NEAR = 0.0075  # m: a pixel is of the voxel that is so near
+REACH = 1.0  # m from the middle of the map, where it still looks for one
 DRIFTS = {
     "1 cm and 2 degrees": (0.01, 2.0),
     "1 cm": (0.01, 0.0),
@@ -50,45 +60,46 @@ DRIFTS = {
 }
 
 
-def ids_in(scene_map: SceneMap, frame: MapFrame, size: int) -> np.ndarray:
-    """The id (H W,) that the map has for each pixel of a frame, 0 for none."""
-    found = np.zeros(size, np.int64)
-    if frame.scene is not None:
-        row = scene_map.grid.find(scene_map.grid.key_of(frame.points))
-        found[frame.scene.pixels] = np.where(row >= 0, np.append(scene_map.owners(), 0)[row], 0)
-    return found
+def ids_in(scene_map: SceneMap, frame: MapFrame) -> np.ndarray:
+    """The id that the map has for each pixel (h w,) of every `EVERY` row and column of a frame, 0 for none: the nearest
+    voxel's, of what is above the table."""
+    depth = frame.frame.depth
+    found, grid, table = np.zeros(depth.size, np.int64), scene_map.grid, scene_map.watch.table
+    if not len(grid) or table is None or not (depth > 0).any():
+        return found.reshape(depth.shape)[::EVERY, ::EVERY].ravel()
+    points, pixels = backproject(depth, frame.frame.intrinsics)
+    some = (pixels // depth.shape[1] % EVERY == 0) & (pixels % EVERY == 0)
+    places, pixels = transform_points(frame.pose, points[some]), pixels[some]
+    above = places @ table[:3] + table[3] > ABOVE
+    places, pixels = places[above], pixels[above]
+    far = np.abs(places[:, :2] - grid.mean[:, :2].mean(0)).max(1) > REACH
+    distance, row = cKDTree(grid.mean).query(places[~far], distance_upper_bound=NEAR)
+    owners = np.append(scene_map.owners(), 0)
+    found[pixels[~far]] = owners[np.where(np.isfinite(distance), row, len(grid))]
+    return found.reshape(depth.shape)[::EVERY, ::EVERY].ravel()
 
 
 def matches(labels: np.ndarray, ids: np.ndarray) -> tuple[dict[int, int], set[int], set[int]]:
     """Pairs true label -> id at IoU 0.5; the labels and ids that show enough."""
-    true = {int(k) for k in np.flatnonzero(np.bincount(labels) >= SHOWN) if k >= FIRST_OBJECT_ID}
-    said = {int(k) for k in np.flatnonzero(np.bincount(ids) >= SHOWN) if k > 0}
-    pairs = {}
-    for label in true:
-        mine = labels == label
-        for one in said:
-            his = ids == one
-            if (mine & his).sum() > 0.5 * (mine | his).sum():
-                pairs[label] = one
-    return pairs, true, said
+    table = np.zeros((int(labels.max(initial=0)) + 1, int(ids.max(initial=0)) + 1), np.int64)
+    np.add.at(table, (labels, ids), 1)
+    of_label, of_id = table.sum(1), table.sum(0)
+    true = {int(k) for k in np.flatnonzero(of_label >= SHOWN / EVERY**2) if k >= FIRST_OBJECT_ID}
+    said = {int(k) for k in np.flatnonzero(of_id >= SHOWN / EVERY**2) if k > 0}
+    iou = table / np.maximum(of_label[:, None] + of_id - table, 1)
+    return {label: one for label in true for one in said if iou[label, one] > 0.5}, true, said
 
 
-def sequence(grounder: Grounder, index: int) -> dict:
+def sequence(frames: Iterable[Recorded], truth: str = "none", config: MapConfig | None = None) -> dict:
     """One sequence: counts of matches for IDF1, switches, events and how soon they show, milliseconds of each frame."""
-    scene_map = SceneMap()
+    scene_map = SceneMap(config)
     both: dict[tuple[int, int], int] = defaultdict(int)
     true_count, said_count, last = defaultdict(int), defaultdict(int), {}
     wrong: dict[tuple[int, int], int] = defaultdict(int)  # ids that match nothing, and what most of each is
     switches, ms, events, refused, log = 0, [], [], 0, []
-    for k, (view, happened) in enumerate(changing(index, SPLIT)):
-        events += [[event.kind, event.frame, event.label] for event in happened]
-        frame = view_frame(view)
-        frame.stamp = k / 10
-        try:
-            seen = MapFrame.of_encoded(grounder.encode(frame))
-            _ = seen.scene.instance_features
-        except DropclipError:
-            seen = MapFrame.of_nothing(frame)
+    for k, recorded in enumerate(frames):
+        events += [[event.kind, event.frame, event.label] for event in recorded.events]
+        seen = truer(recorded.frame, recorded.truth, truth)
         start = time.process_time()
         try:
             added = scene_map.add(seen)
@@ -97,14 +108,15 @@ def sequence(grounder: Grounder, index: int) -> dict:
             refused += 1
             log.append([k, error.message])
         ms.append(1e3 * (time.process_time() - start))
-        labels, found = true_labels(view).astype(np.int64), ids_in(scene_map, seen, view.mask.size)
-        pairs, true, said = matches(labels, found)
+        found = ids_in(scene_map, seen)
+        truth_seen = recorded.truth.reshape(seen.frame.depth.shape)[::EVERY, ::EVERY].ravel()
+        pairs, true, said = matches(truth_seen, found)
         for label in true:
             true_count[label] += 1
         for one in said:
             said_count[one] += 1
             if one not in pairs.values():
-                wrong[one, int(np.bincount(labels[found == one]).argmax())] += 1
+                wrong[one, int(np.bincount(truth_seen[found == one]).argmax())] += 1
         for label, one in pairs.items():
             both[label, one] += 1
             if last.get(label, one) != one:
@@ -125,19 +137,18 @@ def sequence(grounder: Grounder, index: int) -> dict:
     }
 
 
-def ids(out: Path, sequences: int = 10, first: int = 0) -> None:
-    """Sequences that are not there yet."""
+def ids(recorded: Path, out: Path, truth: Literal["none", "instances", "joined", "parted"] = "none") -> None:
+    """Sequences that are recorded and not there yet."""
     torch.set_num_threads(1)
     torch.set_grad_enabled(False)
-    grounder = Grounder.from_pretrained(image=False)
     out.mkdir(parents=True, exist_ok=True)
-    for index in range(first, sequences):
-        path = out / f"sequence_{index:03d}.json"
+    for source in sorted(recorded.glob("*.pickle")):
+        path = out / f"sequence_{source.stem}.json"
         if not path.exists():
-            found = sequence(grounder, index)
+            found = sequence(read(source), truth)
             with write_beside(path) as part:
                 part.write_text(json.dumps(found))
-            print(index, f"switches {found['switches']}, IDF1 {idf1([found]):.3f}", flush=True)
+            print(source.stem, f"switches {found['switches']}, IDF1 {idf1([found]):.3f}", flush=True)
 
 
 def idf1(found: list[dict]) -> float:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import hashlib
 import os
@@ -15,10 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dropclip_ros.base.errors import DropclipError, Status
-from dropclip_ros.base.reading import readable
+from dropclip_ros.base.reading import opened, read_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
@@ -38,6 +42,14 @@ def write_beside(path: Path) -> Iterator[Path]:
         if path.is_dir():
             shutil.rmtree(path)
         (beside / path.name).replace(path)
+    except OSError:
+        raise
+    except Exception as error:  # libraries have errors of their own for a disk that is full
+        if number := next((number for number in _FULL if os.strerror(number).lower() in str(error).lower()), 0):
+            raise OSError(number, os.strerror(number), str(path)) from error
+        if "inline_container" in str(error) or "PytorchStreamWriter" in str(error):  # torch says no more
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        raise
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 
@@ -55,7 +67,7 @@ def sha256_of(path: Path) -> str:
     """Hex digest of a file. MODEL_ERROR where it cannot be read."""
     digest = hashlib.sha256()
     try:
-        with open(readable(path), "rb") as file:
+        with opened(path) as file:
             while block := file.read(1 << 20):
                 digest.update(block)
     except OSError as error:
@@ -75,20 +87,12 @@ def check_sha256(path: Path, expected: str) -> None:
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
-    """Tensors of a safetensors file, on the CPU. MODEL_ERROR where it is missing, truncated or of another format.
-
-    The file is read, not mapped: a model that is replaced in place must not change, or kill, a running node.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
+    """Tensors of a safetensors file, on the CPU. MODEL_ERROR where it is missing, truncated or of another format."""
     try:
-        return load(readable(path).read_bytes())
+        return read_tensors(path)
     except OSError as error:
-        raise DropclipError(Status.MODEL_ERROR, f"cannot read the model file {path}: {error.strerror}") from error
-    except SafetensorError as error:
         raise DropclipError(
-            Status.MODEL_ERROR, f"{path} is no whole safetensors file ({error}); fetch the model again"
+            Status.MODEL_ERROR, f"cannot read the model file {path}: {error.strerror}; fetch the model again"
         ) from error
 
 

@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 from dropclip_ros.base.errors import DropclipError, Status
-from dropclip_ros.base.reading import readable
+from dropclip_ros.base.files import write_beside
+from dropclip_ros.base.reading import read_json
 from dropclip_ros.commands.train import start_training
 from dropclip_ros.grounding.calibration import Calibration, LabelledFrame, best_in_view, calibrate_on, calibrated
 from dropclip_ros.grounding.pipeline import Grounder
@@ -76,7 +77,7 @@ def _encodes(grounder: Grounder, number: int, labelled: LabelledFrame) -> bool:
 def read_frames(path: Path) -> list[LabelledFrame]:
     """The frames of a JSON file. BAD_REQUEST where it is not one, BAD_FRAME where a frame cannot be read."""
     try:
-        entries = json.loads(readable(path).read_text(encoding="utf-8"))
+        entries = read_json(path)
         if not isinstance(entries, list):
             raise ValueError("expected a list")
         return [_labelled(path.parent, entry) for entry in entries]
@@ -100,7 +101,8 @@ def write_calibration(folder: Path, found: Calibration, image: bool) -> None:
     config = load_config(folder)
     config = calibrated(config, found, image or not config.encoder_names)
     write_config(folder, config)
-    (folder / CURVE).write_text(json.dumps(found.to_dict(), indent=1) + "\n", encoding="utf-8")
+    with write_beside(folder / CURVE) as part:
+        part.write_text(json.dumps(found.to_dict(), indent=1) + "\n", encoding="utf-8")
     update_calibration(folder, config, str(found))
     print(
         f"temperature {found.temperature:g}, null similarity {found.null_similarity:g}, threshold {found.threshold:g}"

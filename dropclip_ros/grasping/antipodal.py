@@ -52,9 +52,12 @@ class AntipodalConfig:
     min_object_points: int = ranged(25, 1)  # voxels; less is noise
     anchors: int = ranged(10, 1)  # places where hands are tried, for each 0.04 m2 that is seen of an object
     turns: int = ranged(10, 1)  # of the closing axis in half a turn
+    tilts: tuple[tuple[float, int], ...] = ()  # further approaches: from straight down, rad, and from how many sides
     pairs: int = 50  # contacts for which an antipodal partner is sought, likewise
     min_score: float = 0.3  # below are grasps off the middle of an object, of which neither contact is seen
     max_per_object: int = ranged(20, 1)
+    touching: int = ranged(0, 0)  # voxels of what is solid that a hand may meet
+    solid_others: bool = True  # what other objects hide, down to the table, is solid too
 
     def __post_init__(self) -> None:
         check_fields(self, "AntipodalConfig.")
@@ -87,7 +90,7 @@ def sample_antipodal(
     if len(points) < config.min_object_points:
         return Grasps.empty()
     labels = _connected_parts(points, config.object_gap) if labels is None else labels[keep]
-    normals = _normals(points, config.voxel_size)
+    outward = normals(points, config.voxel_size)
     view = points.mean(axis=0) / np.linalg.norm(points.mean(axis=0))
     down = view if table is None else -np.asarray(table, dtype=np.float64)[:3]
     rng = np.random.default_rng(config.seed)
@@ -96,7 +99,7 @@ def sample_antipodal(
     for label in np.unique(labels):
         own = labels == label
         if np.count_nonzero(own) >= config.min_object_points:
-            part = _Part(points[own], normals[own], fill_down(points[own], table, 1.5 * config.voxel_size), int(label))
+            part = _Part(points[own], outward[own], fill_down(points[own], table, 1.5 * config.voxel_size), int(label))
             found.append(_propose(part, down, view, table, gripper, config, rng))
     rows = np.concatenate([grasps.rows() for grasps in found]) if found else np.zeros((0, 17))
     grasps = Grasps.from_rows(rows)
@@ -104,7 +107,7 @@ def sample_antipodal(
     if table is not None:
         grasps = grasps[height_above(grasps, table, gripper) > config.table_clearance]
     grasps = grasps[suppress(grasps, distance=0.01, angle=0.2)]  # fewer to check, little lost
-    grasps = grasps[~colliding(grasps, _solid(points, obstacles, table, config), gripper, voxel_size=0)]
+    grasps = grasps[~colliding(grasps, _solid(points, obstacles, table, config), gripper, 0, config.touching)]
     kept = [
         np.flatnonzero(grasps.object_id == i)[suppress(grasps[grasps.object_id == i], limit=config.max_per_object)]
         for i in np.unique(grasps.object_id)
@@ -129,29 +132,33 @@ def _connected_parts(points: np.ndarray, gap: float) -> np.ndarray:
     return connected_components(graph, directed=False)[1]
 
 
-def _normals(points: np.ndarray, voxel_size: float) -> np.ndarray:
+def normals(points: np.ndarray, voxel_size: float) -> np.ndarray:
     """Unit normals (n, 3) of points (n, 3), m, towards the camera: across the 30 nearest within 3.5 voxels."""
     tree = cKDTree(points)
     apart, near = tree.query(points, min(_AROUND, len(points)), distance_upper_bound=3.5 * voxel_size)
     weight = np.isfinite(apart).reshape(len(points), -1, 1)
     around = np.where(weight, points[np.where(np.isfinite(apart), near, 0)].reshape(len(points), -1, 3), 0.0)
     around = np.where(weight, around - around.sum(1, keepdims=True) / weight.sum(1, keepdims=True), 0.0)
-    normals = np.linalg.eigh(around.transpose(0, 2, 1) @ around)[1][:, :, 0]
-    normals[weight.sum(axis=(1, 2)) < 3] = 0.0, 0.0, 1.0  # no plane goes through fewer
-    return np.where((normals * points).sum(1, keepdims=True) > 0, -normals, normals)
+    across = np.linalg.eigh(around.transpose(0, 2, 1) @ around)[1][:, :, 0]
+    across[weight.sum(axis=(1, 2)) < 3] = 0.0, 0.0, 1.0  # no plane goes through fewer
+    return np.where((across * points).sum(1, keepdims=True) > 0, -across, across)
 
 
 def _solid(
     points: np.ndarray, obstacles: np.ndarray | None, table: np.ndarray | None, config: AntipodalConfig
 ) -> np.ndarray:
     """Everything the gripper must keep out of, except the table itself, which is a plane."""
+    solid = fill_down(points, table, 1.5 * config.voxel_size)
     if obstacles is not None:
         obstacles = np.asarray(obstacles, dtype=np.float64).reshape(-1, 3)
         obstacles = obstacles[np.isfinite(obstacles).all(axis=1)]
         if table is not None:
             obstacles = obstacles[obstacles @ table[:3] + table[3] > 2 * config.voxel_size]
-        points = np.concatenate([points, obstacles[thin_cloud(obstacles, config.voxel_size)]])
-    return fill_down(points, table, 1.5 * config.voxel_size)
+        obstacles = obstacles[thin_cloud(obstacles, config.voxel_size)]
+        if not config.solid_others:
+            return np.concatenate([solid, obstacles])
+        solid = fill_down(np.concatenate([points, obstacles]), table, 1.5 * config.voxel_size)
+    return solid
 
 
 def _propose(
@@ -213,6 +220,11 @@ def _turned_frames(
     anchors = np.concatenate([part.filled.mean(axis=0, keepdims=True), part.points[picks]])
     side = view - (view @ down) * down
     approaches = [down] if np.linalg.norm(side) < 0.1 else [down, _unit(down + 0.7 * _unit(side))]
+    start = _unit(side) if np.linalg.norm(side) > 0.1 else _unit(np.cross(down, np.eye(3)[np.abs(down).argmin()]))
+    for tilt, sides in config.tilts:
+        for turn in 2 * np.pi * np.arange(sides) / sides:
+            aside = np.cos(turn) * start + np.sin(turn) * np.cross(down, start)
+            approaches.append(np.cos(tilt) * down + np.sin(tilt) * aside)
     rotations = []
     for approach in approaches:
         across = _unit(np.cross(approach, view if abs(approach @ view) < 0.95 else np.roll(view, 1)))

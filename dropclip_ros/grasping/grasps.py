@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from dropclip_ros.base.errors import DropclipError, Status
-from dropclip_ros.base.reading import readable
+from dropclip_ros.base.reading import read_array, read_text
 from dropclip_ros.grasping.grippers import ROBOTIQ_2F_140, Gripper
 
 logger = logging.getLogger(__name__)
@@ -150,13 +150,12 @@ def load_rows(path: str | Path) -> Grasps:
     """
     path = Path(path)
     try:
-        readable(path)
         if path.suffix == ".npy":
-            rows = np.load(path, allow_pickle=False)
+            rows = read_array(path)
         else:
-            rows = np.array([line.replace(",", " ").split() for line in path.read_text().splitlines() if line.strip()])
+            rows = np.array([line.replace(",", " ").split() for line in read_text(path).splitlines() if line.strip()])
         rows = np.asarray(rows, dtype=np.float64)
-    except (OSError, ValueError, TypeError, EOFError, MemoryError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise DropclipError(
             Status.BAD_REQUEST,
             f"cannot read grasp rows from {path}: {error}; expected .npy or text of {ROW_LENGTH} numbers a row",

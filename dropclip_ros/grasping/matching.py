@@ -10,21 +10,25 @@ from scipy.spatial import cKDTree
 
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.base.ranges import check_fields, ranged
-from dropclip_ros.grasping.antipodal import AntipodalConfig, sample_antipodal
-from dropclip_ros.grasping.grasps import Grasps, colliding, height_above, openings, points_between, thin_cloud
+from dropclip_ros.grasping.grasps import (
+    Grasps,
+    colliding,
+    height_above,
+    openings,
+    points_between,
+    suppress,
+    thin_cloud,
+)
 from dropclip_ros.grasping.grippers import ROBOTIQ_2F_140, Gripper
+from dropclip_ros.grasping.lift import Around, features, predict
+from dropclip_ros.grasping.on_target import BELONGS, LARGEST, sample_on
 from dropclip_ros.vision.geometry import Intrinsics, project, transform_points
 
 VOXEL = 0.005  # m, of the clouds that rules look at
 STEP = 0.01  # m, between openings that are tried
-BELONGS = 0.01  # m; what is seen this close to the target's points is the target's too
-_LARGEST = 1.0  # m, from the middle of a target along each axis: what is further is no part of it
 _FARTHEST = 1e5  # m; clouds are float32, beyond this their steps are a centimetre
-STANDING = 0.008  # m above the table; what is lower is not looked at when a target is sampled: it may be the table
-# For a target alone there is time to look closely, and need to take hold of what is flat.
-DENSE = AntipodalConfig(
-    reaches=(0.008, 0.012, 0.02, 0.045), min_reach=0.006, anchors=30, turns=16, pairs=150, min_score=0.2
-)
+_POOL = 48  # grasps whose chances are looked at
+_TWIN, _TWIN_ANGLE = 0.015, 0.4  # m and rad, within which two grasps are one
 
 # What each rule drops, in the order in which they are applied.
 RULES = {
@@ -44,11 +48,12 @@ class MatchConfig:
     Not in the paper: `max_distance` (m) leaves out grasps whose tip is further than that from the centre. `rules`, of
     RULES, drop grasps: `max_tilt` is of the approach from straight down (rad), `clearance` of the gripper above the
     table (m), `min_held` of the target's 5 mm voxels between the fingers, `max_others` the share of others' among all
-    that are between them, `max_hits` the voxels that fingers and body may meet. `rank` is "distance" (A.7), or "score":
-    score exp(-distance / `distance_scale` (m)), highest first. `open_wider` (m) opens the hand by up to so much more
-    than proposed, as far as what is seen allows: one view hides how far back an object reaches. With `sample_target`,
-    where no proposal is left, antipodal grasps are sampled on the target itself: who proposes does not know where an
-    object ends that touches another.
+    that are between them, `max_hits` the voxels that fingers and body may meet. `rank` is "distance" (A.7), "score":
+    score exp(-distance / `distance_scale` (m)), highest first, or "lift": the chance that the target alone is lifted,
+    as small networks predict it (`dropclip_ros.grasping.lift`), which is then the score, with unlike grasps first.
+    `open_wider` (m) opens the hand by up to so much more than proposed, as far as what is seen allows: one view hides
+    how far back an object reaches. With `sample_target` antipodal grasps on the target itself join the proposals: who
+    proposes does not know where an object ends that touches another.
     """
 
     top_k: int = ranged(3, 1, doc="Most grasps in an answer")
@@ -63,7 +68,7 @@ class MatchConfig:
     min_held: int = ranged(5, 1, 10_000, doc="target: least of its 5 mm voxels between the fingers")
     max_others: float = ranged(0.3, 0.0, 1.0, doc="others: largest share of what is between the fingers")
     max_hits: int = ranged(2, 0, 10_000, doc="collision: most 5 mm voxels that the gripper may meet")
-    rank: Literal["distance", "score"] = "distance"
+    rank: Literal["distance", "score", "lift"] = "distance"
     distance_scale: float = ranged(0.05, 0.001, 10.0, doc="At this distance a score counts 1/e, m")
     open_wider: float = ranged(
         0.0, 0.0, 1.0, doc="How much wider than proposed the hand is opened where there is room, m"
@@ -79,11 +84,11 @@ class MatchConfig:
     def needs_surroundings(self) -> bool:
         """Whether a rule asks where the table and other objects are."""
         asking = {"approach", "table", "others", "collision"} & set(self.rules)
-        return self.sample_target or self.open_wider > 0 or bool(asking)
+        return self.sample_target or self.rank == "lift" or self.open_wider > 0 or bool(asking)
 
 
 # What the nodes, the command and the view match by, where nobody says otherwise.
-SERVED = MatchConfig(max_distance=0.1, rules=tuple(RULES), rank="score", open_wider=0.2, sample_target=True)
+SERVED = MatchConfig(top_k=8, max_distance=0.1, rules=tuple(RULES), rank="lift", open_wider=0.2, sample_target=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,11 +106,20 @@ class Surroundings:
         return Surroundings(transform_points(transform, self.points), table, transform_points(transform, self.camera))
 
 
+def around_target(target: np.ndarray, around: Surroundings) -> Around:
+    """The target (n, 3) and the rest of what is seen, apart."""
+    rest = around.points
+    if len(rest):
+        rest = rest[cKDTree(target).query(rest)[0] > BELONGS]
+    return Around(target, rest, around.table, around.camera)
+
+
 @dataclass(frozen=True, eq=False)
 class Match:
-    """indices (K,) into the proposals, best first, and the grasps (K) themselves; widths (K,) to open the hand to, m;
-    tip_distances (K,) m; target_centre (3,) in their frame; dropped: by rule, how many near the target it dropped;
-    sampled: '', or why no proposal was left: then indices are into what was sampled on the target."""
+    """indices (K,) into the proposals, and beyond them into what was sampled on the target, best first, and the grasps
+    (K) themselves; widths (K,) to open the hand to, m; tip_distances (K,) m; target_centre (3,) in their frame;
+    dropped: by rule, how many near the target it dropped;
+    sampled: '', or why no proposal was left: then all were sampled on the target."""
 
     indices: np.ndarray
     grasps: Grasps
@@ -129,8 +143,7 @@ def match_grasps(
     surroundings: Surroundings | None = None,
 ) -> Match:
     """The `top_k` grasps whose fingertips are nearest to the centre of the target points (n, 3) (A.7), or the best by
-    score and distance, of those that the rules leave; with `sample_target`, where none is left, of those sampled on the
-    target.
+    the config's rank, of those that the rules leave; with `sample_target`, of those sampled on the target too.
 
     All in one frame, in metres; the paper uses the world frame, but the choice changes nothing, for distances stay.
     At equal distance the better score goes first. BAD_REQUEST if the target has no finite points; NO_GRASPS if there
@@ -144,17 +157,25 @@ def match_grasps(
             )
         surroundings = Surroundings(np.zeros((0, 3)), np.zeros(4))  # not looked at
     target = sound_target(target_points)
+    centre, why = target_centre(target, config), None
     try:
-        return _match(grasps, target, config, gripper, surroundings)
+        kept, dropped = _left(grasps, target, centre, config, gripper, surroundings)
     except DropclipError as none_left:
         if not config.sample_target:
             raise
-        sampled = _sample(target, gripper, surroundings)
-        anywhere = replace(config, max_distance=None)  # on the target, as all of them are
+        kept, dropped, why = np.zeros(0, np.int64), {}, none_left
+    if config.sample_target:
+        sampled = sample_on(target, gripper, surroundings.points, surroundings.table, surroundings.camera)
         try:
-            return replace(_match(sampled, target, anywhere, gripper, surroundings), sampled=none_left.message)
+            anywhere = replace(config, max_distance=None)  # on the target, as all of them are
+            more, _ = _left(sampled, target, centre, anywhere, gripper, surroundings)
         except DropclipError:
-            raise none_left from None
+            if why:
+                raise why from None
+            more = np.zeros(0, np.int64)
+        kept = np.append(kept, len(grasps) + more)
+        grasps = Grasps.from_rows(np.concatenate([grasps.rows(), sampled.rows()]))
+    return _best(grasps, kept, target, centre, config, gripper, surroundings, dropped, why.message if why else "")
 
 
 def sound_target(points: np.ndarray) -> np.ndarray:
@@ -171,29 +192,33 @@ def sound_target(points: np.ndarray) -> np.ndarray:
         )
     middle = np.median(points, axis=0)
     with np.errstate(over="ignore", invalid="ignore"):
-        near = (np.abs(points - middle) < _LARGEST).all(axis=1)
+        near = (np.abs(points - middle) < LARGEST).all(axis=1)
     if 2 * near.sum() < len(points) or not np.abs(middle).max() < _FARTHEST:
         raise DropclipError(
             Status.BAD_REQUEST,
-            f"the target's points are no object: only {near.sum()} of {len(points)} lie within {_LARGEST:g} m of their "
+            f"the target's points are no object: only {near.sum()} of {len(points)} lie within {LARGEST:g} m of their "
             f"median, {middle.tolist()}; expected metres, in the byte order that the cloud says",
         )
     return points[near]
 
 
-def _match(
-    grasps: Grasps, target: np.ndarray, config: MatchConfig, gripper: Gripper, surroundings: Surroundings
-) -> Match:
-    """`match_grasps` of finite target points. NO_GRASPS or TOO_WIDE where no grasp is left."""
+def _left(
+    grasps: Grasps,
+    target: np.ndarray,
+    centre: np.ndarray,
+    config: MatchConfig,
+    gripper: Gripper,
+    surroundings: Surroundings,
+) -> tuple[np.ndarray, dict[str, int]]:
+    """Indices (K,) of the grasps near the centre of finite target points that the rules leave, and how many each rule
+    dropped. NO_GRASPS or TOO_WIDE where none is left."""
     if len(grasps) == 0:
         raise DropclipError(
             Status.NO_GRASPS,
             "there are no grasp proposals to match; expected at least one. Every "
             "object may be too wide or too flat for the gripper, or the proposals' source is silent.",
         )
-    centre = target_centre(target, config)
-    with np.errstate(over="ignore"):  # what is that far away is not near, by infinity too
-        distances = np.linalg.norm(grasps.tips() - centre, axis=1)
+    distances = _distances(grasps, centre)
     kept = np.arange(len(grasps))
     if config.max_distance is not None:
         kept = kept[distances <= config.max_distance]
@@ -214,28 +239,68 @@ def _match(
             raise DropclipError(
                 status, f"none of {near} grasp proposals near the target can be used with {gripper.name}: {counts}."
             )
+    return kept, dropped
+
+
+def _distances(grasps: Grasps, centre: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):  # what is that far away is not near, by infinity too
+        return np.linalg.norm(grasps.tips() - centre, axis=1)
+
+
+def _best(
+    grasps: Grasps,
+    kept: np.ndarray,
+    target: np.ndarray,
+    centre: np.ndarray,
+    config: MatchConfig,
+    gripper: Gripper,
+    surroundings: Surroundings,
+    dropped: dict[str, int],
+    sampled: str,
+) -> Match:
+    """The `top_k` best of those `kept`, opened as wide as there is room."""
+    distances = _distances(grasps, centre)
     cost = distances if config.rank == "distance" else -grasps.score * np.exp(-distances / config.distance_scale)
-    indices = kept[np.lexsort((-grasps.score[kept], cost[kept]))][: config.top_k]
-    chosen = grasps[indices]
-    widths = chosen.width
-    if config.open_wider:
-        seen = surroundings.points[thin_cloud(surroundings.points, VOXEL)]
-        widths, _ = openings(
-            chosen, seen, gripper, config.open_wider, STEP, surroundings.table, config.clearance, config.max_hits
+    order = kept[np.lexsort((-grasps.score[kept], cost[kept]))]
+    widths = grasps.width.copy()
+    seen = surroundings.points[thin_cloud(surroundings.points, VOXEL)]
+    if config.rank == "lift":
+        order = _apart(grasps, order, _POOL)[:_POOL]
+        pool = grasps[order]
+        widths[order] = _opened(pool, seen, config, gripper, surroundings.table)
+        chance = predict(features(pool, widths[order], around_target(target, surroundings), gripper))
+        grasps = replace(grasps, score=_put(grasps.score, order, chance))
+        order = _apart(grasps, order[np.argsort(-chance, kind="stable")], config.top_k)
+    indices = order[: config.top_k]
+    if config.rank != "lift":
+        widths[indices] = _opened(grasps[indices], seen, config, gripper, surroundings.table)
+    return Match(indices, grasps[indices], widths[indices], distances[indices], centre, dropped, sampled)
+
+
+def _put(values: np.ndarray, at: np.ndarray, new: np.ndarray) -> np.ndarray:
+    values = values.copy()
+    values[at] = new
+    return values
+
+
+def _apart(grasps: Grasps, order: np.ndarray, count: int) -> np.ndarray:
+    """The indices, best first, with `count` of them before that are no twins: those fail together."""
+    ranked = replace(grasps[order], score=-np.arange(len(order), dtype=np.float64))
+    first = suppress(ranked, _TWIN, _TWIN_ANGLE, count)
+    return np.append(order[first], np.delete(order, first))
+
+
+def _opened(grasps: Grasps, seen: np.ndarray, config: MatchConfig, gripper: Gripper, table: np.ndarray) -> np.ndarray:
+    """Openings (N,), m: as wide as nothing is touched, or else as wide as no more is than may be."""
+    if not config.open_wider:
+        return grasps.width
+    widths, clear = openings(grasps, seen, gripper, config.open_wider, STEP, table, config.clearance)
+    if not clear.all():
+        rest = grasps[~clear]
+        widths[~clear], _ = openings(
+            rest, seen, gripper, config.open_wider, STEP, table, config.clearance, config.max_hits
         )
-    return Match(indices, chosen, widths, distances[indices], centre, dropped)
-
-
-def _sample(target: np.ndarray, gripper: Gripper, surroundings: Surroundings) -> Grasps:
-    """Antipodal grasps on the target (n, 3) alone; all else that is seen is in the way."""
-    camera, others = np.asarray(surroundings.camera), surroundings.points
-    if len(others):
-        others = others[cKDTree(target).query(others)[0] > BELONGS]
-    table = surroundings.table + np.append(np.zeros(3), surroundings.table[:3] @ camera)  # seen from the camera
-    height = target @ surroundings.table[:3] + surroundings.table[3]
-    target = target[(height > STANDING) & (height < _LARGEST)]
-    found = sample_antipodal(target - camera, DENSE, gripper, others - camera, table, np.zeros(len(target), np.int64))
-    return replace(found, translation=found.translation + camera)
+    return widths
 
 
 def _passes(

@@ -2,11 +2,11 @@
 """Where a depth image shows a gripper, near where TF has it: what is off is the camera's place, or the arm's."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from dropclip_ros.base.errors import DropclipError, Status
+from dropclip_ros.base.shapes import read_surface
 from dropclip_ros.grasping.grippers import Gripper
 from dropclip_ros.vision.geometry import Intrinsics, backproject, project, transform_points
 
@@ -45,8 +45,11 @@ def mesh_surface(path: str) -> tuple[np.ndarray, np.ndarray]:
     """The same of a mesh file (.stl, .ply, .obj, m) in the frame of the link. BAD_REQUEST where it cannot be read."""
     import open3d
 
-    mesh = open3d.io.read_triangle_mesh(Path(path))
-    if not len(mesh.triangles):
+    try:
+        mesh = read_surface(path)
+    except OSError as error:
+        raise DropclipError(Status.BAD_REQUEST, f"{path}: {error.strerror}: expected .stl, .ply or .obj") from error
+    if not len(mesh.triangles) or not np.isfinite(np.asarray(mesh.vertices)).all():
         raise DropclipError(Status.BAD_REQUEST, f"{path} holds no mesh: expected .stl, .ply or .obj, in metres")
     mesh.compute_vertex_normals()
     open3d.utility.random.seed(0)

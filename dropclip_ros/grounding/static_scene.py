@@ -17,12 +17,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.base.files import write_beside
 from dropclip_ros.base.ranges import built
-from dropclip_ros.base.reading import readable
+from dropclip_ros.base.reading import parse_json, read_about, read_tensors
 from dropclip_ros.grounding.instances import instance_labels, pool_features
 from dropclip_ros.grounding.pipeline import EncodedScene, Grounder
 from dropclip_ros.tabletop.scene import MIN_POINTS, things
@@ -73,12 +72,11 @@ class StaticScene:
     def load(cls, path: Path) -> StaticScene:
         """What `save` wrote. BAD_REQUEST where the file is missing, damaged or something else."""
         try:
-            with safe_open(readable(path), "np") as file:
-                about = json.loads((file.metadata() or {})["static_scene"])
-                tensors = {name: file.get_tensor(name) for name in TENSORS}
+            about, found = parse_json(read_about(path)["static_scene"]), read_tensors(path)
+            tensors = {name: found[name].numpy() for name in TENSORS}
         except OSError as error:
             raise _bad(path, f"cannot be read ({error.strerror or error})") from error
-        except (SafetensorError, KeyError, ValueError) as error:
+        except (KeyError, TypeError) as error:  # TypeError: of tensors that NumPy has no type for
             raise _bad(path, f"is no whole static scene ({error})") from error
         count, channels = len(tensors["points"]), tensors["probe"].shape[-1]
         shapes = [(count, 3), (count, 3), (count, channels), (count, len(about["classes"])), (channels,)]

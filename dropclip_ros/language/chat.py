@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from dropclip_ros.base.errors import DropclipError, Status
+from dropclip_ros.base.reading import parse_json
 from dropclip_ros.language.parse import read_phrase
 from dropclip_ros.language.tree import ALL, ORDERS, RELATIONS, Node, Phrase, from_dict
 
@@ -58,7 +59,7 @@ class ChatReader:
 
     @lru_cache(maxsize=1024)  # noqa: B019 (frozen, and as long-lived as the grounder)
     def _read(self, phrase: str) -> Phrase:
-        tree = json.loads(self._ask(phrase))
+        tree = parse_json(self._ask(phrase))
         if isinstance(tree, dict) and isinstance(tree.get("unsupported"), str):
             return Phrase(phrase, None, phrase, unsupported=tree["unsupported"][:200])
         reading = from_dict(tree)
@@ -89,6 +90,6 @@ class ChatReader:
         address = self.url.rstrip("/").removesuffix("/chat/completions") + "/chat/completions"
         request = urllib.request.Request(address, body, headers)
         with urllib.request.urlopen(request, timeout=self.timeout) as response:
-            answer = json.loads(response.read(LONGEST))
+            answer = parse_json(response.read(LONGEST))
         text = answer["choices"][0]["message"]["content"]
         return text[text.index("{") : text.rindex("}") + 1]

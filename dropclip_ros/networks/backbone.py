@@ -18,6 +18,7 @@ from torch import Tensor
 
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.base.files import check_sha256
+from dropclip_ros.base.reading import read_checkpoint
 from dropclip_ros.networks.efficientnet import FEATURES, EfficientNetLite2
 from dropclip_ros.networks.unfilled import unfilled
 
@@ -58,7 +59,7 @@ class Backbone:
     def __init__(self, device: str | torch.device = "cpu", dtype: torch.dtype | None = None) -> None:
         path = backbone_file()
         check_sha256(path, SHA256)
-        tensors = torch.load(path, weights_only=True)
+        tensors = read_checkpoint(path)
         with unfilled():
             network = EfficientNetLite2(CLASSES)
         # both list the same layers in the order of the forward pass, under different names

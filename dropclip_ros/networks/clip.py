@@ -7,11 +7,9 @@ name without it they load with one warning, from a file with none. Shapes do not
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import urllib.parse
-import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as Late
@@ -24,6 +22,7 @@ import torch
 
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.base.files import check_sha256, sha256_of
+from dropclip_ros.base.reading import names_in_zip, read_json, readable
 
 if TYPE_CHECKING:
     from open_clip import CLIP
@@ -92,6 +91,8 @@ def load_clip(source: ClipSource) -> Clip:
 
     check_known(source)
     try:
+        if source.weights:
+            readable(source.weights)
         if source.sha256 and source.weights:
             check_sha256(source.weights, source.sha256)
         _check_activation(source)
@@ -128,8 +129,18 @@ def config_of(source: ClipSource) -> dict | None:
     import open_clip
 
     if source.folder:
-        return json.loads((source.folder / FOLDER_CONFIG).read_text(encoding="utf-8")).get("model_cfg", {})
+        return _read_config(source.folder / FOLDER_CONFIG).get("model_cfg", {})
     return open_clip.get_model_config(source.model) if ":" not in source.model else None
+
+
+def _read_config(path: Path) -> dict:
+    try:
+        found = read_json(path)
+    except OSError as error:
+        raise DropclipError(Status.MODEL_ERROR, f"cannot read {path}: {error.strerror}; fetch it again") from error
+    if not isinstance(found, dict):
+        raise DropclipError(Status.MODEL_ERROR, f"{path} is no configuration of a model; fetch it again")
+    return found
 
 
 def width_of(source: ClipSource) -> int | None:
@@ -176,10 +187,7 @@ def _tags() -> dict[tuple[str, str] | str, str]:
 
 def _is_openai_archive(path: Path) -> bool:
     """Whether a checkpoint is a TorchScript archive, as OpenAI's are and others' are not."""
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any("/code/" in name for name in archive.namelist())
+    return any("/code/" in name for name in names_in_zip(path))
 
 
 def _check_activation(source: ClipSource) -> None:

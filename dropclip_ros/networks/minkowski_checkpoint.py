@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.base.files import write_beside
-from dropclip_ros.base.reading import readable
+from dropclip_ros.base.reading import Unreadable, read_checkpoint, read_tensors
 from dropclip_ros.networks.encoder import PLANES, EncoderConfig, MinkUNet14D
 from dropclip_ros.networks.model_folder import load_model
 
@@ -75,24 +75,21 @@ def _bad(message: str) -> DropclipError:
 
 def _load(path: Path) -> Any:
     try:
-        readable(path)
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return read_tensors(path) if path.suffix == ".safetensors" else read_checkpoint(path)
+    except Unreadable as error:
+        raise _bad(f"{path} is not read: {_reason(path, error)}") from error
     except OSError as error:
         raise _bad(f"cannot read {path}: {error.strerror or error}; give a checkpoint") from error
-    except Exception as error:  # unpickling, zip and runtime errors
-        raise _bad(f"{path} is not read: {_reason(path, error)}") from error
 
 
-def _reason(path: Path, error: Exception) -> str:
+def _reason(path: Path, error: Unreadable) -> str:
     """What in the file is not plain tensors and containers, and how to make it so."""
     try:
-        unsafe = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+        unsafe = torch.serialization.get_unsafe_globals_in_checkpoint(path) if path.is_file() else []
     except Exception:
         unsafe = []
     if not unsafe:
-        return f"it is no whole torch checkpoint ({str(error).splitlines()[0]}); fetch it again"
+        return f"{error}; fetch it again"
     return (
         f"it would run code on loading ({', '.join(sorted(unsafe)[:3])}); where you trust who made it, save its "
         f'tensors alone: python -c "import torch; c = torch.load({str(path)!r}, weights_only=False); '

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dropclip_ros.base.files import write_beside
+from dropclip_ros.base.reading import read_text
 from dropclip_ros.networks.model_folder import ModelConfig
 
 CARD = "README.md"
@@ -37,9 +38,7 @@ def write_card(folder: Path, config: ModelConfig, paragraphs: Sequence[str]) -> 
 def update_calibration(folder: Path, config: ModelConfig, measured: str) -> None:
     """Replaces the card's paragraph on calibration, or adds it where there is none."""
     path = folder / CARD
-    parts = (
-        path.read_text(encoding="utf-8").strip().split("\n\n") if path.exists() else [f"# Model card: {config.name}"]
-    )
+    parts = read_text(path).strip().split("\n\n") if path.exists() else [f"# Model card: {config.name}"]
     new, found = calibration_text(config, measured), [part.startswith(MARK) for part in parts]
     if any(found):
         parts[found.index(True)] = new

@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from safetensors import safe_open
 from scipy.ndimage import binary_closing, binary_dilation, find_objects
 from scipy.special import expit
 from torch import Tensor
 
 from dropclip_ros.base.files import load_tensors
+from dropclip_ros.base.reading import parse_json, read_about
 from dropclip_ros.networks.backbone import CLASSES, FEATURES, Backbone
 from dropclip_ros.networks.colours import BINS, COLOURS, TERMS
 from dropclip_ros.networks.image import CLOSING, square_box
@@ -144,9 +144,8 @@ class NameBank:
     def load(cls, path: Path) -> NameBank:
         """MODEL_ERROR where the file is none, or damaged; ValueError where it holds something else."""
         tensors = load_tensors(path)
-        with safe_open(path, "pt") as file:
-            about = json.loads((file.metadata() or {}).get("about", "{}"))
         try:
+            about = parse_json(read_about(path).get("about", "{}"))
             known = [key for key in FLOATS if key != "colours" or key in tensors]  # older files know none
             floats = {key: tensors[key].float() for key in known}
             names, categories, samples = (about[key] for key in ("names", "categories", "samples"))
@@ -154,8 +153,10 @@ class NameBank:
             if of.ndim == 1:  # older files: one name for each phrase, only our own
                 of = torch.stack([torch.arange(len(of)), CLASSES + of], dim=1)
             return cls(**floats, of=of, names=tuple(names), categories=frozenset(categories), samples=samples)
-        except KeyError as error:
+        except (KeyError, TypeError) as error:
             raise ValueError(f"{path} lacks {error}") from error
+        except OSError as error:
+            raise ValueError(f"{path}: {error}") from error
 
     def tensors(self) -> tuple[dict[str, Tensor], dict[str, str]]:
         """What a safetensors file of it holds, and its metadata: the inverse of `load`."""

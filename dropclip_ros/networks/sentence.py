@@ -6,7 +6,6 @@ Importing transformers and open_clip takes seconds and 300 MB; the shipped text 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from dropclip_ros.base.files import load_tensors
+from dropclip_ros.base.reading import read_json
 from dropclip_ros.networks.unfilled import unfilled
 
 TOKENS = 256  # what sentence encoders of this family were trained on; longer texts are cut
@@ -28,7 +28,7 @@ _LAYERS = {  # BERT's names, and those of torch's layer
 
 def is_plain_bert(folder: Path) -> bool:
     """Whether `SentenceTower` can compute what lies there: BERT as it was published, with a fast tokenizer."""
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = read_json(folder / "config.json")
     plain = {"model_type": "bert", "hidden_act": "gelu", "position_embedding_type": "absolute"}
     files = ("tokenizer.json", "model.safetensors")
     return all(config.get(key, value) == value for key, value in plain.items()) and all(
@@ -89,7 +89,7 @@ def load_sentence_tower(folder: Path, device: torch.device) -> Callable[[list[st
     import ftfy
     from tokenizers import Tokenizer
 
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = read_json(folder / "config.json")
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.enable_truncation(min(TOKENS, config["max_position_embeddings"]))
     tokenizer.enable_padding(pad_id=config.get("pad_token_id", 0))

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import unicodedata
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -15,8 +14,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear, normalize
 
+from dropclip_ros.base.devices import finite
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.base.files import check_sha256, load_tensors
+from dropclip_ros.base.reading import read_json
 from dropclip_ros.networks.clip import Clip, ClipSource, load_clip
 from dropclip_ros.networks.sentence import TOKENS, is_plain_bert, load_sentence_tower
 
@@ -142,7 +143,7 @@ class TextEncoder:
     def _encode_batch(self, phrases: list[str]) -> Tensor:
         templates = self.config.templates
         texts = [template.replace("{}", phrase) for phrase in phrases for template in templates]
-        vectors = normalize(self._embed(texts).float(), dim=-1)
+        vectors = finite(normalize(self._embed(texts).float(), dim=-1), f"the text model {self.config.model}")
         return normalize(vectors.view(len(phrases), len(templates), -1).mean(1), dim=-1)
 
 
@@ -154,6 +155,8 @@ def _load_adapter(path: Path, channels: int, device: torch.device) -> tuple[Tens
             raise DropclipError(
                 Status.MODEL_ERROR, f"{path} must hold a tensor '{name}' of shape {shape}; found {found or 'none'}"
             )
+        if found is not None:
+            finite(tensors[name].float(), f"{path}, {name},")
     mean = tensors.get("mean_object")
     return tensors["adapter"].float().to(device), None if mean is None else mean.float().to(device)
 
@@ -208,7 +211,7 @@ def _any_sentence_tower(folder: Path, device: torch.device) -> Callable[[list[st
     from open_clip.tokenizer import HFTokenizer
     from transformers.utils import logging
 
-    width = json.loads((folder / "config.json").read_text())["hidden_size"]
+    width = read_json(folder / "config.json")["hidden_size"]
     verbosity, progress = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()  # the checkpoint's unused pooling layer would be reported at every start
     logging.disable_progress_bar()

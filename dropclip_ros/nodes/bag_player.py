@@ -10,20 +10,22 @@ import time
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.serialization import deserialize_message
-from rosbags.highlevel import AnyReader, AnyReaderError
+from rosbags.highlevel import AnyReader
 from rosbags.interfaces import Connection
-from rosbags.typesys import Stores, get_typestore
 from tf2_msgs.msg import TFMessage
 
 from dropclip_ros.base.errors import DropclipError, Status
+from dropclip_ros.base.reading import read_text
 from dropclip_ros.ros.common import Setting, Settings, run
 from dropclip_ros.ros.messages import nanoseconds, time_message
+from dropclip_ros.vision.bags import open_bag
 
 SETTINGS = (
     Setting("bag", "", "Folder of the rosbag2", read_only=True),
@@ -47,7 +49,7 @@ def restamp_header(raw: bytes, restamp: Callable[[int], int]) -> bytes:
 def whole_bag(path: Path) -> Path:
     """The folder of a bag where one of its files was named: only metadata.yaml says how its messages are stored."""
     beside = path.parent / "metadata.yaml"
-    named = path.is_file() and beside.is_file() and path.name in beside.read_text(encoding="utf-8", errors="replace")
+    named = path.is_file() and beside.is_file() and path.name in read_text(beside, errors="replace")
     return path.parent if named else path
 
 
@@ -64,6 +66,19 @@ def refuse_compressed(reader: AnyReader) -> None:
         )
 
 
+def message_type(name: str) -> type | None:
+    """The class of "package/msg/Name"; None where it is not installed. A bag's words import no other module."""
+    package, _, kind = name.partition("/msg/")
+    spec = find_spec(package) if package.isidentifier() else None
+    if spec is None or not any((Path(place) / "msg").is_dir() for place in spec.submodule_search_locations or ()):
+        return None
+    try:
+        found = getattr(import_module(f"{package}.msg"), kind, None)
+    except ImportError:
+        return None
+    return found if hasattr(found, "get_fields_and_field_types") else None
+
+
 class BagPlayer(Node):
     """Publishes what the bag holds, on its own topics; types that are not installed are left out, with a warning."""
 
@@ -73,11 +88,8 @@ class BagPlayer(Node):
         super().__init__("bag_player", **options)
         self._settings = Settings(self, SETTINGS)
         try:
-            self._reader = AnyReader(
-                [whole_bag(Path(self._settings["bag"]))], default_typestore=get_typestore(Stores.ROS2_JAZZY)
-            )
-            self._reader.open()
-        except (AnyReaderError, OSError) as error:
+            self._reader = open_bag(whole_bag(Path(self._settings["bag"])))
+        except OSError as error:
             raise DropclipError(
                 Status.BAD_REQUEST, f"parameter bag: {self._settings['bag']!r} cannot be read as a rosbag2 ({error})"
             ) from error
@@ -92,13 +104,10 @@ class BagPlayer(Node):
         super().destroy_node()
 
     def _publisher(self, connection: Connection) -> tuple[Publisher, type] | None:
-        package, _, name = connection.msgtype.partition("/msg/")
-        try:
-            kind = getattr(import_module(f"{package}.msg"), name)
-        except (ImportError, AttributeError):
+        if (kind := message_type(connection.msgtype)) is None:
             self.get_logger().warning(f"{connection.topic} left out: {connection.msgtype} is not installed")
             return None
-        qos = QoSProfile(depth=100 if "tf" in name.lower() else 5)
+        qos = QoSProfile(depth=100 if "tf" in connection.msgtype.lower() else 5)
         if connection.topic == "/tf_static":
             qos.durability = DurabilityPolicy.TRANSIENT_LOCAL
         return self.create_publisher(kind, connection.topic, qos), kind

@@ -79,7 +79,13 @@ SETTINGS = (
     ),
     Setting.of(HandoffConfig, "approach", name="approach_distance"),
     Setting.of(HandoffConfig, "lift", name="lift_distance"),
-    Setting("proposals_timeout", 5.0, "How long a request waits for proposals near the target's stamp, s", 0.0, 60.0),
+    Setting(
+        "proposals_timeout",
+        0.2,
+        "How long a request waits for proposals near the target's stamp, s; with sample_target it then does without",
+        0.0,
+        60.0,
+    ),
     Setting("max_stamp_difference", 5.0, "Largest time between proposals and target, s", 0.0, 1e9),
     Setting(
         "ground_timeout",
@@ -112,7 +118,7 @@ def _check_settings(values: Values) -> None:
     if match_config(values).needs_surroundings and not values["use_camera"]:
         raise ValueError(
             "use_camera is off: expected of rules only width and target, which need no camera, "
-            "open_wider 0 and sample_target false"
+            "rank distance or score, open_wider 0 and sample_target false"
         )
 
 
@@ -230,7 +236,8 @@ class GraspMatcherNode(ManagedNode):
         cloud, header, ground = self._target(request, stages)
         stages.begin("proposals")
         self._wanted.say(self._settings["listen_time"])
-        grasps = self._carry(self._newest_proposals(header, stages), header)
+        proposals = self._newest_proposals(header, stages)
+        grasps = self._carry(proposals, header) if proposals else Grasps.empty()
         target = sound_target(transform_points(self._lookup(header.frame_id, cloud.header), cloud_points(cloud)))
         world, view = self._world(header), None
         if self._settings["use_camera"]:
@@ -303,8 +310,9 @@ class GraspMatcherNode(ManagedNode):
             raise DropclipError(Status.BAD_REQUEST, "the request has neither a query nor points in its cloud")
         return cloud, Header(stamp=cloud.header.stamp, frame_id=frame or cloud.header.frame_id), Ground.Response()
 
-    def _newest_proposals(self, target: Header, stages: Stages) -> GraspArray:
-        """The newest proposals, once they are near the target's stamp. Raises NO_GRASPS or STALE_FRAME."""
+    def _newest_proposals(self, target: Header, stages: Stages) -> GraspArray | None:
+        """The newest proposals, once they are near the target's stamp; None where there are none and the target is
+        sampled. Raises NO_GRASPS or STALE_FRAME."""
 
         def difference(proposals: GraspArray) -> float:
             return abs(nanoseconds(proposals.header.stamp) - nanoseconds(target.stamp)) / 1e9
@@ -317,6 +325,8 @@ class GraspMatcherNode(ManagedNode):
                 self._settings["proposals_timeout"],
             )
             newest = self._proposals  # once: a clock that jumps back makes it None
+        if self._settings["sample_target"] and (newest is None or difference(newest) > limit):
+            return None
         if newest is None:
             raise DropclipError(
                 Status.NO_GRASPS,

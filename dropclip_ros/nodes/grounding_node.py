@@ -61,6 +61,7 @@ from dropclip_ros.ros.messages import (
 from dropclip_ros.ros.outputs import standing
 from dropclip_ros.ros.outputs.detections import Detections
 from dropclip_ros.ros.outputs.standing import StandingQuestion
+from dropclip_ros.ros.outputs.surroundings import Surroundings
 from dropclip_ros.ros.settings import trust as trust_settings
 from dropclip_ros.ros.settings.trust import trust_config
 from dropclip_ros.ros.table_settings import workspace_of
@@ -191,6 +192,7 @@ class GroundingNode(ManagedNode):
         self._mask_publisher = self.create_publisher(Image, "~/mask", LATCHED_QOS)
         self._marker_publisher = self.create_publisher(MarkerArray, "~/markers", LATCHED_QOS)
         self._detections = Detections(self)
+        self._surroundings = Surroundings(self, self._detections.numbers)
         self._region_publisher = self.create_publisher(MarkerArray, "~/region", LATCHED_QOS)
         self._encoded: _Encoded | None = None
         self._jumps = on_jump_back(self, self._begin_anew)
@@ -281,6 +283,7 @@ class GroundingNode(ManagedNode):
             else:
                 grounder.warm_up()
             self._grounder = grounder
+            give_back()  # what loading took beside the model
             self.get_logger().info(f"model on {grounder.device} after {time.perf_counter() - start:.1f} s")
             return grounder
         except DropclipError as error:
@@ -406,6 +409,7 @@ class GroundingNode(ManagedNode):
         self._detections.publish(
             response.header, result.query, response.objects, camera_header, places, scene.frame.depth.shape
         )
+        self._surroundings.publish(response.header, scene, target_from_camera)
         times["messages"] = time.perf_counter() - packing
         times = {stage: 1e3 * seconds for stage, seconds in times.items()} | model_times
         response.timing = [StageTime(stage=stage, milliseconds=ms) for stage, ms in times.items()]

@@ -2,9 +2,9 @@
 """The actions `pick` and `place` by MoveIt 2: an example for a lab to adapt. Needs moveit_msgs, control_msgs and
 move_group.
 
-Obstacles are what move_group knows: the table and what the hand carries, which this node puts there
-(`ros.arm.planning_scene`), and the camera's octomap (config/ur5e/octomap.yaml). On the straight ways at the object the
-hand may touch the octomap, for what is to be grasped is in it: that the hand is free there was checked against the
+Obstacles are what move_group knows: the table, what stands on it and what the hand carries, which this node puts there
+(`ros.arm.scene_keeper`), and the camera's octomap (config/ur5e/octomap.yaml). On the straight ways at the object the
+hand may touch that and the octomap, in which it may still be: that the hand is free there was checked against the
 cloud, by the proposer and by the matcher's rule `collision`. The arm may never. Before each pick the robot in TF is
 compared with the model's (`ros.arm.robot_check`).
 
@@ -14,7 +14,7 @@ messages (test/trials/test_trials_served.py).
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -27,13 +27,11 @@ from moveit_msgs.msg import (
     Constraints,
     MoveItErrorCodes,
     OrientationConstraint,
-    PlanningScene,
-    PlanningSceneComponents,
     PositionConstraint,
     RobotState,
     RobotTrajectory,
 )
-from moveit_msgs.srv import ApplyPlanningScene, GetCartesianPath, GetPlanningScene, GetPositionFK
+from moveit_msgs.srv import GetCartesianPath, GetPositionFK
 from rclpy.action import ActionClient, ActionServer, CancelResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.callback_groups import ReentrantCallbackGroup
@@ -45,20 +43,14 @@ from std_msgs.msg import Header
 
 from dropclip_ros.action import Pick
 from dropclip_ros.base.errors import DropclipError, Status
+from dropclip_ros.base.telling import for_peers, of_a_bug
 from dropclip_ros.grasping.gate import Known, Refusal, refusals
 from dropclip_ros.grasping.grippers import load_gripper
 from dropclip_ros.msg import GraspCandidate
-from dropclip_ros.ros.arm import gripper_action, robot_check
+from dropclip_ros.ros.arm import gripper_action, robot_check, scene_keeper
 from dropclip_ros.ros.arm.gripper_action import GripperAction, holds
-from dropclip_ros.ros.arm.planning_scene import (
-    CARRIED,
-    allow_octomap,
-    changed,
-    with_carried,
-    with_table,
-    without_carried,
-)
 from dropclip_ros.ros.arm.robot_check import check_robot
+from dropclip_ros.ros.arm.scene_keeper import SceneKeeper
 from dropclip_ros.ros.asking import ask, follow
 from dropclip_ros.ros.common import (
     ACTION_SERVER_QOS,
@@ -107,13 +99,7 @@ SETTINGS = (
     Setting("finger_joint", "finger_joint", "Joint of the gripper that is driven", read_only=True),
     Setting("finger_closed", 0.695, "Its angle when closed, rad; 0 is open", 0.01, 3.0),
     Setting("force", 40.0, "Of the gripper, N", 1.0, 300.0),
-    Setting(
-        "table",
-        [1.5, 1.1, 0.04],
-        "Size of the table, m; 0 0 0 for none",
-        read_only=True,
-    ),
-    Setting("table_centre", [0.0, 0.0, 0.0], "Middle of its top in the planning frame, m", read_only=True),
+    *scene_keeper.SETTINGS,
     *gate_settings.with_defaults(base_frame="base_link", reach=1.1),
     Setting(
         "max_age", 60.0, "Older candidates are refused, s; 0 takes any. Stamp 0 says that nothing has moved", 0.0, 1e9
@@ -135,13 +121,28 @@ def _check_settings(values: Values) -> None:
 
 
 class MoveItArm:
-    """`Arm` of `pick_sequence` by move_group's actions and services. Ways are RobotTrajectory."""
+    """`Arm` of `pick_sequence` by move_group's actions and services. Ways are RobotTrajectory.
 
-    def __init__(self, node: "MoveItPickNode", settings: Settings, stages: Stages):
-        self._node, self._settings, self._stages = node, settings, stages
+    told: what its scene could not be told, in words.
+    """
+
+    def __init__(
+        self,
+        node: "MoveItPickNode",
+        settings: Settings,
+        scene: SceneKeeper,
+        stages: Stages,
+        candidates: Sequence[GraspCandidate],
+        picks: bool,
+    ):
+        self._node, self._settings, self._scene, self._stages = node, settings, scene, stages
+        self._candidates, self._picks, self.told = candidates, picks, ""
         self.max_opening = load_gripper(settings["gripper"]).max_width
 
     def reach(self, pose: Pose) -> RobotTrajectory:
+        one = next(one for one in self._candidates if one.pregrasp is pose)
+        self._tool, self._width = pose_matrix(one.tool.position, one.tool.orientation), one.grasp.width
+        self._near = self._scene.at_hand(self._tool, self._width) if self._picks else []
         goal = MoveGroup.Goal()
         request = goal.request
         request.group_name = self._settings["group"]
@@ -169,11 +170,8 @@ class MoveItArm:
         for name in ("max_velocity_scaling_factor", "max_acceleration_scaling_factor"):
             if hasattr(request, name):  # of MoveIt 2.8 and newer
                 setattr(request, name, self._settings["speed"])
-        self._node.let_hand_touch(into, self._stages)
-        try:
+        with self._scene.touching(self._near, self._stages) if into else nullcontext():
             answer = self._node.ask(self._node.cartesian, request, self._stages)
-        finally:
-            self._node.let_hand_touch(False, Stages())  # whoever cancels
         _require(answer.error_code, "the straight way at the object is not free")
         if answer.fraction < 0.999:
             raise NoPath(f"the straight way at the object is free for {100 * answer.fraction:.0f} % only")
@@ -197,9 +195,13 @@ class MoveItArm:
 
     def open(self, opening: float) -> None:
         self._grip(self._settings["finger_closed"] * (1.0 - opening / self.max_opening))  # taken as linear
+        if not self._picks:
+            self.told += self._scene.released(self._tool)
 
     def close(self) -> bool:
-        return holds(self._grip(self._settings["finger_closed"]))
+        held = holds(self._grip(self._settings["finger_closed"]))
+        self.told += self._scene.took(held, self._tool, self._width, self._near)
+        return held
 
     def _grip(self, angle: float):
         goal = self._node.gripper_type.goal(self._settings["finger_joint"], angle, self._settings["force"])
@@ -240,17 +242,15 @@ class MoveItPickNode(Node):
         self.gripper = ActionClient(
             self, self.gripper_type.action, self._settings["gripper_action"], callback_group=group
         )
-        self.cartesian, self._get_scene, self._set_scene, self._kinematics = (
+        self.cartesian, self._kinematics = (
             self.create_client(kind, name, qos_profile=SERVICE_QOS, callback_group=group)
             for kind, name in (
                 (GetCartesianPath, "compute_cartesian_path"),
-                (GetPlanningScene, "get_planning_scene"),
-                (ApplyPlanningScene, "apply_planning_scene"),
                 (GetPositionFK, "compute_fk"),
             )
         )
+        self._scene = SceneKeeper(self, self._settings, self._frames, self.ask)
         self._busy, self._goals = threading.Lock(), Admission()
-        self._carries = False  # whether the planning scene has something in the hand
         self._servers = [
             ActionServer(
                 self,
@@ -275,19 +275,17 @@ class MoveItPickNode(Node):
                 frame = self._settings["planning_frame"]
                 check_robot(self._settings, frame, self._in_tf, lambda links: self._in_model(links, stages), fit)
                 picks = sequence is pick_first
-                self._prepare(not picks, stages)
-                arm = MoveItArm(self, self._settings, stages)
+                self._scene.prepare(handle.request.header.stamp, picks, stages)
+                arm = MoveItArm(self, self._settings, self._scene, stages, candidates, picks)
                 result = sequence(arm, candidates, refused, stages.begin, stages.check)
-                if result.status == Status.OK:
-                    result.message += self._hold(candidates[result.executed] if picks else None)
+                result.message += arm.told
         except AnswerError as error:
-            result = Pick.Result(status=int(error.status), message=error.message, **error.fields)
+            result = Pick.Result(status=int(error.status), message=for_peers(error.message), **error.fields)
         except DropclipError as error:
-            result = Pick.Result(status=int(error.status), message=error.message, executed=-1)
+            result = Pick.Result(status=int(error.status), message=for_peers(error.message), executed=-1)
         except Exception as error:  # a bug: the status of a result that nobody filled is OK
             log_bug(self)
-            message = f"internal error, please report it: {type(error).__name__}: {error}"
-            result = Pick.Result(status=int(Status.MODEL_ERROR), message=message, executed=-1)
+            result = Pick.Result(status=int(Status.MODEL_ERROR), message=of_a_bug(error), executed=-1)
         stages.end()
         result.timing = stages.timing
         finish(handle, result.status)
@@ -348,44 +346,6 @@ class MoveItPickNode(Node):
             base=self._in_tf(s["base_frame"])[:3, 3] if s["base_frame"] else None,
             age=(self.get_clock().now().nanoseconds - stamp) / 1e9 if stamp else None,
         )
-
-    def _prepare(self, holding: bool, stages: Stages) -> None:
-        """The table is in the scene; the hand that is to take hold of something has nothing in it."""
-        size, centre = list(self._settings["table"]), self._settings["table_centre"]
-        if all(size):
-            self._change(with_table(self._settings["planning_frame"], size, centre), stages)
-        if self._carries and not holding:
-            self._change(without_carried(), stages)
-            self._carries = False
-
-    def _hold(self, one: GraspCandidate | None) -> str:
-        """The scene knows what the hand carries now: what candidate `one` took hold of, or nothing. '' or what failed,
-        in words: what the arm did is done all the same."""
-        s = self._settings
-        try:
-            if one is not None:
-                tool = pose_matrix(one.tool.position, one.tool.orientation)
-                table = s["table_centre"][2] if all(s["table"]) else None
-                gripper = load_gripper(s["gripper"])
-                scene = with_carried(tool, one.grasp.width, gripper, table, s["tool_link"], s["hand_links"])
-            self._change(scene if one else without_carried(), Stages())  # whoever cancels: the arm has done it
-            self._carries = one is not None
-        except DropclipError as error:
-            return f"; move_group does not know what the hand carries now ({error.message})"
-        return ""
-
-    def _change(self, scene: PlanningScene, stages: Stages) -> None:
-        """Raises NO_PATH where move_group refuses the change, or as `ask`."""
-        if not self.ask(self._set_scene, ApplyPlanningScene.Request(scene=scene), stages).success:
-            raise DropclipError(Status.NO_PATH, "move_group refuses a change of its planning scene: see its log")
-
-    def let_hand_touch(self, allowed: bool, stages: Stages) -> None:
-        """Whether the hand's links, and what it carries, may touch the octomap from now on."""
-        wanted = PlanningSceneComponents(components=PlanningSceneComponents.ALLOWED_COLLISION_MATRIX)
-        answer = self.ask(self._get_scene, GetPlanningScene.Request(components=wanted), stages)
-        matrix = answer.scene.allowed_collision_matrix
-        allow_octomap(matrix, {*self._settings["hand_links"], *([CARRIED] if self._carries else [])}, allowed)
-        self._change(changed(allowed_collision_matrix=matrix), stages)
 
     def ask(self, client: Client, request: Any, stages: Stages) -> Any:
         """The answer of one of move_group's services. Raises TIMEOUT or CANCELLED."""

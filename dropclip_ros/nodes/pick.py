@@ -2,7 +2,8 @@
 """Closes the loop on an arm: `ros2 run dropclip_ros pick "the red mug"` says what would be picked; --execute picks it.
 
 Asks `ground`, then `grasp`, shows both answers, asks the person at the keyboard, and sends the candidates to `pick`;
-with --place X Y Z the object is then put down there.
+after a slip, or where the scene has changed, it asks for new grasps and says so, --attempts times at most. With
+--place X Y Z the object is then put down there.
 Ends with 0 where all went well, 1 where the answer was no, 2 where the words make no sense.
 """
 
@@ -10,11 +11,12 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from dropclip_ros.base.errors import DropclipError
+from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.base.signals import end_as_usual
 from dropclip_ros.client import Client, Grasped, Grounded
 
 Say = Callable[[str], None]
+AGAIN = (Status.SLIPPED, Status.SCENE_CHANGED)  # after which another look may help
 
 
 def describe(found: Grounded, grasped: Grasped) -> list[str]:
@@ -44,23 +46,33 @@ def run(
     say: Say,
     top_k: int = 0,
     place: Sequence[float] | None = None,
+    attempts: int = 1,
 ) -> int:
     """The whole of it; returns the exit code. Nothing moves unless `execute`, and `confirm` says yes to a question.
 
     place: where the object's centre then goes, m, in the frame of the candidates; None: the arm keeps it up.
+    attempts: how often grasps are asked for, the first time included; again after a slip.
     """
     try:
         found = client.ground(query)
-        grasped = client.grasp(query, top_k=top_k)
-        for line in describe(found, grasped):
-            say(line)
-        if not execute:
-            say("nothing has moved: --execute sends these candidates to the arm")
-            return 0
-        if not confirm(f"pick {query!r} with the first of these that the arm has a path to?"):
-            say("nothing has moved")
-            return 1
-        picked = client.pick(grasped)
+        for left in range(attempts - 1, -1, -1):
+            grasped = client.grasp(query, top_k=top_k)
+            for line in describe(found, grasped):
+                say(line)
+            if not execute:
+                say("nothing has moved: --execute sends these candidates to the arm")
+                return 0
+            if not confirm(f"pick {query!r} with the first of these that the arm has a path to?"):
+                say("nothing has moved since you were asked")
+                return 1
+            try:
+                picked = client.pick(grasped)
+                break
+            except DropclipError as error:
+                if error.status not in AGAIN or not left:
+                    raise
+                say(f"{error}; looking again")
+                found = client.ground(query)
         for reason in picked.reasons:
             say(f"left out: {reason}")
         say(f"candidate {picked.executed + 1}: {picked.message}")
@@ -86,6 +98,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--execute", action="store_true", help="move the arm; otherwise only say what would be done")
     parser.add_argument("--yes", action="store_true", help="do not ask before the arm moves")
     parser.add_argument("--top-k", type=int, default=0, help="at most so many candidates (0: the matcher's parameter)")
+    parser.add_argument("--attempts", type=int, default=3, help="how often to ask for grasps: again after a slip")
     parser.add_argument(
         "--place",
         type=float,
@@ -96,8 +109,8 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--namespace", default="", help="of the nodes that are asked")
     parser.add_argument("--timeout", type=float, default=120.0, help="for each answer, s")
     args = parser.parse_args(words)
-    if not 0 <= args.top_k <= 255 or not args.timeout > 0:
-        parser.error("expected --top-k of 0 to 255 and a --timeout above 0 s")
+    if not 0 <= args.top_k <= 255 or not args.timeout > 0 or args.attempts < 1:
+        parser.error("expected --top-k of 0 to 255, --attempts of at least 1 and a --timeout above 0 s")
     return args
 
 
@@ -108,7 +121,7 @@ def main() -> None:
     try:
         with Client(namespace=args.namespace, timeout=args.timeout) as client:
             confirm = (lambda _: True) if args.yes else ask
-            sys.exit(run(client, args.query, args.execute, confirm, print, args.top_k, args.place))
+            sys.exit(run(client, args.query, args.execute, confirm, print, args.top_k, args.place, args.attempts))
     except KeyboardInterrupt:
         sys.exit("stopped; a goal that was running is cancelled")
 

@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 from scipy import ndimage
-from scipy.spatial import ConvexHull
+from scipy.spatial import ConvexHull, QhullError
 
 from dropclip_ros.base.arrays import Array, array_namespace, as_type, like_array, to_numpy, true_indices
 
@@ -159,6 +159,21 @@ def _hull(patch: np.ndarray, origin: np.ndarray, cell: float) -> np.ndarray:
     patch = np.concatenate([np.column_stack([rows, end]) for end in ends]) + origin
     corners = (patch[:, None] + np.array([[0, 0], [0, 1], [1, 0], [1, 1]])).reshape(-1, 2) * cell
     return ConvexHull(corners).equations
+
+
+def corners(points: np.ndarray, plane: np.ndarray, distance: float) -> np.ndarray:
+    """Corners (L, 3), m, of the convex outline of what lies in a plane: the largest patch of the points (N, 3) within
+    `distance` of it. None (0, 3) where too little does."""
+    local = plane_coordinates(points, plane)
+    lying = local[:2, np.abs(local[2]) < distance]
+    if lying.shape[1] < 3:
+        return np.zeros((0, 3))
+    lying = lying[:, within(lying, outline_of(lying, CELL), 0.0)]
+    try:
+        flat = lying[:, ConvexHull(lying.T).vertices]
+    except QhullError:  # all on one line
+        return np.zeros((0, 3))
+    return np.vstack([flat, np.full(flat.shape[1], -plane[3])]).T @ plane_axes(plane[:3]).T
 
 
 def within(local: Array, outline: np.ndarray, margin: float) -> Array:

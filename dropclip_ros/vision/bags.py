@@ -3,18 +3,17 @@
 
 from __future__ import annotations
 
-import io
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
 
 from dropclip_ros.base.errors import DropclipError, Status
+from dropclip_ros.base.reading import Unreadable, decode_image, readable
 from dropclip_ros.vision.geometry import Intrinsics, RgbdFrame, decode_depth
 
 if TYPE_CHECKING:
@@ -28,6 +27,25 @@ APART = 0.05  # s, between colour and depth of one frame, at most
 _IMAGES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 _REGISTERED = ("aligned", "registered", "to_color", "to_rgb")  # in the names of depth topics
 _COLOURS = {"rgb8": (0, 1, 2), "bgr8": (2, 1, 0), "rgba8": (0, 1, 2), "bgra8": (2, 1, 0)}
+
+
+def open_bag(bag: str | Path) -> AnyReader:
+    """A rosbag2, a folder or a file of one, opened; regular files alone. Unreadable where it is none.
+
+    What the reader then finds damaged raises errors of many kinds.
+    """
+    from rosbags.highlevel import AnyReader
+    from rosbags.typesys import Stores, get_typestore
+
+    path = readable(bag)
+    for file in path.iterdir() if path.is_dir() else ():
+        readable(file)
+    reader = AnyReader([path], default_typestore=get_typestore(Stores.ROS2_HUMBLE))
+    try:
+        reader.open()
+    except Exception as error:  # the reader raises whatever it meets in a broken file
+        raise Unreadable(f"it is no whole rosbag2 ({error!r:.200})", bag) from error
+    return reader
 
 
 def load_bag_frame(bag: str | Path) -> RgbdFrame:
@@ -62,14 +80,15 @@ class BagFrames:
     @contextmanager
     def open(self) -> Iterator[tuple[AnyReader, dict[str, Connection]]]:
         """The reader, and the connections `color`, `depth` and `info`."""
-        from rosbags.highlevel import AnyReader, AnyReaderError
-        from rosbags.typesys import Stores, get_typestore
-
         try:
-            with AnyReader([self.path], default_typestore=get_typestore(Stores.ROS2_HUMBLE)) as reader:
+            with closing(open_bag(self.path)) as reader:
                 yield reader, self._topics(reader.connections)
-        except (AnyReaderError, OSError, struct.error) as error:
-            raise DropclipError(Status.BAD_FRAME, f"{self.path} cannot be read as a rosbag2 ({error})") from error
+        except DropclipError:
+            raise
+        except Exception as error:  # a damaged bag shows while it is read, in many kinds
+            raise DropclipError(
+                Status.BAD_FRAME, f"{self.path} cannot be read as a rosbag2 ({error!r:.200})"
+            ) from error
 
     def _topics(self, connections: list[Connection]) -> dict[str, Connection]:
         by_name = {connection.topic: connection for connection in connections if connection.msgcount}
@@ -131,7 +150,7 @@ class BagFrames:
 
     def _colour(self, msg: Any) -> np.ndarray:
         if hasattr(msg, "format"):
-            return np.asarray(Image.open(io.BytesIO(msg.data.tobytes())).convert("RGB"))
+            return np.asarray(decode_image(msg.data.tobytes()).convert("RGB"))
         if msg.encoding not in _COLOURS:
             raise DropclipError(
                 Status.BAD_FRAME, f"{self.path} holds colour in {msg.encoding}; expected {', '.join(_COLOURS)}"

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from dropclip_ros.base.errors import DropclipError, Status
+from dropclip_ros.base.reading import opened
+from dropclip_ros.base.shapes import read_cloud
 from dropclip_ros.vision.geometry import Intrinsics, RgbdFrame, invert_pose, project, transform_points
 
 FRAMES = ("camera", "world")
@@ -18,12 +20,10 @@ _LEAST, _MOST = 64, 1600  # pixels of a side of that
 
 def load_cloud_frame(path: str | Path, unit: str = "m", frame: str = "camera") -> RgbdFrame:
     """A PLY or PCD file as a frame; unit: m or mm; frame: see `cloud_frame`. Raises BAD_FRAME."""
-    from dropclip_ros.base.light_open3d import o3d  # slow to import
-
-    if not Path(path).is_file() or Path(path).suffix.lower() not in (".ply", ".pcd"):
-        raise _bad_frame(f"{path}: expected a file of a point cloud, .ply or .pcd.")
-    with o3d.utility.VerbosityContextManager(o3d.utility.VerbosityLevel.Error):
-        cloud = o3d.io.read_point_cloud(Path(path), remove_nan_points=False, remove_infinite_points=False)
+    try:
+        cloud = read_cloud(path)
+    except OSError as error:
+        raise _bad_frame(f"{path}: expected a file of a point cloud, .ply or .pcd ({error.strerror}).") from error
     points = np.asarray(cloud.points, np.float32) * np.float32({"m": 1.0, "mm": 1e-3}[unit])
     if not len(points):
         raise _bad_frame(f"{path}: holds no points that can be read.")
@@ -126,7 +126,7 @@ def _organised(path: Path, count: int) -> tuple[int, int] | None:
     """Size (H, W) that the header of a PCD file tells, where it is an image's."""
     if path.suffix.lower() != ".pcd":
         return None
-    with path.open("rb") as file:
+    with opened(path) as file:
         words = dict(line.split(maxsplit=1) for line in file.read(2048).splitlines()[:11] if b" " in line)
     try:
         height, width = int(words[b"HEIGHT"]), int(words[b"WIDTH"])

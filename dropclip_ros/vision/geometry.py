@@ -5,7 +5,6 @@ Metres everywhere. The camera frame is the optical frame of REP-103: x right, y 
 coordinates are pixel centres. Everything that is wrong with an image or its calibration is a BAD_FRAME.
 """
 
-import json
 from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
@@ -13,11 +12,10 @@ from typing import TYPE_CHECKING, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
-from PIL import Image, ImageOps
 
+from dropclip_ros.base import reading
 from dropclip_ros.base.arrays import Array, array_namespace, as_type, is_numpy, like_array, to_numpy, true_indices
 from dropclip_ros.base.errors import DropclipError, Status
-from dropclip_ros.base.reading import readable
 
 if TYPE_CHECKING:
     import torch
@@ -410,22 +408,21 @@ def read_color(path: str | Path) -> np.ndarray:
 def read_image(path: str | Path, mode: str | None = None) -> np.ndarray:
     """The pixels, turned as the file says that they are to be seen, and in `mode` where they have 8 bits a channel."""
     try:
-        with Image.open(readable(path)) as image:
-            image = ImageOps.exif_transpose(image)
-            return np.array(image.convert(mode) if mode and image.mode[:1] not in ("I", "F") else image)
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:  # SyntaxError: some broken PNGs
+        image = reading.read_image(path)
+        return np.array(image.convert(mode) if mode and image.mode[:1] not in ("I", "F") else image)
+    except OSError as error:
         raise _bad_frame(f"cannot read the image {path}: {error}.") from error
 
 
 def _read_npy(path: str | Path) -> np.ndarray:
     try:
-        return np.load(readable(path), allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        return reading.read_array(path)
+    except OSError as error:
         raise _bad_frame(f"cannot read the depth array {path}: {error}.") from error
 
 
 def _read_json(path: str | Path):
     try:
-        return json.loads(readable(path).read_text())
-    except (OSError, ValueError) as error:
+        return reading.read_json(path)
+    except OSError as error:
         raise _bad_frame(f"cannot read {path}: {error}.") from error

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from dropclip_ros.base.errors import DropclipError, Status
-from dropclip_ros.base.reading import readable
+from dropclip_ros.base.reading import read_json
 from dropclip_ros.vision.bags import BagFrames
 from dropclip_ros.vision.geometry import Intrinsics, RgbdFrame, decode_depth, load_frame, read_color, read_image
 
@@ -64,7 +63,7 @@ class SceneFrames:
 
     def _images(self) -> list[dict]:
         try:
-            return list(json.loads(readable(self.folder / SCENE_FILE).read_text(encoding="utf-8"))["images"])
+            return list(read_json(self.folder / SCENE_FILE)["images"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DropclipError(
                 Status.BAD_FRAME, f"{self.folder / SCENE_FILE} is not of a scene of MV-TOD ({error!r})"

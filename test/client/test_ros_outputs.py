@@ -86,6 +86,27 @@ def test_detections_labels_and_objects_bear_the_same_lasting_ids(ros, setup):
         end()
 
 
+def test_the_scene_has_all_that_stands_there_by_the_ids_of_detections_and_the_table(ros, setup):
+    camera, _, frame, ask = setup
+    found, end = heard(ros, Detection3DArray, "/grounding_node/detections")
+    told, end_scene = heard(ros, PointCloud2, "/grounding_node/scene", LATCHED_QOS)
+    wait_until(lambda: camera.send(camera.messages(frame)) and ask() and found and told)
+    wait_until(lambda: camera.send(camera.messages(frame)) and ask() and told[-1].header == found[-1].header)
+    points = cloud_to_numpy(told[-1]).ravel()
+    xyz = np.stack([points[axis] for axis in "xyz"], axis=1)
+    objects = {number: xyz[points["id"] == number] for number in np.unique(points["id"])}
+    table = objects.pop(0)
+    assert (
+        np.abs(table[:, 2]).max() < 0.005 and np.ptp(table, axis=0)[:2].min() > 0.3
+    )  # the answer's frame is the table's
+    assert len(objects) >= len(found[-1].detections) > 0
+    for detection in found[-1].detections:
+        part, box = objects[int(detection.id)], detection.bbox
+        assert np.linalg.norm((part.min(0) + part.max(0)) / 2 - [getattr(box.center.position, a) for a in "xyz"]) < 0.02
+        assert part[:, 2].min() > 0
+    end(), end_scene()
+
+
 def test_a_standing_question_that_changes_often_is_bounded_and_typed(ros, setup):
     camera, node, frame, _ = setup
     told, end = heard(ros, Standing, "/grounding_node/standing", LATCHED_QOS)

@@ -72,10 +72,10 @@ def test_a_broken_profile_is_named_with_what_is_wrong(tmp_path, changes, words):
     ("text", "words"),
     [
         ("- 1\n- 2", "found list; expected only the fields"),
-        ("{", "it is no YAML"),
-        ("[" * 50_000, "it is no YAML"),
-        ("a: " + "b" * 100_000, "more than 100000 bytes"),
-        (None, "there is no such file"),
+        ("{", "it is no whole YAML"),
+        ("[" * 50_000, "it is no whole YAML"),
+        ("a: " + "b" * 100_000, "expected at most 100000"),
+        (None, "No such file"),
     ],
 )
 def test_what_is_no_profile_is_refused(tmp_path, text, words):
@@ -101,7 +101,7 @@ def test_what_is_said_of_a_file_does_not_quote_it(tmp_path, text):
 
 def test_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe.yaml")
-    with pytest.raises(DropclipError, match="no such file"):
+    with pytest.raises(DropclipError, match="a pipe or a device"):
         load_gripper(tmp_path / "pipe.yaml")
 
 

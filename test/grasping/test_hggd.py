@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.grasping.grasps import Grasps, colliding, height_above, row_faults, suppress
 from dropclip_ros.grasping.grippers import ROBOTIQ_2F_85, ROBOTIQ_2F_140, Gripper
-from dropclip_ros.grasping.hggd.checkpoint import load_networks, save_networks
+from dropclip_ros.grasping.hggd.checkpoint import load_networks, save_networks, save_tensors
 from dropclip_ros.grasping.hggd.config import DetectionConfig, HggdConfig
 from dropclip_ros.grasping.hggd.decode import (
     Centers,
@@ -114,15 +114,16 @@ def small_networks(seed: int = 0) -> HggdNetworks:
     return HggdNetworks(SMALL).eval()
 
 
-def test_a_trained_network_is_what_was_saved(tmp_path):
+@pytest.mark.parametrize(("name", "save"), [("a.pt", save_networks), ("a.safetensors", save_tensors)])
+def test_a_trained_network_is_what_was_saved(tmp_path, name, save):
     networks = small_networks()
     networks.gamma += 0.01
-    save_networks(tmp_path / "a.pt", networks)
-    found = load_networks(tmp_path / "a.pt")
+    save(tmp_path / name, networks)
+    found = load_networks(tmp_path / name)
     assert found.config == SMALL
-    for name, tensor in networks.state_dict().items():
-        assert torch.equal(found.state_dict()[name], tensor), name
-    assert [p.name for p in tmp_path.iterdir()] == ["a.pt"]
+    for one, tensor in networks.state_dict().items():
+        assert torch.equal(found.state_dict()[one], tensor), one
+    assert [p.name for p in tmp_path.iterdir()] == [name]
 
 
 class Evil:
@@ -144,9 +145,9 @@ def _changed(change):
     ("write", "says"),
     [
         (lambda path: None, "cannot read"),
-        (lambda path: path.write_bytes(b"PK\3\4" + bytes(100)), "no checkpoint"),
-        (lambda path: path.write_bytes(pickle.dumps({"anchor": Evil()}, protocol=2)), "no checkpoint"),
-        (lambda path: torch.save({"anchor": Evil()}, path), "no checkpoint"),
+        (lambda path: path.write_bytes(b"PK\3\4" + bytes(100)), "no whole checkpoint"),
+        (lambda path: path.write_bytes(pickle.dumps({"anchor": Evil()}, protocol=2)), "no whole checkpoint"),
+        (lambda path: torch.save({"anchor": Evil()}, path), "no whole checkpoint"),
         (lambda path: torch.save([1, 2], path), "'anchor' is not there"),
         (_changed(lambda c: c.pop("gamma")), "'gamma' is not there"),
         (_changed(lambda c: c["local"].update(x="y")), "'local' is not there, or no tensors"),

@@ -248,12 +248,13 @@ def test_a_few_steps_lower_the_loss(tmp_path):
 def test_what_is_exported_is_what_was_trained(tmp_path):
     networks = untrained(SHORT).eval()
     export(tmp_path / "model", networks, SHORT, "Nothing.", {"top 1": 0.5})
-    found = load_networks(tmp_path / "model" / "hggd.pt")
-    assert found.config == TINY
     image = flat_view(CAMERA.scaled_to(64, 48)).image[None]
-    with torch.inference_mode():
-        for ours, theirs in zip(networks.anchor(image), found.anchor(image), strict=True):
-            assert torch.allclose(ours, theirs, atol=0.05)
+    for name in ("hggd.pt", "hggd.safetensors"):
+        found = load_networks(tmp_path / "model" / name)
+        assert found.config == TINY
+        with torch.inference_mode():
+            for ours, theirs in zip(networks.anchor(image), found.anchor(image), strict=True):
+                assert torch.allclose(ours, theirs, atol=0.05)
     from dropclip_ros.base.files import check_sha256
 
     config = json.loads((tmp_path / "model" / "config.json").read_text())

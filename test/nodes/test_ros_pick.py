@@ -66,6 +66,16 @@ def test_what_moves_and_what_is_said(execute, agrees, wrong, code, moved, words)
         assert any("doubtful" in line for line in said) and any("shiny" in line for line in said)
 
 
+def test_after_a_slip_it_looks_again_as_often_as_it_may():
+    robot, said, asked = Robot(Status.SLIPPED), [], []
+    assert (
+        pick.run(robot, "the mug", True, lambda question: asked.append(question) or True, said.append, attempts=3) == 1
+    )
+    assert len(robot.picked) == len(asked) == 3 and sum("looking again" in line for line in said) == 2
+    robot = Robot(Status.NO_PATH)
+    assert pick.run(robot, "the mug", True, lambda _: True, said.append, attempts=3) == 1 and len(robot.picked) == 1
+
+
 def test_what_was_picked_is_put_down_where_it_was_told():
     robot, said = Robot(), []
     assert pick.run(robot, "the mug", True, lambda _: True, said.append, place=(0.5, 0.1, 0.04)) == 0

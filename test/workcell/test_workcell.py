@@ -166,6 +166,20 @@ def test_closing_on_nothing_is_a_slip(cell):
     assert result.status == Status.SLIPPED and "nothing" in result.message and result.lifted == ()
 
 
+def test_after_a_slip_the_arm_goes_home_and_the_next_candidate_is_tried(cell):
+    cell.reset(0, objects=[BLOCK])
+    good = candidates_of(cell, from_above(cell, BLOCK))[0]
+    beside = (0, -0.15 if cell.poses()[BLOCK][1, 3] > 0 else 0.15, 0.05)
+    stages: list[str] = []
+    result = pick(cell, [moved(good, beside), good], cell.capture(), stage=stages.append)
+    assert result.status == Status.OK and result.executed == 1 and result.lifted == (BLOCK,), result
+    assert result.reason_codes == [Status.SLIPPED] and stages.count("close") == 2 and "home" in stages
+    cell.reset(0, objects=[BLOCK])
+    assert pick(cell, [moved(good, beside)]).status == Status.SLIPPED
+    np.testing.assert_allclose(cell.arm(), HOME, atol=0.02)  # from where it can look again
+    assert pick(cell, [good]).status == Status.OK
+
+
 def test_an_object_that_moved_is_not_grasped_at(cell):
     cell.reset(0, objects=[BLOCK])
     seen, candidates = cell.capture(), candidates_of(cell, from_above(cell, BLOCK))

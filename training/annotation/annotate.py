@@ -23,13 +23,14 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 from tqdm import tqdm
 
+from dropclip_ros.base.reading import read_json
 from training.annotation.turntable import digest, pictures
 from training.annotation.vlm import Chat, NoAnswerError
 from training.objects.catalogue import NAME, PROCEDURAL, Catalogue, open_catalogue
 from training.objects.spec import ObjectSpec
 from training.objects.words import wording
 from training.runs.errors import InputError
-from training.runs.files import write_atomically
+from training.runs.files import alone, write_atomically
 
 ASKS = 3  # times that a model may answer until its answer is an annotation
 STRIKES = 5  # objects in a row without any answer end a run: the endpoint is gone
@@ -101,6 +102,7 @@ class Report:
     failed: dict[str, str] = field(default_factory=dict)
 
 
+@alone
 def annotate(
     out: Path,
     url: str,
@@ -232,8 +234,8 @@ def _key(shown: bytes, model: str, label: str) -> str:
 def _read(path: Path) -> Annotation | None:
     """An answer kept before; None where there is none, or a broken one."""
     try:
-        return Annotation.model_validate_json(path.read_bytes())
-    except (FileNotFoundError, ValidationError):
+        return Annotation.model_validate(read_json(path))
+    except (OSError, ValidationError):
         return None
 
 

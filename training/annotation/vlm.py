@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import re
 import threading
@@ -15,6 +14,7 @@ from types import TracebackType
 
 import httpx2
 
+from dropclip_ros.base.reading import parse_json
 from training.runs.errors import InputError
 
 BACKOFF = 1.0  # s before the first retry, doubled for each further one
@@ -134,11 +134,11 @@ class Chat:
 def _content(text: str) -> tuple[str | None, str]:
     """The words of a chat completion; None and a reason for anything else."""
     try:
-        message = json.loads(text)["choices"][0]["message"]
+        message = parse_json(text)["choices"][0]["message"]
         words = message.get("content")
         if isinstance(words, list):
             words = "".join(part.get("text", "") for part in words)
-    except (json.JSONDecodeError, LookupError, TypeError, AttributeError):
+    except (OSError, LookupError, TypeError, AttributeError):
         return None, f"expected a chat completion, got {text[:200]!r}"
     return (
         (words, "")
@@ -149,8 +149,8 @@ def _content(text: str) -> tuple[str | None, str]:
 
 def _complaint(text: str) -> str:
     """What an error's body says, in one line."""
-    with suppress(json.JSONDecodeError, LookupError, TypeError):
-        text = json.loads(text)["error"]["message"]
+    with suppress(OSError, LookupError, TypeError):
+        text = parse_json(text)["error"]["message"]
     return " ".join(str(text).split())[:300] or "no reason given"
 
 

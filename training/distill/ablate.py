@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import tyro
 
+from dropclip_ros.base.reading import read_json
 from dropclip_ros.grounding.pipeline import MODEL_FOLDER
 from dropclip_ros.networks.model_folder import ADAPTER
 from dropclip_ros.networks.text import TextConfig, TextEncoder
@@ -138,7 +139,7 @@ def table(bench: Bench, names: Sequence[str], seeds: Sequence[int]) -> str:
     rows = {}
     for name in ("before", *names):
         paths = {place(bench.out, name, seed) for seed in seeds}
-        values = [json.loads(path.read_text())[split] for path in paths if path.exists() for split in bench.splits]
+        values = [read_json(path)[split] for path in paths if path.exists() for split in bench.splits]
         if values:
             rows[name] = {column: float(np.mean([one[column] for one in values])) for column in values[0]}
     return show(rows, COLUMNS, "fine-tuned") if rows else ""

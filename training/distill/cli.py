@@ -11,7 +11,6 @@ A run that was stopped goes on from its checkpoint when the same command is give
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -24,6 +23,7 @@ import tyro
 
 from dropclip_ros.base.errors import DropclipError
 from dropclip_ros.base.files import load_tensors
+from dropclip_ros.base.reading import read_json
 from dropclip_ros.networks.clip import width_of
 from dropclip_ros.networks.model_folder import ModelConfig
 from dropclip_ros.networks.text import TextConfig, TextEncoder
@@ -40,6 +40,8 @@ from training.objects.catalogue import catalogue_of
 from training.objects.words.language import training_vocabulary
 from training.runs.checkpoint import CheckpointError
 from training.runs.errors import InputError
+from training.runs.files import alone
+from training.runs.reading import read_lines
 from training.scenes.shards import load_scenes
 
 
@@ -144,14 +146,14 @@ def _validation(options: Options, words: Vocabulary | None) -> Validate:
 
 def last_validation(out: Path) -> dict[str, float]:
     """What the log's last validation says, by name."""
-    lines = [json.loads(line) for line in (out / "losses.jsonl").read_text().splitlines()]
+    lines = read_lines(out / "losses.jsonl")
     found = [line for line in lines if any(name.startswith("val/") for name in line)]
     return {name: value for name, value in found[-1].items() if name.startswith("val/")} if found else {}
 
 
 def _summary(out: Path) -> dict[str, float]:
     path = out / "summary.json"
-    return json.loads(path.read_text()) if path.exists() else {}
+    return read_json(path) if path.exists() else {}
 
 
 def _options(args: Sequence[str]) -> Options:
@@ -170,7 +172,8 @@ def _options(args: Sequence[str]) -> Options:
 def main(args: Sequence[str] | None = None) -> None:
     args = list(sys.argv[1:] if args is None else args)
     try:
-        run(_options(args))
+        first = int(os.environ.get("RANK", 0)) == 0
+        (alone(run) if first else run)(_options(args))
     except (InputError, CheckpointError, DropclipError) as error:
         if int(os.environ.get("RANK", 0)) == 0:
             print(f"dropclip-distill: {error}", file=sys.stderr)

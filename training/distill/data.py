@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from dropclip_ros.base.reading import read_arrays
 from dropclip_ros.networks.encoder import OFFSET_UNIT
 from dropclip_ros.tabletop.table import table_frame
 from dropclip_ros.vision.geometry import invert_pose, transform_points
@@ -119,9 +119,9 @@ def whole_cloud(scene: Scene, folder: Path | None) -> Cloud:
     path = None if folder is None else folder / f"{scene.name}.npz"
     if path is not None and path.exists():
         try:
-            with np.load(path) as kept:
-                return _cloud(kept["points"], kept["colors"], kept["labels"])
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+            kept = read_arrays(path)
+            return _cloud(kept["points"], kept["colors"], kept["labels"])
+        except (OSError, KeyError) as error:
             warnings.warn(f"{path} cannot be read ({error}); it is made again", stacklevel=2)
     cloud = full_cloud(scene)
     colors, labels = np.rint(cloud.colors * 255).astype(np.uint8), cloud.labels.astype(np.uint8)

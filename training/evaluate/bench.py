@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 from torch.nn.functional import normalize
 from tqdm import tqdm
 
+from dropclip_ros.base.reading import read_tensors
 from dropclip_ros.grounding.pipeline import MODEL_FOLDER, Grounder
 from dropclip_ros.networks.image import ImageTower
 from training.evaluate.data.mvtod import MvtodScene, load_mvtod, specs_of
@@ -148,8 +148,8 @@ class Bench:
         name = f"{self.extractor}-{self.dense.short_side}"
         path = self._place(scene, name) / scene.name / f"{v:02d}.safetensors"
         try:
-            return torch.from_numpy(load_file(path)["patches"]).float()
-        except (OSError, SafetensorError):
+            return read_tensors(path)["patches"].float()
+        except (OSError, KeyError):
             found = self.dense.embed(view.rgb[None])[0].half().cpu().numpy()
         with write_atomically(path, replace=True) as part:
             save_file({"patches": np.ascontiguousarray(found)}, part)
@@ -175,8 +175,8 @@ class Bench:
         path = path.with_name(path.name + ".safetensors")
         views = tuple(range(len(scene)))
         try:
-            return Cloud(**load_file(path), views=views)
-        except (OSError, SafetensorError):
+            return Cloud(**{name: tensor.numpy() for name, tensor in read_tensors(path).items()}, views=views)
+        except (OSError, TypeError):
             cloud = full_cloud(scene, voxel=self.voxel)
         with write_atomically(path, replace=True) as part:
             arrays = {name: getattr(cloud, name) for name in ("points", "colors", "labels")}

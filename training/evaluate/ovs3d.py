@@ -12,7 +12,7 @@ import json
 import resource
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from scipy.spatial import cKDTree
 
+from dropclip_ros.base.reading import read_json, read_text
 from training.evaluate.bench import Bench, classes
 from training.evaluate.data.mvtod import MvtodScene
 from training.evaluate.methods.methods import Student
@@ -40,6 +41,7 @@ from training.ovs3d.semantic import Segmentation
 from training.ovs3d.views import PosedViews
 from training.runs.errors import InputError
 from training.runs.files import write_atomically
+from training.runs.reading import read_lines
 from training.scenes.description import TABLE_ID
 
 TABLE = "tabletop"  # our text tower knows the bare word less well
@@ -173,12 +175,19 @@ def run_ovs3d(
         yield row | of_points(case, of_field(found, cloud, towers), cloud)
 
 
+def _read(path: Path) -> dict[str, float]:
+    """Seconds that were kept; none where there are none, or they are damaged."""
+    with suppress(OSError, TypeError, ValueError):
+        return {name: float(value) for name, value in dict(read_json(path)).items()}
+    return {}
+
+
 class Stopwatch:
     """Seconds of stages, by name, kept in a file: a run that goes on loads in no time what once took some."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.known: dict[str, float] = json.loads(path.read_text()) if path.exists() else {}
+        self.known: dict[str, float] = _read(path)
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
@@ -281,7 +290,7 @@ def told(row: Mapping) -> str:
 
 def append(path: Path, row: Mapping) -> None:
     """Adds a line, after the one that a killed run may not have finished."""
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    text = read_text(path) if path.exists() else ""
     with path.open("a", encoding="utf-8") as file:
         file.write("\n" * (not text.endswith("\n") and bool(text)) + json.dumps(row) + "\n")
 
@@ -292,15 +301,7 @@ def plain(config: Ovs3dConfig) -> dict:
 
 def read_rows(path: Path, config: Ovs3dConfig) -> list[dict]:
     """The rows of this configuration; a last line that was not finished is none."""
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
-        if row["config"] == plain(config):
-            rows.append(row)
-    return rows
+    return [row for row in read_lines(path) if row.get("config") == plain(config)]
 
 
 def table_of(rows: Sequence[Mapping], methods: Sequence[str], bench: Bench, config: Ovs3dConfig) -> ReportTable:

@@ -13,7 +13,10 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from dropclip_ros.base.reading import read_array, read_json
 from dropclip_ros.networks.image import cut_crop
+from training.runs.files import write_atomically
+from training.runs.reading import mapped_array
 from training.scenes.description import FIRST_OBJECT_ID
 from training.scenes.scene import Scene, View
 
@@ -40,15 +43,17 @@ class Crops:
         """Writes .npy arrays and the names, the names last: their file says that the rest is whole."""
         folder.mkdir(parents=True, exist_ok=True)
         for key in ("pixels", "masks", "scene", "view", "label", "area"):
-            np.save(folder / f"{key}.npy", getattr(self, key))
-        (folder / "names.json").write_text(json.dumps(self.names))
+            with write_atomically(folder / f"{key}.npy", replace=True) as part, part.open("wb") as file:
+                np.save(file, getattr(self, key))
+        with write_atomically(folder / "names.json", replace=True) as part:
+            part.write_text(json.dumps(self.names))
 
     @staticmethod
     def load(folder: Path) -> Crops:
         """Reads what `save` wrote; pixels and masks stay on disk until used."""
-        arrays = {key: np.load(folder / f"{key}.npy", mmap_mode="r") for key in ("pixels", "masks")}
-        arrays |= {key: np.load(folder / f"{key}.npy") for key in ("scene", "view", "label", "area")}
-        return Crops(**arrays, names=json.loads((folder / "names.json").read_text()))
+        arrays = {key: mapped_array(folder / f"{key}.npy") for key in ("pixels", "masks")}
+        arrays |= {key: read_array(folder / f"{key}.npy") for key in ("scene", "view", "label", "area")}
+        return Crops(**arrays, names=read_json(folder / "names.json"))
 
 
 def shown_objects(view: View, known: Collection[int] | None = None, min_pixels: int = MIN_PIXELS) -> dict[int, int]:

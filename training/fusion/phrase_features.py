@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
 from dropclip_ros.base.files import sha256_of
+from dropclip_ros.base.reading import read_about, read_tensors
 from dropclip_ros.networks.text import TextEncoder
 from training.runs.files import write_atomically
 
@@ -61,8 +61,7 @@ def embedded(text: TextEncoder, phrases: Sequence[str], folder: Path, adapter: P
 
 def _kept(path: Path, digest: str) -> Tensor | None:
     try:
-        with safe_open(path, "pt") as file:
-            same = (file.metadata() or {}).get("digest") == digest
-            return file.get_tensor("rows").to(torch.float32) if same else None
-    except (OSError, SafetensorError):  # none yet, or damaged: it is made again
+        same = read_about(path).get("digest") == digest
+        return read_tensors(path)["rows"].to(torch.float32) if same else None
+    except (OSError, KeyError):  # none yet, or damaged: it is made again
         return None

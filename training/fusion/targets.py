@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from tqdm import tqdm
 
+from dropclip_ros.base.reading import parse_json, read_about, read_tensors
 from dropclip_ros.networks.image import ImageConfig
 from training.fusion.fuse import Weighting, fuse_objects
 from training.fusion.phrase_features import Vocabulary
@@ -54,17 +54,15 @@ def save_fused(path: Path, scenes: Sequence[Scene], fused: Sequence[Targets], to
 def load_fused(path: Path, scenes: Sequence[Scene]) -> list[ObjectTargets]:
     """What `save_fused` wrote, for `scenes`. InputError where it cannot be read or lacks one of them."""
     try:
-        with safe_open(path, "pt") as file:
-            labels = json.loads((file.metadata() or {})["labels"])
-            there = set(file.keys())
-            missing = [scene.name for scene in scenes if scene.name not in there or scene.name not in labels]
-            if missing:
-                raise InputError(
-                    f"{path} lacks {len(missing)} of the scenes, {missing[0]} first; fuse the features of all of them"
-                )
-            return [ObjectTargets(labels[scene.name], file.get_tensor(scene.name).float()) for scene in scenes]
-    except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
+        labels, found = dict(parse_json(read_about(path)["labels"])), read_tensors(path)
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} holds no fused features ({error}); fuse them again") from error
+    missing = [scene.name for scene in scenes if scene.name not in found or scene.name not in labels]
+    if missing:
+        raise InputError(
+            f"{path} lacks {len(missing)} of the scenes, {missing[0]} first; fuse the features of all of them"
+        )
+    return [ObjectTargets(labels[scene.name], found[scene.name].float()) for scene in scenes]
 
 
 def tower_of_features(fused: Path) -> ImageConfig | None:
@@ -81,10 +79,9 @@ def tower_of_features(fused: Path) -> ImageConfig | None:
 
 def _tower_of_file(path: Path) -> ImageConfig | None:
     try:
-        with safe_open(path, "pt") as file:
-            said = (file.metadata() or {}).get("tower")
-        return ImageConfig(**json.loads(said)) if said else None
-    except (OSError, SafetensorError, TypeError, ValueError) as error:
+        said = read_about(path).get("tower")
+        return ImageConfig(**parse_json(said)) if said else None
+    except (OSError, TypeError, ValueError) as error:
         raise InputError(f"{path} holds no fused features ({error}); fuse them again") from error
 
 

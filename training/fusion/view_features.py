@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from dropclip_ros.base.reading import read_tensors
 from training.runs.errors import InputError
 from training.runs.files import write_atomically
 from training.scenes.scene import Scene
@@ -57,9 +57,9 @@ def load_view_features(folder: Path, scene: Scene | str) -> ViewFeatures:
     """What `dropclip-fuse` wrote for a scene. InputError where it did not, or the file is damaged."""
     path = features_path(folder, scene if isinstance(scene, str) else scene.name)
     try:
-        with safe_open(path, "pt") as file:
-            return ViewFeatures(**{name: file.get_tensor(name) for name in ("features", "views", "labels", "pixels")})
-    except (OSError, SafetensorError) as error:
+        found = read_tensors(path)
+        return ViewFeatures(**{name: found[name] for name in ("features", "views", "labels", "pixels")})
+    except (OSError, KeyError) as error:
         raise InputError(
             f"{path}: no features of that scene ({error}); run dropclip-fuse, or remove the file and run it again"
         ) from error

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
+from dropclip_ros.base.reading import read_tensors
 from dropclip_ros.grasping.grasps import Grasps
 from dropclip_ros.grasping.hggd.inputs import PreparedView, prepare
 from dropclip_ros.vision.geometry import Intrinsics, invert_pose
@@ -51,7 +52,7 @@ class Frames:
         path = self.cache / f"{scene.name}_{v:02d}_{size.width}x{size.height}_{self.config.sensor}.safetensors"
         pose = np.array(scene.coco["images"][v]["world_from_camera"], float)
         if path.exists():
-            kept = load_file(path)
+            kept = read_tensors(path)
             fx, fy, cx, cy = kept["intrinsics"].tolist()
             h, w = kept["points"].shape[:2]
             intrinsics = Intrinsics(fx, fy, cx, cy, w, h)

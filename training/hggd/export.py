@@ -10,10 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
-from safetensors.torch import save_file
 
 from dropclip_ros.base.files import sha256_of
-from dropclip_ros.grasping.hggd.checkpoint import save_networks
+from dropclip_ros.grasping.hggd.checkpoint import save_networks, save_tensors
 from dropclip_ros.grasping.hggd.networks import HggdNetworks
 from training.hggd.config import HggdTraining
 from training.runs.files import write_atomically
@@ -33,13 +32,8 @@ def export(
     for value in half.state_dict().values():  # the small vectors of batch norm keep their precision
         if value.is_floating_point() and value.ndim >= 2:
             value.copy_(value.half())
-    tensors = {
-        name: value.half() if value.is_floating_point() and value.ndim >= 2 else value.clone()
-        for name, value in half.state_dict().items()
-    }
     save_networks(folder / CHECKPOINT, half)
-    with write_atomically(folder / TENSORS, replace=True) as part:
-        save_file({name: value.contiguous() for name, value in tensors.items()}, part)
+    save_tensors(folder / TENSORS, half)
     with write_atomically(folder / RECIPE, replace=True) as part:
         part.write_text(yaml.safe_dump(plain(recipe), sort_keys=False), encoding="utf-8")
     digests = {name: sha256_of(folder / name) for name in (CHECKPOINT, TENSORS)}

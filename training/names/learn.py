@@ -18,6 +18,7 @@ from open_clip.zero_shot_metadata import IMAGENET_CLASSNAMES
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from dropclip_ros.base.reading import read_array
 from dropclip_ros.networks.backbone import CLASSES, Backbone
 from dropclip_ros.networks.names import NameBank
 from dropclip_ros.networks.text import TextEncoder
@@ -89,7 +90,7 @@ def say_of_all(names: Sequence[str]) -> tuple[list[str], Tensor]:
 
 def load_features(paths: Sequence[Path]) -> tuple[Tensor, list[str], list[str]]:
     """Features (n,1280) of the files that `training.names.features` wrote, the names and the sources."""
-    parts = [np.load(path) for path in paths]
+    parts = [read_array(path) for path in paths]
     features = torch.tensor(np.concatenate([part["features"] for part in parts]).astype(np.float32))
     names, sources = (np.concatenate([part[key] for part in parts]).tolist() for key in ("names", "sources"))
     return features, names, sources

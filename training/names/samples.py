@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 from scipy.ndimage import uniform_filter
 
+from dropclip_ros.base.reading import decode_image, read_image, read_text
 from dropclip_ros.networks.names import CROP, cut_plain
 from training.fusion.crops import shown_objects
 from training.names.vocabulary import grocery_name, own_name
@@ -64,11 +65,10 @@ def rendered(
 
 def groceries(folder: Path, seed: int, listed: str = "train.txt") -> Iterator[Sample]:
     """Two samples of every photograph of a checkout of GroceryStoreDataset, by the own name of its class."""
-    with (folder / "dataset" / "classes.csv").open(newline="") as file:
-        coarse = {row[0]: row[2] for row in csv.reader(file)}
-    for i, line in enumerate((folder / "dataset" / listed).read_text().splitlines()):
+    coarse = {row[0]: row[2] for row in csv.reader(io.StringIO(read_text(folder / "dataset" / "classes.csv")))}
+    for i, line in enumerate(read_text(folder / "dataset" / listed).splitlines()):
         path = line.split(",")[0]
-        rng, image = np.random.default_rng([seed, i]), Image.open(folder / "dataset" / path).convert("RGB")
+        rng, image = np.random.default_rng([seed, i]), read_image(folder / "dataset" / path).convert("RGB")
         fine = Path(path).parent.name
         name = grocery_name(coarse[fine], fine)
         for _ in range(2):
@@ -80,10 +80,10 @@ def groceries(folder: Path, seed: int, listed: str = "train.txt") -> Iterator[Sa
 
 def photo_backgrounds(folder: Path, count: int, seed: int) -> list[np.ndarray]:
     """Photographs to put rendered objects before."""
-    lines = (folder / "dataset" / "train.txt").read_text().splitlines()
+    lines = read_text(folder / "dataset" / "train.txt").splitlines()
     chosen = np.random.default_rng(seed).choice(len(lines), count, replace=False)
     paths = [folder / "dataset" / lines[i].split(",")[0] for i in chosen]
-    return [np.asarray(Image.open(path).convert("RGB")) for path in paths]
+    return [np.asarray(read_image(path).convert("RGB")) for path in paths]
 
 
 def before(rgb: np.ndarray, mask: np.ndarray, backgrounds: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:
@@ -119,5 +119,5 @@ def photographed(crop: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     if rng.uniform() < 0.5:
         kept = io.BytesIO()
         image.save(kept, "jpeg", quality=int(rng.integers(30, 90)))
-        image = Image.open(kept)
+        image = decode_image(kept.getvalue())
     return np.asarray(image)

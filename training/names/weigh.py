@@ -8,7 +8,6 @@ and 0.5 is the one threshold. A second fit on the answers then turns their score
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from dropclip_ros import DropclipError, Grounder
+from dropclip_ros.base.reading import read_json
 from dropclip_ros.grounding.scoring import similarities
 from dropclip_ros.networks.names import WORDINGS, NamesConfig, Say, confidence_features, wording
 from training.evaluate.questions import areas_of, questions
@@ -71,7 +71,7 @@ def real_rows(grounder: Grounder, folder: Path, sources: str = "chosen") -> Iter
         if (scene := encoded(grounder, path)) is None:
             continue
         labels = scene.image(grounder.instances(scene).astype(np.int64))
-        named = json.loads((path / "objects.json").read_text())
+        named = read_json(path / "objects.json")
         at = {tuple(asked["uv"]): instance_at(labels, *asked["uv"]) for asked in named}
         for asked in named:
             found, evidence = at[tuple(asked["uv"])], evidence_of(grounder, scene, asked["name"])

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, fields
 from functools import cache, cached_property, partial
 from pathlib import Path
 
+from dropclip_ros.base.reading import read_json
 from training.objects.spec import SPLITS, ObjectModel, ObjectSpec
 from training.objects.words.phrases import FAMILIES, normal
 from training.objects.words.wording import describe_object
@@ -82,7 +83,7 @@ class Catalogue:
         path = Path(path)
         file = path / NAME if path.is_dir() else path
         try:
-            entries = json.loads(file.read_text(encoding="utf-8"))["objects"]
+            entries = read_json(file)["objects"]
         except FileNotFoundError as error:
             raise InputError(f"{file}: no such catalogue; make one with `dropclip-mvtod collect`") from error
         except (OSError, ValueError, KeyError, TypeError) as error:

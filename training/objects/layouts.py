@@ -8,11 +8,13 @@ left out.
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dropclip_ros.base.reading import read_text
 from training.runs.errors import InputError
 
 MESHES = (".obj", ".glb", ".gltf", ".ply", ".stl", ".npz")
@@ -178,14 +180,13 @@ def _folders(source: Path) -> list[Path]:
 
 
 def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    return read_text(path, errors="replace") if path.is_file() else ""
 
 
 def _table(path: Path) -> list[dict[str, str]]:
     """Rows by column; ShapeNet escapes commas inside a field with a backslash."""
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file, escapechar="\\"))
+        return list(csv.DictReader(io.StringIO(read_text(path), newline=""), escapechar="\\"))
     except (OSError, ValueError, csv.Error) as error:
         raise InputError(f"{path}: cannot be read as a table ({error}); download it again") from error
 

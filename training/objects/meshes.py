@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,11 +17,14 @@ import numpy as np
 from PIL import Image
 from scipy.spatial import ConvexHull, QhullError
 
+from dropclip_ros.base.files import write_beside
+from dropclip_ros.base.reading import PIXELS, Unreadable, read_arrays, read_image, read_text
 from training.objects.decompose import METHOD, decompose
 from training.objects.materials import mass_of, material_of
 from training.objects.spec import ObjectModel, ObjectSpec
 from training.objects.words.wording import describe_object
 from training.runs.errors import InputError
+from training.runs.reading import check_colours, read_trimesh
 
 SUFFIXES = (".npz", ".obj", ".glb", ".gltf", ".ply", ".stl")
 SMALLEST, LARGEST = 0.004, 1.5  # m: the longest side of a thing for a table
@@ -58,20 +61,17 @@ def read_mesh(path: Path, texture: Path | None = None) -> Mesh:
         raise InputError(f"{path}: has no faces; a point cloud or an empty file?")
     if not np.isfinite(mesh.vertices).all() or not np.isfinite(mesh.uv).all():
         raise InputError(f"{path}: has coordinates that are not finite numbers; mend the mesh")
-    if mesh.faces.min() < 0 or mesh.faces.max() >= len(mesh.vertices):
-        raise InputError(f"{path}: a face names a vertex that does not exist; mend the mesh")
     return mesh
 
 
 def read_texture(path: Path) -> np.ndarray:
     """(H,W,3) uint8."""
     try:
-        with Image.open(path) as image:
-            return _pixels(image)
+        return _pixels(read_image(path), path)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such texture; put the image there or leave the object out") from error
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path}: cannot be read as an image; put a PNG or JPEG there") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read as an image ({error}); put a PNG or JPEG there") from error
 
 
 def write_mesh(folder: Path, mesh: Mesh) -> None:
@@ -80,7 +80,10 @@ def write_mesh(folder: Path, mesh: Mesh) -> None:
     Image.fromarray(mesh.texture).save(folder / "texture.png")
 
 
-def _pixels(image: Image.Image) -> np.ndarray:
+def _pixels(image: Image.Image, path: Path) -> np.ndarray:
+    check_colours(image.mode, path)
+    if image.width * image.height > PIXELS:  # of textures that lie in the mesh file itself
+        raise Unreadable(f"its texture is {image.width}x{image.height}, expected at most {PIXELS} pixels", path)
     image = image.convert("RGB")
     image.thumbnail((TEXTURE_SIZE, TEXTURE_SIZE))
     return np.asarray(image).copy()
@@ -88,13 +91,22 @@ def _pixels(image: Image.Image) -> np.ndarray:
 
 def _read_npz(path: Path, image: np.ndarray | None) -> Mesh:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            v, f, uv = arrays["v"], arrays["f"], arrays.get("uv", np.zeros((len(arrays["v"]), 2)))
-    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        arrays = read_arrays(path)
+        v, f, uv = arrays["v"], arrays["f"], arrays.get("uv", np.zeros((len(arrays["v"]), 2)))
+    except (KeyError, TypeError, OSError) as error:
         raise InputError(f"{path}: expected an npz with arrays v (V,3), f (F,3) and uv (V,2): {error}") from error
     if v.ndim != 2 or v.shape[1] != 3 or f.ndim != 2 or f.shape[1] != 3 or uv.shape != (len(v), 2):
         raise InputError(f"{path}: v {v.shape}, f {f.shape}, uv {uv.shape}: expected (V,3), (F,3), (V,2)")
-    return Mesh(v.astype(np.float32), f.astype(np.int32), uv.astype(np.float32), _or_gray(image))
+    if f.dtype.kind not in "iu" or v.dtype.kind not in "fiu" or uv.dtype.kind not in "fiu":
+        raise InputError(f"{path}: v {v.dtype}, f {f.dtype}, uv {uv.dtype}: expected numbers, and whole ones in f")
+    return Mesh(v.astype(np.float32), _faces(path, f, len(v)), uv.astype(np.float32), _or_gray(image))
+
+
+def _faces(path: Path, faces: np.ndarray, count: int) -> np.ndarray:
+    """int32, checked before the narrower type makes other numbers of them."""
+    if faces.size and not 0 <= int(faces.min()) <= int(faces.max()) < min(count, 2**31):
+        raise InputError(f"{path}: a face names a vertex that does not exist; mend the mesh")
+    return faces.astype(np.int32)
 
 
 def _or_gray(image: np.ndarray | None) -> np.ndarray:
@@ -102,11 +114,9 @@ def _or_gray(image: np.ndarray | None) -> np.ndarray:
 
 
 def _read_trimesh(path: Path, image: np.ndarray | None) -> Mesh:
-    import trimesh  # only meshes from files need it
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        mesh = trimesh.load_scene(path, process=False, skip_materials=image is not None).to_mesh()
+        mesh = read_trimesh(path, materials=image is None)
         missing = None if image is not None else _missing_texture(path)
         if missing is not None:
             raise InputError(f"{path}: its texture {missing} is missing; put the image there or leave the object out")
@@ -115,13 +125,13 @@ def _read_trimesh(path: Path, image: np.ndarray | None) -> Mesh:
     if image is None:
         found = getattr(visual.material, "image", None) or getattr(visual.material, "baseColorTexture", None)
         if found is not None and uv is not None:
-            image = _pixels(found)
+            image = _pixels(found, path)
         else:
             color = np.asarray(visual.material.main_color)[:3]
             image = np.tile(color.astype(np.uint8), (4, 4, 1))
     if uv is None or len(uv) != len(mesh.vertices):
         uv = np.zeros((len(mesh.vertices), 2))
-    return Mesh(mesh.vertices.astype(np.float32), mesh.faces.astype(np.int32), np.float32(uv), image)
+    return Mesh(mesh.vertices.astype(np.float32), _faces(path, mesh.faces, len(mesh.vertices)), np.float32(uv), image)
 
 
 def _missing_texture(path: Path) -> Path | None:
@@ -129,7 +139,7 @@ def _missing_texture(path: Path) -> Path | None:
     if path.suffix.lower() != ".obj":
         return None
     libraries = [line.split(maxsplit=1)[1].strip() for line in _lines(path) if line.startswith("mtllib ")]
-    for library in libraries:
+    for library in libraries:  # `read_trimesh` has refused those that lead out of the folder
         for line in _lines(path.parent / library) if (path.parent / library).is_file() else ():
             if line.strip().lower().startswith("map_kd ") and len(words := line.split()) > 1:
                 image = path.parent / words[-1].replace("\\", "/")
@@ -139,7 +149,7 @@ def _missing_texture(path: Path) -> Path | None:
 
 
 def _lines(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8", errors="replace").splitlines()
+    return read_text(path, errors="replace").splitlines()
 
 
 def model_frame(vertices: np.ndarray, spec: ObjectSpec) -> np.ndarray:
@@ -203,19 +213,13 @@ def cached_parts(vertices: np.ndarray, faces: np.ndarray, cache: Path) -> list[n
     """`decompose`, kept in a file that names the mesh by its content; not kept where the folder cannot be written."""
     content = hashlib.sha256(METHOD.encode() + vertices.tobytes() + faces.tobytes()).hexdigest()
     try:
-        with np.load(cache, allow_pickle=False) as kept:
-            if str(kept["content"]) == content:
-                return np.split(kept["points"], kept["cuts"])
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
+        kept = read_arrays(cache)
+        if str(kept["content"]) == content:
+            return np.split(kept["points"], kept["cuts"])
+    except (OSError, KeyError, ValueError, TypeError):
         pass  # none yet, or broken: made anew
     parts = decompose(vertices, faces)
     cuts = np.cumsum([len(part) for part in parts])[:-1]
-    part_file = cache.with_name(f"{cache.stem}.{np.random.SeedSequence().entropy % 10**8}.part")  # of this worker alone
-    try:
-        cache.parent.mkdir(exist_ok=True)
-        with part_file.open("wb") as file:
-            np.savez_compressed(file, points=np.concatenate(parts), cuts=cuts, content=content)
-        part_file.rename(cache)
-    except OSError:
-        part_file.unlink(missing_ok=True)
+    with suppress(OSError), write_beside(cache) as part, part.open("wb") as file:
+        np.savez_compressed(file, points=np.concatenate(parts), cuts=cuts, content=content)
     return parts

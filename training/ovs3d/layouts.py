@@ -7,7 +7,6 @@ frames: x right, y down, z forward.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,9 +15,11 @@ from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from dropclip_ros.base.errors import DropclipError
+from dropclip_ros.base.reading import read_array, read_image, read_json, read_text
 from dropclip_ros.vision.geometry import Intrinsics, invert_pose
 from training.ovs3d.views import PosedViews, gather, shrunk, shrunk_depth
 from training.runs.errors import InputError
+from training.runs.reading import check_colours
 from training.scenes.scene import SCENE_FILE, Folder, Scene
 from training.scenes.shards import load_scenes
 
@@ -96,8 +97,8 @@ def of_llff(folder: Path) -> tuple[list[Posed], tuple[float, float]]:
     """
     file = folder / "poses_bounds.npy"
     try:
-        rows = np.load(file, allow_pickle=False).astype(float)
-    except (OSError, ValueError, EOFError) as error:
+        rows = read_array(file).astype(float)
+    except (OSError, ValueError, TypeError) as error:
         raise InputError(f"{file} cannot be read ({error}); expected an array of 17 numbers an image") from error
     if rows.ndim != 2 or rows.shape[1] != 17 or not np.isfinite(rows).all():
         raise InputError(f"{file} has the shape {rows.shape}; expected 17 finite numbers an image, as LLFF writes them")
@@ -119,7 +120,7 @@ def of_nerfstudio(folder: Path) -> list[Posed]:
     """Images of transforms.json: camera_to_world in OpenGL's axes; the camera for all, or with each frame."""
     file = folder / "transforms.json"
     try:
-        table = json.loads(file.read_text(encoding="utf-8"))
+        table = read_json(file)
         frames = sorted(table["frames"], key=lambda frame: frame["file_path"])
         return [_nerfstudio_frame(folder, table | frame) for frame in frames]
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -190,7 +191,7 @@ def _colmap_camera(picture: Path, row: list[str]) -> Intrinsics:
 
 def _lines(file: Path) -> list[str]:
     """Lines without comments; empty ones stay, for they are images without keypoints."""
-    lines = [line for line in file.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    lines = [line for line in read_text(file).splitlines() if not line.startswith("#")]
     while lines and not lines[0].strip():
         lines.pop(0)
     return lines
@@ -248,7 +249,9 @@ def _size(picture: Path) -> tuple[float, float]:
 
 def _opened(file: Path, mode: str | None = None) -> Image.Image:
     try:
-        with Image.open(file) as image:
-            return image.convert(mode) if mode else image.copy()
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        image = read_image(file)
+        if mode:
+            check_colours(image.mode, file)
+        return image.convert(mode) if mode else image
+    except OSError as error:
         raise InputError(f"{file} cannot be read ({error}); the file of poses names it") from error

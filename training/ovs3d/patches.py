@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
+from dropclip_ros.base.reading import read_about, read_tensors
 from dropclip_ros.networks.image import BATCH
 from training.fusion.dense import sample
 from training.fusion.features import ObjectFeatures
@@ -127,12 +127,12 @@ def _places(views: int, scales: int) -> Iterator[tuple[int, int, str]]:
 
 def _kept(path: Path, about: dict[str, str], views: int, scales: int) -> PatchFeatures | None:
     try:
-        with safe_open(path, "pt") as file:
-            if file.metadata() != about:
-                return None
-            maps: list[list[Tensor]] = [[] for _ in range(views)]
-            for v, _, name in _places(views, scales):
-                maps[v].append(file.get_tensor(name))
-            return PatchFeatures(maps)
-    except (OSError, SafetensorError):
+        if read_about(path) != about:
+            return None
+        maps: list[list[Tensor]] = [[] for _ in range(views)]
+        found = read_tensors(path)
+        for v, _, name in _places(views, scales):
+            maps[v].append(found[name])
+        return PatchFeatures(maps)
+    except (OSError, KeyError):
         return None

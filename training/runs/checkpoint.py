@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from dropclip_ros.base.reading import read_checkpoint
 from training.runs.files import write_atomically
 
 
@@ -41,7 +42,7 @@ def load_checkpoint(path: Path | None, config: Mapping[str, Any] | None = None, 
     if path is None or not path.exists():
         return 0
     try:
-        state = torch.load(path, weights_only=True, map_location="cpu")
+        state = read_checkpoint(path)
         step, made_with = state["step"], state.get("config", {})
     except Exception as error:  # zip, pickle, key and runtime errors, by what is damaged
         raise CheckpointError(f"{path} is no whole checkpoint; remove it to start anew") from error

@@ -12,6 +12,8 @@ from pathlib import Path
 import torch
 
 from training.runs.errors import InputError
+from training.runs.files import write_atomically
+from training.runs.reading import read_lines
 
 
 class Log:
@@ -26,10 +28,10 @@ class Log:
         if folder is None:
             return
         path = folder / "losses.jsonl"
-        lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-        self._file = path.open("w")
-        self._file.writelines(line for line in lines if line.endswith("\n") and json.loads(line)["step"] < start)
-        self._file.flush()
+        before = [line for line in read_lines(path) if isinstance(line.get("step"), int) and line["step"] < start]
+        with write_atomically(path, replace=True) as part:
+            part.write_text("".join(json.dumps(line) + "\n" for line in before))
+        self._file = path.open("a")
         if tensorboard:
             try:
                 from torch.utils.tensorboard import SummaryWriter

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import yaml
 
+from dropclip_ros.base.reading import read_yaml
 from training.runs.errors import InputError
 from training.runs.files import write_atomically
 
@@ -22,12 +23,10 @@ def read_config(path: Path, cls: type[Config]) -> Config:
     Raises InputError where the file is not one.
     """
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        data = read_yaml(path) or {}
         return _built(cls, data, "")
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}; give a YAML file of fields") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
     except ValueError as error:
         raise InputError(f"{path}: {error}") from error
 

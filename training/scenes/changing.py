@@ -14,6 +14,7 @@ from training.scenes.arm_path import arm_cameras, draw_scene
 from training.scenes.description import PlacedObject, SceneConfig, rows
 from training.scenes.render_mujoco import render
 from training.scenes.scene import View
+from training.scenes.sensor import SensorConfig, sense
 
 _PUSH = (0.03, 0.12)  # m
 _TRIES = 40
@@ -31,9 +32,17 @@ class Event:
 
 
 def changing(
-    index: int, split: str, frames: int = 100, every: int = 11, seed: int = 25, width: int = 640, height: int = 480
+    index: int,
+    split: str,
+    frames: int = 100,
+    every: int = 11,
+    seed: int = 25,
+    width: int = 640,
+    height: int = 480,
+    sensor: SensorConfig | None = None,
 ) -> Iterator[tuple[View, list[Event]]]:
-    """Frames of sequence `index` and what happened before each. Every `every` frames something does."""
+    """Frames of sequence `index` and what happened before each. Every `every` frames something does. sensor: whose
+    depth the frames have, as rendered without one."""
     config = SceneConfig(min_objects=6, width=width, height=height)
     description, models, rng = draw_scene(index, split, seed, config)
     there, away = list(description.objects), []
@@ -42,10 +51,16 @@ def changing(
             away.append(there.pop(there.index(free[rng.integers(len(free))])))
     path = arm_cameras(frames // 2, rng, config)
     cameras = [*path, *path[::-1]]
+    shine = np.zeros(256)
+    for one in description.objects:
+        shine[one.label] = one.specular * one.shininess
+    noise = np.random.default_rng([seed, index, 1])
     for start in range(0, len(cameras), every):
         events = [_happen(there, away, models, rng, start)] if start else []
         part = replace(description, objects=tuple(there), cameras=tuple(cameras[start : start + every]))
         for view in render(part, models):
+            if sensor is not None:
+                view.depth = sense(view.depth, view.intrinsics, sensor, noise, shine[view.mask])
             yield view, [event for event in events if event]
             events = []
 

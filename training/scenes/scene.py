@@ -9,8 +9,6 @@ unknown, up to 6 m) and `.mask.png` (uint8: 0 none, 1 table, 2.. objects). A sha
 
 from __future__ import annotations
 
-import io
-import json
 import warnings
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,6 +20,7 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
+from dropclip_ros.base.reading import ARRAYS, decode_image, parse_json, read_bytes
 from dropclip_ros.vision.geometry import Intrinsics
 from training.runs.errors import InputError
 from training.scenes.description import FIRST_OBJECT_ID, SceneDescription
@@ -114,7 +113,7 @@ class Folder:
     path: Path
 
     def read(self, name: str) -> bytes:
-        return (self.path / name).read_bytes()
+        return read_bytes(self.path / name, ARRAYS)
 
     def files(self, scene: str) -> list[str]:
         return [file.name for file in (self.path / scene).iterdir() if file.is_file()]
@@ -127,8 +126,8 @@ class Folder:
 def _read_tables(source: SceneFiles, name: str) -> dict:
     file = f"{name}/{SCENE_FILE}"
     try:
-        tables = json.loads(source.read(file))
-    except (OSError, KeyError, ValueError) as error:
+        tables = parse_json(source.read(file))
+    except (OSError, KeyError) as error:
         raise InputError(f"{source}: {file} cannot be read ({error}); generate the scene again") from error
     if complaint := _complaint(tables):
         raise InputError(f"{source}: {file} is not the tables of a scene ({complaint}); generate the scene again")
@@ -236,8 +235,8 @@ class Scene:
     def _image(self, name: str) -> np.ndarray:
         data = self.read(name)
         try:
-            return np.asarray(Image.open(io.BytesIO(data)))
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            return np.asarray(decode_image(data, name))
+        except OSError as error:
             raise self._broken(f"{name} cannot be read ({error})") from error
 
     def _broken(self, what: str) -> InputError:

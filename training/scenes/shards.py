@@ -22,8 +22,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from dropclip_ros.base.reading import MODEL, opened, read_bytes, read_json
 from training.runs.errors import InputError
 from training.runs.files import write_atomically
+from training.runs.reading import check_inside, tar_members
 from training.scenes.scene import FILES, SCENE_FILE, Folder, Scene
 
 
@@ -43,7 +45,7 @@ class Shard:
 
     def read(self, name: str) -> bytes:
         offset, size = _members(self).places[name]
-        with self.path.open("rb") as file:  # anew: readers in other processes share nothing
+        with opened(self.path) as file:  # anew: readers in other processes share nothing
             file.seek(offset)
             return file.read(size)
 
@@ -75,24 +77,34 @@ class _Members:
 def _members(shard: Shard) -> _Members:
     size = shard.path.stat().st_size
     try:
-        table = json.loads(index_of(shard.path).read_bytes())
+        table = read_json(index_of(shard.path))
         if size <= table["bytes"]:
-            whole = {name: (at, length) for name, (at, length) in table["members"].items() if at + length <= size}
+            whole = {name: (int(at), int(n)) for name, (at, n) in table["members"].items() if 0 <= at <= at + n <= size}
+            for name in whole:
+                _check_name(name, index_of(shard.path))
             return _Members(whole, size < table["bytes"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         pass  # no index, or not ours
     places: dict[str, tuple[int, int]] = {}
     try:
-        with tarfile.open(shard.path, "r:") as tar:
-            for member in tar:
-                if member.isfile() and member.offset_data + member.size <= size:
-                    places[member.name] = member.offset_data, member.size
-    except tarfile.TarError as error:
+        for name, offset, length in tar_members(shard.path):
+            _check_name(name, shard.path)
+            if offset + length <= size:
+                places[name] = offset, length
+    except OSError as error:
         if not places:
             raise InputError(f"{shard.path} is not a tar file ({error}); fetch or pack it again") from error
-    with shard.path.open("rb") as file:
+    with opened(shard.path) as file:
         file.seek(max(0, size - 1024))
         return _Members(places, any(file.read()))  # a tar ends with two blocks of zeros
+
+
+def _check_name(name: str, path: Path) -> None:
+    """Names in a shard are SCENE/FILE, and become names of folders elsewhere. Raises InputError."""
+    try:
+        check_inside(name, path)
+    except OSError as error:
+        raise InputError(f"{path}: {error}; it is no shard of dropclip-mvtod: leave it out") from error
 
 
 def index_of(shard: Path) -> Path:
@@ -180,8 +192,8 @@ def _holds(path: Path, names: list[str]) -> bool:
     if found != names[: len(found)]:
         raise InputError(f"{path} holds other scenes ({', '.join(found[:3])} ...); choose another folder")
     try:
-        return found == names and json.loads(index_of(path).read_bytes())["sha256"] == _sha256(path)
-    except (OSError, ValueError, KeyError):
+        return found == names and read_json(index_of(path))["sha256"] == _sha256(path)
+    except (OSError, KeyError, TypeError):
         return False
 
 
@@ -217,4 +229,4 @@ def _files(scene: Scene) -> Iterator[tuple[str, bytes]]:
 
 
 def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return hashlib.sha256(read_bytes(path, MODEL)).hexdigest()

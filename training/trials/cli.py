@@ -18,6 +18,7 @@ from training.objects.spec import UNSEEN_INSTANCE
 from training.objects.words.phrases import FAMILIES
 from training.runs.errors import InputError
 from training.scenes.description import CLUTTER
+from training.trials.presets import Name
 from training.trials.protocol import Protocol
 from training.trials.report import write_report
 
@@ -41,14 +42,12 @@ class Options:
         max_objects: on the table.
         seed: of scenes and phrases.
         proposals: antipodal or hggd run that node; true: grasps that are known to hold.
-        grounding: by the model, by the model with the picture of each object (use_image), or true masks.
-        negatives: scene: names of the other categories on the table, as in the paper; node: as grounding_node is set.
-        threshold: least score of what is found, where the model answers; 0: as grounding_node is set, which may answer
-            that nothing fits. In trials, as in the paper's, something always does: phrases are compared as a whole.
-        matching: node: by the rules that grasp_matcher_node is set to; paper: the nearest grasps alone (A.7).
+        grounding: by the model with the picture of each object, as it ships (use_image), without, or true masks.
+        preset: shipped: the nodes as they ship. told: they know the other categories on the table, and something always
+            answers. a7, release: as in the paper's robot experiments, and by the scoring of its release's code.
+        attempts: how often a phrase may be asked, the first time included; again after a slip. 0: as the preset has it.
         hold: seconds that a lifted object must stay up after `pick` has ended (the embedded cell's waits by itself).
         gifs: folder for a GIF of each trial.
-        grasps: folder of true grasps, kept there.
         model: folder of the model; "" for the one shipped.
         hggd: checkpoint of the grasp detector; "" for the one shipped.
         running: all nodes run already (trials.launch.py, gazebo_trials.launch.py), in this ROS domain.
@@ -69,13 +68,11 @@ class Options:
     max_objects: int = 12
     seed: int = 0
     proposals: Literal["antipodal", "hggd", "true"] = "antipodal"
-    grounding: Literal["model", "image", "true"] = "model"
-    negatives: Literal["scene", "node"] = "scene"
-    threshold: float = 0.05
-    matching: Literal["node", "paper"] = "node"
+    grounding: Literal["image", "model", "true"] = "image"
+    preset: Name = "shipped"
+    attempts: int = 0
     hold: float = 0.0
     gifs: Path | None = None
-    grasps: Path = Path("runs/grasps")
     model: str = ""
     hggd: str = ""
     running: bool = False
@@ -127,11 +124,9 @@ def run(options: Options) -> None:
         options.protocol,
         options.proposals,
         options.grounding,
-        options.negatives,
-        options.matching,
-        threshold=options.threshold,
+        options.preset,
+        options.attempts,
         hold=options.hold,
-        grasps=options.grasps,
     )
     file = ResultFile(options.out)
     try:

@@ -40,6 +40,7 @@ from dropclip_ros.ros.messages import color_image, image_to_numpy, intrinsics_of
 from dropclip_ros.ros.tf import Frames
 from dropclip_ros.srv import Ground, MatchGrasps, ResetCell
 from dropclip_ros.vision.geometry import Intrinsics
+from training.trials.presets import Preset
 from training.trials.protocol import Plan
 from training.workcell.topics import LABELS_TOPIC, OVERVIEW_TOPIC, POSES_TOPIC, RESET_SERVICE, WORLD
 
@@ -207,14 +208,16 @@ class TrialClient(Node):
         """What the grounding node tells a query apart from: the names of what is on the table."""
         self._set(GROUNDING_NODE, negatives_mode="scene", scene_negatives=list(names))
 
-    def set_threshold(self, score: float) -> None:
-        """The least score of what the grounding node finds."""
-        self._set(GROUNDING_NODE, threshold=score)
+    def prepare(self, preset: Preset, model: bool) -> None:
+        """Sets what a preset has beside what ships. Proposals may be old, for a scene stands still. model: whether a
+        grounding node runs."""
+        self._set(MATCHER_NODE, max_stamp_difference=OLD, **preset.matcher)
+        if model and preset.grounding:
+            self._set(GROUNDING_NODE, **preset.grounding)
 
-    def prepare_matcher(self, paper: bool) -> None:
-        """Proposals may be old, for a scene stands still; paper: the nearest grasps, whatever they are (A.7)."""
-        nearest = {"rules": [""], "rank": "distance", "max_distance": 10.0, "open_wider": 0.0, "sample_target": False}
-        self._set(MATCHER_NODE, max_stamp_difference=OLD, **(nearest if paper else {}))
+    def trust_proposals(self) -> None:
+        """The matcher waits for proposals, samples none itself, and takes a far one too: all are on the target."""
+        self._set(MATCHER_NODE, sample_target=False, proposals_timeout=30.0, max_distance=1.0)
 
     def _set(self, node: str, **values) -> None:
         """Parameters of a node. Raises BAD_REQUEST where it refuses one."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dropclip_ros.base.errors import DropclipError, Status
+from dropclip_ros.base.reading import read_text
 from dropclip_ros.client import Client, Grasped
 from training.objects.words.phrases import FAMILIES
 from training.runs.errors import InputError
@@ -38,8 +39,8 @@ class Phrase:
 def read_phrases(path: Path) -> list[Phrase]:
     """A line a trial: `clutter; family; phrase; target`. Raises InputError."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeError) as error:
+        lines = read_text(path).splitlines()
+    except OSError as error:
         raise InputError(f"{path} cannot be read ({error}); expected a line a trial: {FORMAT}") from error
     found = []
     for number, line in enumerate(lines, 1):
@@ -90,7 +91,7 @@ class RealRunner:
             yield result
 
     def _blank(self, phrase: Phrase, number: int) -> Result:
-        fixed = (self._proposals, "model", "node", "node", SPLIT, BY_HAND, 0)
+        fixed = ("shipped", self._proposals, "model", 1, SPLIT, BY_HAND, 0)
         return Result(*fixed, phrase.clutter, number, phrase.family, phrase=phrase.text, targets=phrase.target)
 
     def _play(self, phrase: Phrase, result: Result) -> Result:

@@ -27,8 +27,9 @@ DIFFERENCES = (
     "depth has the noise of our sensor model; there Gazebo's camera and an ASUS Xtion",
     "success is read from the simulator's poses: the target, and nothing else, 10 cm up and held for a second; the "
     "paper does not say how high",
-    "with negatives `scene` the model is told the names of the other categories on the table; the paper says "
-    "those in the scene",
+    "with the presets `told`, `a7` and `release` the model is told the names of the other categories on the table; the "
+    "paper says those in the scene; `shipped` is told nothing, reads the phrase, and may refuse or ask back",
+    "with more than one of `attempts` a phrase is asked again after a slip; the paper's trials end there",
     "a phrase of what something is good for fits all objects of that use, and any of them is right",
 )
 

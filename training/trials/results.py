@@ -9,10 +9,11 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import IO, get_type_hints
 
+from dropclip_ros.base.reading import read_bytes, read_text
 from training.runs.errors import InputError
 from training.trials.grading import Reason
 
-SETUP = ("proposals", "grounding", "negatives", "matching", "split", "wording")  # what is compared in a report
+SETUP = ("preset", "proposals", "grounding", "attempts", "split", "wording")  # what is compared in a report
 KEY = (*SETUP, "seed", "clutter", "number")  # one trial
 
 
@@ -20,17 +21,17 @@ KEY = (*SETUP, "seed", "clutter", "number")  # one trial
 class Result:
     """A trial. Lists are joined by blanks, times in seconds.
 
-    scene_seed, attempts: of the scene that was asked about, and how many were laid for it. targets: what the phrase
-    fits; distractors: others of their category; pixels: that the camera sees of the target. share, iou: of the answered
-    points with the target; grounded: most of them lie on it; answered: the object on which most lie. status: how the
-    last step ended. executed: which candidate, -1 none; lifted: what rose 10 cm. reason: of failure. seconds_to_pose:
-    from the phrase to grasp poses.
+    attempts: at most, after slips. scene_seed, scenes: of the one that was asked about, and how many were laid for it.
+    targets: what the phrase fits; distractors: others of their category; pixels: that the camera sees of the target.
+    share, iou: of the answered points with the target; grounded: most of them lie on it; answered: the object on which
+    most lie. status: how the last step ended. tries: how often the phrase was asked; executed: which candidate of the
+    last answer, -1 none; lifted: what rose 10 cm. reason: of failure. seconds_to_pose: from the phrase to grasp poses.
     """
 
+    preset: str
     proposals: str
     grounding: str
-    negatives: str
-    matching: str
+    attempts: int
     split: str
     wording: str
     seed: int
@@ -42,7 +43,7 @@ class Result:
     distractors: int = 0
     objects: str = ""
     scene_seed: int = 0
-    attempts: int = 0
+    scenes: int = 0
     pixels: int = -1
     grounded: bool = False
     share: float = 0.0
@@ -50,6 +51,7 @@ class Result:
     points: int = 0
     answered: str = ""
     candidates: int = 0
+    tries: int = 0
     executed: int = -1
     lifted: str = ""
     success: bool = False
@@ -75,8 +77,8 @@ def read_results(path: Path) -> list[Result]:
     Raises InputError where the file is none of ours.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeError) as error:
+        text = read_text(path)
+    except OSError as error:
         raise InputError(f"{path} cannot be read as a table of trials ({error}); name another file") from error
     rows = csv.DictReader(text[: text.rfind("\n") + 1].splitlines())
     if rows.fieldnames != _COLUMNS:
@@ -132,6 +134,6 @@ class ResultFile:
 def _whole_lines(path: Path) -> IO[str]:
     """The file, open to append after its last whole line: a run that was killed may have left part of one."""
     if path.exists():
-        whole = path.read_bytes().rfind(b"\n") + 1
+        whole = read_bytes(path).rfind(b"\n") + 1
         os.truncate(path, whole)
     return path.open("a", encoding="utf-8", newline="")

@@ -33,6 +33,7 @@ from training.objects.catalogue import open_catalogue
 from training.runs.errors import InputError
 from training.trials.client import GROUNDING_NODE, TrialClient
 from training.trials.grading import LIFTED, Grounding, Reason, grade_grounding, grasped, lifted, visible, why
+from training.trials.presets import PRESETS, Name, Preset
 from training.trials.protocol import Asked, Plan, Protocol, ask, plan
 from training.trials.results import Result, ResultFile
 from training.trials.truth import true_grasps, true_points
@@ -40,7 +41,8 @@ from training.workcell.film import write_gif
 from training.workcell.topics import LABELS_TOPIC, RESET_SERVICE, WORLD
 
 ATTEMPTS = 10  # scenes laid for a trial, until its phrase can be asked
-AGAIN = 1.0  # s, between two times that true grasps are published
+REPEAT = 1.0  # s, between two times that true grasps are published
+AGAIN = (Status.SLIPPED, Status.SCENE_CHANGED)  # after which another look may help
 SEVERE = 5  # trials in a row that end in an error: then the run stops
 
 
@@ -49,25 +51,17 @@ class Setup:
     """What is tried, and how.
 
     proposals: antipodal or hggd name the node that runs; true: the runner publishes grasps that are known to hold.
-    grounding: model or image name how the grounding node was started; true: masks of the simulator. negatives: node:
-    what that node is set to; scene: names of the categories on the table, as in the paper, but for what is asked for.
-    matching: node: by the rules that the matcher is set to; paper: the nearest grasps alone. threshold: of the
-    grounding node's scores; 0: what it is set to. hold: how long a lifted object must stay up, s; 0 where the
-    workcell's own `pick` waits. grasps: folder of true grasps.
-
-    Where the threshold is set here, phrases are compared as a whole, as in the paper: something always answers. Else
-    they are read, and a question back ("which of the two?") is a failure of grounding.
+    grounding: model or image name how the grounding node was started; true: masks of the simulator. preset: one of
+    PRESETS; attempts: in the place of its own, 0 for that. hold: how long a lifted object must stay up, s; 0 where the
+    workcell's own `pick` waits.
     """
 
     protocol: Protocol = field(default_factory=Protocol)
     proposals: Literal["antipodal", "hggd", "true"] = "antipodal"
-    grounding: Literal["model", "image", "true"] = "model"
-    negatives: Literal["node", "scene"] = "scene"
-    matching: Literal["node", "paper"] = "node"
-    threshold: float = ranged(0.05, 0, below=1)
-    top_k: int = ranged(3, 1, 255)
+    grounding: Literal["model", "image", "true"] = "image"
+    preset: Name = "shipped"
+    attempts: int = ranged(0, 0, 20)
     hold: float = ranged(1.0, 0)
-    grasps: Path = Path("runs/grasps")
 
     def __post_init__(self) -> None:
         check_fields(self, error=InputError)
@@ -80,9 +74,10 @@ class Setup:
         return RESET_SERVICE, PICK_ACTION, GRASP_ACTION, GROUND_SERVICE, f"{GROUNDING_NODE}/set_parameters"
 
     @property
-    def literal(self) -> bool:
-        """Whether phrases are compared as a whole."""
-        return self.threshold > 0
+    def how(self) -> Preset:
+        """The preset, with the attempts that are made."""
+        preset = PRESETS[self.preset]
+        return replace(preset, attempts=self.attempts or preset.attempts)
 
 
 @dataclass
@@ -108,10 +103,10 @@ class Runner:
         films: folder for a GIF a trial. Raises what went wrong where SEVERE trials in a row end in an error.
         """
         protocol, failed = self._setup.protocol, 0
-        self._client.prepare_matcher(paper=self._setup.matching == "paper")
+        self._client.prepare(self._setup.how, self._setup.grounding != "true")
+        if self._setup.proposals == "true":
+            self._client.trust_proposals()
         if self._setup.grounding != "true":
-            if self._setup.threshold:
-                self._client.set_threshold(self._setup.threshold)
             self._client.ground(Ground.Request(query="object"))  # loads the model, which no trial shall wait for
         for number in range(trials):
             for clutter in protocol.clutter:  # level by level, so that a part of a run tells of all of them
@@ -143,10 +138,10 @@ class Runner:
     def _blank(self, clutter: str, number: int) -> Result:
         setup, protocol = self._setup, self._setup.protocol
         return Result(
+            setup.preset,
             setup.proposals,
             setup.grounding,
-            setup.negatives if setup.grounding != "true" else "",
-            setup.matching,
+            setup.how.attempts,
             protocol.split,
             protocol.wording,
             protocol.seed,
@@ -157,7 +152,7 @@ class Runner:
 
     def _play(self, result: Result) -> Result:
         client = self._client
-        planned, names, asked, pixels, attempts = self._lay(result.clutter, result.number)
+        planned, names, asked, pixels, scenes = self._lay(result.clutter, result.number)
         target_pixels = max((pixels[name] or -1 for name in asked.targets), default=-1)
         result = replace(
             result,
@@ -166,10 +161,10 @@ class Runner:
             distractors=asked.distractors,
             objects=" ".join(names),
             scene_seed=planned.seed,
-            attempts=attempts,
+            scenes=scenes,
             pixels=target_pixels,
         )
-        if self._setup.grounding != "true" and self._setup.negatives == "scene":
+        if self._setup.grounding != "true" and self._setup.how.told:
             kinds = {spec.name: spec.category for spec in self._catalogue.specs}
             meant = {kinds[name] for name in asked.targets}
             client.set_negatives(sorted({kinds[name] for name in names} - meant) or [""])
@@ -184,28 +179,40 @@ class Runner:
             points=grounding.points,
             grounded=grounding.right,
             answered=grounding.answered,
-            candidates=len(answer.candidates),
             seconds_to_pose=answer.seconds,
         )
-        status, message, executed, up, success = answer.status, answer.message, -1, set(), False
         start = time.perf_counter()
-        if status is Status.OK:
-            picked = client.pick(answer.header, answer.candidates)
-            status, executed = Status(picked.status), int(picked.executed)
-            message = "; ".join([picked.message, *picked.reasons])
-            after = client.poses(names, client.now() + int(self._setup.hold * 1e9))
-            up, success = lifted(before, after, LIFTED), grasped(before, after, asked.targets)
-        reason = why(success, grounding.right, status, up)
+        result, status, message = self._pick(result, answer, asked, names)
+        after = client.poses(names, client.now() + int(self._setup.hold * 1e9))
+        up, success = lifted(before, after, LIFTED), grasped(before, after, asked.targets)
         return replace(
             result,
-            executed=executed,
             lifted=" ".join(sorted(up)),
             success=success,
             status=status.name,
-            reason=reason.value,
+            reason=why(success, grounding.right, status, up).value,
             message=message,
             seconds_pick=time.perf_counter() - start,
         )
+
+    def _pick(self, result: Result, answer: _Answer, asked: Asked, names: list[str]) -> tuple[Result, Status, str]:
+        """Picks by the answer; after a slip, or where the scene has changed, asks again and picks by that. The status
+        is the last pick's, or that of an answer without candidates."""
+        told: list[str] = []
+        for tries in range(1, self._setup.how.attempts + 1):
+            status, message, executed = answer.status, answer.message, -1
+            if status is Status.OK:
+                picked = self._client.pick(answer.header, answer.candidates)
+                status, executed = Status(picked.status), int(picked.executed)
+                message = "; ".join([picked.message, *picked.reasons])
+            told.append(message)
+            result = replace(result, candidates=len(answer.candidates), tries=tries, executed=executed)
+            if status not in AGAIN or tries == self._setup.how.attempts:
+                break
+            self._fresh = self._client.now()  # what is older shows the scene before
+            with self._proposals(self._client.poses(names, self._fresh), asked, names):
+                answer = self._ask(asked, names)
+        return result, status, " | ".join(told)
 
     def _lay(self, clutter: str, number: int) -> tuple[Plan, list[str], Asked, dict[str, int | None], int]:
         """A scene of which the trial's phrase can be asked: objects may fall, and hide behind each other."""
@@ -243,14 +250,14 @@ class Runner:
         wanted = set(asked.targets)
         if self._setup.grounding != "true":
             wanted |= {self._grade(asked, names, Time()).answered} - {""}
-        grasps = true_grasps(poses, wanted, self._setup.protocol.catalogue, self._setup.grasps)
+        grasps = true_grasps(poses, wanted, self._setup.protocol.catalogue)
         ended = threading.Event()
 
         def publish() -> None:
             while True:
                 header = Header(stamp=time_message(self._client.now()), frame_id=WORLD)
                 self._client.propose(grasp_array_message(header, grasps))
-                if ended.wait(AGAIN):
+                if ended.wait(REPEAT):
                     return
 
         thread = threading.Thread(target=publish, daemon=True)
@@ -266,7 +273,7 @@ class Runner:
         if self._setup.grounding == "true":
             return self._ask_truth(asked, names)
         start = time.perf_counter()
-        found = self._client.grasp(asked.phrase, self._setup.top_k, self._setup.literal)
+        found = self._client.grasp(asked.phrase, self._setup.how.top_k, self._setup.how.literal)
         seconds = time.perf_counter() - start
         stamp = found.header.stamp
         if found.status == Status.OK and nanoseconds(stamp) < self._fresh:
@@ -278,7 +285,7 @@ class Runner:
 
     def _grade(self, asked: Asked, names: list[str], stamp: Time) -> Grounding:
         """The same phrase of the same frame, grounded again, for the points that answer it: the action keeps them."""
-        request = Ground.Request(query=asked.phrase, literal=self._setup.literal, target_frame=WORLD, stamp=stamp)
+        request = Ground.Request(query=asked.phrase, literal=self._setup.how.literal, target_frame=WORLD, stamp=stamp)
         found = self._client.ground(request)
         if found.status == Status.STALE_FRAME:  # the frame is gone; the scene is the same
             request.stamp = Time()
@@ -307,7 +314,7 @@ class Runner:
         points = true_points(depth_image(depth), client.intrinsics(), labels, names.index(best) + 1)
         cloud = cloud_message(depth.header, points, np.zeros((len(points), 3)), np.ones(len(points)))
         start = time.perf_counter()
-        found = client.match(cloud, self._setup.top_k)
+        found = client.match(cloud, self._setup.how.top_k)
         return _Answer(
             Status(found.status),
             found.message,

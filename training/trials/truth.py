@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from pathlib import Path
 
 import numpy as np
 
@@ -12,40 +11,27 @@ from dropclip_ros.grasping.grasps import Grasps
 from dropclip_ros.grasping.grippers import GRIPPERS
 from dropclip_ros.vision.geometry import Intrinsics, backproject
 from training.objects.catalogue import open_catalogue
-from training.runs.errors import InputError
 from training.scenes.description import PlacedObject, rows
 from training.scenes.grasps.grasp_trials import TrialConfig
-from training.scenes.grasps.scene_grasps import object_grasps, place_on
+from training.scenes.grasps.scene_grasps import held_in_place
 
-TRIED = TrialConfig()
+TRIED = TrialConfig(wanted=400)
+MOST = 40  # candidates of an object that are tried
 
 
 def true_grasps(
-    poses: Mapping[str, np.ndarray],
-    wanted: Collection[str],
-    catalogue: str,
-    cache: Path,
-    gripper: str = "robotiq_2f_140",
+    poses: Mapping[str, np.ndarray], wanted: Collection[str], catalogue: str, gripper: str = "parallel_140"
 ) -> Grasps:
-    """Grasps in the world's frame of the `wanted` objects that held in a trial with the object alone, and hit neither
-    table nor neighbours.
+    """Grasps in the world's frame of the `wanted` objects as they lie, that hit neither table nor neighbours and held
+    in a trial with the object alone; under a second an object.
 
-    poses: world_from_mesh (4,4) of all objects on the table, at z = 0, in the catalogue's size. cache: folder of the
-    objects' grasps, where those that were tried once are kept. object_id counts the poses from 1.
+    poses: world_from_mesh (4,4) of all objects on the table, at z = 0, in the catalogue's size. object_id counts the
+    poses from 1.
     """
-    known = open_catalogue(catalogue)
-    specs = {spec.name: spec for spec in known.specs}
     placed = [
         PlacedObject(label, name, 1.0, 1.0, 0.0, 0.0, rows(pose)) for label, (name, pose) in enumerate(poses.items(), 1)
     ]
-    files = {}
-    for name in sorted(wanted):
-        try:
-            files[name] = object_grasps(catalogue, specs[name], gripper, cache, TRIED)
-        except InputError:
-            continue  # nothing of it can be grasped
-    grasps, collides = place_on(placed, 0.0, files, known, GRIPPERS[gripper], TRIED.wanted)
-    return grasps[~collides]
+    return held_in_place(placed, 0.0, open_catalogue(catalogue), GRIPPERS[gripper], MOST, TRIED, wanted)
 
 
 def true_points(depth: np.ndarray, intrinsics: Intrinsics, labels: np.ndarray, label: int) -> np.ndarray:

@@ -24,7 +24,7 @@ from training.runs.errors import InputError
 from training.scenes.clutter import add_hulls, look_at, make_scene
 from training.scenes.description import Camera, SceneConfig, SceneDescription, rows
 from training.scenes.generate import draw_objects
-from training.scenes.grasps.grasp_trials import FINGERS
+from training.scenes.grasps.grasp_trials import FINGERS, hand_joints
 from training.scenes.render_mujoco import FAR, add_object, furnish, labels_of_geoms
 from training.scenes.scene import View
 from training.scenes.sensor import KINECT, SensorConfig, sense
@@ -34,6 +34,7 @@ CONTROL = 0.01  # s between commands to the servos
 ATTEMPTS = 5  # scenes settled until enough objects stand
 OVERVIEW = (320, 240)  # px
 SEEN, SHOWN = "camera0", "camera1"  # what the robot sees; the overview
+STATE = mujoco.mjtState.mjSTATE_INTEGRATION
 HIDDEN = 3  # MuJoCo shows geom groups 0 to 2
 
 
@@ -169,18 +170,26 @@ class Cell:
         self._label_of_geom = labels_of_geoms(self.model, self.description)
         self._joint_at = [self.model.joint(name).qposadr[0] for name in JOINTS]
         self._fingers_at = [self.model.joint(name).qposadr[0] for name in FINGERS]
+        joints = hand_joints(config.gripper)
+        self._hand_at = [self.model.joint(name).qposadr[0] for name in joints]
+        self._ratios = np.array(list(joints.values()))
         self._servos = [self.model.actuator(name).id for name in JOINTS]
         self._grip = [self.model.actuator(name).id for name in FINGERS]
         self.data.qpos[self._joint_at] = self.data.ctrl[self._servos] = HOME
-        self._wanted = self.data.qpos[self._fingers_at] = self.data.ctrl[self._grip] = config.gripper.max_width / 2
+        self._wanted = self.data.ctrl[self._grip] = config.gripper.max_width / 2
+        self.data.qpos[self._hand_at] = self._ratios * config.gripper.max_width / 2
         mujoco.mj_forward(self.model, self.data)
 
-    def capture(self, noise: bool = True) -> View:
+    def capture(self, noise: bool = True, pose: np.ndarray | None = None) -> View:
         """What the camera sees: rgb, depth m (0 unknown), mask (0 none, 1 table, then objects; the arm has 0), K and
-        world_from_camera. noise: of the config's sensor."""
+        world_from_camera. noise: of the config's sensor. pose: of another camera like it, world_from_camera 4x4."""
         camera = self.description.cameras[0]
         renderer = self._renderer(SEEN, camera)
         renderer.update_scene(self.data, SEEN)
+        if pose is not None:
+            camera = replace(camera, world_from_camera=rows(pose))
+            for eye in renderer.scene.camera:  # MuJoCo's left and right one
+                eye.pos, eye.forward, eye.up = pose[:3, 3], pose[:3, 2], -pose[:3, 1]
         rgb = renderer.render().copy()
         renderer.enable_depth_rendering()
         depth = renderer.render().copy()
@@ -236,6 +245,26 @@ class Cell:
     def command(self, joints: np.ndarray) -> None:
         """Sends the servos to angles (6,). Whoever calls this has checked them for collision."""
         self.data.ctrl[self._servos] = joints
+
+    def put(self, joints: np.ndarray, opening: float) -> None:
+        """Puts the arm at angles (6,) and the fingers at an opening, m, at once: no arm moves like that."""
+        self.data.qpos[self._joint_at] = self.data.ctrl[self._servos] = joints
+        self._wanted = self.data.ctrl[self._grip] = opening / 2
+        self.data.qpos[self._hand_at] = self._ratios * opening / 2
+        self.data.qvel[:] = 0
+        mujoco.mj_forward(self.model, self.data)
+
+    def state(self) -> np.ndarray:
+        """All that the simulation goes on from, for `restore`."""
+        state = np.zeros(mujoco.mj_stateSize(self.model, STATE))
+        mujoco.mj_getState(self.model, self.data, state, STATE)
+        return state
+
+    def restore(self, state: np.ndarray) -> None:
+        """Everything is again as it was when `state` was called, since the last reset; the fingers are to stay."""
+        mujoco.mj_setState(self.model, self.data, state, STATE)
+        mujoco.mj_forward(self.model, self.data)
+        self._wanted = float(self.data.ctrl[self._grip][0])
 
     def open(self, opening: float) -> None:
         """Lets the fingers go to an opening, m, at their speed."""

@@ -16,12 +16,12 @@ ABOVE = 0.005  # m over the table
 SHARE = 0.3  # of what was there, behind which the camera now sees
 
 
-def changed(before: View, after: View, tips: Sequence[np.ndarray]) -> bool:
-    """Whether much of what stood around one of the tips (3,), m in the world, is there no more."""
+def changed(before: View, after: View, tips: Sequence[np.ndarray], share: float = SHARE) -> bool:
+    """Whether more than a share of what stood around one of the tips (3,), m in the world, is there no more."""
     intrinsics = before.camera
     seen, _ = backproject(before.depth, intrinsics)
     world = transform_points(before.world_from_camera, seen)
     standing = world[:, 2] > ABOVE
     seen, world = seen[standing], world[standing]
     around = (np.linalg.norm(world - tip, axis=1) < NEAR for tip in tips)
-    return any(seen_through(seen[near], after.depth, intrinsics) > SHARE for near in around)
+    return any(seen_through(seen[near], after.depth, intrinsics) > share for near in around)

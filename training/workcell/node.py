@@ -19,7 +19,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -65,6 +65,9 @@ from training.scenes.scene import View
 from training.workcell.cell import Cell, CellConfig
 from training.workcell.pick import Candidate, PickResult, pick, place
 from training.workcell.topics import LABELS_TOPIC, OVERVIEW_TOPIC, POSES_TOPIC, WORLD, serve_reset
+from training.workcell.wrist import TOOL_FROM_CAMERA
+from training.workcell.wrist_node import OPTICAL as WRIST_OPTICAL
+from training.workcell.wrist_node import WristServer
 
 OPTICAL, CAMERA = "camera_color_optical_frame", "camera_link"
 FROM_OPTICAL = np.array([[0.0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1]])  # camera_link: x forward, z up
@@ -86,6 +89,13 @@ SETTINGS = (
     Setting("depth_encoding", "16UC1", "Depth in whole mm or as floats in m", choices=("16UC1", "32FC1")),
     Setting("noise", True, "Depth as a sensor would give it, with noise and holes"),
     Setting("prefix", "", "Before the names of the arm's frames and joints, for a second arm", read_only=True),
+    Setting("wrist", False, "A camera at the wrist too, and the action that moves it (wrist_node)", read_only=True),
+    Setting(
+        "second_base",
+        [0.0],
+        "Where a second arm stands: x, y (m), turn about z (rad); its frame is second_base_link. [0.0]: there is none",
+        read_only=True,
+    ),
     Setting("tf_timeout", 0.5, "How long a transform is waited for, s", 0.0, 10.0),
 )
 
@@ -121,6 +131,11 @@ class WorkcellNode(Node):
         self.create_timer(1 / self._settings["state_rate"], self._publish_state, MutuallyExclusiveCallbackGroup())
         serve_reset(self, self._reset)
         self._goals = Admission()
+        self._wrist = (
+            WristServer(self, self, self._frames, self._goals, self._settings["rate"])
+            if self._settings["wrist"]
+            else None
+        )
         self._actions = [
             ActionServer(
                 self,
@@ -149,6 +164,24 @@ class WorkcellNode(Node):
         """What `work` returns in the thread that owns the simulation, once that is free."""
         return self._owner.submit(work).result()
 
+    def driven(self, work: Callable[[], object]):
+        """`owned` of what may move the arm: the cameras pause, and look again when it stands."""
+
+        def drive():
+            self._moving.set()
+            self._told = self._filmed = -np.inf
+            try:
+                return work()
+            finally:
+                self._rest()
+
+        return self.owned(drive)
+
+    @property
+    def standing(self) -> object | None:
+        """Another one each time that something has moved; None while it does."""
+        return None if self._moving.is_set() else self._state
+
     # --- publishing ---
 
     def _look(self) -> _State:
@@ -169,7 +202,13 @@ class WorkcellNode(Node):
         frames = self._state.frames
         frames = frames | {CAMERA: frames[OPTICAL] @ invert_pose(FROM_OPTICAL)}
         pairs = ((WORLD, "base_link"), (WORLD, CAMERA), (CAMERA, OPTICAL))
-        self._tf_static.publish(TFMessage(transforms=[self._transform(*pair, frames) for pair in pairs]))
+        fixed = [self._transform(*pair, frames) for pair in pairs]
+        if self._settings["wrist"]:
+            fixed.append(transform_message(self._now(), self._name("tool0"), WRIST_OPTICAL, TOOL_FROM_CAMERA))
+        if len(second := self._settings["second_base"]) == 3:
+            pose = replace(self.cell.config, base=tuple(second)).world_from_base
+            fixed.append(transform_message(self._now(), WORLD, "second_base_link", pose))
+        self._tf_static.publish(TFMessage(transforms=fixed))
 
     def _publish_state(self) -> None:
         state, stamp, prefix = self._state, self._now(), self._settings["prefix"]
@@ -266,7 +305,7 @@ class WorkcellNode(Node):
         try:
             with self._goals.leaving():
                 candidates, seen = self._understand(handle.request)
-                done = self.owned(lambda: self._execute(name, handle, candidates, seen))
+                done = self.driven(lambda: self._execute(name, handle, candidates, seen))
             timing = [StageTime(stage=name, milliseconds=1e3 * seconds) for name, seconds in done.timing.items()]
             result = Pick.Result(
                 status=int(done.status),
@@ -323,20 +362,15 @@ class WorkcellNode(Node):
         def stage(begun: str) -> None:
             handle.publish_feedback(Pick.Feedback(stage=begun))
 
-        self._moving.set()
-        self._told = self._filmed = -np.inf
-        try:
-            if name == PLACE_ACTION:
-                return place(self.cell, candidates, cancelled, stage)
-            return pick(self.cell, candidates, seen, cancelled, stage)
-        finally:
-            self._rest()
+        if name == PLACE_ACTION:
+            return place(self.cell, candidates, cancelled, stage)
+        return pick(self.cell, candidates, seen, cancelled, stage)
 
     def destroy_node(self) -> None:
         self._ending.set()
         self._owner.submit(self.cell.close)  # OpenGL wants it from that thread
         self._owner.shutdown()
-        for action in self._actions:
+        for action in (*self._actions, *([self._wrist.action] if self._wrist else ())):
             action.destroy()
         super().destroy_node()
 

@@ -35,6 +35,7 @@ AT_HOME = 0.05  # rad
 AROUND = 3  # pixels around the arm, in which its edges are seen
 SETTLE = 0.15  # s, in which the arm catches up
 HOLD = 1.0  # s
+MOVED = 0.1  # share of what stood around a grasp, after a slip
 LIFTED = 0.10  # m, for an object to count as grasped
 
 
@@ -88,9 +89,12 @@ def pick(
 
     The arm must be at home (else BAD_REQUEST), so that the camera sees the table: `Cell.reset` brings it there. seen:
     what the grasps were computed from; None: unknown. It looks again: nothing is executed where what stood around a
-    grasp has moved, and what is on the table now is what paths avoid. cancelled: asked before each control step (10 ms
-    simulated) and each plan; the arm stops where it is. stage: told what begins: look, plan, reach, approach, close,
-    lift, hold.
+    grasp has moved, and what is on the table now is what paths avoid. Where the hand closes on nothing or loses what it
+    held, the arm goes home and looks; the next candidates follow, unless what stood there has moved: then, or when
+    none is left, it is SLIPPED, with the arm at home wherever there is a path.
+
+    cancelled: asked before each control step (10 ms simulated) and each plan; the arm stops where it is. stage: told
+    what begins: look, plan, reach, approach, close, lift, hold; after a slip retreat, home and these again.
     """
     return _told(cell, _Run(cell, cancelled, stage), lambda run: run.pick(candidates, seen))
 
@@ -108,6 +112,11 @@ def place(
     approach, release, retreat, home.
     """
     return _told(cell, _Run(cell, cancelled, stage), lambda run: run.place(candidates))
+
+
+def raised_by_pick(cell: Cell, approach: np.ndarray, lift: np.ndarray, opening: float) -> PickResult:
+    """Takes hold along ways (N, 6) that were checked, from the first configuration of `approach`, and lifts."""
+    return _Run(cell, lambda: False, lambda name: None).take(approach, lift, opening)
 
 
 def _told(cell: Cell, run: _Run, act: Callable[[_Run], PickResult]) -> PickResult:
@@ -165,9 +174,46 @@ class _Run:
                 Status.SCENE_CHANGED,
                 "what stood where the gripper would go has moved since the grasps were computed; ask for them again",
             )
-        self._begin("plan")
-        found = self._first(Planner(cell.config, observed(now, cell.config)), candidates, refused)
-        return found if isinstance(found, PickResult) else self._execute(found, candidates[self.executed].opening)
+        while True:
+            self._begin("plan")
+            found = self._first(Planner(cell.config, observed(now, cell.config)), candidates, refused)
+            if isinstance(found, PickResult):
+                return found
+            result = self._execute(found, candidates[self.executed].opening)
+            if result.status is not Status.SLIPPED or not self._back(found, candidates[self.executed].opening):
+                return result
+            self.why.append(Refusal(Status.SLIPPED, result.message))
+            left = [tip[:3, 3] for tip in motion.tip[len(self.why) :]]
+            self._begin("look")
+            before, now = now, cell.capture()
+            if not left or changed(before, now, left, MOVED):
+                return replace(result, message=f"{result.message}; the arm is home again: ask for new grasps")
+
+    def _back(self, motion: Motion, opening: float) -> bool:
+        """Brings an arm whose hand holds nothing home, on paths around what is seen now; whether it is there."""
+        cell = self._cell
+        self._begin("retreat")
+        low = np.abs(cell.arm() - motion.approach[-1]).max() < AT_HOME
+        if low:  # out as it came in
+            cell.open(opening)
+            self._wait(opening / 2 / FINGER_SPEED + SETTLE)
+            self._follow(motion.approach[::-1], SLOW * SPEED, SLOW * ACCELERATION)
+        self._begin("home")
+        try:
+            way = Planner(cell.config, self._beside_arm(cell.capture())).way(
+                cell.arm(), HOME, opening if low else max(cell.opening(), 0.0)
+            )
+        except NoPath:
+            return False
+        self._go(way)
+        cell.open(cell.config.gripper.max_width)
+        self._wait(SETTLE)
+        return True
+
+    def _beside_arm(self, view: View) -> np.ndarray:
+        """Points that a view shows, without those of the arm, which knows where it is."""
+        arm = binary_dilation(view.mask == 0, iterations=AROUND)
+        return observed(replace(view, depth=np.where(arm, np.float32(0), view.depth)), self._cell.config)
 
     def place(self, candidates: Sequence[Candidate]) -> PickResult:
         cell = self._cell
@@ -175,8 +221,7 @@ class _Run:
             return PickResult(Status.SLIPPED, "the hand holds nothing that could be put down")
         self._begin("look")
         now, frames = cell.capture(), cell.frames()
-        arm = binary_dilation(now.mask == 0, iterations=AROUND)  # which knows where it is
-        points = observed(replace(now, depth=np.where(arm, np.float32(0), now.depth)), cell.config)
+        points = self._beside_arm(now)
         load = carried(points, frames["gripper_tip"][:3, 3])
         _, refused = _gate(cell, candidates)
         self._begin("plan")
@@ -205,8 +250,10 @@ class _Run:
     def _first(
         self, planner: Planner, candidates: Sequence[Candidate], refused: Sequence[Refusal | None]
     ) -> Motion | PickResult:
-        """The motion of the first candidate that there is a path to, which is `executed`; or why there is none."""
-        for index, (candidate, refusal) in enumerate(zip(candidates, refused, strict=True)):
+        """The motion of the first candidate, of those that nothing is said of yet, that there is a path to, which is
+        `executed`; or why there is none."""
+        for index in range(len(self.why), len(candidates)):
+            candidate, refusal = candidates[index], refused[index]
             if self._cancelled():
                 raise _Cancelled
             if refusal:
@@ -222,7 +269,9 @@ class _Run:
             self.executed = index
             return motion
         told = "; ".join(one.reason for one in self.why)
-        return PickResult(verdict(self.why), f"none of {len(candidates)} grasps can be executed: {told}")
+        slipped = Status.SLIPPED in {one.status for one in self.why}
+        status = Status.SLIPPED if slipped else verdict(self.why)
+        return PickResult(status, f"none of {len(candidates)} grasps can be executed: {told}", self.executed)
 
     def _go(self, corners: np.ndarray) -> None:
         """Along a path (N, 6) of straight lines between configurations, from rest to rest at each."""
@@ -234,8 +283,13 @@ class _Run:
         self._begin("reach")
         cell.open(opening)
         self._go(motion.reach)
+        return self.take(motion.approach, motion.lift, opening)
+
+    def take(self, approach: np.ndarray, lift: np.ndarray, opening: float) -> PickResult:
+        """From before the grasp on: in, close, up, hold."""
+        cell = self._cell
         self._begin("approach")
-        self._follow(motion.approach, SLOW * SPEED, SLOW * ACCELERATION)
+        self._follow(approach, SLOW * SPEED, SLOW * ACCELERATION)
         self._wait(SETTLE)
         self._begin("close")
         cell.grip()
@@ -243,7 +297,7 @@ class _Run:
         if cell.opening() < NOTHING:
             return PickResult(Status.SLIPPED, "the gripper closed on nothing", self.executed)
         self._begin("lift")
-        self._follow(motion.lift, SLOW * SPEED, SLOW * ACCELERATION)
+        self._follow(lift, SLOW * SPEED, SLOW * ACCELERATION)
         self._begin("hold")
         self._wait(HOLD)
         if cell.opening() < NOTHING:
@@ -286,3 +340,16 @@ def _ramp(length: float, speed: float, acceleration: float) -> np.ndarray:
     t = np.minimum(np.arange(1, np.ceil(whole / CONTROL) + 1) * CONTROL, whole)
     rising, falling = acceleration * t**2 / 2, length - acceleration * (whole - t) ** 2 / 2
     return np.where(t < ramp, rising, np.where(t > whole - ramp, falling, speed * (t - ramp / 2)))
+
+
+def drive(cell: Cell, way: np.ndarray, cancelled: Callable[[], bool] = lambda: False) -> bool:
+    """Moves the arm along a path (N, 6) that was checked, from rest to rest; False where cancelled, it then stands."""
+    run = _Run(cell, cancelled, lambda name: None)
+    try:
+        run._go(way)
+        run._wait(SETTLE)
+    except _Cancelled:
+        cell.command(cell.arm())
+        cell.step(SETTLE)
+        return False
+    return True

@@ -19,7 +19,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from dropclip_ros.vision.geometry import backproject, transform_points
-from training.scenes.grasps.grasp_trials import FINGERS
+from training.scenes.grasps.grasp_trials import FINGERS, hand_joints
 from training.scenes.render_mujoco import TABLE_THICKNESS
 from training.scenes.scene import View
 from training.workcell.cell import CellConfig
@@ -110,9 +110,11 @@ class Planner:
         self._data = mujoco.MjData(self._model)
         model = self._model
         self._at = [model.joint(name).qposadr[0] for name in JOINTS]
-        self._fingers_at = [model.joint(name).qposadr[0] for name in FINGERS]
+        joints = hand_joints(config.gripper)
+        self._hand_at = [model.joint(name).qposadr[0] for name in joints]
+        self._ratios = np.array(list(joints.values()))
         self._first = model.ngeom - len(points)  # geom of the first point
-        hand = [model.body(name).id for name in (*FINGERS, "gripper_tip", "tool0")]
+        hand = [model.body(name).id for name in (*joints, "gripper_tip", "tool0")]
         self._load = (model.geom_contype == 2) & (model.geom_conaffinity == 0)
         self._hand = np.isin(model.geom_bodyid, hand) & ~self._load
         self._held = np.zeros(model.ngeom, bool)
@@ -122,7 +124,7 @@ class Planner:
         if not within_limits(joints):
             return False
         data = self._data
-        data.qpos[self._at], data.qpos[self._fingers_at] = joints, opening / 2
+        data.qpos[self._at], data.qpos[self._hand_at] = joints, self._ratios * opening / 2
         mujoco.mj_kinematics(self._model, data)
         mujoco.mj_collision(self._model, data)
         if not data.ncon:
@@ -143,10 +145,22 @@ class Planner:
 
         Straight lines from pregrasp to tool and from there to retreat; any path to pregrasp.
         """
+        ways = self.ways(start, tool, pregrasp, retreat, opening)
+        reach = self._search(start, np.array([approach[0] for approach, _ in ways]), opening)
+        if reach is None:
+            raise NoPath("no path to the start of the approach")
+        approach, lift = min(ways, key=lambda way: np.abs(way[0][0] - reach[-1]).max())
+        return Motion(reach, approach, lift)
+
+    def ways(
+        self, near: np.ndarray, tool: np.ndarray, pregrasp: np.ndarray, retreat: np.ndarray, opening: float
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Straight ways (N, 6) in and out, at most GOALS of them, from configurations nearest to `near` (6,) on. Raises
+        NoPath where there is none."""
         tip = tool @ self._gripper.tool_from_tip([opening])[0]
         self._held[self._first :] = np.linalg.norm(self._points - tip[:3, 3], axis=1) < HELD
         ways, why = [], "no inverse kinematics: out of the arm's reach"
-        for grasp, turn in self._solutions(tool, start):
+        for grasp, turn in self._solutions(tool, near):
             if not self.free(grasp, opening):
                 why = "in collision at the grasp" if why.startswith("no inverse") else why
                 continue
@@ -160,11 +174,7 @@ class Planner:
                 break
         if not ways:
             raise NoPath(why)
-        reach = self._search(start, np.array([approach[0] for approach, _ in ways]), opening)
-        if reach is None:
-            raise NoPath("no path to the start of the approach")
-        approach, lift = min(ways, key=lambda way: np.abs(way[0][0] - reach[-1]).max())
-        return Motion(reach, approach, lift)
+        return ways
 
     def way(self, start: np.ndarray, goal: np.ndarray, opening: float) -> np.ndarray:
         """Corners (N, 6) of a path between angles (6,). Raises NoPath."""

@@ -13,9 +13,15 @@ WORLD = "world"
 POSES_TOPIC, LABELS_TOPIC = "ground_truth/poses", "ground_truth/labels"
 OVERVIEW_TOPIC = "overview/image_raw"
 RESET_SERVICE = "reset_cell"
+POSES_OF_WRIST_TOPIC, MOVE_CAMERA_ACTION = "look_poses", "move_camera"
 
 
 def serve_reset(node: Node, callback: Callable[[ResetCell.Request, ResetCell.Response], ResetCell.Response]) -> None:
     """The service that lays new objects, one request at a time."""
     group = MutuallyExclusiveCallbackGroup()
     node.create_service(ResetCell, RESET_SERVICE, callback, qos_profile=SERVICE_QOS, callback_group=group)
+
+
+def wrist_topic(name: str) -> str:
+    """The wrist's camera has the fixed one's topics with another first name."""
+    return f"wrist/{name.partition('/')[2]}"

@@ -25,7 +25,7 @@ from dropclip_ros.grasping.hggd.networks import HggdNetworks
 from dropclip_ros.grasping.hggd.regions import fuse, regions, sample_points
 from dropclip_ros.vision.geometry import Intrinsics
 
-SHIPPED = Path(__file__).parents[2] / "model" / "hggd.pt"
+SHIPPED = Path(__file__).parents[2] / "model" / "hggd.safetensors"
 VOXEL = 0.005  # m, of the cloud that grasps are checked against
 TABLE_CLEARANCE = 0.002  # m, of the gripper above a table that is known
 STEP = 0.015  # m, between openings that are tried

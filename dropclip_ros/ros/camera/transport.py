@@ -4,17 +4,16 @@
 What is compressed is decoded when somebody looks at its pixels: most frames are never asked about.
 """
 
-import io
 import struct
 from collections.abc import Callable
 
 import numpy as np
 from PIL import Image as PillowImage
-from PIL import UnidentifiedImageError
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
 
 from dropclip_ros.base.errors import DropclipError, Status
+from dropclip_ros.base.reading import decode_image
 from dropclip_ros.ros.common import Setting, Settings
 from dropclip_ros.ros.launching.cameras import TRANSPORTS
 from dropclip_ros.ros.messages import image_message
@@ -105,10 +104,8 @@ def decode_depth_image(msg: CompressedImage) -> Image:
 
 def _picture(data: bytes, what: str, told: str) -> PillowImage.Image:
     try:
-        picture = PillowImage.open(io.BytesIO(data), formats=("JPEG", "PNG"))
-        picture.load()
-        return picture
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, PillowImage.DecompressionBombError) as error:
+        return decode_image(data, formats=("JPEG", "PNG"))
+    except OSError as error:
         raise DropclipError(
             Status.BAD_FRAME, f"the compressed {what} image ({told!r:.60}) is no JPEG or PNG that can be read: {error}"
         ) from error

@@ -5,7 +5,6 @@ import json
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -14,6 +13,7 @@ from rclpy.clock import Clock
 from rclpy.node import Node
 
 from dropclip_ros.base.errors import Status
+from dropclip_ros.base.reading import read_text
 from dropclip_ros.ros.common import Setting, Settings
 
 LOG = Setting("log", "text", "Lines on requests: text, json, or none", choices=("text", "json", "none"))
@@ -83,7 +83,7 @@ class Health:
 def resident() -> float:
     """Memory of this process that is in RAM, MB; 0 where the system does not tell."""
     try:
-        lines = Path("/proc/self/status").read_text().splitlines()
+        lines = read_text("/proc/self/status").splitlines()
     except OSError:
         return 0.0
     return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS")), 0.0)

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which topics a camera's driver publishes: the files of config/cameras, and what a launch argument overrules.
 
-For launch files, which ROS's own Python runs: the standard library and yaml alone.
+For launch files, which ROS's own Python runs: the standard library, yaml and `base.reading`, which needs no more.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
+from dropclip_ros.base.reading import read_yaml
 
 # The nodes' own names, relative: remapped to a camera's.
 COLOR_TOPIC = "camera/color/image_raw"
@@ -73,7 +73,7 @@ def _read(folder: Path, camera: str) -> dict:
             f"camera is {camera!r}: expected one of {names}, or a file like those of {folder} (.yaml); "
             "what the topics' names begin with is the argument camera_prefix"
         )
-    preset = yaml.safe_load(path.read_text(encoding="utf-8"))
+    preset = read_yaml(path)
     if not isinstance(preset, dict) or set(preset) != set(_KEYS):
         raise ValueError(f"{path}: expected the keys {', '.join(_KEYS)}")
     return preset

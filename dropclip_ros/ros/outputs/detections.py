@@ -38,6 +38,13 @@ class Detections:
         """Time has begun anew."""
         self._tracks.clear()
 
+    def numbers(self, header: Header, centres: np.ndarray, sizes: np.ndarray) -> list[int]:
+        """Of objects in the header's frame, middles (N, 3) and box sizes (N, 3), m; they last from answer to answer."""
+        if header.frame_id != self._frame:
+            self._frame = header.frame_id
+            self._tracks.clear()
+        return self._tracks.numbers(centres, sizes, nanoseconds(header.stamp) / 1e9)
+
     def publish(
         self,
         header: Header,
@@ -51,12 +58,9 @@ class Detections:
         (n,) of each object in it; size: its (H, W)."""
         if not self.heard:
             return
-        if header.frame_id != self._frame:
-            self._frame = header.frame_id
-            self._tracks.clear()
         centres = np.array([[o.centre.x, o.centre.y, o.centre.z] for o in objects]).reshape(-1, 3)
         sizes = np.array([[o.box_size.x, o.box_size.y, o.box_size.z] for o in objects]).reshape(-1, 3)
-        numbers = self._tracks.numbers(centres, sizes, nanoseconds(header.stamp) / 1e9)
+        numbers = self.numbers(header, centres, sizes)
         if self._detections.get_subscription_count():
             self._detections.publish(detections_message(header, query, objects, numbers))
         if image is not None and self._labels.get_subscription_count():
@@ -90,16 +94,21 @@ def objects_cloud(header: Header, objects: Sequence[FoundObject], numbers: Seque
         if parts and name:
             cloud[name] = np.concatenate([part[name] for part in parts])
     cloud["id"] = np.repeat(np.array(numbers, np.uint32), [len(part) for part in parts]) if parts else 0
-    offsets: Any = cloud.dtype.fields
-    fields = [
-        PointField(name=name, offset=offsets[name][1], datatype=PointField.FLOAT32, count=1) for name, _ in kind if name
-    ]
-    fields.append(PointField(name="id", offset=offsets["id"][1], datatype=PointField.UINT32, count=1))
+    return records_cloud(header, cloud)
+
+
+def records_cloud(header: Header, cloud: np.ndarray) -> PointCloud2:
+    """A cloud of records (N,) of float32 and uint32 fields, without padding."""
+    kinds = {"f": PointField.FLOAT32, "u": PointField.UINT32}
+    fields: Any = cloud.dtype.fields
     return PointCloud2(
         header=header,
         height=1,
         width=len(cloud),
-        fields=fields,
+        fields=[
+            PointField(name=name, offset=offset, datatype=kinds[kind.kind], count=1)
+            for name, (kind, offset) in fields.items()
+        ],
         is_dense=True,
         point_step=cloud.itemsize,
         row_step=cloud.nbytes,

@@ -16,7 +16,6 @@ is a scene of one view, stood on its table, since one view is what DROP sees.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
+from dropclip_ros.base.reading import parse_json, read_array
 from dropclip_ros.vision.geometry import Intrinsics, backproject, transform_points
 from training.evaluate.data.scene import MOST_LABELS, Recorded, folder_of, make_view, read_image, read_json
 from training.evaluate.questions import Question
@@ -142,8 +142,8 @@ def _depth_of(file: Path) -> np.ndarray:
     path = file.with_name(f"{file.stem}_depth.npy")
     try:
         if path.exists():
-            return np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+            return read_array(path)
+    except OSError as error:
         raise InputError(f"{path} cannot be read ({error}); expected depth (H,W) float32 in metres") from error
     if (image := path.with_suffix(".png")).exists():
         return read_image(image)
@@ -190,7 +190,7 @@ def _keyframes(file: Path) -> list:
     """The camera of each keyframe, as a function of the width and height of its image."""
     table = read_json(file)
     try:
-        fields = [dict(json.loads(frame["properties"])) for frame in table["keyframes"]]
+        fields = [dict(parse_json(frame["properties"])) for frame in table["keyframes"]]
         angles = [math.radians(float(next(iter(of.values())))) for of in fields]
     except (KeyError, TypeError, ValueError, StopIteration) as error:
         raise InputError(

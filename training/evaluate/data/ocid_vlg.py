@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 
+from dropclip_ros.base.shapes import read_cloud
 from dropclip_ros.vision.geometry import Intrinsics
 from training.evaluate.data.scene import MOST_LABELS, Recorded, folder_of, make_view, read_image, read_json
 from training.evaluate.questions import Question, areas_of
@@ -164,9 +165,10 @@ def _line(tangents: np.ndarray, pixels: np.ndarray) -> tuple[float, float, float
 def _camera(folder: Path, image: str, shape: tuple[int, int]) -> Intrinsics:
     path = (folder / "pcd" / image).with_suffix(".pcd")
     if path.exists():
-        import open3d as o3d  # takes a second
-
-        points = np.asarray(o3d.io.read_point_cloud(str(path), remove_nan_points=False).points)
+        try:
+            points = np.asarray(read_cloud(path).points)
+        except OSError as error:
+            raise InputError(f"{path} cannot be read ({error}); is the data set whole?") from error
         if len(points) == shape[0] * shape[1] and (fitted := fitted_camera(points.reshape(*shape, 3))):
             return fitted
     return XTION

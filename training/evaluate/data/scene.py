@@ -7,7 +7,6 @@ objects; a data set's own numbers are mapped to these. Everything is read when i
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,8 +15,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from PIL import Image
 
+from dropclip_ros.base import reading
 from dropclip_ros.base.errors import DropclipError
 from dropclip_ros.tabletop.plane import at_most, ransac_plane
 from dropclip_ros.tabletop.scene import look
@@ -118,17 +117,17 @@ def seen_questions(asked: Iterable[Question], mask: np.ndarray, least: int = MIN
 def read_json(path: Path) -> Any:
     """Raises InputError where there is none, or it is broken."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return reading.read_json(path)
+    except OSError as error:
         raise InputError(f"{path} cannot be read ({error}); is the data set whole?") from error
 
 
 def read_image(path: Path, mode: str | None = None) -> np.ndarray:
     """Raises InputError where there is none, or it is broken."""
     try:
-        with Image.open(path) as image:
-            return np.array(image.convert(mode) if mode else image)
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        image = reading.read_image(path)
+        return np.array(image.convert(mode) if mode else image)
+    except OSError as error:
         raise InputError(f"{path} cannot be read ({error}); is the data set whole?") from error
 
 

@@ -31,11 +31,12 @@ from pathlib import Path
 import numpy as np
 import torch
 import tyro
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from scipy.spatial import cKDTree
 from torch.nn.functional import normalize
 
+from dropclip_ros.base import reading
+from dropclip_ros.base.reading import parse_json, read_about, read_json
 from dropclip_ros.draw import write_ply
 from training.evaluate.methods.methods2d import at_pixels, seen
 from training.evaluate.methods.proposals import Proposals
@@ -140,10 +141,21 @@ class Requests:
 
     def _note(self, phrases: Sequence[str]) -> None:
         path = self.folder / "phrases.json"
-        known = json.loads(path.read_text()) if path.exists() else []
+        known = _phrases(path) if path.exists() else []
         if new := [phrase for phrase in dict.fromkeys(phrases) if phrase not in set(known)]:
             with write_atomically(path, replace=True) as part:
                 part.write_text(json.dumps(known + new, indent=1, ensure_ascii=False) + "\n")
+
+
+def _phrases(path: Path) -> list[str]:
+    """A JSON list of texts. Raises InputError."""
+    try:
+        found = read_json(path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error}); ask for the requests again") from error
+    if not isinstance(found, list) or not all(isinstance(phrase, str) for phrase in found):
+        raise InputError(f"{path}: expected a JSON list of texts; ask for the requests again")
+    return found
 
 
 def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], list[str]]:
@@ -153,10 +165,8 @@ def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], list[str]]:
             f"{path} is not there; export it (python -m training.evaluate.methods.exported shows the layout)"
         )
     try:
-        with safe_open(path, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
-            phrases = json.loads((file.metadata() or {}).get(PHRASES, "[]"))
-    except (OSError, ValueError, SafetensorError) as error:
+        tensors, phrases = reading.read_tensors(path), parse_json(read_about(path).get(PHRASES, "[]"))
+    except OSError as error:
         raise WeightsAbsent(f"{path} is no whole safetensors file ({error}); export it again") from error
     if not isinstance(phrases, list) or not all(isinstance(phrase, str) for phrase in phrases):
         raise WeightsAbsent(f"{path}: expected {PHRASES} in its metadata to be a JSON list of texts; export it again")
@@ -236,7 +246,7 @@ def _unanswered(folder: Path, requests: Path) -> list[str]:
         f"{folder / place} is not there, though it was asked for" for place in wanted if not (folder / place).exists()
     ]
     if maps and not found and (requests / "phrases.json").exists():
-        phrases = set(json.loads((requests / "phrases.json").read_text()))
+        phrases = set(_phrases(requests / "phrases.json"))
         for place in wanted:
             _, _, known = read_maps(folder / place, ExportedMaps(folder))
             if lacking := sorted(phrases - set(known)):
@@ -281,10 +291,9 @@ def example(folder: tyro.conf.Positional[Path]) -> None:
     folder: where to; files that are there already are not replaced.
     """
     for path in write_example(folder):
-        with safe_open(path, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
-            shapes = ", ".join(f"{name} {tuple(tensor.shape)} {tensor.dtype}" for name, tensor in tensors.items())
-            print(f"{path}: {shapes}; {file.metadata() or 'no metadata'}")
+        tensors, about = reading.read_tensors(path), read_about(path)
+        shapes = ", ".join(f"{name} {tuple(tensor.shape)} {tensor.dtype}" for name, tensor in tensors.items())
+        print(f"{path}: {shapes}; {about or 'no metadata'}")
 
 
 if __name__ == "__main__":

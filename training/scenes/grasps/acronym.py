@@ -12,10 +12,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from dropclip_ros.base.reading import ARRAYS, read_bytes
 from dropclip_ros.grasping.grasps import ROTATION_TOLERANCE, Grasps
 from dropclip_ros.grasping.grippers import FRANKA_HAND
 from training.runs.errors import InputError
 from training.runs.files import write_atomically
+from training.runs.reading import read_h5
 
 TIP = 0.11217  # m, from the origin of ACRONYM's frame to the fingertips
 TRANSFORMS, QUALITIES, WIDTHS = "grasps/transforms", "grasps/qualities/flex/object_in_gripper", "grasps/widths"
@@ -30,11 +32,13 @@ def read_grasps(path: Path, scale: float | None = None) -> Grasps:
     a Panda hand's. Raises InputError where it is no such file, or has broken transforms.
     """
     try:
-        with h5py.File(path, "r") as file:
-            transforms, held = np.array(file[TRANSFORMS], float), np.array(file[QUALITIES], float)
-            factor = scale / float(file[SCALE][()]) if scale is not None else 1.0
-            widths = np.array(file[WIDTHS], float) if WIDTHS in file else np.full(len(held), FRANKA_HAND.max_width)
-    except (OSError, KeyError, TypeError, ValueError) as error:
+        file, _ = read_h5(read_bytes(path, ARRAYS), path)
+        transforms, held = np.array(file[TRANSFORMS], float), np.array(file[QUALITIES], float)
+        factor = scale / float(file[SCALE][()]) if scale is not None else 1.0
+        widths = np.array(file[WIDTHS], float) if WIDTHS in file else np.full(len(held), FRANKA_HAND.max_width)
+        if not (np.isfinite(factor) and factor > 0):
+            raise ValueError(f"{SCALE} gives a factor of {factor}, expected one above 0")
+    except (OSError, KeyError, TypeError, ValueError, IndexError, ZeroDivisionError) as error:
         raise InputError(f"{path} is no file of ACRONYM ({error}); expected HDF5 with {TRANSFORMS}") from error
     if transforms.shape != (len(held), 4, 4) or widths.shape != held.shape:
         raise InputError(

@@ -4,10 +4,9 @@ and freed of those that hit the table or another object."""
 
 from __future__ import annotations
 
-import io
 import multiprocessing
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 import trimesh
 from tqdm import tqdm
 
+from dropclip_ros.base.errors import DropclipError
 from dropclip_ros.grasping.grasps import Grasps, height_above, thin_cloud
 from dropclip_ros.grasping.grippers import GRIPPERS, Gripper
 from training.objects.catalogue import PROCEDURAL, Catalogue, open_catalogue
@@ -24,6 +24,7 @@ from training.objects.spec import ObjectModel, ObjectSpec
 from training.runs.errors import InputError
 from training.runs.files import write_atomically
 from training.runs.jobs import die_with
+from training.runs.reading import read_h5
 from training.scenes.description import PlacedObject
 from training.scenes.grasps.acronym import read_grasps, scaled, write_grasps
 from training.scenes.grasps.grasp_trials import (
@@ -193,15 +194,28 @@ def grasps_in_place(
 
     At most `per_object` of each, whose label is their object_id; those that `trial` says do not hold are left out.
     """
+    description = scene.description
+    return held_in_place(description.objects, description.table.height, catalogue, gripper, per_object, trial)
+
+
+def held_in_place(
+    placed: Sequence[PlacedObject],
+    height: float,
+    catalogue: Catalogue,
+    gripper: Gripper,
+    per_object: int,
+    trial: TrialConfig,
+    wanted: Collection[str] | None = None,
+) -> Grasps:
+    """The same of objects on a table whose top is at a height, m; of those with `wanted` names, None: of all."""
     specs = {spec.name: spec for spec in catalogue.specs}
-    placed = scene.description.objects
     models = {one.label: catalogue.build(specs[one.name]) for one in placed}
     surfaces = {one.label: surface_points(one, models[one.label]) for one in placed}
     rows = [np.zeros((0, 17))]
-    for one in placed:
+    for one in (one for one in placed if wanted is None or one.name in wanted):
         model = resized(models[one.label], one.scale)
         up = one.pose[2, :3]
-        table = np.append(up, one.pose[2, 3] - scene.description.table.height)
+        table = np.append(up, one.pose[2, 3] - height)
         own = sample_grasps(model, gripper, trial, table)
         around = _around(one.label, surfaces)
         own = own[~colliding_in_turns(own.transformed(one.pose), around, gripper)][:per_object]
@@ -263,9 +277,9 @@ def load_grasps(scene: Scene) -> tuple[Grasps, np.ndarray, str]:
     Raises InputError where there are none.
     """
     try:
-        with h5py.File(io.BytesIO(scene.source.read(f"{scene.name}/{GRASPS_FILE}"))) as file:
-            return Grasps.from_rows(np.array(file["grasps"])), np.array(file["collides"]), file.attrs["gripper"]
-    except (OSError, KeyError) as error:
+        found, about = read_h5(scene.source.read(f"{scene.name}/{GRASPS_FILE}"), GRASPS_FILE)
+        return Grasps.from_rows(found["grasps"].astype(float)), found["collides"].astype(bool), str(about["gripper"])
+    except (OSError, KeyError, TypeError, ValueError, DropclipError) as error:
         raise InputError(
             f"{scene.source}: {scene.name}/{GRASPS_FILE} cannot be read ({error}); run `dropclip-mvtod grasps`"
         ) from error
