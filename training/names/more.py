@@ -17,16 +17,18 @@ import numpy as np
 import tyro
 from PIL import Image
 
-from dropclip_ros.base.reading import decode_array, decode_image, read_bytes, read_json
+from dropclip_ros.base.reading import decode_image, read_array, read_image, read_json
 
 MARKED = Path(__file__).with_name("more.json")
 
 
-def _file(frame: dict, what: str, data: Path, clones: Path) -> bytes:
-    if "repository" not in frame:
-        return read_bytes(data / frame[what])
-    git = ["git", "--git-dir", str(clones / frame["repository"].replace("/", "+") / "repo")]
-    return subprocess.run([*git, "show", f"HEAD:{frame[what]}"], capture_output=True, check=True).stdout
+def _pixels(frame: dict, what: str, data: Path, clones: Path) -> np.ndarray:
+    path = frame[what]
+    if "repository" in frame:
+        git = ["git", "--git-dir", str(clones / frame["repository"].replace("/", "+") / "repo")]
+        content = subprocess.run([*git, "show", f"HEAD:{path}"], capture_output=True, check=True).stdout
+        return np.asarray(decode_image(content, path))
+    return read_array(data / path) if path.endswith(".npy") else np.asarray(read_image(data / path))
 
 
 def main(data: Path, clones: Path, out: Path) -> None:
@@ -34,10 +36,9 @@ def main(data: Path, clones: Path, out: Path) -> None:
     for name, frame in read_json(MARKED).items():
         folder = out / name
         folder.mkdir(parents=True, exist_ok=True)
-        color = decode_image(_file(frame, "color", data, clones)).convert("RGB")
+        color = Image.fromarray(_pixels(frame, "color", data, clones)[..., :3])
         color.save(folder / "color.png")
-        file = _file(frame, "depth", data, clones)
-        depth = decode_array(file) if frame["depth"].endswith(".npy") else np.asarray(decode_image(file))
+        depth = _pixels(frame, "depth", data, clones)
         millimetres = np.nan_to_num(depth.astype(float) * frame["mm"]).clip(0, 65535)
         Image.fromarray(millimetres.astype(np.uint16)).save(folder / "depth.png")
         camera = dict(zip(("fx", "fy", "cx", "cy"), frame["k"], strict=True))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What things of a name are for: our own names, and those of ImageNet's that lie on tables, benches and in kitchens.
 
-Written for the names, without looking at what is asked of any frame. A line says of each name before the colon each
-phrase after it; a name may be in several lines.
+Written for the names: of the frames that choose some phrases had been seen then, of the reported ones none. A line says
+of each name before the colon each phrase after it; a name may be in several lines.
 """
 
 _USES = """

@@ -171,18 +171,16 @@ def refusing(rows: Sequence[Row], say: dict[str, Say], least: dict[str, float]) 
 
 
 def confidence(rows: Sequence[Row], say: dict[str, Say]) -> tuple[float, float, float]:
-    """What `confidence_features` count for, by logistic regression on the answers to what is there: right or not. Real
-    and rendered answers weigh alike."""
-    features, right, groups = [], [], []
+    """What `confidence_features` count for, by logistic regression on answers to what is there on real frames:
+    right or not. Rendered answers are righter than real ones of the same odds."""
+    features, right = [], []
     for row in rows:
         odds = odds_of(row, say).numpy()
         if row.group in ASKED and odds.max() > 0:
             first, second = np.append(np.sort(odds), -5.0)[[-2, -3]] if len(odds) > 1 else (odds[0], -5.0)
             features.append(confidence_features(first, second))
             right.append(bool(row.fits[odds.argmax()]))
-            groups.append(row.group.split()[0])
-    weight = [1 / groups.count(group) for group in groups]
-    model = LogisticRegression(C=1e4, fit_intercept=False).fit(features, right, weight)
+    model = LogisticRegression(C=1e4, fit_intercept=False).fit(features, right)
     slope, lead, offset = (round(float(value), 3) for value in model.coef_[0])
     return slope, lead, offset
 
@@ -202,7 +200,7 @@ def summary(rows: Sequence[Row], say: dict[str, Say]) -> str:
 SHARES = {"real": 0.35, "real foreign": 0.1, "real other": 0.1, "real coloured": 0.05}
 SHARES |= {"rendered": 0.25, "rendered foreign": 0.1, "rendered other": 0.1, "rendered coloured": 0.05}
 SOME_COLOURS = ("red", "blue", "white", "black", "green", "yellow", "brown")
-ASKED = ("real", "real lost", "rendered")  # groups of phrases that fit something
+ASKED = ("real", "real lost")  # groups of phrases that fit something on real frames
 LEAST = {"real foreign": 0.91, "real other": 0.8, "real coloured": 0.85}  # the aims, and a little for other names
 
 
