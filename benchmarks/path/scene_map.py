@@ -21,6 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Literal
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ import tyro
 from scipy.spatial import cKDTree
 
 from benchmarks.data.panoptic import Tally, tally
+from benchmarks.path.scene_sequences import truer
 from dropclip_ros.base.errors import DropclipError
 from dropclip_ros.base.files import write_beside
 from dropclip_ros.grounding.pipeline import EncodedScene, Grounder
@@ -54,11 +56,13 @@ from training.objects.catalogue import PROCEDURAL, open_catalogue
 from training.objects.words.phrases import FAMILIES
 from training.scenes.description import FIRST_OBJECT_ID
 from training.scenes.scene import Scene, View
+from training.scenes.sensor import SENSORS, SensorConfig
 from training.scenes.shards import load_scenes
 
 VIEWS, COUNTS = 16, (1, 2, 4, 8, 16)
 EDGE = 0.005  # m
 LEAST = 60  # voxels of an object that is asked for all round
+ABOVE = 0.003  # m: what is lower is the table
 NEAR = 0.0075  # m: a place is of the voxel that is so near
 
 
@@ -103,6 +107,10 @@ def render(out: Path, split: str = "unseen_instance", scenes: int = 100, first: 
         write_path(out / split / f"scene_{i:05d}", i, split, VIEWS)
 
 
+EVERYWHERE = "8 views, wherever above the table"  # else where the first view has found something
+VARIANTS = {"8 views, what does not touch is not two": MapConfig(distant=0.0)}
+
+
 def encoded_views(grounder: Grounder, views: list[View]) -> list[EncodedScene | None]:
     """Each view, None where nothing is found on a table."""
     found: list[EncodedScene | None] = []
@@ -120,15 +128,27 @@ def some_of(count: int) -> list[int]:
     return np.linspace(0, VIEWS - 1, count).round().astype(int).tolist() if count > 1 else [0]
 
 
-def fused_map(scenes: list[EncodedScene | None], count: int, config: MapConfig, grounder: Grounder) -> SceneMap:
-    """The map of `count` of the views. Each picture is looked at once, whatever maps it is in."""
+def fused_map(
+    scenes: list[EncodedScene | None],
+    count: int,
+    config: MapConfig,
+    grounder: Grounder,
+    views: list[View] | None = None,
+) -> SceneMap:
+    """The map of `count` of the views. Each picture is looked at once, whatever maps it is in. views: their true
+    instances are taken in the place of ours."""
     fused = SceneMap(config)
     for v in some_of(count):
         scene = scenes[v]
         if scene is None:
             continue
-        fused.add(MapFrame.of_encoded(scene, float(v)))
-        if grounder.beside is not None and (picture := fused.keyframes.get(fused.frames - 1)):
+        frame = MapFrame.of_encoded(scene, float(v))
+        try:
+            fused.add(frame if views is None else truer(frame, true_labels(views[v]).astype(np.int64), "instances"))
+        except DropclipError as error:
+            print(f"not fused: {error}")
+            continue
+        if views is None and grounder.beside is not None and (picture := fused.keyframes.get(fused.frames - 1)):
             if scene.known.seen is None:
                 scene.known.seen = grounder.beside.names.look(scene.frame.rgb, scene.shown())
             picture.seen = scene.known.seen
@@ -191,21 +211,30 @@ def asked(scene: Scene, domain: Domain, least: int, specs: dict, seed: int) -> d
 
 
 def answers_of(
-    scene: Scene, grounder: Grounder, upper: TrueFeatures | None, upper_config: ModelConfig, specs: dict, seed: int
+    scene: Scene,
+    grounder: Grounder,
+    upper: TrueFeatures | None,
+    upper_config: ModelConfig,
+    specs: dict,
+    seed: int,
+    sensor: SensorConfig | None = None,
 ) -> dict:
     """All that is measured of one scene: {domain: {method: (answers by kind of phrases, tally)}}."""
-    views = [scene.view(v) for v in range(VIEWS)]
+    views = [scene.view(v, sensor) for v in range(VIEWS)]
     encoded = encoded_views(grounder, views)
     maps: dict[str, MapScene] = {}
     if encoded[0] is None:
         return {}
     for count in COUNTS:
         maps[f"{count} views"] = map_scene(fused_map(encoded, count, MapConfig(), grounder), grounder)
-    fused = fused_map(encoded, 8, MapConfig(features="fused"), grounder)
-    maps["8 views, encoder on the cloud"] = map_scene(fused, grounder)
+    for name, config in VARIANTS.items():
+        maps[name] = map_scene(fused_map(encoded, 8, config, grounder), grounder)
+    maps["8 views, true instances"] = map_scene(fused_map(encoded, 8, MapConfig(), grounder, views), grounder)
+    maps[EVERYWHERE] = maps["8 views"]
     first, frame = Domain.of_view(views[0]), view_frame(views[0])
     pixels = backproject(frame.depth, frame.intrinsics)[1]
     stands = np.isin(pixels, encoded[0].pixels)
+    above = transform_points(views[0].world_from_camera, backproject(frame.depth, frame.intrinsics)[0])[:, 2] > ABOVE
     result: dict = {}
     for name, domain, least in (("view", first, 300), ("round", Domain.all_round(views), LEAST)):
         put = asked(scene, domain, least, specs, seed)
@@ -225,7 +254,8 @@ def answers_of(
             if len(seen.of_pixel) != len(domain.labels):  # of all pixels of the view
                 seen = replace(seen, of_pixel=seen.of_pixel[pixels])
             elif name == "view" and key in maps:  # the table beside an object is near it as well
-                seen = replace(seen, of_pixel=np.where(stands, seen.of_pixel, 0))
+                there = above if key == EVERYWHERE else stands
+                seen = replace(seen, of_pixel=np.where(there, seen.of_pixel, 0))
             config = upper_config if key == "bound: fused" else grounder.config
             found = {which: ask(of, seen, domain.labels, grounder.text, config) for which, of in put.items()}
             result[name][key] = (found, tally(domain.labels.astype(np.int64), seen.of_pixel))
@@ -239,6 +269,7 @@ def run(
     first: int = 0,
     last: int = 100,
     fused: bool = False,
+    sensor: Literal["none", "kinect", "realsense"] = "realsense",
     seed: int = 0,
 ) -> None:
     """Answers of scenes `first` to `last`, those that are not there yet. fused: with what the student was taught."""
@@ -261,7 +292,7 @@ def run(
     for scene in load_scenes(paths / split)[first:last]:
         path = out / f"{split}_{scene.name}.pickle"
         if not path.exists():
-            found = answers_of(scene, grounder, upper, config, catalogue.by_name, seed)
+            found = answers_of(scene, grounder, upper, config, catalogue.by_name, seed, SENSORS[sensor])
             with write_beside(path) as part:
                 part.write_bytes(pickle.dumps((found, grounder.config, config)))
             print(scene.name, flush=True)

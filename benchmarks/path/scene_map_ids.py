@@ -24,7 +24,6 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Literal
 
 import numpy as np
@@ -34,7 +33,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
-from benchmarks.path.scene_sequences import SPLIT, Recorded, read
+from benchmarks.path.scene_sequences import SPLIT, Recorded, read, truer
 from dropclip_ros.base.errors import DropclipError
 from dropclip_ros.base.files import write_beside
 from dropclip_ros.grounding.pipeline import Grounder
@@ -62,8 +61,8 @@ DRIFTS = {
 
 
 def ids_in(scene_map: SceneMap, frame: MapFrame) -> np.ndarray:
-    """The id that the map has for each pixel (h w,) of every `EVERY` row and column of a frame, 0 for none: that of
-    the nearest voxel, of what is above the table."""
+    """The id that the map has for each pixel (h w,) of every `EVERY` row and column of a frame, 0 for none: the nearest
+    voxel's, of what is above the table."""
     depth = frame.frame.depth
     found, grid, table = np.zeros(depth.size, np.int64), scene_map.grid, scene_map.watch.table
     if not len(grid) or table is None or not (depth > 0).any():
@@ -91,33 +90,6 @@ def matches(labels: np.ndarray, ids: np.ndarray) -> tuple[dict[int, int], set[in
     return {label: one for label in true for one in said if iou[label, one] > 0.5}, true, said
 
 
-def truer(seen: Recorded, truth: str) -> MapFrame:
-    """The frame with true things in the place of its instances."""
-    frame = seen.frame
-    if truth == "none" or frame.scene is None:
-        return frame
-    true = seen.truth[frame.scene.pixels]
-    true = np.where((frame.labels > 0) & (true >= FIRST_OBJECT_ID), true, 0)  # what we keep of objects
-    if truth == "instances":
-        of_point = true * 256
-    elif truth == "parted":
-        of_point = true * 256 + frame.labels
-    else:
-        both = np.zeros((frame.labels.max(initial=0) + 1, 256), np.int64)
-        np.add.at(both, (frame.labels, true), 1)
-        mine = both[:, 1:].argmax(1) + 1
-        of_point = mine[frame.labels] * 256
-    of_point = np.where(frame.labels > 0, of_point, 0)
-    kinds, labels = np.unique(of_point, return_inverse=True)
-    if kinds[0] != 0:
-        labels = labels + 1
-    shown = np.zeros((labels.max(initial=0) + 1, frame.labels.max(initial=0) + 1), np.int64)
-    np.add.at(shown, (labels, frame.labels), 1)
-    features = frame.scene.instance_features[shown[1:, 1:].argmax(1)]  # of ours that shows most of it
-    scene = SimpleNamespace(pixels=frame.scene.pixels, instance_features=features)
-    return replace(frame, labels=labels, scene=scene)
-
-
 def sequence(frames: Iterable[Recorded], truth: str = "none", config: MapConfig | None = None) -> dict:
     """One sequence: counts of matches for IDF1, switches, events and how soon they show, milliseconds of each frame."""
     scene_map = SceneMap(config)
@@ -127,7 +99,7 @@ def sequence(frames: Iterable[Recorded], truth: str = "none", config: MapConfig 
     switches, ms, events, refused, log = 0, [], [], 0, []
     for k, recorded in enumerate(frames):
         events += [[event.kind, event.frame, event.label] for event in recorded.events]
-        seen = truer(recorded, truth)
+        seen = truer(recorded.frame, recorded.truth, truth)
         start = time.process_time()
         try:
             added = scene_map.add(seen)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,11 +22,12 @@ import tyro
 
 from dropclip_ros.base.errors import DropclipError
 from dropclip_ros.base.files import write_beside
-from dropclip_ros.grounding.pipeline import Grounder
+from dropclip_ros.grounding.pipeline import EncodedScene, Grounder
 from dropclip_ros.mapping.frames import MapFrame
 from dropclip_ros.vision.geometry import Intrinsics, RgbdFrame, backproject, transform_points
 from training.evaluate.served.pipeline import true_labels, view_frame
 from training.scenes.changing import Event, changing
+from training.scenes.description import FIRST_OBJECT_ID
 from training.scenes.sensor import SENSORS
 
 SPLIT = "unseen_instance"
@@ -83,6 +85,37 @@ def read(path: Path) -> Iterator[Recorded]:
         labels = one["labels"].astype(np.int64)
         seen = MapFrame(one["stamp"], frame, one["plane"], points, one["colors"], labels, scene)
         yield Recorded(seen, one["truth"].astype(np.int64), one["events"])
+
+
+def truer(frame: MapFrame, labels: np.ndarray, truth: str) -> MapFrame:
+    """The frame with true things (labels (H W,), of each pixel) in the place of its instances."""
+    if truth == "none" or frame.scene is None:
+        return frame
+    true = labels[frame.scene.pixels]
+    true = np.where((frame.labels > 0) & (true >= FIRST_OBJECT_ID), true, 0)  # what we keep of objects
+    if truth == "instances":
+        of_point = true * 256
+    elif truth == "parted":
+        of_point = true * 256 + frame.labels
+    else:
+        both = np.zeros((frame.labels.max(initial=0) + 1, 256), np.int64)
+        np.add.at(both, (frame.labels, true), 1)
+        mine = both[:, 1:].argmax(1) + 1
+        of_point = mine[frame.labels] * 256
+    of_point = np.where(frame.labels > 0, of_point, 0)
+    kinds, numbers = np.unique(of_point, return_inverse=True)
+    if kinds[0] != 0:
+        numbers = numbers + 1
+    shown = np.zeros((numbers.max(initial=0) + 1, frame.labels.max(initial=0) + 1), np.int64)
+    np.add.at(shown, (numbers, frame.labels), 1)
+    features = frame.scene.instance_features[shown[1:, 1:].argmax(1)]  # of ours that shows most of it
+    scene = copy(frame.scene)
+    scene.instance_features = features
+    if isinstance(scene, EncodedScene):  # in its voxels too, of which each shows the most common
+        instances = np.zeros(len(scene.voxels), np.int64)
+        instances[scene.voxels.point_to_voxel] = numbers
+        scene.instances = instances
+    return replace(frame, labels=numbers, scene=scene)
 
 
 def main(

@@ -32,6 +32,8 @@ from pathlib import Path
 
 import tyro
 
+from dropclip_ros.base.reading import read_about, read_tensors
+
 ROOT = Path(__file__).resolve().parents[2]
 SAID = {
     "category": "coffee mug", "color": ["teal"], "material": ["ceramic"], "state": ["empty"], "utility": ["coffee"],
@@ -76,7 +78,7 @@ COMMANDS = {
     ),
     "distill": Command(
         lambda i, o: (
-            "-m", "training.distill.cli", "--scenes", i / TRAIN, "--fused", i / "fused.safetensors", "--out", o,
+            "-m", "training.distill", "--scenes", i / TRAIN, "--fused", i / "fused.safetensors", "--out", o,
             "--config", i / "distill.yaml",
         ),
         ("model/encoder.safetensors",),
@@ -186,7 +188,15 @@ def run(command: Command, inputs: Path, out: Path, after: float = math.inf) -> t
 def digests(command: Command, out: Path) -> dict[str, str]:
     """SHA-256 of the results, by name."""
     files = sorted(path for pattern in command.results for path in out.glob(pattern) if path.is_file())
-    return {str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    return {str(path.relative_to(out)): hashlib.sha256(_content(path)).hexdigest() for path in files}
+
+
+def _content(path: Path) -> bytes:
+    """What counts of a file; safetensors writes what it says beside the tensors in any order."""
+    if path.suffix != ".safetensors":
+        return path.read_bytes()
+    tensors, about = read_tensors(path), read_about(path)
+    return repr((sorted(about.items()), [(name, tensors[name].numpy().tobytes()) for name in sorted(tensors)])).encode()
 
 
 def one_kill(name: str, inputs: Path, folder: Path, wanted: dict[str, str], work: float, r: random.Random) -> dict:

@@ -47,8 +47,8 @@ def write_beside(path: Path) -> Iterator[Path]:
     except Exception as error:  # libraries have errors of their own for a disk that is full
         if number := next((number for number in _FULL if os.strerror(number).lower() in str(error).lower()), 0):
             raise OSError(number, os.strerror(number), str(path)) from error
-        if isinstance(error, RuntimeError) and "PytorchStreamWriter" in str(error):
-            raise OSError(errno.EIO, "it cannot be written whole; is the disk full?", str(path)) from error
+        if "inline_container" in str(error) or "PytorchStreamWriter" in str(error):  # torch says no more
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
         raise
     finally:
         shutil.rmtree(beside, ignore_errors=True)

@@ -12,6 +12,7 @@ import errno
 import io
 import json
 import os
+import pickle
 import stat
 import zipfile
 from collections.abc import Iterator
@@ -229,8 +230,12 @@ def read_checkpoint(path: str | Path) -> Any:
     """What torch.save wrote, on the CPU: tensors and plain containers; nothing else is unpickled. Raises OSError."""
     import torch
 
-    with opened(path, MODEL) as file, library("checkpoint of tensors alone, made by torch.save", path):
+    what = "checkpoint of tensors alone, made by torch.save"
+    with opened(path, MODEL) as file, library(what, path):
         if zipfile.is_zipfile(file):
             _check_unpacked(file, path)
         file.seek(0)
-        return torch.load(file, map_location="cpu", weights_only=True)
+        try:
+            return torch.load(file, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:  # its message is a page of advice
+            raise Unreadable(f"it is no whole {what}; nothing else is unpickled", path) from error

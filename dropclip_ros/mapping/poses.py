@@ -10,14 +10,13 @@ from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
 _SAMPLE = 800  # points that are compared
-_NEIGHBOURS = 8  # of the map, that make up a surface
-_REACH = 0.03  # m from a point to the surface it may belong to
+_NEIGHBOURS = 14  # of the map, that make up a surface: fewer do not average out a depth camera's noise
+_REACH = 0.04  # m from a point to the surface it may belong to
 _FLAT = 0.35  # ratio of deviations, under which neighbours are a surface
-_ROUNDS = 3
-_TUKEY = 0.012  # m beyond which a residual has no say
+_TUKEY = (0.04, 0.02, 0.012, 0.012)  # m beyond which a residual has no say, round by round
 _RIDGE = 1e-3  # of the normal equations: what nothing shows does not move
 _ALIKE = 0.85  # cosine of the normals of what is the same surface
-_LEAST = 120  # points that must match before anything is said
+_LEAST = 80  # points that must match before anything is said
 _OF_OBJECT = 25  # points of an object that has a say
 _BETTER = 0.6  # an object agrees with a motion that leaves so much of its residuals
 
@@ -55,7 +54,7 @@ def drift_of(
     own = _surface(points[cKDTree(points).query(some, _NEIGHBOURS)[1]].astype(np.float64))[1]
     first: np.ndarray | None = None
     of = np.zeros(0, np.int64)
-    for _ in range(_ROUNDS):
+    for tukey in _TUKEY:
         distance, index = tree.query(moved, _NEIGHBOURS, distance_upper_bound=_REACH)
         near = np.isfinite(distance).all(axis=1)
         if near.sum() < _LEAST:
@@ -72,7 +71,7 @@ def drift_of(
             first_rows, first_normal, first_centre, first, first_of = rows, normal, centre[flat], residual, of
         arm = moved[rows] - middle
         jacobian = np.column_stack([np.cross(arm, normal), normal])
-        weight = np.clip(1 - (residual / _TUKEY) ** 2, 0, None) ** 2
+        weight = np.clip(1 - (residual / tukey) ** 2, 0, None) ** 2
         left = jacobian * weight[:, None]
         scale = np.diag([0.1**2] * 3 + [1.0] * 3)  # of rotations: objects reach some 10 cm
         step = np.linalg.solve(left.T @ jacobian + _RIDGE * len(rows) * scale, -left.T @ residual)

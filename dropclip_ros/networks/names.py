@@ -106,11 +106,11 @@ def confidence_features(odds: float, other: float) -> tuple[float, float, float]
 class NameBank:
     """The names that are known: ImageNet's thousand, then N our own.
 
-    imagenet (1000,C): their unit embeddings. said (P,C): unit embeddings of what is said of names; of (R,2) int: which
-    of these phrases is said of which name, ImageNet's 0..999, then our own. weight (N,1280), bias (N,): the layer that tells our own from each other and from ImageNet's. names: in
-    words, ImageNet's first. colours (16,16,16,12): how likely each term of `networks.colours` is for a colour.
-    categories: words of names that are kinds of things, no products. samples: how many of each source the layer was
-    learned from.
+    imagenet (1000,C): their unit embeddings. said (P,C): unit embeddings of what is said of names; of (R,2) int:
+    which of these phrases is said of which name, ImageNet's 0..999, then our own. weight (N,1280), bias (N,): the
+    layer that tells our own from each other and from ImageNet's. names: in words, ImageNet's first. colours
+    (16,16,16,12): how likely each term of `networks.colours` is for a colour. categories: words of names that are
+    kinds of things, no products. samples: how many of each source the layer was learned from.
     """
 
     imagenet: Tensor

@@ -34,6 +34,7 @@ CONTROL = 0.01  # s between commands to the servos
 ATTEMPTS = 5  # scenes settled until enough objects stand
 OVERVIEW = (320, 240)  # px
 SEEN, SHOWN = "camera0", "camera1"  # what the robot sees; the overview
+STATE = mujoco.mjtState.mjSTATE_INTEGRATION
 HIDDEN = 3  # MuJoCo shows geom groups 0 to 2
 
 
@@ -252,6 +253,18 @@ class Cell:
         self.data.qpos[self._hand_at] = self._ratios * opening / 2
         self.data.qvel[:] = 0
         mujoco.mj_forward(self.model, self.data)
+
+    def state(self) -> np.ndarray:
+        """All that the simulation goes on from, for `restore`."""
+        state = np.zeros(mujoco.mj_stateSize(self.model, STATE))
+        mujoco.mj_getState(self.model, self.data, state, STATE)
+        return state
+
+    def restore(self, state: np.ndarray) -> None:
+        """Everything is again as it was when `state` was called, since the last reset; the fingers are to stay."""
+        mujoco.mj_setState(self.model, self.data, state, STATE)
+        mujoco.mj_forward(self.model, self.data)
+        self._wanted = float(self.data.ctrl[self._grip][0])
 
     def open(self, opening: float) -> None:
         """Lets the fingers go to an opening, m, at their speed."""
