@@ -9,6 +9,7 @@ the arm has a way to. Ends with 0 where all lie there, 1 where one does not, and
 """
 
 import argparse
+import os
 import re
 import sys
 import time
@@ -83,7 +84,8 @@ def simulated(count: int, seed: int, to: Sequence[float]) -> bool:
     shared = ["world_frame:=world", "gripper:=parallel_140", "reliable:=true", "threshold:=0.05"]
     nodes = {"training.workcell.node": [f"seed:={seed}"], "together": shared}
     with running(nodes, lambda _: Node("put_away")) as (children, node), Client(timeout=300.0) as client:
-        print("the workcell and the nodes start ...", flush=True)
+        domain = os.environ["ROS_DOMAIN_ID"]  # of their own; what wants to look on needs it too
+        print(f"the workcell and the nodes start, in ROS_DOMAIN_ID {domain} ...", flush=True)
         reset = node.create_client(ResetCell, "reset_cell")
         while not reset.wait_for_service(1.0):
             children.check()

@@ -13,6 +13,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -316,7 +317,7 @@ def _seconds(encoder: MinkUNet14D, whole: bool) -> float:
     for name in ("block5.0.conv2", "block8.0.conv2"):
         conv = cast(SparseConv, encoder.get_submodule(name))
         rows = torch.rand(len(floor), conv.kernel.shape[1], device=place).to(conv.kernel.dtype)
-        total += _least(lambda conv=conv, rows=rows: conv(rows, grid, 0, 0))
+        total += _least(partial(conv, rows, grid, 0, 0))
     return total
 
 

@@ -182,6 +182,7 @@ class GraspMatcherNode(ManagedNode):
     def _told(self, what: str, answer: MatchGrasps.Response | Grasp.Result, start: float) -> None:
         milliseconds = 1e3 * (time.perf_counter() - start)
         self._health.asked(what, answer.status, answer.message, milliseconds, grasps=len(answer.candidates))
+        self._camera.answered()
 
     def destroy_node(self) -> None:
         self._action.destroy()

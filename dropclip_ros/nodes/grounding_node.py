@@ -243,6 +243,7 @@ class GroundingNode(ManagedNode):
         best = {"score": round(answer.objects[0].score, 3)} if answer.objects else {}
         milliseconds = 1e3 * (time.perf_counter() - start)
         self._health.asked(f"ground {request.query[:80]!r}", answer.status, answer.message, milliseconds, **best)
+        self._camera.answered()
         return answer
 
     def _heard(self) -> bool:

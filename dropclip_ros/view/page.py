@@ -31,7 +31,6 @@ class Page:
             raise DropclipError(Status.MODEL_ERROR, "the view needs viser; pip install 'dropclip_ros[view]'") from error
         self.session, self._answer = session, Answer("", session.plain_picture())
         self._turn = threading.Lock()  # callbacks run in threads: sliders that are dragged ask many times at once
-        self._latest = 0
         self._server: Any = viser.ViserServer(host, port, label="dropclip", verbose=False)
         self._server.scene.set_up_direction("+z")
         self._server.gui.configure_theme(control_width="large")
@@ -62,8 +61,9 @@ class Page:
             self._index = gui.add_slider("frame", 0, 1, 1, 0)
             latest = gui.add_button("latest recording")
             look = gui.add_button("look through the camera", disabled=session.live is None)
+        ask = self._safe(self._ask_again)
         for part in (self._text, self._threshold, self._count, self._negatives):
-            part.on_update(self._safe(self._ask_again))
+            part.on_update(ask)
         self._by.on_update(self._safe(lambda: self._draw_things()))
         self._recordings.on_update(self._safe(lambda: self._open(self._recordings.value, 0)))
         self._index.on_update(self._safe(self._turn_to))
@@ -71,13 +71,15 @@ class Page:
         look.on_click(self._safe(self._look))
 
     def _safe(self, act: Callable[[], None]) -> Callable[[Any], None]:
-        """One callback at a time, of those that wait the newest; what goes wrong is said on the page."""
+        """One callback at a time, of those of one kind that wait the newest; what goes wrong is said on the page."""
+        latest = 0
 
         def called(_: Any) -> None:
-            self._latest += 1
-            mine = self._latest
+            nonlocal latest
+            latest += 1
+            mine = latest
             with self._turn:
-                if mine != self._latest:
+                if mine != latest:
                     return  # somebody has asked again meanwhile
                 try:
                     act()

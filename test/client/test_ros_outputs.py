@@ -171,6 +171,18 @@ def test_nobody_asks_and_nothing_is_taken(ros, setup):
     assert node._camera._received["depth"] > before["depth"]
 
 
+def test_an_answer_that_outlasts_the_listening_gives_back_what_it_took(ros, setup, monkeypatch):
+    camera, node, frame, ask = setup
+    given = []
+    monkeypatch.setattr("dropclip_ros.ros.camera.listener.give_back", lambda: given.append(node._camera._group.awake))
+    camera.send(camera.messages(frame))
+    assert ask().status == Status.OK
+    wait_until(lambda: not node._camera._group.awake)
+    given.clear()
+    assert ask("the \x07 box").status == Status.BAD_REQUEST  # asks no camera
+    assert given == [False]
+
+
 def test_a_proposer_rests_until_grasps_are_wanted(ros, setup):
     """A matcher subscribes and says nothing: it rests. It says so once: it works. Anybody else: it works too."""
     camera, _, frame, _ = setup

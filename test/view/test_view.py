@@ -4,6 +4,8 @@
 import json
 import shutil
 import socket
+import threading
+import time
 import urllib.request
 from pathlib import Path
 from urllib.parse import quote
@@ -164,6 +166,21 @@ def test_chromium_asks_and_sees_and_a_viewer_that_leaves_leaves_nothing(page, br
     assert red.sum() > 300 and not errors  # the mug and its box of juice, drawn in 3D
     with_gl.close()
     assert served.ask("the blue cup").result.objects  # nobody looks, and it goes on
+
+
+def test_of_those_that_wait_the_newest_of_each_kind_acts(page):
+    """A phrase that is typed does not undo a click on the camera."""
+    served, _ = page
+    done = []
+    look, ask = (served._safe(lambda kind=kind: done.append(kind)) for kind in ("look", "ask"))
+    with served._turn:
+        waiting = [threading.Thread(target=act, args=[None]) for act in (look, ask, ask, ask)]
+        for thread in waiting:
+            thread.start()
+        time.sleep(0.2)
+    for thread in waiting:
+        thread.join()
+    assert sorted(done) == ["ask", "look"]
 
 
 def test_chromium_without_webgl_is_told_and_has_the_plain_page(page, browser, session):

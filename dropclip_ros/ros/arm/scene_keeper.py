@@ -23,6 +23,7 @@ from moveit_msgs.msg import (
 )
 from moveit_msgs.srv import ApplyPlanningScene, GetPlanningScene
 from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.client import Client
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import PointCloud2
@@ -78,10 +79,9 @@ class SceneKeeper:
     def __init__(self, node: Node, settings: Settings, frames: Frames, ask: Callable[[Any, Any, Stages], Any]):
         self._node, self._settings, self._frames, self._ask = node, settings, frames, ask
         group = ReentrantCallbackGroup()
-        self._get, self._set = (
-            node.create_client(kind, name, qos_profile=SERVICE_QOS, callback_group=group)
-            for kind, name in ((GetPlanningScene, "get_planning_scene"), (ApplyPlanningScene, "apply_planning_scene"))
-        )
+        told = {"qos_profile": SERVICE_QOS, "callback_group": group}
+        self._get: Client = node.create_client(GetPlanningScene, "get_planning_scene", **told)
+        self._set: Client = node.create_client(ApplyPlanningScene, "apply_planning_scene", **told)
         self._heard: deque[PointCloud2] = deque(maxlen=_KEPT)
         self._changed = threading.Condition()
         if topic := settings["scene_topic"]:

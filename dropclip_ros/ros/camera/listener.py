@@ -12,6 +12,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from dropclip_ros.base.errors import DropclipError, Status
+from dropclip_ros.base.memory import give_back
 from dropclip_ros.ros.camera.latched import Latched
 from dropclip_ros.ros.camera.pairing import CapturedFrame, Pairing
 from dropclip_ros.ros.camera.points import CloudImages
@@ -116,6 +117,11 @@ class CameraListener:
         is of another time, but for the calibration, which may have been latched."""
         images = (Image, CompressedImage, PointCloud2) if self._jumped else ()
         self._group.listen(self._settings["listen_time"], drop=images)
+
+    def answered(self) -> None:
+        """An answer is given. Where it took longer than the camera is listened to, what it took is given back now."""
+        if not self._group.awake:
+            give_back()
 
     def _let_go(self) -> None:
         """Nobody asks any more: of the frames only the newest is kept."""

@@ -9,6 +9,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Header
 
+from dropclip_ros.base.arrays import to_numpy
 from dropclip_ros.ros.common import LATCHED_QOS
 from dropclip_ros.ros.outputs.detections import records_cloud
 from dropclip_ros.tabletop.footprint import FIT_POINTS, corners, thin_points
@@ -53,9 +54,11 @@ def surroundings(scene: "EncodedScene", target_from_camera: np.ndarray) -> tuple
     corners (L, 3) of the table, none where it is not seen. All in the target's frame."""
     standing = scene.instances > 0
     _, owner = np.unique(scene.instances[standing], return_inverse=True)
-    voxels = transform_points(target_from_camera @ scene.table.frame, scene.voxels.centers[standing])
+    voxels = transform_points(target_from_camera @ scene.table.frame, to_numpy(scene.voxels.centers)[standing])
     table = np.zeros((0, 3))
     if scene.table.seen:
         points, _ = backproject(scene.frame.depth, scene.frame.intrinsics)
-        table = transform_points(target_from_camera, corners(thin_points(points, FIT_POINTS), scene.table.plane, _LIES))
+        table = transform_points(
+            target_from_camera, corners(to_numpy(thin_points(points, FIT_POINTS)), scene.table.plane, _LIES)
+        )
     return voxels, owner, table
