@@ -19,6 +19,8 @@ from dropclip_ros.base.errors import DropclipError
 from dropclip_ros.base.errors import Status as Ending
 from dropclip_ros.client import Client
 
+_OVER = 0.005  # m, that an object is let go above where it stood
+
 
 class Asking(py_trees.behaviour.Behaviour):
     """A behaviour of one call, which is told by an event when to stop; `key` of the blackboard holds the answer once it
@@ -86,15 +88,18 @@ def pick(client: Client, key: str = "picked", grasped: str = "grasped") -> Askin
 def place(
     client: Client, to: Sequence[float], key: str = "placed", grasped: str = "grasped", picked: str = "picked"
 ) -> Asking:
-    """A leaf that puts what was picked down, so that its centre comes to `to` (x, y, z), m."""
+    """A leaf that puts what was picked down, so that its centre comes to `to` (x, y, z), m; or (x, y): on the table, as
+    high as it stood and 5 mm more."""
 
     def call(stop: threading.Event) -> Any:
         for name in (grasped, picked):
             if not leaf.board.exists(name):
                 raise DropclipError(Ending.BAD_REQUEST, f"nothing lies under {name!r} on the blackboard: pick it first")
-        return client.place(leaf.board.get(grasped), leaf.board.get(picked).executed, to, stop=stop)
+        found = leaf.board.get(grasped)
+        where = to if len(to) == 3 or not found.objects else (*to, found.objects[0].centre[2] + _OVER)
+        return client.place(found, leaf.board.get(picked).executed, where, stop=stop)
 
-    leaf = Asking("place", call, key)
+    leaf = Asking(f"place at {' '.join(f'{one:.2f}' for one in to)}", call, key)
     leaf.board.register_key(grasped, access=Access.READ)
     leaf.board.register_key(picked, access=Access.READ)
     return leaf

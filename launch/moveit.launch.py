@@ -52,7 +52,7 @@ MOVEIT = (
     ("gripper", "robotiq_2f_140", "robotiq_2f_140 or robotiq_2f_85"),
     ("kinematics", "", "The arm's calibration, .yaml of ur_calibration; '' for ur_description's default"),
     ("group", "ur_manipulator", "Name of the arm's planning group"),
-    ("table_size", "1.5 1.1 0.04", "Of the table, m; 0 0 0 for none"),
+    ("table_size", "1.5 1.1 0.04", "Of the table, m; 0 0 0 for what the camera sees of it"),
     ("gripper_type", "", "gripper_command or parallel_gripper_command; '' for the distro's (Humble: gripper_command)"),
     ("octomap", "true", "Take the camera's depth image as obstacles; needs OpenGL"),
 )

@@ -109,8 +109,6 @@ class MoveGroup:
                 self.objects.pop(thing.id, None)
             elif thing.id in self.carried:
                 self.objects[thing.id] = self.carried.pop(thing.id).object
-            else:
-                response.success = False
         for thing in scene.world.collision_objects:
             if thing.operation != remove:
                 self.objects[thing.id] = thing

@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -40,6 +41,8 @@ from training.fusion.weights import PromptConfig, ScenePrompts
 from training.objects.catalogue import PROCEDURAL, Catalogue, open_catalogue
 from training.objects.spec import ObjectSpec
 from training.objects.words.language import prompts, training_vocabulary
+from training.runs.errors import in_a_line
+from training.runs.files import lock_place, write_atomically
 from training.scenes.sensor import SENSORS
 from training.scenes.shards import load_scenes
 
@@ -119,7 +122,7 @@ def make_tower(out: Path, recipe: MakeRecipe, start_from: Path | None = None) ->
     text = FrozenText(torch.stack([encoder.encode(texts) for texts in prompts(vocabulary.phrases)]), adapt)
     tower = train_tower(crops, vocabulary, text, recipe.tower, out / "tower.ckpt", start_from)
     adapter = load_tensors(recipe.adapter)["adapter"] if recipe.adapter else text.adapter.detach().half().contiguous()
-    save_file({"adapter": adapter}, out / "text_adapter.safetensors")
+    _keep({"adapter": adapter}, out / "text_adapter.safetensors")
     save_tower(out / "image_tower.safetensors", tower)
 
 
@@ -143,7 +146,7 @@ def make_fused(out: Path, recipe: MakeRecipe, workers: int = 1) -> None:
         if name == "train":
             mean = torch.cat([f.features for f in fused]).mean(0)
     adapter = load_tensors(out / "text_adapter.safetensors")["adapter"]
-    save_file({"adapter": adapter, "mean_object": mean}, out / "text_adapter.safetensors")
+    _keep({"adapter": adapter, "mean_object": mean}, out / "text_adapter.safetensors")
 
 
 def make_encoder(out: Path, recipe: MakeRecipe, start_from: Path | None = None) -> None:
@@ -183,9 +186,12 @@ def _distil(
     clouds = out / "clouds" if len(folders) == 1 else None  # they are kept by name, which folders share
     encoder = distill(TrainingSet(scenes, fused, clouds), config, out / run, phrases, start)
     if int(os.environ.get("RANK", 0)) == 0:
-        part = out / f"{result}.part"
-        save_file({k: v.contiguous() for k, v in encoder.state_dict().items()}, part)
-        part.replace(out / f"{result}.safetensors")
+        _keep(encoder.state_dict(), out / f"{result}.safetensors")
+
+
+def _keep(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
+    with write_atomically(path, replace=True) as part:
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, part)
 
 
 def make_by(processes: int, stage: str) -> None:
@@ -244,6 +250,21 @@ def main(
     threads: of each process, 0 for all cores. processes: that embed crops and distil. start_from: a model folder to
     distil on from. tower_from: tower.ckpt of another run, for the tower to begin with.
     """
+    with nullcontext() if "RANK" in os.environ else lock_place(out):
+        _make(out, model, model_real, stage, recipe, threads, processes, start_from, tower_from)
+
+
+def _make(
+    out: Path,
+    model: Path,
+    model_real: Path,
+    stage: str,
+    recipe: MakeRecipe,
+    threads: int,
+    processes: int,
+    start_from: Path | None,
+    tower_from: Path | None,
+) -> None:
     if threads:
         torch.set_num_threads(threads)
     out.mkdir(parents=True, exist_ok=True)
@@ -274,4 +295,5 @@ def main(
 if __name__ == "__main__":
     import tyro
 
-    tyro.cli(main)
+    with in_a_line("training.make"):
+        tyro.cli(main)

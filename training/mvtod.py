@@ -3,15 +3,13 @@
 
 from __future__ import annotations
 
-import sys
-
 import tyro
 
 from training.annotation.annotate import annotate
 from training.evaluate.data.convert import import_scenes
 from training.objects.collect import collect
 from training.objects.merge import merge
-from training.runs.errors import InputError
+from training.runs.errors import in_a_line
 from training.scenes.export.export import export
 from training.scenes.generate import generate
 from training.scenes.grasps.scene_grasps import grasps
@@ -32,13 +30,10 @@ COMMANDS = {
 
 
 def main() -> None:
-    try:
+    with in_a_line("dropclip-mvtod"):
         tyro.extras.subcommand_cli_from_dict(
             COMMANDS, prog="dropclip-mvtod", description=__doc__, config=(tyro.conf.OmitArgPrefixes,)
         )
-    except InputError as error:
-        print(f"dropclip-mvtod: {error}", file=sys.stderr)
-        sys.exit(2)
 
 
 if __name__ == "__main__":

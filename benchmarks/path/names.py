@@ -152,7 +152,7 @@ def with_true_names(paths: Iterable[Path], text: TextEncoder) -> dict[str, list[
 
 def main(
     folder: tyro.conf.Positional[Path],
-    sources: Literal["chosen", "reported", "all"] = "chosen",
+    sources: Literal["chosen", "more", "reported", "all"] = "chosen",
     model: Path | None = None,
     parts: bool = False,
     choosing: bool = False,

@@ -38,3 +38,14 @@ def usable_device(name: str) -> torch.device:
             Status.MODEL_ERROR, f"device {name!r} cannot be used ({reason:.150}); expected auto, cpu, cuda or cuda:N"
         ) from error
     return device
+
+
+def finite(values: torch.Tensor, what: str) -> torch.Tensor:
+    """The values, where they are numbers. MODEL_ERROR else: compared with them, everything would be "not found"."""
+    if not torch.isfinite(values).all():
+        raise DropclipError(
+            Status.MODEL_ERROR,
+            f"{what} gives numbers that are not finite, expected features; its weights are damaged, or too large for "
+            "16 bits: fetch the model again",
+        )
+    return values

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import hashlib
 import os
@@ -19,6 +20,9 @@ from dropclip_ros.base.reading import opened, read_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
@@ -38,6 +42,14 @@ def write_beside(path: Path) -> Iterator[Path]:
         if path.is_dir():
             shutil.rmtree(path)
         (beside / path.name).replace(path)
+    except OSError:
+        raise
+    except Exception as error:  # libraries have errors of their own for a disk that is full
+        if number := next((number for number in _FULL if os.strerror(number).lower() in str(error).lower()), 0):
+            raise OSError(number, os.strerror(number), str(path)) from error
+        if "inline_container" in str(error) or "PytorchStreamWriter" in str(error):  # torch says no more
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        raise
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 

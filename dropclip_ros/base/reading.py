@@ -12,6 +12,7 @@ import errno
 import io
 import json
 import os
+import pickle
 import stat
 import zipfile
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 TEXT = 64 << 20  # bytes; JSON of a scene of 73 views has 2
-ARRAYS = 4 << 30  # bytes, unpacked
+ARRAYS = 2 << 30  # bytes, unpacked
 MODEL = 32 << 30  # bytes
 PIXELS = 80_000_000
 DEEPEST = 64  # lists in lists
@@ -180,7 +181,10 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
     with library(".npz", path):
         _check_unpacked(io.BytesIO(data), path)
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
+            found = {name: arrays[name] for name in arrays.files}
+        if other := [name for name, array in found.items() if not isinstance(array, np.ndarray)]:
+            raise ValueError(f"{other[0][:40]} is no array")
+        return found
 
 
 def _check_unpacked(file: IO[bytes], path: str | Path) -> None:
@@ -226,8 +230,12 @@ def read_checkpoint(path: str | Path) -> Any:
     """What torch.save wrote, on the CPU: tensors and plain containers; nothing else is unpickled. Raises OSError."""
     import torch
 
-    with opened(path, MODEL) as file, library("checkpoint of tensors alone, made by torch.save", path):
+    what = "checkpoint of tensors alone, made by torch.save"
+    with opened(path, MODEL) as file, library(what, path):
         if zipfile.is_zipfile(file):
             _check_unpacked(file, path)
         file.seek(0)
-        return torch.load(file, map_location="cpu", weights_only=True)
+        try:
+            return torch.load(file, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:  # its message is a page of advice
+            raise Unreadable(f"it is no whole {what}; nothing else is unpickled", path) from error

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from dropclip_ros.base.errors import DropclipError, Status
+from dropclip_ros.base.files import write_beside
 from dropclip_ros.base.reading import read_json
 from dropclip_ros.commands.train import start_training
 from dropclip_ros.grounding.calibration import Calibration, LabelledFrame, best_in_view, calibrate_on, calibrated
@@ -100,7 +101,8 @@ def write_calibration(folder: Path, found: Calibration, image: bool) -> None:
     config = load_config(folder)
     config = calibrated(config, found, image or not config.encoder_names)
     write_config(folder, config)
-    (folder / CURVE).write_text(json.dumps(found.to_dict(), indent=1) + "\n", encoding="utf-8")
+    with write_beside(folder / CURVE) as part:
+        part.write_text(json.dumps(found.to_dict(), indent=1) + "\n", encoding="utf-8")
     update_calibration(folder, config, str(found))
     print(
         f"temperature {found.temperature:g}, null similarity {found.null_similarity:g}, threshold {found.threshold:g}"

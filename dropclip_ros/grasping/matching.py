@@ -48,11 +48,12 @@ class MatchConfig:
     Not in the paper: `max_distance` (m) leaves out grasps whose tip is further than that from the centre. `rules`, of
     RULES, drop grasps: `max_tilt` is of the approach from straight down (rad), `clearance` of the gripper above the
     table (m), `min_held` of the target's 5 mm voxels between the fingers, `max_others` the share of others' among all
-    that are between them, `max_hits` the voxels that fingers and body may meet. `rank` is "distance" (A.7), or "score":
-    score exp(-distance / `distance_scale` (m)), highest first. `open_wider` (m) opens the hand by up to so much more
-    than proposed, as far as what is seen allows: one view hides how far back an object reaches. With `sample_target`,
-    where no proposal is left, antipodal grasps are sampled on the target itself: who proposes does not know where an
-    object ends that touches another.
+    that are between them, `max_hits` the voxels that fingers and body may meet. `rank` is "distance" (A.7), "score":
+    score exp(-distance / `distance_scale` (m)), highest first, or "lift": the chance that the target alone is lifted,
+    as small networks predict it (`dropclip_ros.grasping.lift`), which is then the score, with unlike grasps first.
+    `open_wider` (m) opens the hand by up to so much more than proposed, as far as what is seen allows: one view hides
+    how far back an object reaches. With `sample_target` antipodal grasps on the target itself join the proposals: who
+    proposes does not know where an object ends that touches another.
     """
 
     top_k: int = ranged(3, 1, doc="Most grasps in an answer")
@@ -87,7 +88,7 @@ class MatchConfig:
 
 
 # What the nodes, the command and the view match by, where nobody says otherwise.
-SERVED = MatchConfig(max_distance=0.1, rules=tuple(RULES), rank="score", open_wider=0.2, sample_target=True)
+SERVED = MatchConfig(top_k=8, max_distance=0.1, rules=tuple(RULES), rank="lift", open_wider=0.2, sample_target=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,9 +116,10 @@ def around_target(target: np.ndarray, around: Surroundings) -> Around:
 
 @dataclass(frozen=True, eq=False)
 class Match:
-    """indices (K,) into the proposals, best first, and the grasps (K) themselves; widths (K,) to open the hand to, m;
-    tip_distances (K,) m; target_centre (3,) in their frame; dropped: by rule, how many near the target it dropped;
-    sampled: '', or why no proposal was left: then indices are into what was sampled on the target."""
+    """indices (K,) into the proposals, and beyond them into what was sampled on the target, best first, and the grasps
+    (K) themselves; widths (K,) to open the hand to, m; tip_distances (K,) m; target_centre (3,) in their frame;
+    dropped: by rule, how many near the target it dropped;
+    sampled: '', or why no proposal was left: then all were sampled on the target."""
 
     indices: np.ndarray
     grasps: Grasps
@@ -141,8 +143,7 @@ def match_grasps(
     surroundings: Surroundings | None = None,
 ) -> Match:
     """The `top_k` grasps whose fingertips are nearest to the centre of the target points (n, 3) (A.7), or the best by
-    score and distance, of those that the rules leave; with `sample_target`, where none is left, of those sampled on the
-    target.
+    the config's rank, of those that the rules leave; with `sample_target`, of those sampled on the target too.
 
     All in one frame, in metres; the paper uses the world frame, but the choice changes nothing, for distances stay.
     At equal distance the better score goes first. BAD_REQUEST if the target has no finite points; NO_GRASPS if there

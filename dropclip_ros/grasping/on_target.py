@@ -27,7 +27,7 @@ DENSE = AntipodalConfig(
 )
 FEW = 10  # grasps; where no more are found, it is looked for closer fits and from all sides, through what may be gaps
 CLOSE = replace(
-    DENSE, clearance=0.003, tilts=((0.3, 6), (0.6, 6)), turns=12, anchors=20, solid_others=False, max_per_object=40
+    DENSE, clearance=0.003, tilts=((0.35, 4), (0.6, 4)), turns=10, anchors=16, solid_others=False, max_per_object=40
 )
 
 

@@ -15,7 +15,11 @@ ANYTHING = "object"
 PART_OR_PLACE = ("with", "on", "in")  # with a star, on a dish: may be said of the thing itself
 COLOURS = ("red", "green", "blue", "yellow", "orange", "purple", "pink", "brown", "black", "white", "gray")
 
-COLOURED = tuple(f"{colour} {ANYTHING}" for colour in COLOURS)
+MATERIALS = ("wooden", "metal", "plastic", "glass", "ceramic", "paper", "cardboard", "rubber", "leather", "cloth")
+CONTRASTS = {  # what is the same is told by what is said of each thing beside all that could be
+    "colour": tuple(f"{colour} {ANYTHING}" for colour in COLOURS),
+    "material": tuple(f"{material} {ANYTHING}" for material in MATERIALS),
+}
 
 
 @dataclass(frozen=True)
@@ -98,8 +102,7 @@ def _texts(reading: Reading) -> Iterator[str]:
         for word in node.negated_attributes:
             yield from contrast_of(word, node)
         for relation in node.relations:
-            if relation.relation == "same_colour":
-                yield from COLOURED
+            yield from CONTRASTS.get(relation.relation.removeprefix("same_"), ())
             if relation.relation in PART_OR_PLACE and relation.words:
                 yield with_part(node, relation)
 

@@ -19,25 +19,26 @@ from dropclip_ros.grounding.interpretation import (
     contrast_of,
     name_of,
 )
-from dropclip_ros.grounding.places import Places
+from dropclip_ros.grounding.places import APART, SIZES, Places
 from dropclip_ros.grounding.relations import CLEAR
 from dropclip_ros.grounding.scoring import rival_threshold
-from dropclip_ros.language.tree import ALL, Node, Order, Phrase, Reading, Union, in_words, order_in_words
+from dropclip_ros.language import lexicon
+from dropclip_ros.language.tree import (
+    ALL,
+    ANY,
+    OTHER_SIDE,
+    Node,
+    Order,
+    Phrase,
+    Reading,
+    Union,
+    in_words,
+    order_in_words,
+)
 
-SIZES = {  # adjectives, and what they are measured by
-    **dict.fromkeys(("big", "large", "huge", "giant", "massive", "oversized"), ("size", "most")),
-    **dict.fromkeys(("small", "little", "tiny", "mini", "miniature"), ("size", "least")),
-    **{
-        "tall": ("height", "most"),
-        "high": ("height", "most"),
-        "short": ("height", "least"),
-        "low": ("height", "least"),
-    },
-    **{"long": ("length", "most"), "wide": ("width", "most"), "narrow": ("width", "least")},
-    **{"thick": ("thickness", "most"), "fat": ("thickness", "most"), "thin": ("thickness", "least")},
-    "slim": ("thickness", "least"),
-}
-APART = (1.12, 1.25)  # by which lengths, and sizes, tell a big one from a small one
+
+POSTURES = {"upright": True, "standing": True, "fallen": False, "overturned": False, "tipped": False}
+MEDIUM = ("medium", "mid", "average")
 
 
 class Judge(Places):
@@ -46,7 +47,7 @@ class Judge(Places):
     def judge(self, phrase: Phrase) -> Judgement:
         """What a phrase with a tree means here."""
         assert phrase.reading is not None, "a phrase without a tree: `not_judged` is for it"
-        self.parts = []
+        self.parts, self.own, self.judged = [], [], set()
         interpretation = Interpretation(in_words(phrase.reading), self.parts, phrase.not_understood)
         none = np.zeros(self.layout.count)
         try:
@@ -65,13 +66,19 @@ class Judge(Places):
 
     def choose(self, node: Node, scores: np.ndarray, interpretation: Interpretation) -> Judgement:
         """What a thing and its attributes mean, compared as a whole. scores: (K,), 0 of what does not fit at all."""
+        self.own, self.judged = [], set()
         scores = self._sized(node, scores)
         chosen = [int(k) + 1 for k in np.argsort(-scores, kind="stable") if scores[k] > 0]
-        return self._settled(node, chosen, scores, interpretation)
+        try:
+            return self._settled(node, chosen, scores, interpretation)
+        except Unsupported as error:
+            return Judgement(Status.UNSUPPORTED, str(error), [], scores, interpretation)
 
     def _settled(self, node: Node, chosen: list[int], scores: np.ndarray, interpretation: Interpretation) -> Judgement:
         """As many as are meant of those that fit, best first; AMBIGUOUS where more fit, NOT_FOUND where fewer do."""
         status, message = Status.OK, f"{len(chosen)} found"
+        if len(chosen) > 1 and node.number in (None, ANY) and (untold := self._untold(node, chosen)):
+            raise Unsupported(f"{len(chosen)} fit, and {untold!r} does not tell them apart: ids {chosen}")
         wanted = node.number if isinstance(node.number, int) else None
         if wanted and len(chosen) < wanted:
             raise Lacking(f"{wanted} are asked for, and only {len(chosen)} found")
@@ -85,6 +92,12 @@ class Judge(Places):
                 message = f"{len(chosen)} objects fit: {interpretation.question}"
         labels = [node.head or ""] * len(chosen)
         return Judgement(status, message, chosen, scores, interpretation, labels)
+
+    def _untold(self, node: Node, chosen: list[int]) -> str:
+        """What is said of a thing that features do not judge, where it left several: dirty, open; with ice in it."""
+        if states := [word for word in node.attributes if word in lexicon.UNTOLD and word not in self.judged]:
+            return states[0]
+        return next((words for words in self.own if words), "")
 
     def _union(self, reading: Union, interpretation: Interpretation) -> Judgement:
         """Each of several things; those that are not there are named."""
@@ -148,12 +161,6 @@ class Judge(Places):
             scores = self._ordered(node, node.order, scores, here)
         return scores
 
-    def _at_side(self, node: Node, order: Order, scores: np.ndarray) -> np.ndarray:
-        """The mugs on the left: those in that half of where mugs are."""
-        value = self.layout.measure(order.by, scores > 0) * (1 if order.direction == "most" else -1)
-        among = value[scores > 0]
-        return self._kept(node, scores, value >= (among.max() + among.min()) / 2, f"on that side ({order.by})")
-
     def _holds(self, k: int) -> bool:
         """Whether anything is on or in an instance."""
         return any((self.layout.relation(name, k, True) >= CLEAR).any() for name in ("on", "in"))
@@ -164,9 +171,22 @@ class Judge(Places):
             if word in ("empty", "full", "filled"):
                 holds = np.array([self._holds(k) for k in range(self.layout.count)])
                 kept = np.where(holds == (word != "empty"), scores, 0)
+                if kept.any() and (kept > 0).sum() < (scores > 0).sum():
+                    self.judged.add(word)
+                    scores = kept
+                continue
+            if word in POSTURES:
+                extent = self.layout.high - self.layout.low
+                upright = extent[:, 2] >= self.layout.widths.max(axis=1)
+                kept = np.where(upright == POSTURES[word], scores, 0)
                 scores = kept if kept.any() else scores
                 continue
             fits = np.flatnonzero(scores > 0)
+            if word in MEDIUM and len(fits) > 2:
+                size = self.layout.measure("size", scores > 0)[fits]
+                scores = np.where(
+                    np.isin(np.arange(len(scores)), fits[(size > size.min()) & (size < size.max())]), scores, 0
+                )
             if word not in SIZES or len(fits) < 2:
                 continue
             by, direction = SIZES[word]
@@ -205,7 +225,7 @@ class Judge(Places):
     def _anaphora(self, node: Node, scores: np.ndarray, here: int) -> np.ndarray:
         if not (node.other or node.same):
             return scores
-        if self.previous is None and node.other and here:  # a landmark: the mug next to another mug
+        if self.previous is None and node.other and (here or node.excluded):  # next to another mug; not the red one
             return scores
         if self.previous is None:
             said = "it" if node.same else "other"
@@ -251,8 +271,8 @@ class Judge(Places):
         if order.index > len(ranked):
             are = "is" if len(ranked) == 1 else "are"
             raise Lacking(f"there {are} only {len(ranked)} to count, and number {order.index} is asked for")
-        if node.number == ALL and order.by in ("left", "right", "front", "back") and order.index == 1:
-            return self._at_side(node, order, scores)
+        if node.number == ALL and order.by in OTHER_SIDE and order.by not in ("top", "bottom") and order.index == 1:
+            return self._at_side(node, order.by if order.direction == "most" else OTHER_SIDE[order.by], scores, here)
         count = node.number if isinstance(node.number, int) else 1
         first, last = order.index - 1, order.index - 2 + count
         while first > 0 and tied[first - 1]:

@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from threadpoolctl import ThreadpoolController
 
 from dropclip_ros.base.arrays import Array, as_type, to_numpy
-from dropclip_ros.base.devices import enough_memory, usable_device
+from dropclip_ros.base.devices import enough_memory, finite, usable_device
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.grounding.beside import Beside, Compared, Known
 from dropclip_ros.grounding.instances import (
@@ -384,7 +384,8 @@ class Grounder:
             if self.image is None:
                 assert pooled is not None, "neither the encoder nor an image tower names things"
                 return pooled
-            seen, weight = self.image.embed(frame.rgb, labels.reshape(frame.depth.shape)), self.image.config.weight
+            weight = self.image.config.weight
+            seen = finite(self.image.embed(frame.rgb, labels.reshape(frame.depth.shape)), "the image tower")
             return seen if pooled is None else (1 - weight) * pooled + weight * seen
 
         basis = self.basis if self.config.encoder_names else None
@@ -417,7 +418,7 @@ class Grounder:
             torch.as_tensor(of, device=self.device) for of in (voxels.coords, voxels.feats, voxels.centers)
         )
         passed = self.encoder.activations(coords, feats)
-        features, middles = F.normalize(self.thin_head(passed.decoded), dim=-1), None
+        features, middles = finite(F.normalize(self.thin_head(passed.decoded), dim=-1), "the encoder"), None
         if self.encoder.offset is not None:
             middles = centers + OFFSET_UNIT * self.config.voxels.edge * self.encoder.offset(passed.decoded)
             middles = middles if self.uploads else to_numpy(middles)

@@ -10,7 +10,7 @@ import numpy as np
 
 from dropclip_ros.grounding.interpretation import (
     ANYTHING,
-    COLOURED,
+    CONTRASTS,
     PART_OR_PLACE,
     Lacking,
     Part,
@@ -19,15 +19,30 @@ from dropclip_ros.grounding.interpretation import (
     name_of,
     with_part,
 )
+from dropclip_ros.grounding.groups import GROUPS, groups_of, ranked
 from dropclip_ros.grounding.relations import CLEAR, LOOSE, SAME_PLACE, SAME_SIZE, Layout
 from dropclip_ros.grounding.scoring import rival_threshold
 from dropclip_ros.language import lexicon
 from dropclip_ros.language.nouns import PARTS
-from dropclip_ros.language.tree import COMPARISONS, Node, Reading, Relation, Union, in_words
+from dropclip_ros.language.tree import AT_SIDES, COMPARISONS, SAME, Node, Order, Reading, Relation, Union, in_words
 from dropclip_ros.language.words import singular
 
+SIZES = {  # adjectives, and what they are measured by
+    **dict.fromkeys(("big", "large", "huge", "giant", "massive", "oversized"), ("size", "most")),
+    **dict.fromkeys(("small", "little", "tiny", "mini", "miniature"), ("size", "least")),
+    **{
+        "tall": ("height", "most"),
+        "high": ("height", "most"),
+        "short": ("height", "least"),
+        "low": ("height", "least"),
+    },
+    **{"long": ("length", "most"), "wide": ("width", "most"), "narrow": ("width", "least")},
+    **{"thick": ("thickness", "most"), "fat": ("thickness", "most"), "thin": ("thickness", "least")},
+    "slim": ("thickness", "least"),
+}
 GRADED = ("next_to", "near", "far", "under", "above")  # of these the best is meant, where it is so by far
 BY_FAR = 0.3
+APART = (1.12, 1.25)  # by which lengths, and sizes, tell a big one from a small one
 STRAIGHT = ("left", "right", "front", "behind")
 IMMEDIATELY = re.compile(r"(?:\w+ ){0,4}?(?:immediately|directly|just|straight|right) (?!of |from )")
 OF_EVERY = ("left", "right", "front", "behind", "far")  # of both bowls: of each
@@ -51,6 +66,8 @@ class Places:
         self.previous = np.isin(np.arange(layout.count) + 1, list(previous)) if previous else None
         self.unknown = set(previous) - set(range(1, layout.count + 1))
         self.parts: list[Part] = []
+        self.own: list[str] = []  # what was compared as a part of the thing, and is none that features know
+        self.judged: set[str] = set()  # attributes that geometry has judged
 
     def _node(self, node: Node, parent: int) -> np.ndarray:
         raise NotImplementedError
@@ -84,6 +101,12 @@ class Places:
     def _related(self, node: Node, relation: Relation, scores: np.ndarray, here: int) -> np.ndarray:
         said = f"{PLACES.get(relation.relation, relation.relation)} {' and '.join(map(in_words, relation.landmarks))}"
         kind = "negation" if relation.negated else "relation"
+        members = self._group(relation, scores)
+        if members is not None:
+            self._note(kind, said, here, members.astype(float))
+            return self._kept(node, scores, members != relation.negated, f"that is {'not ' * relation.negated}{said}")
+        if relation.relation in AT_SIDES:
+            return self._at_side(node, relation.relation.removeprefix("at_"), scores, here)
         if _is_surface(relation):
             self._note(kind, said, here, np.ones(self.layout.count))
             return scores if not relation.negated else self._kept(node, scores, scores < 0, f"that is not {said}")
@@ -98,6 +121,8 @@ class Places:
         except Lacking as lacking:
             if own and not _definite(relation):
                 del self.parts[at:]
+                if not here and not any(map(_is_part, relation.landmarks)):
+                    self.own.append(relation.words)
                 return self._of_its_own(node, relation, here)
             if relation.negated:
                 return scores
@@ -106,6 +131,29 @@ class Places:
         if relation.negated:
             return self._kept(node, scores, fits < LOOSE, f"that is not {said}")
         return self._best(node, relation, scores, fits, said)
+
+    def _group(self, relation: Relation, scores: np.ndarray) -> np.ndarray | None:
+        """(K,) bool: what stands in the stack or row that is meant; None where it is about no group."""
+        mark = relation.landmarks[0]
+        name = singular(mark.head.split()[-1]) if isinstance(mark, Node) and mark.head else ""
+        if relation.relation not in ("in", "on") or name not in GROUPS:
+            return None
+        assert isinstance(mark, Node)
+        groups = groups_of(name, self.layout, scores > 0)
+        orders = [mark.order] if mark.order else [Order(*SIZES[word]) for word in mark.attributes if word in SIZES]
+        if not groups or mark.relations or len(orders) < len(mark.attributes):
+            return None
+        for order in orders[:1]:
+            groups = ranked(groups, self.layout, order.by, order.direction)[order.index - 1 : order.index]
+        return np.isin(np.arange(self.layout.count), np.concatenate(groups)) if groups else None
+
+    def _at_side(self, node: Node, side: str, scores: np.ndarray, here: int) -> np.ndarray:
+        """(K,): the scores of those in that half of where such things are."""
+        value = self.layout.measure(side, scores > 0)
+        among = value[scores > 0]
+        fits = value >= (among.max() + among.min()) / 2
+        self._note("relation", f"on that side ({side})", here, fits.astype(float))
+        return self._kept(node, scores, fits, f"on that side ({side})")
 
     @staticmethod
     def _explained(node: Node, scores: np.ndarray, said: str, why: str) -> str:
@@ -136,6 +184,17 @@ class Places:
     def _place(self, relation: Relation, scores: np.ndarray, here: int) -> np.ndarray:
         """(K,): how far each instance is so, beside any of the landmarks."""
         marks = [np.flatnonzero(self._reading(mark, here) > 0) for mark in relation.landmarks]
+        if self.previous is not None or not any(isinstance(mark, Node) and mark.other for mark in relation.landmarks):
+            return self._beside(relation, marks, scores)
+        fits = np.zeros(self.layout.count)
+        for k in np.flatnonzero(scores > 0):  # the others: than the thing itself
+            others = [mark[mark != k] for mark in marks]
+            if all(map(len, others)):
+                fits[k] = self._beside(relation, others, scores)[k]
+        return fits
+
+    def _beside(self, relation: Relation, marks: list[np.ndarray], scores: np.ndarray) -> np.ndarray:
+        """(K,): how far each instance is so, beside the instances of each landmark."""
         fits = np.zeros(self.layout.count)
         if relation.relation == "between":
             second = marks[1] if len(marks) > 1 else marks[0]
@@ -145,8 +204,8 @@ class Places:
             for a, b in pairs:
                 fits = np.maximum(fits, self.layout.between(a, b))
             return fits
-        if relation.relation == "same_colour":
-            return self._same_colour(np.concatenate(marks))
+        if relation.relation in SAME:
+            return self._same(relation.relation.removeprefix("same_"), np.concatenate(marks))
         if relation.relation in COMPARISONS:
             return self._compared(relation.relation, np.concatenate(marks))
         if relation.relation in ("nearest", "farthest"):
@@ -158,11 +217,16 @@ class Places:
             fits = np.maximum(fits, (np.min if every else np.max)(each, axis=0))
         return fits
 
-    def _same_colour(self, marks: np.ndarray) -> np.ndarray:
-        """What is likeliest of the colour that a landmark is likeliest of."""
-        scores = np.stack([self.score(text) for text in COLOURED])  # (colours,K)
-        colour = np.where(scores.max(axis=0) > self.threshold, scores.argmax(axis=0), -1)
-        fits = np.isin(colour, colour[marks][colour[marks] >= 0]).astype(float)
+    def _same(self, what: str, marks: np.ndarray) -> np.ndarray:
+        """What is likeliest of the colour or material that a landmark is likeliest of; what is as large."""
+        if what not in CONTRASTS:
+            value = np.log(np.maximum(self.layout.measure(what, np.ones(self.layout.count, bool)), 1e-9))
+            least = np.log(APART[what == "size"])
+            fits = (np.abs(value[:, None] - value[marks]) < least).any(axis=1).astype(float)
+        else:
+            scores = np.stack([self.score(text) for text in CONTRASTS[what]])  # (colours,K)
+            best = np.where(scores.max(axis=0) > self.threshold, scores.argmax(axis=0), -1)
+            fits = np.isin(best, best[marks][best[marks] >= 0]).astype(float)
         fits[marks] = 0
         return fits
 

@@ -159,6 +159,12 @@ class Layout:
     def between(self, a: int, b: int) -> np.ndarray:
         """(K,): one on the line from a to b, a half at a quarter of its length beside it, nothing beyond its ends."""
         line = self.middle[b, :2] - self.middle[a, :2]
+        height = self.middle[b, 2] - self.middle[a, 2]
+        if abs(height) > np.linalg.norm(line):  # within a stack
+            share = (self.middle[:, 2] - self.middle[a, 2]) / height
+            score = np.maximum(self.over[:, a], self.over[:, b]) * (share > 0.1) * (share < 0.9)
+            score[[a, b]] = 0
+            return score
         length = max(float(np.linalg.norm(line)), 1e-6)
         to = self.middle[:, :2] - self.middle[a, :2]
         share = to @ line / length**2
@@ -197,8 +203,13 @@ class Layout:
             "thickness": np.minimum(thin, extent[:, 2]),
             "top": self.middle[:, 2],
             "bottom": -self.middle[:, 2],
-            "middle": -np.linalg.norm(self.middle[:, :2] - centre[:2], axis=1),
+            "middle": -np.linalg.norm((self.middle - centre)[:, self._axes(among)], axis=1),
         }[by]
+
+    def _axes(self, among: np.ndarray) -> list[int]:
+        """The axes along which things are spread: those of the table, or the height of a stack."""
+        spread = np.ptp(self.middle[among], axis=0) if among.any() else np.zeros(3)
+        return [2] if spread[2] > spread[:2].max() else [0, 1]
 
     def ranked(self, by: str, direction: str, among: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Those among (K,) bool in order (n,), and whether each cannot be told from the next (n-1,)."""

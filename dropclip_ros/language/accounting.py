@@ -25,7 +25,7 @@ NO_NAMES = words_of(  # words of sentences: no thing is called so
     leave start stop keep ignore skip avoid belongs matters wrong fall falls going coming standing
     sitting lying placed located situated nothing anything something everything thing one ones object anyone someone
     exactly roughly approximately wait mean meant say said want wants needs let put puts give gives gave take
-    takes took
+    takes took two three four five six seven eight nine ten
     """
 )
 NO_DESCRIPTION = words_of(  # words that say more than what a thing is or is for

@@ -69,7 +69,7 @@ def finished(draft: Draft) -> Node:
         draft.same,
         " ".join([*said[:count], *head, *draft.adjectives]) if not draft.adjectives else " ".join([*adjectives, *head]),
         draft.definite and not draft.some,
-        draft.one or (name is None and bool(adjectives) and not draft.nothing),
+        draft.one or (name is None and not draft.nothing and bool(adjectives or draft.other)),
     )
 
 

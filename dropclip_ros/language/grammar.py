@@ -10,8 +10,9 @@ from dropclip_ros.language import lexicon
 from dropclip_ros.language.cursor import NotUnderstood
 from dropclip_ros.language.draft import Draft, finished
 from dropclip_ros.language.noun_phrase import POINTING, STOPS, NounPhrase
+from dropclip_ros.language.references import apposed
 from dropclip_ros.language.patterns import ATTRIBUTE, EXCEPT, MADE, ORDER, RELATION, VIEWER
-from dropclip_ros.language.tree import ANY, Node, Reading, Relation, Union
+from dropclip_ros.language.tree import ANY, AT_SIDES, Node, Reading, Relation, Union
 
 NOT = re.compile("(?P<not>not )")
 FRONTED = re.compile(
@@ -42,22 +43,26 @@ class Grammar(NounPhrase):
         """One or several things, with what is said of them."""
         both = self.word == "both"
         options = [self.node(depth)]
-        while self._more():
-            options.append(self.node(depth))
+        while joint := self._more():
+            node = self.node(depth)
+            if set(joint.split()) == {","} and (same := apposed(options[-1], node)):
+                options[-1] = same
+            else:
+                options.append(node)
         if len(options) > 1 and both:
             options[0] = replace(options[0], number=None)
         return options[0] if len(options) == 1 else Union(tuple(options))
 
-    def _more(self) -> bool:
-        """Takes what parts one thing from the next, where another thing follows."""
+    def _more(self) -> str:
+        """What parts one thing from the next, taken, where another thing follows; else ''."""
         start = self.position
         while self.take(*CONJUNCTIONS, "plus") or (self.rest.startswith("as well as ") and self.skip(3)):
             pass
         self.take("also", "then")
         if self.position > start and self.word and not RELATION.match(self.rest) and not ORDER.match(self.rest):
-            return True
+            return " ".join(self.words[start : self.position])
         self.position = start
-        return False
+        return ""
 
     def node(self, depth: int = 0, beside: str = "") -> Node:
         """A thing with what is said of it. beside: the relation whose landmark it is."""
@@ -195,6 +200,8 @@ class Grammar(NounPhrase):
 
     def _rejoins(self, words: str) -> bool:
         """Whether "but not" is followed by a place or an adjective, not by a thing."""
+        if words.strip(" ,") == "but":
+            return bool(RELATION.match(self.rest) or ORDER.match(self.rest))
         return "not" in words and (
             bool(RELATION.match(self.rest) or ORDER.match(self.rest)) or self.word in lexicon.ADJECTIVES
         )
@@ -202,7 +209,7 @@ class Grammar(NounPhrase):
     def _rank(self, draft: Draft, depth: int, joined: bool) -> bool:
         """On the left; from the left; that is the tallest."""
         if draft.order is not None:
-            return self._distance(draft, depth)
+            return self._distance(draft, depth) or self._side(draft)
         if found := self.match(RANKED):
             draft.order = lexicon.BEFORE[found[1]]
             return True
@@ -211,6 +218,26 @@ class Grammar(NounPhrase):
         if not found or found.lastgroup is None:
             return False
         draft.order, draft.counted_from = (found.lastgroup, "most"), from_there
+        return True
+
+    def _side(self, draft: Draft) -> bool:
+        """A side beside an order: the tallest mug on the left; on the left at the back is a corner."""
+        assert draft.order is not None
+        start = self.position
+        if ranked := self.match(RANKED):
+            found, other = draft.order[0], lexicon.BEFORE[ranked[1]]
+        else:
+            order = self.match(ORDER)
+            found, other = (order and order.lastgroup) or "", draft.order
+        if f"at_{found}" not in AT_SIDES or (other[0] == found and other[1] == "most") or (ranked and draft.index > 1):
+            self.position = start
+            return False
+        across = {found, other[0]} & {"left", "right"} and {found, other[0]} & {"front", "back"}
+        if across and draft.index == 1 and other[1] == "most":
+            draft.order = ("_".join(sorted((found, other[0]), key=("front", "back", "left", "right").index)), "most")
+        else:
+            draft.order = other
+            draft.relations.append(Relation(f"at_{found}", (Node("table", text="table", definite=True),)))
         return True
 
     def _distance(self, draft: Draft, depth: int) -> bool:
@@ -223,6 +250,14 @@ class Grammar(NounPhrase):
         if draft.index > 1:  # a relation has no second
             raise NotUnderstood(self.rest)
         start = self.position
+        if (
+            (found := RELATION.match(self.rest)) and found["left"] or found and found["right"]
+        ):  # the closest to the left
+            side = self._relation(depth)
+            assert side is not None
+            draft.relations += [side, Relation(relation, side.landmarks, words=side.words)]
+            draft.order = None
+            return True
         self.skip()
         marks = self._landmarks(relation, depth)
         draft.relations.append(Relation(relation, marks, words=" ".join(self.words[start : self.position])))
@@ -274,7 +309,7 @@ class Grammar(NounPhrase):
             while self._more():
                 marks.append(_landmark(self.node(depth + 1)))
             return tuple(marks)
-        if name in BY_ANY and self.word in BY_ANY[name] and depth == 0:
+        if self.word in BY_ANY.get(name, () if first.head else ("or",)) and depth == 0:
             start = self.position
             if self._more():
                 try:
@@ -289,6 +324,9 @@ class Grammar(NounPhrase):
         found = self.match(MADE) or self.match(ATTRIBUTE)
         if not found and (joined or self.word == "not") and self.ahead(1) in lexicon.ADJECTIVES:
             found = self.match(NOT)
+        if not found and joined and depth == 0 and self._is_adjectives():
+            draft.adjectives += [word for word in self.words[self.position :] if word in lexicon.ADJECTIVES]
+            return self.skip(len(self.words) - self.position)
         if not found:
             return False
         words = self._adjectives(draft)
@@ -303,6 +341,11 @@ class Grammar(NounPhrase):
             return True
         (draft.negated if negated else draft.adjectives).extend(words)
         return True
+
+    def _is_adjectives(self) -> bool:
+        """Whether nothing but adjectives is left: left of the ball and yellow."""
+        rest = self.words[self.position :]
+        return bool(rest) and all(word in lexicon.ADJECTIVES or word == "and" for word in rest)
 
     def _adjectives(self, draft: Draft) -> list[str]:
         """What is said with "is": adjectives, and an order."""

@@ -49,7 +49,7 @@ MATERIALS = words_of(
 )
 SIZES = words_of(
     "big large huge giant small little tiny mini miniature tall short long wide narrow thick thin slim fat high low "
-    "medium medium-sized oversized massive"
+    "medium mid average oversized massive enormous"
 )
 STATES = words_of(
     "round square rectangular oval circular flat curved cylindrical spherical triangular hollow pointed sharp blunt "
@@ -60,7 +60,12 @@ STATES = words_of(
     "salty spicy frozen canned bottled colored coloured sized shaped handmade decorated labelled labeled half-empty "
     "bent crooked dented rusty sticky stemmed handled lidded capped uncapped tiny-sized"
 )
-ADJECTIVES = COLOURS | SHADES | MATERIALS | SIZES | STATES
+UNTOLD = words_of(  # states that features do not tell one of a kind from the next by
+    "open opened closed broken cracked chipped clean dirty used new old wet dry fresh ripe unripe raw cooked burnt burned "
+    "hollow sealed unopened full empty filled half-full half-empty sharp blunt sticky edible sweet sour frozen damaged "
+    "undamaged scratched stained melted rotten torn mouldy stale"
+)
+ADJECTIVES = COLOURS | SHADES | MATERIALS | SIZES | STATES | UNTOLD
 
 BEFORE = {  # words before a noun that order what fits: (by, direction)
     **dict.fromkeys(("leftmost", "left", "left-most", "left-hand", "lefthand"), ("left", "most")),
@@ -103,7 +108,9 @@ UNSEEN = words_of(
     "healthiest strongest favourite favorite yesterday tomorrow tonight ago earlier previously recently fullest "
     "emptiest cleanest dirtiest sweetest freshest ripest softest hardest sharpest brightest darkest loudest "
     "fastest safest most-used smells smell smelly stinks sounds noisy ticking loud heard expired owner's penultimate "
-    "popular heavy ugly cute beautiful important calories weighs weight belongs belonged bought owns prefer preferred"
+    "popular heavy ugly cute beautiful important calories weighs weight belongs belonged bought owns prefer preferred "
+    "charged uncharged working functioning nonfunctional poisonous allergic genuine fake magnetic waterproof lucky stolen "
+    "borrowed unused vegan organic delicious tasty warm cold hot comfortable dangerous germs broken-down"
 )
 KIN = words_of(
     "mom mum dad mother father brother sister wife husband son daughter friend boss neighbour neighbor grandma grandpa "

@@ -147,8 +147,8 @@ class NounPhrase(Cursor):
             raise Unanswerable(f"'{word} of {' '.join(rest)}' is a part of a thing: only whole things are told apart")
 
     def _take_side(self) -> None:
-        """The "hand" of "left hand mug"."""
-        if self.ahead(1) == "hand":
+        """The "hand" of "left hand mug", the "corner" of "top left corner mug"."""
+        if self.ahead(1) in ("hand", "side", "corner") and (self.ahead(1) == "hand" or self.ahead(2)):
             self.skip()
 
     def _is_place(self, word: str, draft: Draft) -> bool:

@@ -12,6 +12,7 @@ from functools import lru_cache
 
 from dropclip_ros.language import lexicon
 from dropclip_ros.language.accounting import description, unaccounted
+from dropclip_ros.language.clauses import essential
 from dropclip_ros.language.cursor import NotUnderstood, Unanswerable
 from dropclip_ros.language.grammar import Grammar
 from dropclip_ros.language.languages import foreign
@@ -27,13 +28,19 @@ from dropclip_ros.language.wrappers import FORBIDDEN, unwrap
 ARTICLES = ("the", "a", "an", "some")
 _ASKED = re.compile("(?:" + "|".join(lexicon.QUESTIONS) + r")\b")
 _COMPARED = re.compile(
-    r"\b(?:(?:same|similar) (?!colou?r as)(?:\w+ )?(?:as|to)|(?<!as well )as (?!well\b)\w+ as|twice|half as|"
+    r"\b(?:(?:same|similar) (?!colou?r|size|height|length|material)(?:\w+ )?(?:as|to)|"
+    r"(?<!as well )as (?!well\b|big|large|small|tall|high|short|long)\w+ as|twice|half as|"
     r"(?:most|least|more|less) (?!of\b|the\b|a\b)\w+)\b"
+)
+_TURNED = re.compile(
+    r"\b(?:pointing|points|facing|faces|turned|turning|directed|oriented|aimed|tilted)"
+    r"(?: (?:straight|directly|away|to|towards?|at|the|my|more))* (?:left|right|up|down|away|me|us|you|camera|robot|"
+    r"front|back|forward|backwards?|viewer|\w+ side)\b|\bwith (?:its|the) \w+ (?:to|on|at|towards?) the (?:left|right)(?= ?$)"
 )
 _MEMORY = re.compile(
     r"\b(?:(?:i|you|we|he|she|they|mom|dad|\w+) "
     r"(?:bought|broke|gave|ate|drank|showed|wanted|mentioned|told|likes|loves|prefers)|"
-    r"(?:i|you|we|he|she|they) (?:used|put|left|made|like|liked|love|loved|had|saw|pointed|touched|asked|am thinking|"
+    r"(?:i|(?<!thing )(?<!thing that )(?<!one that )(?<!what )you|we|he|she|they) (?:used|put|left|made|like|liked|love|loved|had|saw|pointed|touched|asked|am thinking|"
     r"want most|hate|prefer|moved|dropped|brought|picked|chose))(?: |$)"
 )
 
@@ -48,7 +55,7 @@ def read_phrase(phrase: str, multilingual: bool = False) -> Phrase:
         return Phrase(phrase, None, phrase, unsupported=f"only English is understood ({why})")
     if not words:
         return Phrase(phrase, None, phrase, unsupported="it has no words")
-    spoken = plain_speech(" ".join(map(mend, words)))
+    spoken = essential(plain_speech(" ".join(map(mend, words))))
     inner = unwrap(spoken.split())
     if why := _forbidden(spoken, inner) or _unanswerable(rephrase(inner)):
         return Phrase(phrase, None, phrase, unsupported=why, not_understood=tuple(inner))
@@ -77,7 +84,7 @@ def _unanswerable(words: list[str]) -> str:
         return f"{found[0]!r} is not understood"
     if found := _ASKED.match(text):
         return f"{found[0]!r} asks for something else than an object"
-    unseen = [word for word in words if word in lexicon.UNSEEN]
+    unseen = [word for word, after in zip(words, [*words[1:], ""], strict=True) if _is_unseen(word, after)]
     unseen += [
         word
         for word in words
@@ -86,11 +93,18 @@ def _unanswerable(words: list[str]) -> str:
     unseen += [word for word in words if word.endswith("'s") and word[:-2] in lexicon.KIN]
     if unseen:
         return f"{unseen[0]!r} is nothing that the camera sees"
+    if found := _TURNED.search(text):
+        return f"{found[0]!r}: which way a thing points is not understood"
     if found := _COMPARED.search(text):
         return f"{found[0]!r}: comparisons with another thing's measure are not understood"
     if found := _MEMORY.search(text):
         return f"{found[0].strip()!r} is nothing that the camera sees"
     return ""
+
+
+def _is_unseen(word: str, after: str) -> bool:
+    """Whether a word is nothing that a camera sees; a lighter is, where no name follows."""
+    return word in lexicon.UNSEEN and not (word == "lighter" and singular(after) not in NOUNS | {"than", "one", "of"})
 
 
 def _forbidden(spoken: str, inner: list[str]) -> str:
@@ -151,6 +165,7 @@ def _is_part(relation: Relation) -> bool:
     mark = relation.landmarks[0]
     if (
         relation.negated
+        or relation.words.startswith("holding")
         or relation.relation not in ("with", "in", "on")
         or not isinstance(mark, Node)
         or mark.relations

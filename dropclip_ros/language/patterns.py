@@ -18,10 +18,11 @@ def any_of(words: str | Iterable[str]) -> str:
 _HOW = (
     "(?:(?:just|directly|immediately|right|slightly|closely|straight|exactly|too|so|very|quite|really|rather|"
     "almost|nearly|a little|a bit|somewhat|"
-    "well|way|far|up|over|down|somewhere|right over|still|also|immediately to) )*"
+    "well|way|far|up|over|down|somewhere|right over|still|also|immediately to|(?!only)[a-z]{3,}ly) )*"
 )
 _NOT_POSTURES = (
     "(?!everything|anything|something|nothing|thing|ring|earring|string|spring|pudding|building|wing|"
+    "supported|covered|surrounded|flanked|filled|topped|decorated|contained|sandwiched|colou?red|handled|"
     "painting|drawing|icing|bread|bed|seed|reed|red )"
 )
 _POSTURE = (
@@ -58,7 +59,17 @@ _AT_SIDE = (
 
 _MUCH = "(?:(?:much|a lot|a bit|a little|slightly|even|clearly) )?"
 _RELATIONS = {
-    "same_colour": r"(?:of |in |has |having |with |is )?(?:the |a )?(?:same|matching) colou?r (?:as|of|like)",
+    **{
+        f"same_{what}": rf"(?:of |in |has |have |having |with |is |are )?(?:the |a )?(?:same|matching|similar|identical) {words} "
+        rf"(?:as|of|like|to)(?: (?:that|those) of)?{also}"
+        for what, words, also in (
+            ("colour", "colou?r", ""),
+            ("material", "material", "|made (?:out )?(?:of|from) the same (?:material|stuff|thing) as"),
+            ("size", "size", "|(?:just |exactly )?as (?:big|large|small) as"),
+            ("height", "height", "|(?:just |exactly )?as (?:tall|high|short) as"),
+            ("length", "length", "|(?:just |exactly )?as long as"),
+        )
+    },
     "bigger": rf"{_MUCH}(?:bigger|larger|greater) (?:in size )?than",
     "smaller": rf"{_MUCH}(?:smaller|littler|tinier) (?:in size )?than",
     "taller": rf"{_MUCH}(?:taller|higher) than",
@@ -91,7 +102,7 @@ _RELATIONS = {
     r"decorated with|featuring|covered (?:with|by|in)",
     "in": r"(?:from )?inside(?: of)?|in|(?:from )?within|into|contained (?:in|by)|out of",
     "under": r"underneath|under|beneath|below|supporting",
-    "on": r"on (?:the )?top of|on|upon|onto|atop|supported by|covers|covering|cover|off(?: of)?",
+    "on": r"on (?:the )?top of|on|upon|onto|atop|supported by|covers|covering|cover(?= (?:the|a|an|my)\b)|off(?: of)?",
     "above": r"above|over",
 }
 RELATION = re.compile(
@@ -123,7 +134,7 @@ _ORDERS = {
     "near": rf"in front of {_VIEWER}|(?:the )?(?:nearest|closest|nearer|closer|near|close)(?: to| by)? {_VIEWER}|"
     r"(?:the )?(?:nearest|closest)(?= ?$)",
     "far": rf"(?:the )?(?:most |farthest |furthest |farther |further |far )(?:away |distant )?from {_VIEWER}|"
-    r"(?:farthest|furthest)(?: away)?(?= ?$)|far away(?= ?$)",
+    r"(?:farthest|furthest|farther|further)(?: away)?(?= ?$)|far away(?= ?$)",
     "front": rf"(?:at|on) the (?:very )?near (?:end|side|edge){_OF_FIELD}{_NO_OF}|(?:at|in|on|to|up|towards?|near|"
     rf"from) (?:the )?(?:very )?front(?: row)?{_OF_FIELD}{_NO_OF}|"
     r"in the foreground",

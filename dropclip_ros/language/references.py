@@ -5,7 +5,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from dropclip_ros.language.lexicon import COLOURS
 from dropclip_ros.language.tree import Node, Reading, Relation, Union
+from dropclip_ros.language.words import singular
 
 
 def resolved(reading: Reading) -> Reading:
@@ -23,12 +25,45 @@ def resolved(reading: Reading) -> Reading:
     return Union(tuple(options))
 
 
+def apposed(before: Node, node: Node) -> Node | None:
+    """The one node of "the mug, the red one" or "a red block, second from the top"; None where they are two things."""
+    same_name = node.head is None or (before.head and singular(node.head) == singular(before.head))
+    if before.same or node.same or node.other or not (same_name or (before.head is None and not before.excluded)):
+        return None
+    if before.head is None and node.head is not None and not node.definite:
+        return None
+    if set(before.attributes) & COLOURS and set(node.attributes) & COLOURS or (before.order and node.order):
+        return None
+    if not (node.definite or node.order or node.relations) or (isinstance(before.number, int) and node.number is None):
+        return None
+    return replace(
+        before,
+        head=before.head or node.head,
+        attributes=(*before.attributes, *node.attributes),
+        negated_attributes=(*before.negated_attributes, *node.negated_attributes),
+        relations=(*before.relations, *node.relations),
+        excluded=(*before.excluded, *node.excluded),
+        order=before.order or node.order,
+        number=before.number if before.number not in (None, "any") else node.number,
+        text=" ".join([*before.attributes, *node.attributes, before.head or node.head or ""]).strip(),
+        definite=before.definite or node.definite,
+        one=before.one and node.one,
+    )
+
+
 def _named(node: Node, name: str | None) -> Node:
     """The node with `name` for each "one" without a name of its own, in it and below."""
-    if node.one and node.head is None and name and not (node.same or node.other):
+    if node.one and node.head is None and name and not node.same:
         node = replace(node, head=name, text=" ".join([*node.attributes, name]))
     name = node.head or name
     relations = tuple(replace(relation, landmarks=_forward(relation.landmarks, name)) for relation in node.relations)
+    if (
+        relations
+        and len(relations[0].landmarks) == 1
+        and isinstance(mark := relations[0].landmarks[0], Node)
+        and mark.head
+    ):
+        relations = relations[:1] + tuple(_about(Node(relations=relations[1:]), mark).relations)  # and not touching it
     return replace(node, relations=relations, excluded=tuple(_below(out, name) for out in node.excluded))
 
 

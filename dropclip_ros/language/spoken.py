@@ -7,8 +7,8 @@ import re
 
 _FILLER = re.compile(
     r"(?: ,)? (?:um+|uh+|uhm|erm?|hm+|mm+|ah|eh|you know|sort of|kind of|kinda|sorta|i guess|let me see|let us see|"
-    r"let us say|how do you say|what is it called|whatever it is called|please|kindly|pretty please|literally|"
-    r"basically)(?: ,)?(?= )"
+    r"let us say|how do you say|what is it called|whatever it is called|literally|"
+    r"basically)(?: ,)?(?= )|(?: ,)? (?:pretty please|please|kindly)(?= )"
 )
 _LIKE = re.compile(r" , like , | , like (?=the\b)|^like , ")
 _CORRECTION = (

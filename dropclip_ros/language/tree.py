@@ -23,9 +23,11 @@ COMPARISONS = {  # relations that compare a measure with the landmark's: what "m
     "nearer": ("near", "most"),
     "further": ("far", "most"),
 }
+SAME = ("same_colour", "same_material", "same_size", "same_height", "same_length")
+AT_SIDES = ("at_left", "at_right", "at_front", "at_back")  # in that half of where such things are; of the table
 RELATIONS = (
     *("left", "right", "front", "behind", "next_to", "between", "on", "in", "under", "above"),
-    *("near", "far", "nearest", "farthest", "with", "without", *COMPARISONS, "same_colour"),
+    *("near", "far", "nearest", "farthest", "with", "without", *COMPARISONS, *SAME, *AT_SIDES),
 )
 ORDERS = (
     *("left", "right", "near", "far", "front", "back", "size", "height", "width", "length"),

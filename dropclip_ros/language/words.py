@@ -44,6 +44,16 @@ CONTRACTIONS = (
     (r"\bnxt\b", "next"),
     (r"\b(?:sth|smth|smthg)\b", "something"),
     (r"\blet's\b", "let us"),
+    (r"\b(?:ya|yo?u all|y'all)\b", "you"),
+    (r"(?:^|(?<=\s))(?:'em|em)\b", "them"),
+    (r"\b(?:lil|lil'|li'l)\b", "little"),
+    (r"\b(?:d'you|dyou)\b", "do you"),
+    (r"\b(?:whatcha|wotcha)\b", "what you"),
+    (r"\bgotta\b", "have to"),
+    (r"\b(?:'cause|cos|coz|cuz)\b", "because"),
+    (r"\b(?:pic|img)\b", "picture"),
+    (r"\b(first)[ -](aid)\b", r"\1-\2"),
+    (r"\b(small|medium|large|big|mid|average|middle)[ -]siz(?:ed|e)\b", r"\1"),
     (r"\b(?:gonna)\b", "going to"),
     (r"\b(infront|ontop|nextto|leftof|rightof)\b", lambda match: SPLIT[match[0]]),
     (r"\b(that|what|there|where)s\b", r"\1 is"),
@@ -161,9 +171,14 @@ def word_counts(language: str) -> dict[str, int]:
 
     Empty where it is not installed: then nothing is mended, and other languages are known by their letters only.
     """
+    return json.loads(counted_text(language))
+
+
+def counted_text(language: str) -> bytes:
+    """The same as the JSON that it is."""
     if find_spec("spellchecker") is None:
-        return {}
-    return json.loads(gzip.decompress((files("spellchecker") / "resources" / f"{language}.json.gz").read_bytes()))
+        return b"{}"
+    return gzip.decompress((files("spellchecker") / "resources" / f"{language}.json.gz").read_bytes())
 
 
 def is_known(word: str) -> bool:

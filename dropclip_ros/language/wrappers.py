@@ -12,11 +12,11 @@ from dropclip_ros.language.words import singular
 _TO = "(?: (?:over|up|down|away|out|back|hold of))*(?: (?:me|us))?(?: over)?"
 _VERBS = any_of(
     "give bring get fetch throw pick grab take put move push slide carry drag shift grasp select choose clutch remove "
-    "collect retrieve deliver find locate identify detect hold place drop"
+    "collect gather retrieve deliver extract find locate identify detect hold place drop"
 )
 _NOUNS_TOO = any_of(  # verbs only where a determiner follows
     "hand pass lend toss lift set lay stack clear touch spot mark see show highlight segment point reach look use try "
-    "hold place drop want need mean search have"
+    "hold place drop want need mean search have turn flip rotate open close pull shut lift empty clean sort wipe wash inspect check grip raise"
 )
 _NEXT = any_of(
     "the a an my your that this those these any some all every each both it them one two three another everything "
@@ -78,8 +78,10 @@ _POLITE = any_of(
             "that you can see",
             "that is there",
             "that is here",
-            "i want",
-            "i need",
+            *(f"{that}{what}" for that in ("that ", "which ", "") for what in ("i want", "i need", "i am after")),
+            "i am looking for",
+            "upside down",
+            "around",
             "i mean",
             "i meant",
             "i said",
@@ -89,7 +91,7 @@ _POLITE = any_of(
 _TAG = any_of("right ok okay yeah huh robot man dude buddy pal mate love alright then yes would cheers ta")
 AFTER = re.compile(rf"(?:(?:^| ),)?(?:^| ){_POLITE}$| , {_TAG}$")
 POINTED = re.compile(  # the mug is left of the box, I want that mug
-    rf"(?: ,|(?: ,)? (?:and|so))(?: (?:i|we) (?:want|need|would like|mean|will take)| {_VERB})?"
+    rf"(?: ,|(?: ,)? (?:and|so))(?: please| now| just)*(?: (?:i|we) (?:want|need|would like|mean|will take)| {_VERB}| (?:collect|use|sort|gather|clean|wash)(?: up)?)?"
     r" (?:it|them|that|this|that one|this one|that \w+|this \w+|those \w+|these \w+)$"
 )
 _DO = any_of(
@@ -104,13 +106,28 @@ _GOAL = any_of(
     (
         *("on top of", "next to", "in front of", "to the left of", "to the right of", "on the left of"),
         *("on the right of", "to the left", "to the right", "onto", "into", "inside", "between", "behind", "beside"),
-        *("under", "underneath", "below", "near", "close to", "on", "in", "to", "at", "over", "above", "against", "by"),
+        *(
+            "away from",
+            "under",
+            "underneath",
+            "below",
+            "near",
+            "close to",
+            "on",
+            "in",
+            "to",
+            "at",
+            "over",
+            "above",
+            "against",
+            "by",
+        ),
     )
 )
 TO = re.compile(rf"(?: (?:back|down|away|over|right))* {_GOAL} (?:(?!that is |which is ).)*$")
 _ASK = r"(?=(?:i|be|please|can|could|would|give|hand|pass|get|bring|take|pick|fetch|grab|find|where is)\b)"
 _PREAMBLE = re.compile(
-    rf"^.*?\bso {_ASK}|^(?:i am|we are|my|since|because|as|now that|before|after|when|if|it is(?! (?:the|a)\b)|is "
+    rf"^.*?\bso {_ASK}|^(?:.*\b)?what (?:i|we) (?!can\b|could\b|use\b|need for\b|need to\b)[^,]*? is (?=(?:the|a|an|that|this|all|both)\b)|^(?:i am|we are|my|since|because|as|now that|before|after|when|if|it is(?! (?:the|a)\b)|is "
     rf"there|are there|do you see|can you see|have you got|do you have) [^,]*, {_ASK}"
 )
 _SPARED = re.compile(
@@ -120,14 +137,20 @@ _SPARED = re.compile(
 )
 _TAKE = "give|hand|bring|pass|pick|pick up|get|grab|take|fetch"
 _SEEN = re.compile(
-    rf"^(?:do you |can you |you )?(?:see|look at|find) (?P<what>.+?) , (?:and )?(?:{_TAKE})(?: me)? "
-    rf"(?P<rest>(?:the|a|an) .+)$"
+    rf"^(?:do you |can you |you )?(?:see|look at|look for|find|notice|there is|here is|take) (?P<what>(?:the|a|an|that|this|my) .+?) , "
+    rf"(?:and |then |now )*(?:(?:{_TAKE}|i want|i need|i mean|i would like)(?: me)? )?(?P<rest>(?:the|a|an|what) .*\b(?:it|there)\b.*)$"
 )
 _CHOICE = re.compile(  # there are two cans on the left, give me the red one
-    r"^(?:there are|(?:do )?you see|i see|see|of|out of|from|among) (?:the |those |these |some |all )*"
+    r"^(?:there (?:are|is)|(?:do )?you (?:will |can |should )?(?:see|find|have)|(?:i|we) (?:can )?(?:see|have)|see|of|out of|from|"
+    r"among) (?:the |those |these |some |all )*"
     r"(?:(?:two|three|four|five|several|\d+) )?(?P<name>[\w ]+?)(?P<place> (?:on|in|near|next|behind|left|right|"
     r"at|by)\b[^,]*)?"
-    rf" , (?:(?:and|so) )?(?:(?:{_VERB}|i want|i need|i would like|i mean|take|give me) )?the (?P<which>[\w ]+?) one$"
+    rf" , (?:(?:and|so) )?(?:(?:{_VERB}|i want|i need|i would like|i mean|take|give me) )?the (?P<which>(?:[\w ]+? )?)one(?P<rest>| (?:on|in|at|to|with|next|near|nearest|closest|from|left|right|behind|that|which|farthest|furthest)\b.*)$"
+)
+_THOSE = re.compile(  # there is a book with glasses on it, I want those glasses
+    rf"^(?:and |so |ok |well )*there (?:is|are) (?P<place>(?:the|a|an|this|that) [\w ]+?) (?:with|which has|that has|holding|containing) "
+    r"(?P<what>(?:the|a|an|some) [\w ]+?)(?: \w+ing)? (?P<on>on|in|inside|on top of|next to|beside|behind|under)(?: of)? it ,.*\b"
+    r"(?:those|that|the|these|this) (?P<name>[\w ]+)$"
 )
 _AND_TAKE = re.compile(rf"(?: ,|(?: ,)?(?: and| then)+) (?:{_TAKE})(?: me)? (?=(?:the|a|an|another) )")
 FORBIDDEN = re.compile(
@@ -144,9 +167,13 @@ def unwrap(words: list[str]) -> list[str]:
     text = re.sub(r"^(?:.*\b)?(?:know|tell me|idea|see|wonder|check) where (.+?) (?:is|are)$", r"\1", text)
     if found := _CHOICE.match(text):
         *before, last = found["name"].split()
-        text = " ".join(["the", found["which"], *before, singular(last)]) + (found["place"] or "")
+        place = "" if re.match(r" in (?:a |one )?(?:row|line|column)", found["place"] or "") else found["place"] or ""
+        text = " ".join(["the", *found["which"].split(), *before, singular(last)]) + place + found["rest"]
+    if (found := _THOSE.match(text)) and found["what"].endswith(found["name"]):
+        text = f"{found['what']} {found['on']} {found['place']}"
     if found := _SEEN.match(text):
         text = re.sub(r"\b(?:it|there)\b", found["what"], found["rest"])
+    text = re.sub(r"^((?:.*\b)?(?:take|get|pull|remove|clear|pick) .+?) away (?=from\b)", r"\1 ", text)
     text = re.sub(r"^((?:so |and |well |ok |okay )*)there (?:is|are) (?:a|an|this|these) ", r"\1the ", text)
     text, verb = _without_request(text)
     if text != said:

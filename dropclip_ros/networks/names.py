@@ -75,7 +75,7 @@ class NamesConfig:
 
     say: Mapping[str, Say]
     smoothing: float = 1.5
-    nearness: float = 0.1
+    nearness: float = 0.07
     confidence: tuple[float, float, float] = (1.0, 0.0, 0.0)
     doubtful: float = 0.5
 
@@ -106,11 +106,11 @@ def confidence_features(odds: float, other: float) -> tuple[float, float, float]
 class NameBank:
     """The names that are known: ImageNet's thousand, then N our own.
 
-    imagenet (1000,C): their unit embeddings. said (P,C): unit embeddings of what is said of our own; of (P,): of which,
-    0..N-1. weight (N,1280), bias (N,): the layer that tells our own from each other and from ImageNet's. names: in
-    words, ImageNet's first. colours (16,16,16,12): how likely each term of `networks.colours` is for a colour.
-    categories: words of names that are kinds of things, no products. samples: how many of each source the layer was
-    learned from.
+    imagenet (1000,C): their unit embeddings. said (P,C): unit embeddings of what is said of names; of (R,2) int:
+    which of these phrases is said of which name, ImageNet's 0..999, then our own. weight (N,1280), bias (N,): the
+    layer that tells our own from each other and from ImageNet's. names: in words, ImageNet's first. colours
+    (16,16,16,12): how likely each term of `networks.colours` is for a colour. categories: words of names that are
+    kinds of things, no products. samples: how many of each source the layer was learned from.
     """
 
     imagenet: Tensor
@@ -127,7 +127,8 @@ class NameBank:
         own, channels = len(self.bias), self.imagenet.shape[-1]
         shapes = {
             "imagenet": (CLASSES, channels),
-            "said": (len(self.of), channels),
+            "said": (len(self.said), channels),
+            "of": (len(self.of), 2),
             "weight": (own, FEATURES),
             "colours": (BINS, BINS, BINS, len(TERMS)),
         }
@@ -136,6 +137,8 @@ class NameBank:
                 raise ValueError(f"{name} has the shape {tuple(getattr(self, name).shape)}, expected {shape}")
         if len(self.names) != CLASSES + own:
             raise ValueError(f"{len(self.names)} names, expected {CLASSES + own}")
+        if (self.of < 0).any() or (self.of >= self.of.new_tensor([len(self.said), len(self.names)])).any():
+            raise ValueError("something is said of a name that is none")
 
     @classmethod
     def load(cls, path: Path) -> NameBank:
@@ -147,6 +150,8 @@ class NameBank:
             floats = {key: tensors[key].float() for key in known}
             names, categories, samples = (about[key] for key in ("names", "categories", "samples"))
             of = tensors["of"].long()
+            if of.ndim == 1:  # older files: one name for each phrase, only our own
+                of = torch.stack([torch.arange(len(of)), CLASSES + of], dim=1)
             return cls(**floats, of=of, names=tuple(names), categories=frozenset(categories), samples=samples)
         except (KeyError, TypeError) as error:
             raise ValueError(f"{path} lacks {error}") from error
@@ -195,12 +200,14 @@ class Names:
     def compare(self, seen: Seen, text: Tensor) -> tuple[Tensor, Tensor]:
         """How much likelier each phrase (Q,C), a unit row, is for each instance than for any odd thing: log-likelihood
         ratios (K,Q) by ImageNet's names and by our own."""
-        text = text.cpu()
-        near = self._nearness(text @ self.bank.imagenet.T)
+        text, (phrase, name) = text.cpu(), self.bank.of.T
+        of_own = text.new_full((len(text), len(self.bank.bias)), -1.0)
+        cosine = torch.cat([text @ self.bank.imagenet.T, of_own], dim=1)
+        said = (text @ self.bank.said.T)[:, phrase]
+        cosine = cosine.scatter_reduce(1, name.expand(len(text), -1), said, "amax")
+        near = self._nearness(cosine[:, :CLASSES])
         names = (seen.imagenet @ near.T).log() - near.mean(dim=1).log()
-        cosine = text @ self.bank.said.T
-        of_name = cosine.new_full((len(text), len(self.bank.bias)), -1.0)
-        near = self._nearness(of_name.scatter_reduce(1, self.bank.of.expand(len(text), -1), cosine, "amax"))
+        near = self._nearness(cosine[:, CLASSES:])
         usual, none = near.mean(dim=1), 1 - seen.own.sum(dim=1, keepdim=True)
         own = (seen.own @ near.T + none * usual).log() - usual.log()
         return names, own

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear, normalize
 
+from dropclip_ros.base.devices import finite
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.base.files import check_sha256, load_tensors
 from dropclip_ros.base.reading import read_json
@@ -142,7 +143,7 @@ class TextEncoder:
     def _encode_batch(self, phrases: list[str]) -> Tensor:
         templates = self.config.templates
         texts = [template.replace("{}", phrase) for phrase in phrases for template in templates]
-        vectors = normalize(self._embed(texts).float(), dim=-1)
+        vectors = finite(normalize(self._embed(texts).float(), dim=-1), f"the text model {self.config.model}")
         return normalize(vectors.view(len(phrases), len(templates), -1).mean(1), dim=-1)
 
 
@@ -154,6 +155,8 @@ def _load_adapter(path: Path, channels: int, device: torch.device) -> tuple[Tens
             raise DropclipError(
                 Status.MODEL_ERROR, f"{path} must hold a tensor '{name}' of shape {shape}; found {found or 'none'}"
             )
+        if found is not None:
+            finite(tensors[name].float(), f"{path}, {name},")
     mean = tensors.get("mean_object")
     return tensors["adapter"].float().to(device), None if mean is None else mean.float().to(device)
 

@@ -118,7 +118,7 @@ def _check_settings(values: Values) -> None:
     if match_config(values).needs_surroundings and not values["use_camera"]:
         raise ValueError(
             "use_camera is off: expected of rules only width and target, which need no camera, "
-            "open_wider 0 and sample_target false"
+            "rank distance or score, open_wider 0 and sample_target false"
         )
 
 

@@ -43,6 +43,7 @@ from std_msgs.msg import Header
 
 from dropclip_ros.action import Pick
 from dropclip_ros.base.errors import DropclipError, Status
+from dropclip_ros.base.telling import for_peers, of_a_bug
 from dropclip_ros.grasping.gate import Known, Refusal, refusals
 from dropclip_ros.grasping.grippers import load_gripper
 from dropclip_ros.msg import GraspCandidate
@@ -279,13 +280,12 @@ class MoveItPickNode(Node):
                 result = sequence(arm, candidates, refused, stages.begin, stages.check)
                 result.message += arm.told
         except AnswerError as error:
-            result = Pick.Result(status=int(error.status), message=error.message, **error.fields)
+            result = Pick.Result(status=int(error.status), message=for_peers(error.message), **error.fields)
         except DropclipError as error:
-            result = Pick.Result(status=int(error.status), message=error.message, executed=-1)
+            result = Pick.Result(status=int(error.status), message=for_peers(error.message), executed=-1)
         except Exception as error:  # a bug: the status of a result that nobody filled is OK
             log_bug(self)
-            message = f"internal error, please report it: {type(error).__name__}: {error}"
-            result = Pick.Result(status=int(Status.MODEL_ERROR), message=message, executed=-1)
+            result = Pick.Result(status=int(Status.MODEL_ERROR), message=of_a_bug(error), executed=-1)
         stages.end()
         result.timing = stages.timing
         finish(handle, result.status)

@@ -31,6 +31,7 @@ from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.base.missing import how_to_install
 from dropclip_ros.base.ranges import range_of
 from dropclip_ros.base.signals import ENDING
+from dropclip_ros.base.telling import for_peers, of_a_bug
 from dropclip_ros.ros.launching.cameras import COLOR_TOPIC as COLOR_TOPIC
 from dropclip_ros.ros.launching.cameras import DEPTH_TOPIC as DEPTH_TOPIC
 from dropclip_ros.ros.launching.cameras import INFO_TOPIC as INFO_TOPIC
@@ -151,7 +152,7 @@ class Settings:
             try:
                 self._cross_check(values)
             except (ValueError, DropclipError) as error:
-                complaints = [str(error)]
+                complaints = [for_peers(str(error))]
             except Exception as error:  # a node does not die of what a peer sets
                 complaints = [f"the values cannot be checked ({type(error).__name__})"]
         return SetParametersResult(successful=not complaints, reason="; ".join(complaints))
@@ -213,12 +214,12 @@ def answer_errors(serve: Callable) -> Callable:
             serve(self, request, response)
             return response
         except AnswerError as error:
-            return type(response)(status=int(error.status), message=error.message, **error.fields)
+            return type(response)(status=int(error.status), message=for_peers(error.message), **error.fields)
         except DropclipError as error:
-            status, message = error.status, error.message
+            status, message = error.status, for_peers(error.message)
         except Exception as error:  # a bug: the node keeps serving, and says so
             log_bug(self)
-            status, message = Status.MODEL_ERROR, f"internal error, please report it: {type(error).__name__}: {error}"
+            status, message = Status.MODEL_ERROR, of_a_bug(error)
         return type(response)(status=int(status), message=message)
 
     return callback

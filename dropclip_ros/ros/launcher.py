@@ -64,6 +64,9 @@ class Children:
                 process.kill()
         return {name: process.wait() for name, process in self._processes.items()}
 
+    def running(self, name: str) -> bool:
+        return self._processes[name].poll() is None
+
     def pid(self, name: str) -> int:
         return self._processes[name].pid
 

@@ -21,6 +21,7 @@ from rclpy.node import Node
 from dropclip_ros.action import Look
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.base.ranges import built
+from dropclip_ros.base.telling import for_peers, of_a_bug
 from dropclip_ros.msg import FoundObject
 from dropclip_ros.ros.common import ACTION_SERVER_QOS, LOOK_ACTION, Settings, log_bug
 from dropclip_ros.ros.map_keeper import MapAnswer, MapKeeper
@@ -70,10 +71,10 @@ class LookServer:
             try:
                 self._look(goal, result)
             except DropclipError as error:
-                result.status, result.message = int(error.status), error.message
+                result.status, result.message = int(error.status), for_peers(error.message)
             except Exception as error:
                 log_bug(self._node)
-                result.status, result.message = int(Status.MODEL_ERROR), f"internal error: {error}"
+                result.status, result.message = int(Status.MODEL_ERROR), of_a_bug(error)
             finish(goal, Status(result.status))
         return result
 

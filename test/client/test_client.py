@@ -158,12 +158,12 @@ def test_three_objects_are_put_away_one_after_the_other(client, robot):
     spec.loader.exec_module(example)
     before = len(robot.asked)
     robot.objects = [FoundObject(id=1, label="mug")]
-    assert example.run(example.put_away(client, ["the mug", "the can", "the box"], (0.3, -0.3, 0.05)), 60.0)
+    assert example.run(example.put_away(client, ["the mug", "the can", "the box"], (0.3, -0.3)), 60.0)
     asked = robot.asked[before:]
     assert [goal.query for goal in asked if isinstance(goal, Grasp.Goal)] == ["the mug", "the can", "the box"]
     assert sum(isinstance(goal, Pick.Goal) for goal in asked) == 3
     robot.objects = []
-    assert not example.run(example.put_away(client, ["too much"], (0.3, -0.3, 0.05)), 60.0)  # refused, twice
+    assert not example.run(example.put_away(client, ["too much"], (0.3, -0.3)), 60.0)  # refused
 
 
 def test_without_nodes_the_wait_ends_in_time():

@@ -72,7 +72,7 @@ def test_a_configuration_survives_its_file_and_says_what_is_wrong(tmp_path):
         ("augment: {blob_size_min: 200}", "blob_size_min 200: expected at most blob_size_max, 101"),
         ("augment: {sensor: sonar}", "sensor 'sonar': expected one of none, kinect"),
         ("planes: [1, 2]", "planes must hold 8"),
-        ("[1", "is no YAML"),
+        ("[1", "no whole YAML"),
     ):
         path.write_text(text)
         with pytest.raises(InputError, match=said) as error:
@@ -329,3 +329,20 @@ def test_validation_is_logged_and_changes_nothing(tmp_path):
     assert [line["step"] for line in lines if 0 <= line.get("val/mIoU", -1) <= 100] == [1, 3, 5]
     for name, tensor in watched.state_dict().items():
         assert torch.equal(tensor, alone.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("weight", [0.5, 3.0])
+def test_the_offset_loss_is_the_mean_distance_of_the_middles_times_its_weight(tmp_path, weight):
+    config = tiny(offset_weight=weight, use_aux_loss=False, use_cls_head=False, object_weight=0.0)
+    batch = Batches(source(tmp_path), config, 0)[0]
+    torch.manual_seed(0)
+    student = Student(MinkUNet14D(config.encoder), config)
+    decoded = torch.randn(len(batch.rows), config.planes[-1])
+    features = torch.nn.functional.normalize(torch.randn(len(batch.rows), config.feat_dim), dim=-1)
+    count = batch.weights.sum()
+    losses = student._voxel_losses(batch, decoded, features, count)
+    with torch.no_grad():
+        distances = (student.encoder.offset(decoded) - batch.offsets).square().sum(1).sqrt()
+    assert losses["offset"].item() == pytest.approx(weight * np.average(distances, weights=batch.weights), rel=1e-4)
+    cosines = (features * batch.targets[batch.objects]).sum(1)
+    assert losses["cosine"].item() == pytest.approx(1 - np.average(cosines, weights=batch.weights), rel=1e-4)

@@ -209,7 +209,7 @@ def test_height_above_the_table_is_that_of_the_lowest_corner():
     table = np.array([0.0, 0.0, 1.0, 0.0])
     assert height_above(grasp_at((0, 0, 0.02), down), table)[0] == pytest.approx(0.02)
     sideways = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])  # closing along the table's normal
-    low = 0.3 - max(0.03 + ROBOTIQ_2F_140.finger_thickness, max(box[1] for box in ROBOTIQ_2F_140.body) / 2)
+    low = 0.3 - ROBOTIQ_2F_140.parts(np.array([0.06]))[0, :, 3].max()
     assert height_above(grasp_at((0, 0, 0.3), sideways), table)[0] == pytest.approx(low)
 
 

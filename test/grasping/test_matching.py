@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The matcher of appendix A.7, and the rules beside it."""
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -48,6 +49,31 @@ def test_outliers_do_not_pull_the_centre():
     stray = np.concatenate([target, [[1.5, 1.0, 3.0], [-2.0, 0.5, 2.0]]])
     assert np.linalg.norm(target_centre(stray) - target.mean(axis=0)) < 0.002
     assert np.linalg.norm(stray.mean(axis=0) - target.mean(axis=0)) > 0.005
+
+
+@pytest.mark.parametrize("far", [1.5, 5.0, 100.0, 1e6, 1e18, 3e38])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_stray_point_however_far_costs_nothing_and_changes_nothing(far, sign):
+    target = np.random.default_rng(0).normal((0, 0, 0.5), 0.02, (500, 3))
+    surroundings = Surroundings(target, np.array([0, 0, -1, 0.6]))
+    config = MatchConfig(rules=tuple(RULES), max_distance=0.1, sample_target=True, open_wider=0.2)
+    beside = grasps_with_tips(np.array([[5.0, 5.0, 0.5]]))
+    wanted = match_grasps(beside, target, config, surroundings=surroundings)
+    stray = np.vstack([target, [[0, 0, sign * far]], [[far] * 3]])
+    tracemalloc.start()
+    try:
+        found = match_grasps(beside, stray, config, surroundings=surroundings)
+        assert tracemalloc.get_traced_memory()[1] < 100e6  # bytes
+    finally:
+        tracemalloc.stop()
+    np.testing.assert_array_equal(found.grasps.rows(), wanted.grasps.rows())
+
+
+def test_a_target_that_is_scattered_everywhere_is_refused():
+    swapped = blob(500).astype(np.float32).byteswap().view(np.float32)
+    with pytest.raises(DropclipError, match="points are no object") as caught:
+        match_grasps(grasps_with_tips(blob(5)), swapped)
+    assert caught.value.status == Status.BAD_REQUEST
 
 
 @pytest.mark.parametrize("count", [1, 2, 24, 25, 26])

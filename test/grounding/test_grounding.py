@@ -215,3 +215,29 @@ def test_halves_are_one_thing_where_what_parts_them_hides_the_rest(hides):
     assert labels.max() == (2 if hides else 3) and (labels > 0).all()
     assert (labels[0] == labels[len(left)]) == hides
     assert instance_labels(*args, ObjectConfig(pieces=False), middles).max() == 3
+
+
+@pytest.mark.parametrize(("fragment", "count"), [(12, 2), (13, 1), (50, 1)])
+def test_a_piece_is_small_under_fragment_voxels_and_then_joins_what_is_near(fragment, count):
+    large, small = block((0, 0, 0.02), (6, 6, 4)), block((0.040, 0, 0.02), (2, 3, 2))
+    features = torch.cat([axis(0).expand(len(large), -1), axis(1).expand(len(small), -1)])
+    labels = instances(np.concatenate([large, small]), features, fragment=fragment)
+    assert labels.max() == count and (labels[: len(large)] == 1).all() and (labels[len(large) :] == count).all()
+
+
+@pytest.mark.parametrize(("away", "joins"), [(0.005, True), (0.015, True), (0.025, False)])
+def test_a_small_piece_joins_the_nearest_large_one_that_is_near_or_none(away, joins):
+    one, other = block((0, 0, 0.02), (6, 6, 4)), block((0.2, 0, 0.02), (7, 6, 4))
+    small = block((0.030 + away - 0.005, 0, 0.02), (2, 3, 2))
+    centers = np.concatenate([one, other, small])
+    features = torch.cat([axis(k).expand(len(part), -1) for k, part in enumerate((one, other, small))])
+    labels = instances(centers, features, fragment=50, near=0.02)
+    assert set(labels[: len(one)]) == {2} and set(labels[len(one) : -len(small)]) == {1}  # by their sizes
+    assert set(labels[-len(small) :]) == ({2} if joins else {3})
+
+
+def test_pieces_that_are_all_small_stay_themselves():
+    parts = [block((0, 0, 0.02), (3, 3, 3)), block((0.030, 0, 0.02), (2, 3, 3))]
+    features = torch.cat([axis(k).expand(len(part), -1) for k, part in enumerate(parts)])
+    labels = instances(np.concatenate(parts), features, fragment=50)
+    assert (labels > 0).all() and labels.max() >= 2

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The main path on the recorded tabletop with the shipped model, from Python: good and bad input."""
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,6 +34,17 @@ def scene(grounder, frame):
 
 def color_of(scene, found):
     return np.median(scene.colors[found.points].astype(float), axis=0)
+
+
+def test_features_that_are_no_numbers_are_the_models_fault_and_not_the_scenes(grounder, frame):
+    broken = copy.copy(grounder)
+    broken.encoder = copy.deepcopy(grounder.encoder)
+    for tensor in broken.encoder.state_dict().values():
+        if tensor.is_floating_point() and tensor.ndim > 1:
+            tensor.fill_(float("nan"))
+    with pytest.raises(DropclipError, match="not finite") as caught:
+        broken.ground(broken.encode(frame), "the red mug")
+    assert caught.value.status == Status.MODEL_ERROR
 
 
 def test_the_red_mug_is_red_and_mug_sized(grounder, scene):

@@ -75,7 +75,7 @@ def test_one_thing_and_its_attributes_is_compared_as_a_whole(phrase, text):
         ("the heaviest object", "heaviest"),
         ("the mug that I bought yesterday", "bought"),
         ("how many cups are there", "how many"),
-        ("the mug as tall as the bottle", "as tall as"),
+        ("the mug twice as tall as the bottle", "twice"),
         ("do not take the mug", "what not to do"),
         ("the lid of the mug", "part of a thing"),
         ("the third mug", "from where"),

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How names are learned and weighed, what is asked that is not there, and where it all comes from."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,16 +11,20 @@ import torch
 from benchmarks.path.names import Asked, reliability, wilson
 from dropclip_ros.grounding.brands import BRANDS
 from dropclip_ros.grounding.pipeline import MODEL_FOLDER
-from dropclip_ros.networks.backbone import CLASSES, FEATURES
+from dropclip_ros.networks.backbone import CLASSES, FEATURES, imagenet_names
 from dropclip_ros.networks.model_folder import NAMES
 from dropclip_ros.networks.names import WORDINGS, NameBank, Say, wording
 from training.names.absent import FOREIGN, OTHER, half, other
-from training.names.learn import LearnConfig, learn
+from training.names.frames import MORE
+from training.names.learn import LearnConfig, learn, say_of_all
+from training.names.more import MARKED
 from training.names.samples import before, photographed
 from training.names.sources import ALLOWED, SAMPLED, TAKEN, provenance
+from training.names.uses import USES
 from training.names.vocabulary import CALLED, SAID, grocery_name, is_category, own_name, said_of
 from training.names.weigh import KINDS, UNIT, Row, confidence, fit, odds_of, refusing
 from training.objects.procedural.objects import catalogue
+from training.objects.words.phrases import FAMILIES, describe
 from training.objects.words.vocabulary import NOUNS
 
 
@@ -99,6 +104,26 @@ def test_every_own_name_has_something_said_of_it():
     assert is_category("mug") and not is_category("cracker box")
     assert not set(SAID) & set(NOUNS)
     assert {kind for kind, _ in BRANDS.values() if kind} <= names and "cheez-it" in said_of("cracker box")
+
+
+def test_uses_are_said_of_names_that_there_are_and_are_no_held_out_phrases():
+    ours = {own_name(spec) for spec in catalogue()} | set(SAID) | set(CALLED.values())
+    assert not set(USES) - ours - set(imagenet_names())
+    heldout = {phrase for noun in NOUNS for said in describe(noun, {}).heldout.values() for phrase in said}
+    said = {phrase for phrases in USES.values() for phrase in phrases}
+    assert not said & heldout
+    assert all(phrase and phrase == phrase.strip() and "\n" not in phrase for phrase in said)
+    phrases, of = say_of_all((*imagenet_names(), "mug"))
+    assert len(set(phrases)) == len(phrases) and phrases[of[of[:, 1] == CLASSES][0, 0]] == "mug"
+
+
+def test_more_named_frames_are_marked_as_the_others():
+    marked = json.loads(MARKED.read_text())
+    assert {name.split("_")[0] for name in marked} == set(MORE)
+    for name, frame in marked.items():
+        assert len(frame["k"]) == 4 and frame["mm"] > 0 and len(other(name)) >= 5
+        for said, family, u, v in frame["objects"]:
+            assert said and family in FAMILIES and u >= 0 and v >= 0
 
 
 def test_absent_names_are_many_distinct_and_no_names_of_ours():

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import dropclip_ros.networks.backbone as backbone_module
 from dropclip_ros.base.errors import DropclipError, Status
@@ -48,7 +49,7 @@ def names() -> Names:
     imagenet = torch.nn.functional.one_hot(torch.arange(CLASSES) % 7, 8).float()
     weight = torch.zeros(1, FEATURES)
     weight[0, 2] = 60.0
-    said, of = torch.eye(8)[[7, 6]], torch.zeros(2, dtype=torch.long)
+    said, of = torch.eye(8)[[7, 6]], torch.tensor([[0, CLASSES], [1, CLASSES]])
     known = (*(f"class {k}" for k in range(CLASSES)), "own")
     return Names(CONFIG, NameBank(imagenet, said, of, weight, torch.tensor([-20.0]), known), Eyes())
 
@@ -68,6 +69,25 @@ def test_a_phrase_is_likelier_for_what_bears_a_name_near_it(names):
     assert imagenet[1, 1] > 1 > -1 > imagenet[0, 1]
     assert own.abs().max() < 0.1  # it is none of ours
     assert names.called(seen) == ["class 3", "class 5"]
+
+
+def test_what_is_said_of_an_imagenet_name_counts_for_it(names):
+    seen = names.look(*scene())
+    asked = torch.tensor([[0.0, 0.6, 0.0, 0.0, 0.0, 0.0, 0.8, 0.0]])  # near to what is said second of our own
+    before, own = names.compare(seen, asked)
+    names.bank = replace(names.bank, of=torch.cat([names.bank.of, torch.tensor([[1, 3]])]))
+    after, same = names.compare(seen, asked)
+    assert (after[0] - after[1] > before[0] - before[1] + 1).all() and torch.equal(own, same)
+
+
+def test_a_file_of_before_there_were_uses_of_imagenets_names_is_read(names, tmp_path):
+    tensors, about = names.bank.tensors()
+    save_file(tensors, tmp_path / "now.safetensors", about)
+    save_file(tensors | {"of": torch.zeros(2, dtype=torch.int16)}, tmp_path / "older.safetensors", about)
+    now, older = (NameBank.load(tmp_path / f"{name}.safetensors") for name in ("now", "older"))
+    assert torch.equal(now.of, names.bank.of) and torch.equal(older.of, names.bank.of)
+    with pytest.raises(ValueError, match="a name that is none"):
+        replace(names.bank, of=torch.tensor([[0, CLASSES + 1]]))
 
 
 def test_our_own_names_count_where_they_are_seen(names):

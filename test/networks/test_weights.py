@@ -230,6 +230,19 @@ def test_half_precision_is_chosen_only_where_it_is_faster(encoder, monkeypatch, 
     assert weights.quickest(encoder).conv0p1s1.kernel.dtype == chosen
 
 
+def test_whole_passes_are_timed_only_where_one_convolution_is_faster(encoder, monkeypatch):
+    """They leave 130 MB in oneDNN's cache."""
+    timed = []
+
+    def slower(network, whole):
+        timed.append(whole)
+        return 1.0 if network.conv0p1s1.kernel.dtype == torch.float32 else 3.0
+
+    monkeypatch.setattr(weights, "half_precision", lambda device: torch.bfloat16)
+    monkeypatch.setattr(weights, "_seconds", slower)
+    assert weights.quickest(encoder).conv0p1s1.kernel.dtype == torch.float32 and timed == [False, False]
+
+
 @pytest.mark.parametrize(
     ("device", "capability", "expected"),
     [

@@ -4,6 +4,8 @@
 import array
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -15,10 +17,13 @@ from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import Header
 
 from dropclip_ros.base.errors import DropclipError, Status
+from dropclip_ros.base.telling import for_peers
 from dropclip_ros.grasping.grasps import Grasps
 from dropclip_ros.msg import Status as StatusMessage
 from dropclip_ros.ros import messages as m
+from dropclip_ros.ros.common import answer_errors
 from dropclip_ros.ros.grasp_messages import grasp_array_message, grasps_from_message
+from dropclip_ros.srv import Ground
 from dropclip_ros.vision.geometry import Intrinsics
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -195,3 +200,33 @@ def test_sensor_msgs_py_reads_and_writes_where_it_is_installed_and_gets_it_right
         msg.data = array.array("B", np.frombuffer(msg.data, "<u4").byteswap().tobytes())
     assert (m.cloud_points(msg) == points).all() and (m.cloud_points(msg) == points).all()
     assert asked == ["write"] + ([] if swapped else ["read", "read"])
+
+
+def test_peers_are_told_names_of_files_and_not_where_they_lie(tmp_path):
+    path = tmp_path / "deep" / "model" / "config.json"
+    told = for_peers(f"cannot read {path}: no such file; give '{tmp_path}/other.json' (or ~/mine.yaml)")
+    assert told == "cannot read config.json: no such file; give 'other.json' (or mine.yaml)"
+    for kept in (
+        "no /camera/color/image_raw within 0.5 s",
+        "http://host/v1 says no",
+        "a/b, 3/4",
+        "frame /map is unknown",
+    ):
+        assert for_peers(kept) == kept
+
+
+def test_a_bug_is_told_without_what_it_quotes():
+    class Served:
+        @answer_errors
+        def serve(self, request, response):
+            raise ValueError("root:x:0:0")
+
+        def get_logger(self):
+            return SimpleNamespace(error=self.logged.append)
+
+        context = SimpleNamespace(ok=lambda: True)
+        logged: ClassVar[list[str]] = []
+
+    answer = Served().serve(None, Ground.Response())
+    assert answer.status == Status.MODEL_ERROR and "ValueError" in answer.message and "root" not in answer.message
+    assert "root:x:0:0" in Served.logged[0]

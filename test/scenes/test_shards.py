@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import pickle
@@ -15,6 +16,7 @@ import pytest
 
 from training.runs.errors import InputError
 from training.scenes.description import FIRST_OBJECT_ID
+from training.scenes.export.export import export
 from training.scenes.scene import Scene, View, run_lengths, write_view
 from training.scenes.sensor import KINECT
 from training.scenes.shards import load_scenes, pack
@@ -263,3 +265,27 @@ def test_scenes_travel_to_other_processes(shards):
     """As PyTorch's workers take them."""
     scene = load_scenes(shards)[3]
     assert same(pickle.loads(pickle.dumps(scene)), scene)
+
+
+def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    member = tarfile.TarInfo(name)
+    member.size = len(data)
+    tar.addfile(member, io.BytesIO(data))
+
+
+@pytest.mark.parametrize("name", ["../../escaped", "/tmp/escaped", "a/../../escaped", "..", "a\\..\\b"])
+@pytest.mark.parametrize("indexed", [False, True])
+def test_names_in_a_shard_lead_nowhere(scenes, tmp_path, name, indexed):
+    folder, shard = scenes / "scene_00000", tmp_path / "in" / "shard_00000.tar"
+    shard.parent.mkdir()
+    with tarfile.open(shard, "w") as tar:
+        for file in sorted(folder.iterdir(), key=lambda file: file.name == "scene.json"):
+            _add(tar, f"{name}/{file.name}", file.read_bytes())
+    if indexed:
+        with tarfile.open(shard) as tar:
+            members = {member.name: (member.offset_data, member.size) for member in tar}
+        shard.with_suffix(".json").write_text(json.dumps({"bytes": shard.stat().st_size, "members": members}))
+    before = {*tmp_path.rglob("*")}
+    with pytest.raises(InputError, match="names below its own folder"):
+        export(shard.parent, tmp_path / "out" / "coco", "coco")
+    assert {*tmp_path.rglob("*")} - before <= {tmp_path / "out"}

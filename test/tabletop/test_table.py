@@ -2,7 +2,9 @@
 import json
 
 import numpy as np
+import open3d as o3d
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -10,11 +12,12 @@ from scipy.spatial import cKDTree
 
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.tabletop import table as table_module
-from dropclip_ros.tabletop.crop import crop_above
+from dropclip_ros.tabletop.crop import _interpolate, crop_above, without_outliers
 from dropclip_ros.tabletop.outliers import mean_distance
 from dropclip_ros.tabletop.plane import ransac_plane
-from dropclip_ros.tabletop.table import TableConfig, find_table, known_table
+from dropclip_ros.tabletop.table import TableConfig, _looks_level, find_table, known_table
 from dropclip_ros.vision.geometry import Intrinsics, backproject, decode_depth, is_rigid
+from dropclip_ros.vision.voxels import VoxelConfig
 
 
 def run(scene, up=None):
@@ -255,3 +258,39 @@ def test_a_single_object_on_a_real_table_is_not_the_table(shared_data):
         table = find_table(points)
         assert table.inliers.mean() > 0.7, path.name
         assert 0.02 < crop_above(points, table).mean() < 0.3, path.name
+
+
+@pytest.mark.parametrize("angle", np.linspace(0, np.pi / 2, 7))
+def test_a_camera_that_hangs_upright_is_preferred_to_one_on_its_side_or_head(angle):
+    level = _looks_level(np.array([0, -np.cos(angle), -np.sin(angle)]))
+    assert level == pytest.approx(1)
+    on_its_head = np.array([0, np.cos(angle), -np.sin(angle)])
+    assert _looks_level(on_its_head) <= level
+    if angle < 0.5:
+        assert _looks_level(on_its_head) < 0.1
+    on_its_side = np.array([np.cos(angle), 0, -np.sin(angle)])
+    assert angle > 1 or _looks_level(on_its_side) < 0.1
+    assert _looks_level(np.array([0.0, np.sin(angle), np.cos(angle)])) < 0.1  # looks up from below
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2**31), st.integers(1, 9))
+def test_values_between_rows_of_a_table_are_shared_the_same_by_torch(seed, count):
+    rng = np.random.default_rng(seed)
+    table = np.stack([np.sort(rng.choice(100, count, replace=False) / 10.0), rng.normal(size=count)])
+    values = np.concatenate([rng.uniform(-2, 12, 50), table[0]])
+    np.testing.assert_allclose(_interpolate(torch.tensor(values), table).numpy(), np.interp(values, *table), atol=1e-9)
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.integers(0, 2**31))
+def test_strays_are_those_that_open3d_finds(seed):
+    rng = np.random.default_rng(seed)
+    edge = VoxelConfig().edge
+    cells = np.unique(np.concatenate([rng.integers(0, 12, (600, 3)), rng.integers(-40, 60, (12, 3))]), axis=0)
+    points = (cells + 0.5) * edge  # one point a voxel
+    config = TableConfig()
+    cloud = o3d.geometry.PointCloud(o3d.utility.Vector3dVector(points))
+    kept = cloud.remove_statistical_outlier(config.outlier_neighbors, config.outlier_std)[1]
+    found = without_outliers(points.astype(np.float32), config)
+    assert found.sum() < len(points) and np.flatnonzero(found).tolist() == list(kept)

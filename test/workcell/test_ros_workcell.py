@@ -291,7 +291,7 @@ def test_a_trial_asks_the_action_and_grades_the_answer(bench, ros, grasps_from_a
         return asked
 
     monkeypatch.setattr(runner, "ask", ask)
-    setup = runner.Setup(PROTOCOL, proposals="true", negatives="node", hold=0.0)
+    setup = runner.Setup(PROTOCOL, proposals="true", attempts=1, hold=0.0)
     result = runner.Runner(bench.client, setup).trial("scattered", 0)
     ros.stop(model)
     assert result.grounded == right and (result.answered in result.targets.split()) == right, result

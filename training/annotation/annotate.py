@@ -30,7 +30,7 @@ from training.objects.catalogue import NAME, PROCEDURAL, Catalogue, open_catalog
 from training.objects.spec import ObjectSpec
 from training.objects.words import wording
 from training.runs.errors import InputError
-from training.runs.files import write_atomically
+from training.runs.files import alone, write_atomically
 
 ASKS = 3  # times that a model may answer until its answer is an annotation
 STRIKES = 5  # objects in a row without any answer end a run: the endpoint is gone
@@ -102,6 +102,7 @@ class Report:
     failed: dict[str, str] = field(default_factory=dict)
 
 
+@alone
 def annotate(
     out: Path,
     url: str,

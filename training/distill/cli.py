@@ -40,6 +40,7 @@ from training.objects.catalogue import catalogue_of
 from training.objects.words.language import training_vocabulary
 from training.runs.checkpoint import CheckpointError
 from training.runs.errors import InputError
+from training.runs.files import alone
 from training.runs.reading import read_lines
 from training.scenes.shards import load_scenes
 
@@ -171,7 +172,8 @@ def _options(args: Sequence[str]) -> Options:
 def main(args: Sequence[str] | None = None) -> None:
     args = list(sys.argv[1:] if args is None else args)
     try:
-        run(_options(args))
+        first = int(os.environ.get("RANK", 0)) == 0
+        (alone(run) if first else run)(_options(args))
     except (InputError, CheckpointError, DropclipError) as error:
         if int(os.environ.get("RANK", 0)) == 0:
             print(f"dropclip-distill: {error}", file=sys.stderr)

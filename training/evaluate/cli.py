@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Literal
 
 import tyro
 
-from dropclip_ros.base.errors import DropclipError
 from training.evaluate import tables_transfer
 from training.evaluate.bench import Bench
 from training.evaluate.methods.exported import Requests
@@ -20,8 +18,9 @@ from training.evaluate.report import ReportTable
 from training.ovs3d.config import SMALL, read_config
 from training.ovs3d.segment import load_towers
 from training.runs.checkpoint import CheckpointError
-from training.runs.errors import InputError
+from training.runs.errors import in_a_line
 from training.runs.factories import Factories, factory
+from training.runs.files import alone
 
 
 @dataclass(frozen=True)
@@ -184,16 +183,14 @@ COMMANDS = {name: on_mvtod(factory(MVTOD, name, "table")) for name in MVTOD} | {
     "requests": requests,
     "ovs3d": ovs3d,
 }
+COMMANDS = {name: alone(command) for name, command in COMMANDS.items()}
 
 
 def main() -> None:
-    try:
+    with in_a_line("dropclip-eval", CheckpointError):
         tyro.extras.subcommand_cli_from_dict(
             COMMANDS, prog="dropclip-eval", description=__doc__, config=(tyro.conf.OmitArgPrefixes,)
         )
-    except (InputError, DropclipError, CheckpointError) as error:
-        print(f"dropclip-eval: {error}", file=sys.stderr)
-        sys.exit(2)
 
 
 if __name__ == "__main__":

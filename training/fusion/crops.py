@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from dropclip_ros.base.reading import read_array, read_json
 from dropclip_ros.networks.image import cut_crop
+from training.runs.files import write_atomically
 from training.runs.reading import mapped_array
 from training.scenes.description import FIRST_OBJECT_ID
 from training.scenes.scene import Scene, View
@@ -42,8 +43,10 @@ class Crops:
         """Writes .npy arrays and the names, the names last: their file says that the rest is whole."""
         folder.mkdir(parents=True, exist_ok=True)
         for key in ("pixels", "masks", "scene", "view", "label", "area"):
-            np.save(folder / f"{key}.npy", getattr(self, key))
-        (folder / "names.json").write_text(json.dumps(self.names))
+            with write_atomically(folder / f"{key}.npy", replace=True) as part, part.open("wb") as file:
+                np.save(file, getattr(self, key))
+        with write_atomically(folder / "names.json", replace=True) as part:
+            part.write_text(json.dumps(self.names))
 
     @staticmethod
     def load(folder: Path) -> Crops:

@@ -8,7 +8,6 @@ is written beside and renamed, so that a killed run goes on where it was; recipe
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -23,7 +22,6 @@ import torch
 import tyro
 from tqdm import tqdm
 
-from dropclip_ros.base.errors import DropclipError
 from dropclip_ros.base.files import sha256_of
 from dropclip_ros.grounding.pipeline import MODEL_FOLDER
 from dropclip_ros.networks.clip import ClipSource
@@ -38,7 +36,8 @@ from training.fusion.targets import fuse_views, save_fused
 from training.fusion.view_features import ViewFeatures, features_path, save_view_features, view_order
 from training.fusion.weights import PromptConfig, ScenePrompts
 from training.objects.catalogue import catalogue_of
-from training.runs.errors import InputError
+from training.runs.errors import InputError, in_a_line
+from training.runs.files import alone
 from training.runs.jobs import explain_disk_errors, locked_folder, run_on_processes, run_on_ray
 from training.scenes.scene import Scene
 from training.scenes.shards import load_scenes
@@ -243,6 +242,7 @@ def text_of(model: Path, config: ImageConfig, device: str) -> TextEncoder:
     return TextEncoder(load_config(model).text, device, model / ADAPTER)
 
 
+@alone
 def fuse(  # long: a command, whose options each have a line of help
     scenes: Path,
     out: Path,
@@ -309,11 +309,8 @@ def fuse(  # long: a command, whose options each have a line of help
 
 
 def main() -> None:
-    try:
+    with in_a_line("dropclip-fuse", ValueError):
         tyro.cli(fuse, prog="dropclip-fuse", description=__doc__)
-    except (InputError, DropclipError, ValueError) as error:
-        print(f"dropclip-fuse: {error}", file=sys.stderr)
-        sys.exit(2)
 
 
 if __name__ == "__main__":

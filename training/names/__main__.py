@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Makes the names of a model folder: learns our own, weighs all evidence, and writes both.
 
-    python -m training.names --features OUT/*.npz --frames ../named --scenes SCENES/validation SCENES/unseen_instance
+    python -m training.names --features OUT/*.npz --frames ../named --more MORE --scenes SCENES ...
 
---features: of `training.names.features`; --frames: the named real frames (../shared/named/rebuild.py); --scenes:
-rendered ones of the procedural catalogue. Seeded: the same files give the same weights.
+--features: of `training.names.features`; --frames: the named real frames (../shared/named/rebuild.py); --more:
+those of `training.names.more`; --scenes: rendered ones of the procedural catalogue. Seeded: the same files give the
+same weights.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from training.names.weigh import real_rows, rendered_rows, weigh
 def main(
     features: tuple[Path, ...],
     frames: Path,
+    more: Path,
     scenes: tuple[Path, ...],
     model: Path = MODEL_FOLDER,
     learning: LearnConfig = LearnConfig(),
@@ -41,7 +43,7 @@ def main(
     start = NamesConfig(dict.fromkeys(WORDINGS, Say(1.0, 1.0, 1.0, 1.0, 0.0)))
     save_names(model, start, bank)
     grounder = Grounder.from_pretrained(model, labels=True)
-    rows = [*real_rows(grounder, frames)]
+    rows = [*real_rows(grounder, frames), *real_rows(grounder, more, "more")]
     for folder in scenes:
         rows += rendered_rows(grounder, folder, seed)
     if keep:

@@ -37,6 +37,8 @@ _YCB = "the stapler; the toothbrush; the calculator; the light bulb; the egg; th
 _BIN = "the mug; the fork; the calculator; the bowl; the stapler; the egg; the book; the tape roll"
 _BOX = "the mug; the hammer; the fork; the stapler; the flashlight; the carrot; the bowl; the toothbrush"
 _KITCHEN = "the hammer; the stapler; the scissors; the toothbrush; the calculator; the book; the toy car; the egg"
+_MORE = """the hammer; the spoon; the carrot; the toothbrush; the calculator; the stapler; the light bulb; the egg;
+the frying pan"""
 OTHER = {
     **{f"nocs_{k}": _OFFICE for k in range(1, 7)},
     "ycbv": "the mug; the scissors; the toothbrush; the calculator; the light bulb; the egg; the spoon; the stapler",
@@ -50,8 +52,8 @@ OTHER = {
 
 
 def other(frame: str) -> tuple[str, ...]:
-    """The names of OTHER for a frame."""
-    return tuple(OTHER[frame].split("; "))
+    """The names of OTHER for a frame; those of `training.names.more` share theirs."""
+    return tuple(" ".join(OTHER.get(frame, _MORE).split()).split("; "))
 
 
 def half(names: Sequence[str], reported: bool) -> tuple[str, ...]:

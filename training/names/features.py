@@ -18,7 +18,7 @@ from tqdm import tqdm
 from dropclip_ros.networks.backbone import Backbone
 from dropclip_ros.networks.model_folder import half_precision
 from training.names.samples import Sample, groceries, photo_backgrounds, rendered
-from training.names.sources import SCAN_PREFIX
+from training.names.sources import SCANS
 from training.objects.catalogue import PROCEDURAL
 from training.runs.files import write_atomically
 
@@ -53,10 +53,10 @@ def main(
     out.mkdir(parents=True, exist_ok=True)
     backbone = Backbone(dtype=half_precision(torch.device("cpu")))
     behind = photo_backgrounds(groceries_folder, 200, seed)
-    for source, folders, of in (("meshes", meshes, str(catalogue)), ("procedural", procedural, PROCEDURAL)):
+    kinds = [(source, meshes, str(catalogue), prefix) for source, prefix in SCANS.items()]
+    for source, folders, of, prefix in (*kinds, ("procedural", procedural, PROCEDURAL, "")):
         for k, folder in enumerate(folders):
-            samples = rendered(folder, of, source, seed + k, behind, SCAN_PREFIX if source == "meshes" else "")
-            extract(samples, backbone, out / f"{source}_{k}.npz")
+            extract(rendered(folder, of, source, seed + k, behind, prefix), backbone, out / f"{source}_{k}.npz")
     extract(groceries(groceries_folder, seed), backbone, out / "groceries.npz")
 
 

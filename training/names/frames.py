@@ -14,6 +14,7 @@ from dropclip_ros import DropclipError, Grounder, load_frame
 from dropclip_ros.grounding.pipeline import EncodedScene
 
 CHOSEN = ("nocs", "ycbv", "morefusion")  # sources on which everything is chosen
+MORE = ("ucn", "graspnet", "porig", "kgn", "arc", "osd", "hggd")  # of `training.names.more`; they choose, too
 REPORTED = ("dexnet", "zed", "posecnn", "freegrasp", "any6d")
 NEAR = 6  # px around a marked pixel that may show its instance
 LARGEST = 0.25  # of the picture: more is no object
@@ -21,7 +22,7 @@ LARGEST = 0.25  # of the picture: more is no object
 
 def frames(folder: Path, sources: str) -> Iterator[Path]:
     """Folders of the named frames of some sources."""
-    wanted = {"chosen": CHOSEN, "reported": REPORTED, "all": CHOSEN + REPORTED}[sources]
+    wanted = {"chosen": CHOSEN, "more": MORE, "reported": REPORTED, "all": CHOSEN + REPORTED}[sources]
     for path in sorted(folder.iterdir()):
         if path.name.split("_")[0] in wanted and (path / "objects.json").exists():
             yield path

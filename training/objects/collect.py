@@ -19,8 +19,10 @@ from training.objects.layouts import LAYOUTS, Entry, detect, plain
 from training.objects.meshes import LARGEST, SMALLEST, build_mesh, read_mesh, write_mesh
 from training.objects.spec import TRAIN, UNSEEN_CATEGORY, UNSEEN_INSTANCE, ObjectSpec
 from training.runs.errors import InputError
+from training.runs.files import alone
 
 
+@alone
 def collect(  # long: a command, whose options each have a line of help
     source: Path,
     out: Path,

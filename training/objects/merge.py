@@ -16,10 +16,12 @@ from training.objects.catalogue import PROCEDURAL, Catalogue, open_catalogue
 from training.objects.collect import split
 from training.objects.spec import ObjectSpec
 from training.runs.errors import InputError
+from training.runs.files import alone
 
 FILES = ("mesh", "texture", "grasps")
 
 
+@alone
 def merge(
     catalogues: tyro.conf.Positional[tuple[str, ...]],
     out: Path,

@@ -24,7 +24,6 @@ import numpy as np
 import torch
 import tyro
 
-from dropclip_ros.base.errors import DropclipError
 from dropclip_ros.base.reading import read_json
 from training.ovs3d.config import PAPER, SMALL, Ovs3dConfig, read_config
 from training.ovs3d.export import export_cloud
@@ -38,8 +37,8 @@ from training.ovs3d.segment import guide, load_towers
 from training.ovs3d.semantic import Segmentation, load_segmentation
 from training.ovs3d.views import PosedViews
 from training.runs.checkpoint import CheckpointError, load_checkpoint
-from training.runs.errors import InputError
-from training.runs.files import write_atomically
+from training.runs.errors import InputError, in_a_line
+from training.runs.files import lock_place, write_atomically
 from training.runs.recipes import write_config
 
 RECIPES = {"small": SMALL, "paper": PAPER}
@@ -208,18 +207,10 @@ def _options(args: Sequence[str]) -> Fit | Render | Export:
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    try:
+    with in_a_line("dropclip-ovs3d", CheckpointError):
         options = _options(list(sys.argv[1:] if args is None else args))
-        RUN[type(options)](options)
-    except (InputError, CheckpointError) as error:
-        print(f"dropclip-ovs3d: {error}", file=sys.stderr)
-        sys.exit(2)
-    except DropclipError as error:
-        print(f"dropclip-ovs3d: {error.message}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("dropclip-ovs3d: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
-        sys.exit(130)
+        with lock_place(options.out):
+            RUN[type(options)](options)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from dropclip_ros.base.reading import read_checkpoint
+from dropclip_ros.base.reading import Unreadable, read_checkpoint
 from training.ovs3d.config import SemanticConfig
 from training.ovs3d.field import Field, VectorMatrix
 from training.ovs3d.relevancy import class_distribution
@@ -131,5 +131,6 @@ def load_segmentation(path: Path, field: Field) -> Segmentation:
             field.eval(), branch.eval().to(device), state["phrases"], state["text"].to(device), config.temperature
         )
     except Exception as error:  # zip, pickle, key and runtime errors, by what is damaged
-        what = error.strerror if isinstance(error, OSError) else "it is damaged, or of another field"
+        there = isinstance(error, OSError) and not isinstance(error, Unreadable)
+        what = error.strerror if there else "it is damaged, or of another field"
         raise InputError(f"{path} cannot be read ({what}); run fit with --classes again") from error

@@ -5,13 +5,18 @@ from __future__ import annotations
 
 import errno
 import fcntl
-from collections.abc import Iterator
+import inspect
+import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
+from typing import IO, ParamSpec, TypeVar
 
 from dropclip_ros.base.files import write_beside
 from training.runs.errors import InputError
 
+P, R = ParamSpec("P"), TypeVar("R")
 _held: set[Path] = set()  # folders that this process has locked
 
 
@@ -29,7 +34,7 @@ def write_atomically(path: Path, replace: bool = False) -> Iterator[Path]:
             if path.is_dir() and not replace:
                 raise InputError(f"{path} was made by another meanwhile; remove one of them")
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         what = "the disk is full; make room" if full else f"{error.strerror or error}; choose another place"
         raise InputError(f"{path} cannot be written: {what}, then run the same command again") from error
 
@@ -60,6 +65,54 @@ def lock_folder(folder: Path) -> Iterator[None]:
             yield
         finally:
             _held.discard(key)
+
+
+@contextmanager
+def lock_place(path: Path) -> Iterator[None]:
+    """Whatever is, or is to be, at a path for this command alone: another one is refused with InputError.
+
+    The lock is .NAME.lock beside it, and is removed at the end; what the command calls may lock the folder itself.
+    """
+    path = Path(os.path.abspath(path))
+    beside = path.parent / f".{path.name}.lock"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = _locked_file(beside)
+    except BlockingIOError:
+        raise _in_use(path) from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror}; choose another place") from error
+    with lock:
+        try:
+            yield
+        finally:
+            beside.unlink(missing_ok=True)
+
+
+def _locked_file(path: Path) -> IO[str]:
+    """The file, locked, and still the one of that name: who had it removes it. Raises BlockingIOError."""
+    while True:
+        file = path.open("w")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+        except BaseException:
+            file.close()
+            raise
+        file.close()
+
+
+def alone(command: Callable[P, R]) -> Callable[P, R]:
+    """A command that has the place of its argument `out`, or of its options' `out`, for itself."""
+
+    @wraps(command)
+    def locked(*args: P.args, **kwargs: P.kwargs) -> R:
+        given = inspect.signature(command).bind(*args, **kwargs).arguments
+        with lock_place(given["out"] if "out" in given else given["options"].out):
+            return command(*args, **kwargs)
+
+    return locked
 
 
 def _in_use(folder: Path) -> InputError:

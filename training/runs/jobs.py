@@ -84,7 +84,7 @@ def explain_disk_errors(out: Path, whole: Callable[[], str]) -> Iterator[None]:
             f"a worker was killed (out of memory?): {whole()} are whole; run the same command with fewer workers"
         ) from None
     except OSError as error:
-        what = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else str(error)
+        what = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else str(error)
         raise InputError(f"{out}: {what}: {whole()} are whole; mend it, then run the same command") from error
 
 
@@ -121,7 +121,9 @@ def run_on_ray(
         import ray
     except ImportError as error:
         raise InputError("--ray needs Ray: pip install 'dropclip_ros[ray]'") from error
-    ray.init(address=None if address == "local" else address, log_to_driver=False, ignore_reinit_error=True)
+    alone = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}  # nobody else's
+    where = alone if address == "local" else {"address": address}
+    ray.init(log_to_driver=False, ignore_reinit_error=True, **where)
     remote: Callable = ray.remote(max_retries=5, num_gpus=gpus)(function)
     waiting = [remote.remote(job) for job in jobs]
     while waiting:

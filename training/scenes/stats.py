@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from training.objects.words.phrases import FAMILIES, PAPER_PHRASES
 from training.runs.errors import InputError
-from training.runs.files import write_atomically
+from training.runs.files import alone, write_atomically
 from training.scenes.scene import Scene
 from training.scenes.shards import load_scenes
 
@@ -88,6 +88,7 @@ def count(scenes: Iterable[Scene]) -> Counts:
     return counts
 
 
+@alone
 def stats(scenes: Path, out: Path, skip_broken: bool = False) -> None:
     """Counts scenes: the paper's tables 1 and 6 and figure 10, as Markdown, CSV and PNG.
 

@@ -41,7 +41,7 @@ from training.workcell.film import write_gif
 from training.workcell.topics import LABELS_TOPIC, RESET_SERVICE, WORLD
 
 ATTEMPTS = 10  # scenes laid for a trial, until its phrase can be asked
-AGAIN = 1.0  # s, between two times that true grasps are published
+REPEAT = 1.0  # s, between two times that true grasps are published
 AGAIN = (Status.SLIPPED, Status.SCENE_CHANGED)  # after which another look may help
 SEVERE = 5  # trials in a row that end in an error: then the run stops
 
@@ -257,7 +257,7 @@ class Runner:
             while True:
                 header = Header(stamp=time_message(self._client.now()), frame_id=WORLD)
                 self._client.propose(grasp_array_message(header, grasps))
-                if ended.wait(AGAIN):
+                if ended.wait(REPEAT):
                     return
 
         thread = threading.Thread(target=publish, daemon=True)

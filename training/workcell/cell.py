@@ -24,7 +24,7 @@ from training.runs.errors import InputError
 from training.scenes.clutter import add_hulls, look_at, make_scene
 from training.scenes.description import Camera, SceneConfig, SceneDescription, rows
 from training.scenes.generate import draw_objects
-from training.scenes.grasps.grasp_trials import FINGERS
+from training.scenes.grasps.grasp_trials import FINGERS, hand_joints
 from training.scenes.render_mujoco import FAR, add_object, furnish, labels_of_geoms
 from training.scenes.scene import View
 from training.scenes.sensor import KINECT, SensorConfig, sense
@@ -170,10 +170,14 @@ class Cell:
         self._label_of_geom = labels_of_geoms(self.model, self.description)
         self._joint_at = [self.model.joint(name).qposadr[0] for name in JOINTS]
         self._fingers_at = [self.model.joint(name).qposadr[0] for name in FINGERS]
+        joints = hand_joints(config.gripper)
+        self._hand_at = [self.model.joint(name).qposadr[0] for name in joints]
+        self._ratios = np.array(list(joints.values()))
         self._servos = [self.model.actuator(name).id for name in JOINTS]
         self._grip = [self.model.actuator(name).id for name in FINGERS]
         self.data.qpos[self._joint_at] = self.data.ctrl[self._servos] = HOME
-        self._wanted = self.data.qpos[self._fingers_at] = self.data.ctrl[self._grip] = config.gripper.max_width / 2
+        self._wanted = self.data.ctrl[self._grip] = config.gripper.max_width / 2
+        self.data.qpos[self._hand_at] = self._ratios * config.gripper.max_width / 2
         mujoco.mj_forward(self.model, self.data)
 
     def capture(self, noise: bool = True, pose: np.ndarray | None = None) -> View:
@@ -245,7 +249,8 @@ class Cell:
     def put(self, joints: np.ndarray, opening: float) -> None:
         """Puts the arm at angles (6,) and the fingers at an opening, m, at once: no arm moves like that."""
         self.data.qpos[self._joint_at] = self.data.ctrl[self._servos] = joints
-        self._wanted = self.data.qpos[self._fingers_at] = self.data.ctrl[self._grip] = opening / 2
+        self._wanted = self.data.ctrl[self._grip] = opening / 2
+        self.data.qpos[self._hand_at] = self._ratios * opening / 2
         self.data.qvel[:] = 0
         mujoco.mj_forward(self.model, self.data)
 

@@ -19,7 +19,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from dropclip_ros.vision.geometry import backproject, transform_points
-from training.scenes.grasps.grasp_trials import FINGERS
+from training.scenes.grasps.grasp_trials import FINGERS, hand_joints
 from training.scenes.render_mujoco import TABLE_THICKNESS
 from training.scenes.scene import View
 from training.workcell.cell import CellConfig
@@ -110,9 +110,11 @@ class Planner:
         self._data = mujoco.MjData(self._model)
         model = self._model
         self._at = [model.joint(name).qposadr[0] for name in JOINTS]
-        self._fingers_at = [model.joint(name).qposadr[0] for name in FINGERS]
+        joints = hand_joints(config.gripper)
+        self._hand_at = [model.joint(name).qposadr[0] for name in joints]
+        self._ratios = np.array(list(joints.values()))
         self._first = model.ngeom - len(points)  # geom of the first point
-        hand = [model.body(name).id for name in (*FINGERS, "gripper_tip", "tool0")]
+        hand = [model.body(name).id for name in (*joints, "gripper_tip", "tool0")]
         self._load = (model.geom_contype == 2) & (model.geom_conaffinity == 0)
         self._hand = np.isin(model.geom_bodyid, hand) & ~self._load
         self._held = np.zeros(model.ngeom, bool)
@@ -122,7 +124,7 @@ class Planner:
         if not within_limits(joints):
             return False
         data = self._data
-        data.qpos[self._at], data.qpos[self._fingers_at] = joints, opening / 2
+        data.qpos[self._at], data.qpos[self._hand_at] = joints, self._ratios * opening / 2
         mujoco.mj_kinematics(self._model, data)
         mujoco.mj_collision(self._model, data)
         if not data.ncon:

@@ -139,7 +139,7 @@ def _add_gripper(
     tool = wrist.add_body(name=f"{prefix}tool0", **_place(wrist_from_tool), gravcomp=1)
     tool.add_site(name=f"{prefix}tool0")
     tool_from_tip = gripper.tool_from_tip([gripper.max_width])[0]
-    adapter = np.linalg.norm(tool_from_tip[:3, 3]) - gripper.finger_depth - sum(length for length, _, _ in gripper.body)
+    adapter = np.linalg.norm(tool_from_tip[:3, 3]) - gripper.finger_depth - sum(box[0] for box in gripper.body)
     tool.add_geom(
         type=mujoco.mjtGeom.mjGEOM_CYLINDER,
         fromto=[0, 0, 0, 0, 0, adapter],

@@ -25,7 +25,8 @@ class Gripper:
 
     Each finger is `finger_depth` long (what an object may reach in between the fingers), `finger_width` across,
     along the grasp's z, and `finger_thickness` thick outside of its inner face. `body` lists what follows behind the
-    fingers: (length along the approach, width along the closing axis, height along z), at the widest opening.
+    fingers: (length along the approach, width along the closing axis, height along z), at the widest opening, and, for
+    a linkage that closes with the fingers, the width when they are closed, linear between.
 
     The tool frame is the link that the gripper is mounted on, for which a planner plans: `approach` and `closing` are
     axes of the grasp in it, and the middle between the tips lies on `approach`, `tip_distance` away: a table of
@@ -38,7 +39,7 @@ class Gripper:
     finger_depth: float
     finger_width: float
     finger_thickness: float
-    body: tuple[Box, ...]
+    body: tuple[tuple[float, ...], ...]
     # How it is mounted is no part of the shape, which repr() names: grasps are cached under it.
     approach: Box = field(default=(0.0, 0.0, 1.0), repr=False)
     closing: Box = field(default=(0.0, 1.0, 0.0), repr=False)
@@ -49,9 +50,12 @@ class Gripper:
             value = getattr(self, name)
             if not (np.isscalar(value) and 0 < value < 1):
                 raise ValueError(f"Gripper.{name} is {value}; expected metres between 0 and 1")
-        boxes = isinstance(self.body, tuple) and all(np.shape(box) == (3,) for box in self.body)
+        boxes = isinstance(self.body, tuple) and all(np.shape(box) in ((3,), (4,)) for box in self.body)
         if not (boxes and all(0 < side < 1 for box in self.body for side in box)):
-            raise ValueError(f"Gripper.body is {self.body}; expected (length, width, height) in metres, each in (0, 1)")
+            raise ValueError(
+                f"Gripper.body is {self.body}; expected (length, width, height) in metres, or (length, width, height, "
+                "width closed), each in (0, 1)"
+            )
         axes = np.array([self.approach, self.closing], dtype=float)
         if axes.shape != (2, 3) or not np.allclose(axes @ axes.T, np.eye(2), atol=1e-6):
             raise ValueError(
@@ -100,9 +104,12 @@ class Gripper:
             axis=-1,
         )
         parts, end = [fingers], -self.finger_depth
-        for length, across, height in self.body:
-            box = (end - length, end, 0.0, across / 2, height / 2)
-            parts.append(np.broadcast_to(box, fingers.shape))
+        open_ = np.minimum(2 * half / self.max_width, 1.0)
+        for length, across, height, *closed in self.body:
+            least = closed[0] if closed else across
+            box = np.tile((end - length, end, 0.0, 0.0, height / 2), (*half.shape, 1))
+            box[..., 3] = (least + (across - least) * open_) / 2
+            parts.append(box)
             end -= length
         return np.stack(parts, axis=1)
 

@@ -6,7 +6,7 @@ from dropclip_ros.grasping.matching import RULES, SERVED, MatchConfig
 from dropclip_ros.ros.common import Setting, Values, listed
 
 SETTINGS = (
-    Setting.of(MatchConfig, "top_k", high=255),
+    Setting.of(MatchConfig, "top_k", default=SERVED.top_k, high=255),
     Setting.of(MatchConfig, "max_distance", default=SERVED.max_distance),
     Setting.of(MatchConfig, "outlier_neighbors"),
     Setting.of(MatchConfig, "outlier_std"),
@@ -15,15 +15,15 @@ SETTINGS = (
     Setting(
         "rank",
         SERVED.rank,
-        "Best first by distance alone (A.7), or by score and distance",
-        choices=("distance", "score"),
+        "Best first by distance alone (A.7), by score and distance, or by the predicted chance of a lift",
+        choices=("distance", "score", "lift"),
     ),
     Setting.of(MatchConfig, "distance_scale"),
     Setting.of(MatchConfig, "open_wider", default=SERVED.open_wider),
     Setting(
         "sample_target",
         SERVED.sample_target,
-        "Where no proposal can be used, sample antipodal grasps on the target itself",
+        "Antipodal grasps on the target itself join the proposals",
     ),
 )
 

@@ -43,6 +43,7 @@ from training.objects.catalogue import catalogue_of
 from training.objects.spec import ObjectSpec
 from training.objects.words.phrases import FAMILIES
 from training.runs.errors import InputError
+from training.runs.files import write_atomically
 from training.scenes.scene import Scene
 from training.scenes.shards import load_scenes
 
@@ -305,9 +306,9 @@ def main(
                 print(json.dumps(rounded(row)), flush=True)
     if not rows:
         raise InputError(f"{scenes}: no view shows what its catalogue has phrases for; give its objects phrases")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(referring_table(rows) + "\n" + refusal_table(rows))
-    with out.with_suffix(".csv").open("w", newline="") as file:
+    with write_atomically(out, replace=True) as part:
+        part.write_text(referring_table(rows) + "\n" + refusal_table(rows))
+    with write_atomically(out.with_suffix(".csv"), replace=True) as part, part.open("w", newline="") as file:
         writer = csv.DictWriter(file, curves[0])
         writer.writeheader()
         writer.writerows(rounded(row) for row in curves)

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from training.objects.catalogue import PROCEDURAL, open_catalogue
 from training.runs.errors import InputError
-from training.runs.files import write_atomically
+from training.runs.files import alone, write_atomically
 from training.scenes.export.bop import write_bop
 from training.scenes.scene import Scene, View
 from training.scenes.sensor import SENSORS
@@ -21,6 +21,7 @@ from training.scenes.shards import load_scenes, pack
 Views = Callable[[Scene], Iterator[tuple[int, View]]]  # numbers and views of a scene
 
 
+@alone
 def export(
     scenes: Path,
     out: Path,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 import mujoco
 import numpy as np
@@ -207,11 +208,50 @@ def add_hand(spec: mujoco.MjSpec, parent: mujoco.MjsBody, gripper: Gripper, fric
     )
     together.data[:5] = [0, 1, 0, 0, 0]
     end = -gripper.finger_depth
-    for length, across, height in gripper.body:
-        parent.add_geom(
-            type=mujoco.mjtGeom.mjGEOM_BOX, size=[length / 2, across / 2, height / 2], pos=[end - length / 2, 0, 0]
-        )
+    for k, (length, across, height, *closed) in enumerate(gripper.body):
+        if closed:
+            _add_linkage(spec, parent, gripper, k, end - length / 2, prefix)
+        else:
+            parent.add_geom(
+                type=mujoco.mjtGeom.mjGEOM_BOX, size=[length / 2, across / 2, height / 2], pos=[end - length / 2, 0, 0]
+            )
         end -= length
+    bodies = [prefix + name for name in hand_joints(gripper)] + [parent.name]
+    for one, other in combinations(bodies, 2):  # which abut
+        if {one, other} != set(names):
+            spec.add_exclude(bodyname1=one, bodyname2=other)
+
+
+def _add_linkage(spec: mujoco.MjSpec, parent: mujoco.MjsBody, gripper: Gripper, k: int, x: float, prefix: str) -> None:
+    """Both halves of body k of the gripper, on slides that follow the fingers as `hand_joints` has it."""
+    length, _, height, closed = gripper.body[k]
+    ratio = linkage_ratio(gripper, k)
+    for finger, side in zip(FINGERS, (-1, 1), strict=True):
+        name = f"{prefix}{finger}_{k}"
+        body = parent.add_body(name=name, pos=[x, side * closed / 4, 0], gravcomp=1)
+        body.add_joint(name=name, type=mujoco.mjtJoint.mjJNT_SLIDE, axis=[0, side, 0], damping=5)
+        body.add_geom(type=mujoco.mjtGeom.mjGEOM_BOX, size=[length / 2, closed / 4, height / 2], mass=0.02)
+        follows = spec.add_equality(
+            type=mujoco.mjtEq.mjEQ_JOINT, objtype=mujoco.mjtObj.mjOBJ_JOINT, name1=name, name2=prefix + finger
+        )
+        follows.data[:5] = [0, ratio, 0, 0, 0]
+
+
+def linkage_ratio(gripper: Gripper, k: int) -> float:
+    """How far the outer side of body k of a gripper moves for each metre that a finger does."""
+    _, across, _, closed = gripper.body[k]
+    return (across - closed) / gripper.max_width
+
+
+def hand_joints(gripper: Gripper) -> dict[str, float]:
+    """Joints of `add_hand` by name, each with its place for a finger that is a metre away from the middle."""
+    linkage = {
+        f"{finger}_{k}": linkage_ratio(gripper, k)
+        for k, box in enumerate(gripper.body)
+        if len(box) == 4
+        for finger in FINGERS
+    }
+    return dict.fromkeys(FINGERS, 1.0) | linkage
 
 
 class Trials:
@@ -261,8 +301,8 @@ class Trials:
         at = model.jnt_qposadr[start]
         data.qpos[at : at + 3] = -rotation.T @ tip
         data.qpos[at + 3 : at + 7] = Rotation.from_matrix(rotation.T).as_quat(scalar_first=True)
-        for name in FINGERS:
-            data.joint(name).qpos[0] = min(width, self._gripper.max_width) / 2
+        for name, ratio in hand_joints(self._gripper).items():
+            data.joint(name).qpos[0] = ratio * min(width, self._gripper.max_width) / 2
         data.ctrl[:] = -config.force
         model.opt.gravity[:] = 0
         self._step(config.closing_time)
