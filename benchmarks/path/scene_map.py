@@ -30,7 +30,7 @@ import tyro
 from scipy.spatial import cKDTree
 
 from benchmarks.data.panoptic import Tally, tally
-from benchmarks.path.scene_sequences import truer
+from benchmarks.data.scene_sequences import truer
 from dropclip_ros.base.errors import DropclipError
 from dropclip_ros.base.files import write_beside
 from dropclip_ros.grounding.pipeline import EncodedScene, Grounder

@@ -101,6 +101,7 @@ def test_a_second_arm_has_a_frame(wrist):
     assert np.allclose(pose[:3, 3], (1.04, 0, 0), atol=1e-3) and np.allclose(pose[0, 0], -1, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_look_is_followed_by_the_arm_and_the_map_takes_what_it_sees(wrist, ros, model_folder):
     """`look` names one of the wrist's poses, the arm goes there, and the map has the view."""
     topics = [f"{name}:={wrist_topic(name)}" for name in (COLOR_TOPIC, DEPTH_TOPIC, INFO_TOPIC)]
