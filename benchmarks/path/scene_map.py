@@ -2,13 +2,14 @@
 """What more views are worth: held-out scenes seen along an arm's path, fused into a map and asked, beside one view.
 
     python -m benchmarks.path.scene_map render --out PATHS --split unseen_instance --scenes 100
-    python -m benchmarks.path.scene_map run --paths PATHS --split unseen_instance [--first 0 --last 100] --out RESULTS
+    python -m benchmarks.path.scene_map run --paths PATHS --split unseen_instance --out RESULTS [--sensor realsense]
     python -m benchmarks.path.scene_map report --out RESULTS
 
 Of 16 views 1, 2, 4, 8 and 16 are taken, evenly spaced along the path, always from the first. Questions are those of
 `training.evaluate` about the first view; IoU is counted twice: in the first view's pixels, and in all 5 mm voxels of
 objects that any of the 16 views shows ("all round": there one view cannot be right about what it does not see, and
-everything that any view shows is asked for). Bounds: "same model", true instances of 8 views, named by the same
+everything that any view shows is asked for). "True instances": true ones of what each view keeps, in the place of ours.
+Bounds: "same model", true instances of 8 views, named by the same
 model with eq. 5; "fused", the features that the student was taught (`TrueFeatures`), calibrated on PATHS/train.
 A scene's answers are a file: what is there is kept, the same command goes on.
 """
@@ -29,7 +30,7 @@ import tyro
 from scipy.spatial import cKDTree
 
 from benchmarks.data.panoptic import Tally, tally
-from benchmarks.path.scene_sequences import truer
+from benchmarks.data.scene_sequences import truer
 from dropclip_ros.base.errors import DropclipError
 from dropclip_ros.base.files import write_beside
 from dropclip_ros.grounding.pipeline import EncodedScene, Grounder
@@ -108,7 +109,6 @@ def render(out: Path, split: str = "unseen_instance", scenes: int = 100, first: 
 
 
 EVERYWHERE = "8 views, wherever above the table"  # else where the first view has found something
-VARIANTS = {"8 views, what does not touch is not two": MapConfig(distant=0.0)}
 
 
 def encoded_views(grounder: Grounder, views: list[View]) -> list[EncodedScene | None]:
@@ -218,6 +218,7 @@ def answers_of(
     specs: dict,
     seed: int,
     sensor: SensorConfig | None = None,
+    cloud: bool = False,
 ) -> dict:
     """All that is measured of one scene: {domain: {method: (answers by kind of phrases, tally)}}."""
     views = [scene.view(v, sensor) for v in range(VIEWS)]
@@ -227,8 +228,9 @@ def answers_of(
         return {}
     for count in COUNTS:
         maps[f"{count} views"] = map_scene(fused_map(encoded, count, MapConfig(), grounder), grounder)
-    for name, config in VARIANTS.items():
-        maps[name] = map_scene(fused_map(encoded, 8, config, grounder), grounder)
+    if cloud:
+        fused = fused_map(encoded, 8, MapConfig(features="fused"), grounder)
+        maps["8 views, encoder on the cloud"] = map_scene(fused, grounder)
     maps["8 views, true instances"] = map_scene(fused_map(encoded, 8, MapConfig(), grounder, views), grounder)
     maps[EVERYWHERE] = maps["8 views"]
     first, frame = Domain.of_view(views[0]), view_frame(views[0])
@@ -269,10 +271,12 @@ def run(
     first: int = 0,
     last: int = 100,
     fused: bool = False,
+    cloud: bool = False,
     sensor: Literal["none", "kinect", "realsense"] = "realsense",
     seed: int = 0,
 ) -> None:
-    """Answers of scenes `first` to `last`, those that are not there yet. fused: with what the student was taught."""
+    """Answers of scenes `first` to `last`, those that are not there yet. fused: with what the student was taught too;
+    cloud: with the encoder on the fused cloud too."""
     torch.set_num_threads(1)
     torch.set_grad_enabled(False)
     grounder = Grounder.from_pretrained(labels=False)
@@ -292,7 +296,7 @@ def run(
     for scene in load_scenes(paths / split)[first:last]:
         path = out / f"{split}_{scene.name}.pickle"
         if not path.exists():
-            found = answers_of(scene, grounder, upper, config, catalogue.by_name, seed, SENSORS[sensor])
+            found = answers_of(scene, grounder, upper, config, catalogue.by_name, seed, SENSORS[sensor], cloud)
             with write_beside(path) as part:
                 part.write_bytes(pickle.dumps((found, grounder.config, config)))
             print(scene.name, flush=True)

@@ -6,7 +6,7 @@
     python -m benchmarks.path.scene_map_ids long --frames 10000
     python -m benchmarks.path.scene_map_ids report --out RESULTS
 
-ids: sequences of 100 frames in which things are taken, added and pushed (`benchmarks.path.scene_sequences`); each
+ids: sequences of 100 frames in which things are taken, added and pushed (`benchmarks.data.scene_sequences`); each
 frame's pixels are looked up in the map as it is after that frame. A true object that shows 300 pixels or more and an id
 that has as many match at IoU 0.5. Switches are changes of a true object's id; IDF1 as in tracking (Ristani 2016).
 truth puts true things in the place of ours: `instances` all that a frame shows, `joined` ours, of which those of one
@@ -33,7 +33,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
-from benchmarks.path.scene_sequences import SPLIT, Recorded, read, truer
+from benchmarks.data.scene_sequences import SPLIT, Recorded, read, truer
 from dropclip_ros.base.errors import DropclipError
 from dropclip_ros.base.files import write_beside
 from dropclip_ros.grounding.pipeline import Grounder

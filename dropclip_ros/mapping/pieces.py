@@ -15,19 +15,15 @@ _VISIBLE = 6  # voxels that a view must show of a piece to have a say
 _PART = 20  # voxels, and
 _SHARE = 0.2  # share of what is seen of a piece, that make a second part of it
 _REMEMBERED = 12.0  # votes for and against that count: what changed long ago is outvoted in time
+_JOINED = 0.0  # lead over which pieces are one object
 _SURE = 5.0  # votes by which two pieces lead that then are one for good
 
 
 class Pieces:
     """P pieces: `seen` (P,) views as one, `together` and `apart` (P,P) views that saw two as one, or as two; `object`
-    (P,) the id of the object of each.
+    (P,) the id of the object of each."""
 
-    join: lead, (for - against) / (for + against), over which pieces are one object, less `hold` where they are and
-    more where they are two; first: votes at most for what was one, when a view parts it.
-    """
-
-    def __init__(self, join: float = 0.0, hold: float = 0.0, first: float = _REMEMBERED) -> None:
-        self._join, self._hold, self._first = join, hold, first
+    def __init__(self) -> None:
         self.seen = np.zeros(0)
         self.together = np.zeros((0, 0))
         self.apart = np.zeros((0, 0))
@@ -48,7 +44,7 @@ class Pieces:
         self.seen = np.append(self.seen, 0.0 if like is None else self.seen[like])
         self.object = np.append(self.object, 0 if like is None else self.object[like])
         if like is not None:
-            self.together[like, count] = self.together[count, like] = min(self.seen[like], self._first)
+            self.together[like, count] = self.together[count, like] = self.seen[like]
         return count
 
     def keep(self, which: np.ndarray) -> np.ndarray:
@@ -85,15 +81,12 @@ class Pieces:
         flat = pieces[has].astype(np.int64) * most + labels[has]
         return np.bincount(flat, minlength=len(self) * most).reshape(len(self), most)
 
-    def vote(self, shown: np.ndarray, against: np.ndarray | None = None) -> None:
-        """A view's say: shown (P,), the instance it shows each piece as, 0: none; against (K+1,K+1): how much it counts
-        that two instances are two, 1 by default."""
+    def vote(self, shown: np.ndarray) -> None:
+        """A view's say: shown (P,), the instance it shows each piece as, 0: none."""
         seen = np.flatnonzero(shown)
         same = shown[seen][:, None] == shown[seen]
         self.together[np.ix_(seen, seen)] += same
-        self.apart[np.ix_(seen, seen)] += (
-            ~same if against is None else ~same * against[np.ix_(shown[seen], shown[seen])]
-        )
+        self.apart[np.ix_(seen, seen)] += ~same
         self.seen[seen] = np.minimum(self.seen[seen] + 1, _REMEMBERED)
         np.fill_diagonal(self.together, 0)
         total = self.together + self.apart
@@ -104,14 +97,11 @@ class Pieces:
         """Which pieces are one object, (P,) in 0..: the pair of which most views say so first, votes being added."""
         count = len(self)
         cluster, together, apart = np.arange(count), self.together.copy(), self.apart.copy()
-        known = (self.object[:, None] > 0) & (self.object > 0)
-        held = self._hold * np.where(known, np.where(self.object[:, None] == self.object, 1.0, -1.0), 0.0)
         while count > 1:
-            lead = (together - apart) / np.maximum(together + apart, 1e-9) + held
-            lead = np.where(together + apart > 0, lead, -2.0)
-            np.fill_diagonal(lead, -2.0)
+            lead = np.where(together + apart > 0, (together - apart) / np.maximum(together + apart, 1e-9), -1.0)
+            np.fill_diagonal(lead, -1.0)
             a, b = np.unravel_index(lead.argmax(), lead.shape)
-            if lead[a, b] <= self._join:
+            if lead[a, b] <= _JOINED:
                 break
             cluster[cluster == b] = a
             for votes in (together, apart):

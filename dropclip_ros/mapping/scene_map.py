@@ -71,18 +71,6 @@ class _Cells:
             distance, index = tree.query(self.places, distance_upper_bound=reach)
             self.near = np.where(np.isfinite(distance), index, -1)
 
-    def against(self, distant: float, touch: float) -> np.ndarray:
-        """How much it counts that two of the frame's instances are two (K+1,K+1): where they do not touch, something
-        may hide what joins them, and it is `distant`."""
-        count = int(self.labels.max(initial=0)) + 1
-        weight = np.full((count, count), distant)
-        if distant < 1:
-            mine = self.labels > 0
-            pairs = cKDTree(self.places[mine]).query_pairs(touch, output_type="ndarray")
-            first, second = self.labels[mine][pairs].T
-            weight[first, second] = weight[second, first] = 1.0
-        return weight
-
 
 class SceneMap:
     """A lasting scene. Not for several threads at once.
@@ -98,8 +86,7 @@ class SceneMap:
 
     def clear(self) -> None:
         """Forgets all but which ids were given away."""
-        self.grid, self.watch = VoxelGrid(self.config.edge), Watch(self.config)
-        self.pieces = Pieces(self.config.join, self.config.hold, self.config.first)
+        self.grid, self.pieces, self.watch = VoxelGrid(self.config.edge), Pieces(), Watch(self.config)
         self.objects: dict[int, MapObject] = {}
         self.gone: list[Gone] = []
         self.keyframes: dict[int, Keyframe] = {}
@@ -188,7 +175,7 @@ class SceneMap:
         grid.see(row[known], cells.places[known], cells.colors[known], stamp)
         new = ~known & (cells.labels > 0)
         owner, instance = self._owner_of(cells, new, instance)
-        pieces.vote(instance, cells.against(self.config.distant, self.config.touch))
+        pieces.vote(instance)
         new[new] = owner >= 0
         grid.add(cells.keys[new], cells.places[new], cells.colors[new], owner[owner >= 0], stamp)
 

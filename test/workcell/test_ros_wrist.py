@@ -3,13 +3,14 @@
 
 import numpy as np
 import pytest
-from ros_support import ros, wait_until  # noqa: F401  skips where ROS is missing
+from ros_support import model_folder, ros, wait_until  # noqa: F401  skips where ROS is missing
 
 pytest.importorskip("mujoco", reason="mujoco is not installed (make setup)")
 pytest.importorskip("ompl", reason="ompl is not installed (make setup)")
 
 from geometry_msgs.msg import PoseArray
 from rclpy.action import ActionClient
+from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
@@ -17,17 +18,21 @@ from std_msgs.msg import Header
 from dropclip_ros.action import Pick
 from dropclip_ros.base.errors import Status
 from dropclip_ros.msg import GraspCandidate
-from dropclip_ros.ros.common import ACTION_CLIENT_QOS, DEPTH_TOPIC, INFO_TOPIC, SENSOR_QOS
+from dropclip_ros.nodes.scene_node import SceneNode
+from dropclip_ros.ros.common import ACTION_CLIENT_QOS, COLOR_TOPIC, DEPTH_TOPIC, GROUND_SERVICE, INFO_TOPIC, SENSOR_QOS
 from dropclip_ros.ros.messages import depth_image, intrinsics_of, nanoseconds, pose_matrix, pose_message
 from dropclip_ros.ros.tf import Frames
+from dropclip_ros.srv import Ground
 from dropclip_ros.vision.geometry import backproject, invert_pose, transform_points
 from training.scenes.description import SceneConfig
 from training.workcell.cell import CellConfig
+from training.workcell.looking import WristLooker
 from training.workcell.node import WorkcellNode
 from training.workcell.topics import MOVE_CAMERA_ACTION, POSES_OF_WRIST_TOPIC, WORLD, wrist_topic
 from training.workcell.wrist import TOOL_FROM_CAMERA
 from training.workcell.wrist_node import OPTICAL
 
+MAP = Ground.Request.SOURCE_MAP
 SCENE = SceneConfig(min_objects=1, width=320, height=240, area=(0.2, 0.17), focal=(540.0, 540.0), scale=(1.0, 1.0))
 
 
@@ -94,3 +99,36 @@ def test_a_pose_out_of_reach_is_said(wrist):
 def test_a_second_arm_has_a_frame(wrist):
     pose = wrist.frames.lookup("base_link", "second_base_link", wrist.depth.header.stamp, 5.0)
     assert np.allclose(pose[:3, 3], (1.04, 0, 0), atol=1e-3) and np.allclose(pose[0, 0], -1, atol=1e-3)
+
+
+@pytest.mark.slow
+def test_look_is_followed_by_the_arm_and_the_map_takes_what_it_sees(wrist, ros, model_folder):
+    """`look` names one of the wrist's poses, the arm goes there, and the map has the view."""
+    topics = [f"{name}:={wrist_topic(name)}" for name in (COLOR_TOPIC, DEPTH_TOPIC, INFO_TOPIC)]
+    remapped = ["--ros-args", *(word for topic in topics for word in ("-r", topic))]
+    node = ros.start(
+        SceneNode,
+        {"cli_args": remapped},
+        model=str(model_folder),
+        device="cpu",
+        reliable=True,
+        world_frame=WORLD,
+        max_frame_age=300.0,
+        map_rate=5.0,
+        tf_timeout=2.0,
+        **{
+            "region.box": [-0.35, -0.25, -0.05, 0.35, 0.25, 0.5]
+        },  # at home the wrist looks past the table, at the floor
+    )
+    looker = WristLooker(ros.serve(Node("looker")), 200.0)
+    assert looker.first().status == Status.OK
+    client = ros.node.create_client(Ground, GROUND_SERVICE)
+
+    def asked():
+        return ros.call(client, Ground.Request(query="a thing", threshold=0.01, source=MAP, literal=True)).status
+
+    wait_until(lambda: asked() == Status.OK, 200.0)
+    result = looker.look("the red mug", max_looks=1, patience=150.0)
+    assert result.looked and looker.moved[-1].status == Status.OK, result.message
+    assert looker.home().status == Status.OK
+    ros.stop(node)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Frames of a changing table as a map takes them, rendered, sensed and encoded once: maps are then tried in seconds.
 
-    python -m benchmarks.path.scene_sequences --out SEQUENCES --first 0 --last 12 [--sensor realsense]
+    python -m benchmarks.data.scene_sequences --out SEQUENCES --first 0 --last 12 [--sensor realsense]
 
 A sequence is a file; what is there is kept, the same command goes on.
 """
