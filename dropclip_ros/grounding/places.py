@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from dropclip_ros.grounding.groups import GROUPS, groups_of, ranked
 from dropclip_ros.grounding.interpretation import (
     ANYTHING,
     CONTRASTS,
@@ -19,7 +20,6 @@ from dropclip_ros.grounding.interpretation import (
     name_of,
     with_part,
 )
-from dropclip_ros.grounding.groups import GROUPS, groups_of, ranked
 from dropclip_ros.grounding.relations import CLEAR, LOOSE, SAME_PLACE, SAME_SIZE, Layout
 from dropclip_ros.grounding.scoring import rival_threshold
 from dropclip_ros.language import lexicon

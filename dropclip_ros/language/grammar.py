@@ -10,8 +10,8 @@ from dropclip_ros.language import lexicon
 from dropclip_ros.language.cursor import NotUnderstood
 from dropclip_ros.language.draft import Draft, finished
 from dropclip_ros.language.noun_phrase import POINTING, STOPS, NounPhrase
-from dropclip_ros.language.references import apposed
 from dropclip_ros.language.patterns import ATTRIBUTE, EXCEPT, MADE, ORDER, RELATION, VIEWER
+from dropclip_ros.language.references import apposed
 from dropclip_ros.language.tree import ANY, AT_SIDES, Node, Reading, Relation, Union
 
 NOT = re.compile("(?P<not>not )")
@@ -251,7 +251,7 @@ class Grammar(NounPhrase):
             raise NotUnderstood(self.rest)
         start = self.position
         if (
-            (found := RELATION.match(self.rest)) and found["left"] or found and found["right"]
+            ((found := RELATION.match(self.rest)) and found["left"]) or (found and found["right"])
         ):  # the closest to the left
             side = self._relation(depth)
             assert side is not None

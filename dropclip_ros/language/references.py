@@ -32,7 +32,7 @@ def apposed(before: Node, node: Node) -> Node | None:
         return None
     if before.head is None and node.head is not None and not node.definite:
         return None
-    if set(before.attributes) & COLOURS and set(node.attributes) & COLOURS or (before.order and node.order):
+    if (set(before.attributes) & COLOURS and set(node.attributes) & COLOURS) or (before.order and node.order):
         return None
     if not (node.definite or node.order or node.relations) or (isinstance(before.number, int) and node.number is None):
         return None

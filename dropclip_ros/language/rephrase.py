@@ -32,7 +32,7 @@ _SIDE_OF = {
     "nearest": "front",
     "closest": "front",
 }
-_SIDE_OF |= {side: "back" for side in ("back", "rear", "far", "top", "upper", "farthest", "furthest")}
+_SIDE_OF |= dict.fromkeys(("back", "rear", "far", "top", "upper", "farthest", "furthest"), "back")
 
 
 def _in_corner(found: re.Match) -> str:
@@ -110,7 +110,7 @@ OTHER_WORDS = (  # what is said, and how the grammar has it
         r"the \2 \1 ",
     ),
     (r"^(?:the )?number (two|three|four|five|2|3|4|5) (?=from)", lambda m: f"the {RANK[m[1]]} one "),
-    (rf"\b(\w+)[- ](handled|capped|lidded|rimmed|tipped|labelled|labeled) (\w+)", _with_part),
+    (r"\b(\w+)[- ](handled|capped|lidded|rimmed|tipped|labelled|labeled) (\w+)", _with_part),
     (r"\b(\w+)-colou?red\b", r"\1"),
     (r"\bstrip(?:e)?y\b", "striped"),
     (r"\bnot only (.*?)(?: ,)? but also\b", r"\1 and"),
@@ -127,7 +127,7 @@ OTHER_WORDS = (  # what is said, and how the grammar has it
         r"\1 that is ",
     ),
     (
-        rf"(?:(?:that|which) (?:is|has been|was|are) )?\b(?:lying down|lying on (?:its|their) sides?|knocked over|tipped over|fallen over|toppled over|toppled)\b",
+        r"(?:(?:that|which) (?:is|has been|was|are) )?\b(?:lying down|lying on (?:its|their) sides?|knocked over|tipped over|fallen over|toppled over|toppled)\b",
         "that is fallen",
     ),
     (r"\b(?:that|which) (?:fell|tipped|toppled)(?: over| down)?\b", "that is fallen"),

@@ -148,7 +148,7 @@ _CHOICE = re.compile(  # there are two cans on the left, give me the red one
     rf" , (?:(?:and|so) )?(?:(?:{_VERB}|i want|i need|i would like|i mean|take|give me) )?the (?P<which>(?:[\w ]+? )?)one(?P<rest>| (?:on|in|at|to|with|next|near|nearest|closest|from|left|right|behind|that|which|farthest|furthest)\b.*)$"
 )
 _THOSE = re.compile(  # there is a book with glasses on it, I want those glasses
-    rf"^(?:and |so |ok |well )*there (?:is|are) (?P<place>(?:the|a|an|this|that) [\w ]+?) (?:with|which has|that has|holding|containing) "
+    r"^(?:and |so |ok |well )*there (?:is|are) (?P<place>(?:the|a|an|this|that) [\w ]+?) (?:with|which has|that has|holding|containing) "
     r"(?P<what>(?:the|a|an|some) [\w ]+?)(?: \w+ing)? (?P<on>on|in|inside|on top of|next to|beside|behind|under)(?: of)? it ,.*\b"
     r"(?:those|that|the|these|this) (?P<name>[\w ]+)$"
 )

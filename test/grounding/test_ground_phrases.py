@@ -144,17 +144,30 @@ def test_several_that_fit_are_listed_with_a_question():
     assert answer("the mugs next to the banana").status == Status.OK
 
 
+def judge_mugs(first, second, phrase="the mug on the table", **how):
+    """A phrase about a mug, where the red one has a score and the blue one another."""
+    score = {"red mug": first, "blue mug": second, "green mug": 0.0}
+
+    def scores(text):
+        return np.array([score.get(name, 0.0) for name in NAMES]) if "mug" in text else true_scores(text)
+
+    return Judge(LAYOUT, scores, 0.01, 0.5, **how).judge(read_phrase(phrase))
+
+
 def test_what_only_a_low_threshold_lets_in_is_no_second():
-    read = read_phrase("the mug next to the banana")
-    red = np.array([name == "red mug" for name in NAMES])
-    for second, status in ((0.6, Status.AMBIGUOUS), (0.4, Status.OK)):
-
-        def scores(text, second=second):
-            found = true_scores(text)
-            return np.where((found > 0.5) & ~red & np.array(["mug" in name for name in NAMES]), second, found)
-
-        judged = Judge(LAYOUT, scores, 0.01, 0.5, sure=0.5).judge(read)
+    for first, second, status in ((0.7, 0.6, Status.AMBIGUOUS), (0.5, 0.4, Status.OK)):
+        judged = judge_mugs(first, second, "the mug next to the banana", sure=0.5)
         assert judged.status == status and names(judged) == ["red mug", "blue mug"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "meant"),
+    [(0.8, 0.5, ["red mug"]), (0.98, 0.9, ["red mug"]), (0.8, 0.7, None), (1.0, 1.0, None)],
+)
+def test_a_clear_lead_is_answered_and_a_narrow_one_asked_back(first, second, meant):
+    judged = judge_mugs(first, second)
+    assert judged.status == (Status.OK if meant else Status.AMBIGUOUS)
+    assert names(judged) == (meant or ["red mug", "blue mug"])
 
 
 def test_other_and_it_go_back_to_the_last_answer():

@@ -79,9 +79,12 @@ class SceneKeeper:
     def __init__(self, node: Node, settings: Settings, frames: Frames, ask: Callable[[Any, Any, Stages], Any]):
         self._node, self._settings, self._frames, self._ask = node, settings, frames, ask
         group = ReentrantCallbackGroup()
-        told = {"qos_profile": SERVICE_QOS, "callback_group": group}
-        self._get: Client = node.create_client(GetPlanningScene, "get_planning_scene", **told)
-        self._set: Client = node.create_client(ApplyPlanningScene, "apply_planning_scene", **told)
+        self._get: Client = node.create_client(
+            GetPlanningScene, "get_planning_scene", qos_profile=SERVICE_QOS, callback_group=group
+        )
+        self._set: Client = node.create_client(
+            ApplyPlanningScene, "apply_planning_scene", qos_profile=SERVICE_QOS, callback_group=group
+        )
         self._heard: deque[PointCloud2] = deque(maxlen=_KEPT)
         self._changed = threading.Condition()
         if topic := settings["scene_topic"]:
