@@ -9,7 +9,8 @@ from dropclip_ros.language import lexicon
 from dropclip_ros.language.patterns import ORDER, RELATION, any_of
 
 _REQUEST = (
-    r"(?:i|we) (?:really |just |only |now |also )*(?:want|need|would (?:like|love|prefer|need|go for|take)|am looking for|"
+    r"(?:i|we) (?:really |just |only |now |also )*(?:want|need|would (?:like|love|prefer|need|go for|take)|"
+    r"am looking for|"
     r"am after|meant|mean|choose|pick|will (?:take|have)|wish|prefer)(?: to (?:have|see|use|get|take|grab|hold))?"
 )
 _NAMING = re.compile(
@@ -20,28 +21,37 @@ _INDIFFERENT = re.compile(
     r"(?:^| )(?:, )?(?:and |but )?(?:(?:i|we) (?:really |honestly )?(?:do not|am not|could not) (?:really )?"
     rf"(?:mind|care|picky|fussy|choosy|bothered)(?: about)?(?: {_CARE})?|"
     rf"(?:it |that )?(?:does|do) not (?:really )?(?:matter|make a difference)(?: to me)?(?: {_CARE})?|"
-    r"no (?:preference|matter which(?: one)?)|(?:any|either|both|all)(?: one| of them| of those)? (?:will|would|is|are) "
-    r"(?:do|work|fine|ok|okay|good|all right|alright)|whichever(?: one)?(?: you (?:like|want|prefer|choose|can reach))?|"
-    r"(?:it is )?(?:up to you|your choice)|you (?:choose|pick|decide)|(?:any|either)(?: one)?|(?:it is )?all the same to me)"
+    r"no (?:preference|matter which(?: one)?)|(?:any|either|both|all)(?: one| of them| of those)? (?:will|would|"
+    r"is|are) "
+    r"(?:do|work|fine|ok|okay|good|all right|alright)|whichever(?: one)?(?: you (?:like|want|prefer|choose|"
+    r"can reach))?|"
+    r"(?:it is )?(?:up to you|your choice)|you (?:choose|pick|decide)|(?:any|either)(?: one)?|"
+    r"(?:it is )?all the same to me)"
     r"(?: (?:for|to|with|by) me)?$"
 )
 _REASON = (  # begins a clause that says why, when or on which condition
-    r"(?:because|cause|cuz|since|as (?:i|we|my|it)|so (?:that|my|(?:i|we|you) (?!want|need|would|please|can you|could you))|in order to|otherwise|unless|although|though|"
-    r"(?:before|after|while|when|until) (?:i|you|we|it|they|my)|if (?:you (?!count|look|start|face|go)|i|we|it|that|possible|not))\b"
+    r"(?:because|cause|cuz|since|as (?:i|we|my|it)|so (?:that|my|(?:i|we|you) (?!want|need|would|please|can you|"
+    r"could you))|in order to|otherwise|unless|although|though|"
+    r"(?:before|after|while|when|until) (?:i|you|we|it|they|my)|if (?:you (?!count|look|start|face|go)|i|we|it|"
+    r"that|possible|not))\b"
 )
 _TAIL = re.compile(rf"(?<=\w)(?: ,)? (?:just )?{_REASON}.*$")
 _IDLE = re.compile(
     rf"(?:(?:and|but|so|well|oh|now|today|it looks like|i think|i guess|sorry) )*(?:{_REASON}|"
-    r"(?:i|we|you|he|she|they|someone|somebody|everyone|mom|dad|guests?|dinner|lunch|breakfast|(?:my|our|the|his|her) \w+) "
+    r"(?:i|we|you|he|she|they|someone|somebody|everyone|mom|dad|guests?|dinner|lunch|breakfast|(?:my|our|the|his|"
+    r"her) \w+) "
     r"(?:am|are|is|was|were|have|has|had|feel|feels|need|needs|want|wants|must|should|will|would|got|get|gets|can|could|"
     r"think|guess|spilled|forgot|lost|love|like|do|did|does|just|really|always|never|might|may|keep|go|came|ran)\b|"
-    r"it is (?:so |too |very |really |getting |quite )*(?:time|late|dark|cold|hot|urgent|for|important|my)\b|let us|time "
+    r"it is (?:so |too |very |really |getting |quite )*(?:time|late|dark|cold|hot|urgent|for|important|my)\b|"
+    r"let us|time "
     r"(?:to|for)|thanks|thank you|there is no(?:thing)? |(?:are|aren't|were) you|what a|good (?:morning|day|evening)|"
-    r"dinner|lunch|(?:do not|never) (?:worry|forget|drop|break|spill|hurry|rush|be)|be (?:careful|quick|gentle)|careful|"
+    r"dinner|lunch|(?:do not|never) (?:worry|forget|drop|break|spill|hurry|rush|be)|be (?:careful|quick|gentle)|"
+    r"careful|"
     r"hurry|quickly|slowly|whatever|anyway|(?:you|we) know|as (?:usual|always)|by the way|(?:do|did) you hear)"
 )
 _ASKED = re.compile(
-    r"^.*\b(?:wonder(?:ing|ed)?|appreciate it|grateful|great|nice|lovely|kind|good|happy|glad|thankful|helpful|awesome|cool) if "
+    r"^.*\b(?:wonder(?:ing|ed)?|appreciate it|grateful|great|nice|lovely|kind|good|happy|glad|thankful|helpful|"
+    r"awesome|cool) if "
     r"(?:you|we|i|somebody|someone) (?:(?:could|would|can|might|just|please|maybe) )*"
     r"(?:(?:passed|handed|gave|got|brought|grabbed|fetched|picked)(?: up)?(?: me)? )?|"
     r"^(?:can|could|may|might) i (?:trouble|bother|ask) you (?:for|to (?:get|give|hand|pass|bring)(?: me)?) "

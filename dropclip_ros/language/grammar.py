@@ -250,8 +250,8 @@ class Grammar(NounPhrase):
         if draft.index > 1:  # a relation has no second
             raise NotUnderstood(self.rest)
         start = self.position
-        if (
-            ((found := RELATION.match(self.rest)) and found["left"]) or (found and found["right"])
+        if ((found := RELATION.match(self.rest)) and found["left"]) or (
+            found and found["right"]
         ):  # the closest to the left
             side = self._relation(depth)
             assert side is not None

@@ -61,7 +61,8 @@ STATES = words_of(
     "bent crooked dented rusty sticky stemmed handled lidded capped uncapped tiny-sized"
 )
 UNTOLD = words_of(  # states that features do not tell one of a kind from the next by
-    "open opened closed broken cracked chipped clean dirty used new old wet dry fresh ripe unripe raw cooked burnt burned "
+    "open opened closed broken cracked chipped clean dirty used new old wet dry fresh ripe unripe raw cooked"
+    " burnt burned "
     "hollow sealed unopened full empty filled half-full half-empty sharp blunt sticky edible sweet sour frozen damaged "
     "undamaged scratched stained melted rotten torn mouldy stale"
 )
@@ -109,7 +110,8 @@ UNSEEN = words_of(
     "emptiest cleanest dirtiest sweetest freshest ripest softest hardest sharpest brightest darkest loudest "
     "fastest safest most-used smells smell smelly stinks sounds noisy ticking loud heard expired owner's penultimate "
     "popular heavy ugly cute beautiful important calories weighs weight belongs belonged bought owns prefer preferred "
-    "charged uncharged working functioning nonfunctional poisonous allergic genuine fake magnetic waterproof lucky stolen "
+    "charged uncharged working functioning nonfunctional poisonous allergic genuine fake magnetic waterproof"
+    " lucky stolen "
     "borrowed unused vegan organic delicious tasty warm cold hot comfortable dangerous germs broken-down"
 )
 KIN = words_of(

@@ -35,12 +35,14 @@ _COMPARED = re.compile(
 _TURNED = re.compile(
     r"\b(?:pointing|points|facing|faces|turned|turning|directed|oriented|aimed|tilted)"
     r"(?: (?:straight|directly|away|to|towards?|at|the|my|more))* (?:left|right|up|down|away|me|us|you|camera|robot|"
-    r"front|back|forward|backwards?|viewer|\w+ side)\b|\bwith (?:its|the) \w+ (?:to|on|at|towards?) the (?:left|right)(?= ?$)"
+    r"front|back|forward|backwards?|viewer|\w+ side)\b|\bwith (?:its|the) \w+ (?:to|on|at|towards?) the (?:left|"
+    r"right)(?= ?$)"
 )
 _MEMORY = re.compile(
     r"\b(?:(?:i|you|we|he|she|they|mom|dad|\w+) "
     r"(?:bought|broke|gave|ate|drank|showed|wanted|mentioned|told|likes|loves|prefers)|"
-    r"(?:i|(?<!thing )(?<!thing that )(?<!one that )(?<!what )you|we|he|she|they) (?:used|put|left|made|like|liked|love|loved|had|saw|pointed|touched|asked|am thinking|"
+    r"(?:i|(?<!thing )(?<!thing that )(?<!one that )(?<!what )you|we|he|she|they) (?:used|put|left|made|like|"
+    r"liked|love|loved|had|saw|pointed|touched|asked|am thinking|"
     r"want most|hate|prefer|moved|dropped|brought|picked|chose))(?: |$)"
 )
 

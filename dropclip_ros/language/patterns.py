@@ -10,9 +10,9 @@ from dropclip_ros.language import lexicon
 
 
 def any_of(words: str | Iterable[str]) -> str:
-    """A pattern that matches any of the words, longest first."""
+    """A pattern that matches any of the words, longest first, in one order whatever the hash seed."""
     words = words.split() if isinstance(words, str) else words
-    return "(?:" + "|".join(sorted(map(re.escape, words), key=len, reverse=True)) + ")"
+    return "(?:" + "|".join(sorted(map(re.escape, words), key=lambda word: (-len(word), word))) + ")"
 
 
 _HOW = (
@@ -60,7 +60,8 @@ _AT_SIDE = (
 _MUCH = "(?:(?:much|a lot|a bit|a little|slightly|even|clearly) )?"
 _RELATIONS = {
     **{
-        f"same_{what}": rf"(?:of |in |has |have |having |with |is |are )?(?:the |a )?(?:same|matching|similar|identical) {words} "
+        f"same_{what}": r"(?:of |in |has |have |having |with |is |are )?(?:the |a )?"
+        rf"(?:same|matching|similar|identical) {words} "
         rf"(?:as|of|like|to)(?: (?:that|those) of)?{also}"
         for what, words, also in (
             ("colour", "colou?r", ""),

@@ -80,25 +80,30 @@ RANK |= {str(k): word for k, word in enumerate(RANK.values(), 2)}
 OTHER_WORDS = (  # what is said, and how the grammar has it
     (rf"\b(?:very|really|quite|rather|extremely|fairly|super|slightly|somewhat) (?={_ADJ}\b)", ""),
     (
-        r"\b(?:at|on|in|near|to) (?:the )?(?:very )?(top|bottom) of (?:the )?(?:picture|image|photo|view|scene|frame)\b",
+        r"\b(?:at|on|in|near|to) (?:the )?(?:very )?(top|bottom) of (?:the )?(?:picture|image|photo|view|scene|"
+        r"frame)\b",
         lambda m: "at the back" if m[1] == "top" else "at the front",
     ),
     (
-        r"\b(?:at|on|near|by|along|close to|next to) the (left|right|front|back|near|far)(?: hand)? (?:edge|border)(?: of the \w+)?(?= ?$| ,| and| that)",
+        r"\b(?:at|on|near|by|along|close to|next to) the (left|right|front|back|near|far)(?: hand)? (?:edge|"
+        r"border)(?: of the \w+)?(?= ?$| ,| and| that)",
         lambda m: f"at the {_SIDE_OF.get(m[1], m[1])}",
     ),
     (
-        r"\b(?:closer|closest|nearest|nearer|close)(?: to)? the (left|right|front|back|rear)(?: side| edge| end)?(?: of the table)?(?= ?$| ,| and)",
+        r"\b(?:closer|closest|nearest|nearer|close)(?: to)? the (left|right|front|back|rear)(?: side| edge|"
+        r" end)?(?: of the table)?(?= ?$| ,| and)",
         r"on the \1",
     ),
     (r"\bin the (left|right|front|back)(?: hand)? corner\b", r"on the \1"),
     (r"\bout of (?=the|these|those|all)(?!the \w+$)", "of "),
     (
-        r"\b((?:that|which) is )(?:the )?(\w+er|\w+est) (?:one )?of (?:the |these |those )?(?:two|three|four|five|\d|lot)$",
+        r"\b((?:that|which) is )(?:the )?(\w+er|\w+est) (?:one )?of (?:the |these |those )?(?:two|three|four|"
+        r"five|\d|lot)$",
         r"\1\2",
     ),
     (
-        r"^((?:the )?\w+er \w+) of (?:the )?(?:two|three|four|five|\d)(?: that are| which are)?(?= (?:on|in|at|next|near|by|behind|under|beside)\b)",
+        r"^((?:the )?\w+er \w+) of (?:the )?(?:two|three|four|five|\d)(?: that are| which are)?(?= (?:on|in|at|"
+        r"next|near|by|behind|under|beside)\b)",
         r"\1",
     ),
     (
@@ -106,7 +111,8 @@ OTHER_WORDS = (  # what is said, and how the grammar has it
         r"the \2 \3 \1",
     ),
     (
-        rf"^(?:the )?((?:\w+ )?\w+)(?<! is)(?<! the) (?:that is |which is )?({_ORDINAL}) (?=(?:from|in from) (?:the )?(?:left|right|front|back|top|bottom)\b)",
+        rf"^(?:the )?((?:\w+ )?\w+)(?<! is)(?<! the) (?:that is |which is )?({_ORDINAL}) (?=(?:from|"
+        rf"in from) (?:the )?(?:left|right|front|back|top|bottom)\b)",
         r"the \2 \1 ",
     ),
     (r"^(?:the )?number (two|three|four|five|2|3|4|5) (?=from)", lambda m: f"the {RANK[m[1]]} one "),
@@ -123,11 +129,13 @@ OTHER_WORDS = (  # what is said, and how the grammar has it
         "thing ",
     ),
     (
-        r"^((?:the|my|that) (?:\w+ )?\w+) (?:that |which )?(?:i|you|we) (?:want|need|mean|meant|should (?:take|get|pick|grab)|am looking for) is ",
+        r"^((?:the|my|that) (?:\w+ )?\w+) (?:that |which )?(?:i|you|we) (?:want|need|mean|meant|should (?:take|"
+        r"get|pick|grab)|am looking for) is ",
         r"\1 that is ",
     ),
     (
-        r"(?:(?:that|which) (?:is|has been|was|are) )?\b(?:lying down|lying on (?:its|their) sides?|knocked over|tipped over|fallen over|toppled over|toppled)\b",
+        r"(?:(?:that|which) (?:is|has been|was|are) )?\b(?:lying down|lying on (?:its|their) sides?|knocked over|"
+        r"tipped over|fallen over|toppled over|toppled)\b",
         "that is fallen",
     ),
     (r"\b(?:that|which) (?:fell|tipped|toppled)(?: over| down)?\b", "that is fallen"),
@@ -142,11 +150,12 @@ OTHER_WORDS = (  # what is said, and how the grammar has it
         "thing that is ",
     ),
     (
-        r"\b(?:part of|belonging to|amongst|among|from|of) (?=(?:the|a|any|that|this) (?:\w+ ){0,2}?%s\b)" % _STACK,
+        rf"\b(?:part of|belonging to|amongst|among|from|of) (?=(?:the|a|any|that|this) (?:\w+ ){{0,2}}?{_STACK}\b)",
         "in ",
     ),
     (
-        rf"\b(?:at|on|in|from) the (?:very )?(top|bottom|middle) (?:of|in) (?=(?:the|a|that|this) (?:\w+ ){{1,2}}{_STACK}\b)",
+        rf"\b(?:at|on|in|from) the (?:very )?(top|bottom|middle) (?:of|in) (?=(?:the|a|that|"
+        rf"this) (?:\w+ ){{1,2}}{_STACK}\b)",
         r"at the \1 in ",
     ),
     (
@@ -159,12 +168,14 @@ OTHER_WORDS = (  # what is said, and how the grammar has it
     ),
     (r"\bin the (\w+)(?: hand)? corner (?:on|at|to|in) the (?:very )?(\w+)(?: hand)?(?: side)?\b", _in_corner),
     (
-        r"\b(?:in|at|on|to) (?:the )?(back|rear|front|far end|near end) (?:and )?(?:on|at|to|in)(?: to)? (?:the )?(left|right)(?: hand)?(?: side)?"
+        r"\b(?:in|at|on|to) (?:the )?(back|rear|front|far end|near end) (?:and )?(?:on|at|to|"
+        r"in)(?: to)? (?:the )?(left|right)(?: hand)?(?: side)?"
         r"(?= ?$| ,| and| that)",
         lambda m: f"in the {_SIDE_OF[m[1].split()[0]]} {m[2]} corner",
     ),
     (
-        r"\b(?:on|at|to) (?:the )?(left|right)(?: hand)?(?: side)?(?: ,)? (?:and )?(?:in|at|to)(?: to)? (?:the )?(back|rear|front)(?= ?$| ,| and| that)",
+        r"\b(?:on|at|to) (?:the )?(left|right)(?: hand)?(?: side)?(?: ,)? (?:and )?(?:in|at|"
+        r"to)(?: to)? (?:the )?(back|rear|front)(?= ?$| ,| and| that)",
         lambda m: f"in the {_SIDE_OF[m[2]]} {m[1]} corner",
     ),
     (r"\b(left|right) (front|back|rear)(?= \w)", lambda m: f"{_SIDE_OF[m[2]]} {m[1]}"),
@@ -172,7 +183,8 @@ OTHER_WORDS = (  # what is said, and how the grammar has it
     (r"\b(?:but|,|and) no (?=\w+)(?!t )", "but not "),
     (r"\b(is|are) no (?=\w+)", r"\1 not a "),
     (
-        rf"^((?:the |all |any |a |an |those |every |everything |all the |all of the )*)([\w ]+?) (?:that|which) (?:is|are) (?:either )?({_ADJ}) or ({_ADJ})$",
+        rf"^((?:the |all |any |a |an |those |every |everything |all the |all of the )*)([\w ]+?) (?:that|"
+        rf"which) (?:is|are) (?:either )?({_ADJ}) or ({_ADJ})$",
         r"\1\3 or \4 \2",
     ),
     (

@@ -16,7 +16,8 @@ _VERBS = any_of(
 )
 _NOUNS_TOO = any_of(  # verbs only where a determiner follows
     "hand pass lend toss lift set lay stack clear touch spot mark see show highlight segment point reach look use try "
-    "hold place drop want need mean search have turn flip rotate open close pull shut lift empty clean sort wipe wash inspect check grip raise"
+    "hold place drop want need mean search have turn flip rotate open close pull shut lift empty clean sort wipe"
+    " wash inspect check grip raise"
 )
 _NEXT = any_of(
     "the a an my your that this those these any some all every each both it them one two three another everything "
@@ -91,7 +92,8 @@ _POLITE = any_of(
 _TAG = any_of("right ok okay yeah huh robot man dude buddy pal mate love alright then yes would cheers ta")
 AFTER = re.compile(rf"(?:(?:^| ),)?(?:^| ){_POLITE}$| , {_TAG}$")
 POINTED = re.compile(  # the mug is left of the box, I want that mug
-    rf"(?: ,|(?: ,)? (?:and|so))(?: please| now| just)*(?: (?:i|we) (?:want|need|would like|mean|will take)| {_VERB}| (?:collect|use|sort|gather|clean|wash)(?: up)?)?"
+    rf"(?: ,|(?: ,)? (?:and|so))(?: please| now| just)*(?: (?:i|we) (?:want|need|would like|mean|will take)|"
+    rf" {_VERB}| (?:collect|use|sort|gather|clean|wash)(?: up)?)?"
     r" (?:it|them|that|this|that one|this one|that \w+|this \w+|those \w+|these \w+)$"
 )
 _DO = any_of(
@@ -127,7 +129,9 @@ _GOAL = any_of(
 TO = re.compile(rf"(?: (?:back|down|away|over|right))* {_GOAL} (?:(?!that is |which is ).)*$")
 _ASK = r"(?=(?:i|be|please|can|could|would|give|hand|pass|get|bring|take|pick|fetch|grab|find|where is)\b)"
 _PREAMBLE = re.compile(
-    rf"^.*?\bso {_ASK}|^(?:.*\b)?what (?:i|we) (?!can\b|could\b|use\b|need for\b|need to\b)[^,]*? is (?=(?:the|a|an|that|this|all|both)\b)|^(?:i am|we are|my|since|because|as|now that|before|after|when|if|it is(?! (?:the|a)\b)|is "
+    rf"^.*?\bso {_ASK}|^(?:.*\b)?what (?:i|we) (?!can\b|could\b|use\b|need for\b|need to\b)[^,]*? is (?=(?:the|a|"
+    rf"an|that|this|all|both)\b)|^(?:i am|we are|my|since|because|as|now that|before|after|when|if|"
+    rf"it is(?! (?:the|a)\b)|is "
     rf"there|are there|do you see|can you see|have you got|do you have) [^,]*, {_ASK}"
 )
 _SPARED = re.compile(
@@ -137,19 +141,26 @@ _SPARED = re.compile(
 )
 _TAKE = "give|hand|bring|pass|pick|pick up|get|grab|take|fetch"
 _SEEN = re.compile(
-    rf"^(?:do you |can you |you )?(?:see|look at|look for|find|notice|there is|here is|take) (?P<what>(?:the|a|an|that|this|my) .+?) , "
-    rf"(?:and |then |now )*(?:(?:{_TAKE}|i want|i need|i mean|i would like)(?: me)? )?(?P<rest>(?:the|a|an|what) .*\b(?:it|there)\b.*)$"
+    rf"^(?:do you |can you |you )?(?:see|look at|look for|find|notice|there is|here is|take) (?P<what>(?:the|a|"
+    rf"an|that|this|my) .+?) , "
+    rf"(?:and |then |now )*(?:(?:{_TAKE}|i want|i need|i mean|i would like)(?: me)? )?(?P<rest>(?:the|a|an|"
+    rf"what) .*\b(?:it|there)\b.*)$"
 )
 _CHOICE = re.compile(  # there are two cans on the left, give me the red one
-    r"^(?:there (?:are|is)|(?:do )?you (?:will |can |should )?(?:see|find|have)|(?:i|we) (?:can )?(?:see|have)|see|of|out of|from|"
+    r"^(?:there (?:are|is)|(?:do )?you (?:will |can |should )?(?:see|find|have)|(?:i|we) (?:can )?(?:see|have)|"
+    r"see|of|out of|from|"
     r"among) (?:the |those |these |some |all )*"
     r"(?:(?:two|three|four|five|several|\d+) )?(?P<name>[\w ]+?)(?P<place> (?:on|in|near|next|behind|left|right|"
     r"at|by)\b[^,]*)?"
-    rf" , (?:(?:and|so) )?(?:(?:{_VERB}|i want|i need|i would like|i mean|take|give me) )?the (?P<which>(?:[\w ]+? )?)one(?P<rest>| (?:on|in|at|to|with|next|near|nearest|closest|from|left|right|behind|that|which|farthest|furthest)\b.*)$"
+    rf" , (?:(?:and|so) )?(?:(?:{_VERB}|i want|i need|i would like|i mean|take|"
+    rf"give me) )?the (?P<which>(?:[\w ]+? )?)one(?P<rest>| (?:on|in|at|to|with|next|near|nearest|closest|from|"
+    rf"left|right|behind|that|which|farthest|furthest)\b.*)$"
 )
 _THOSE = re.compile(  # there is a book with glasses on it, I want those glasses
-    r"^(?:and |so |ok |well )*there (?:is|are) (?P<place>(?:the|a|an|this|that) [\w ]+?) (?:with|which has|that has|holding|containing) "
-    r"(?P<what>(?:the|a|an|some) [\w ]+?)(?: \w+ing)? (?P<on>on|in|inside|on top of|next to|beside|behind|under)(?: of)? it ,.*\b"
+    r"^(?:and |so |ok |well )*there (?:is|are) (?P<place>(?:the|a|an|this|that) [\w ]+?) (?:with|which has|"
+    r"that has|holding|containing) "
+    r"(?P<what>(?:the|a|an|some) [\w ]+?)(?: \w+ing)? (?P<on>on|in|inside|on top of|next to|beside|behind|"
+    r"under)(?: of)? it ,.*\b"
     r"(?:those|that|the|these|this) (?P<name>[\w ]+)$"
 )
 _AND_TAKE = re.compile(rf"(?: ,|(?: ,)?(?: and| then)+) (?:{_TAKE})(?: me)? (?=(?:the|a|an|another) )")
