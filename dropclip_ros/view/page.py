@@ -12,11 +12,12 @@ import numpy as np
 
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.grasping.grasps import Grasps
-from dropclip_ros.view.session import Answer, Question, Session
+from dropclip_ros.view.session import CAMERA, Answer, Question, Session
 from dropclip_ros.vision.geometry import transform_points
 
 COLOURS = ("camera", "similarity", "instances")
 _NONE = "(none)"
+_FOLLOW_EVERY = 0.5  # s between looks, the looking not counted
 _CUBE = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)])
 _EDGES = [(i, i | bit) for i in range(8) for bit in (1, 2, 4) if not i & bit]
 
@@ -30,6 +31,7 @@ class Page:
         except ImportError as error:
             raise DropclipError(Status.MODEL_ERROR, "the view needs viser; pip install 'dropclip_ros[view]'") from error
         self.session, self._answer = session, Answer("", session.plain_picture())
+        self._closed = threading.Event()
         self._turn = threading.Lock()  # callbacks run in threads: sliders that are dragged ask many times at once
         self._server: Any = viser.ViserServer(host, port, label="dropclip", verbose=False)
         self._server.scene.set_up_direction("+z")
@@ -37,12 +39,15 @@ class Page:
         self._server.on_client_connect(lambda client: self._see(client))
         self._build()
         self.refresh()
+        if session.live is not None:
+            threading.Thread(target=self._keep_looking, daemon=True).start()
 
     @property
     def viewers(self) -> int:
         return len(self._server.get_clients())
 
     def close(self) -> None:
+        self._closed.set()
         self._server.stop()
 
     def _build(self) -> None:
@@ -61,11 +66,13 @@ class Page:
             self._index = gui.add_slider("frame", 0, 1, 1, 0)
             latest = gui.add_button("latest recording")
             look = gui.add_button("look through the camera", disabled=session.live is None)
+            self._follows = gui.add_checkbox("follow the camera", False, disabled=session.live is None)
         ask = self._safe(self._ask_again)
-        for part in (self._text, self._threshold, self._count, self._negatives):
+        for part in (self._threshold, self._count, self._negatives):
             part.on_update(ask)
+        self._text.on_update(self._safe(self._ask_newest))
         self._by.on_update(self._safe(lambda: self._draw_things()))
-        self._recordings.on_update(self._safe(lambda: self._open(self._recordings.value, 0)))
+        self._recordings.on_update(self._safe(self._choose))
         self._index.on_update(self._safe(self._turn_to))
         latest.on_click(self._safe(self._open_latest))
         look.on_click(self._safe(self._look))
@@ -91,6 +98,20 @@ class Page:
     def _ask_again(self) -> None:
         self.ask()
 
+    def _ask_newest(self) -> None:
+        """A phrase is asked about what the camera sees by then."""
+        self._look() if self.session.recording == CAMERA else self.ask()
+
+    def _keep_looking(self) -> None:
+        look = self._safe(self._look_again)
+        while not self._closed.wait(_FOLLOW_EVERY):
+            if self._follows.value and self.viewers and self.session.recording == CAMERA:
+                look(None)
+
+    def _choose(self) -> None:
+        if self._recordings.value != self.session.recording:
+            self._open(self._recordings.value, 0)
+
     def _turn_to(self) -> None:
         session = self.session
         if session.recording and int(self._index.value) != session.index:
@@ -99,11 +120,14 @@ class Page:
     def _open_latest(self) -> None:
         found = self.session.recordings()
         self._recordings.options = found or [_NONE]
-        if found:
-            self._open(found[0], 0)
+        if recorded := [name for name in found if name != CAMERA]:
+            self._open(recorded[0], 0)
 
     def _look(self) -> None:
         self._line.content = "looking ..."
+        self._look_again()
+
+    def _look_again(self) -> None:
         self.session.look()
         self.refresh()
 

@@ -21,6 +21,7 @@ from dropclip_ros.grounding.pipeline import EncodedScene, Grounder, GroundResult
 from dropclip_ros.vision.geometry import RgbdFrame, backproject, invert_pose, transform_points
 from dropclip_ros.vision.recordings import find_recordings, open_recording
 
+CAMERA = "the camera"  # among the recordings, where there is one
 _MOST_POINTS = 60_000  # of the surroundings; a browser on a laptop turns as many without a stutter
 
 
@@ -75,11 +76,13 @@ class Session:
         self._lock = threading.RLock()
 
     def recordings(self) -> list[str]:
-        """Paths of what can be opened, newest first."""
-        return [str(path) for path in find_recordings(self.folder)]
+        """What can be opened: the camera where there is one, then paths, newest first."""
+        return [CAMERA] * (self.live is not None) + [str(path) for path in find_recordings(self.folder)]
 
     def open(self, recording: str | Path, index: int = 0) -> None:
-        """Looks at frame `index` of a recording; sets `trouble` where that cannot be."""
+        """Looks at frame `index` of one of `recordings`; sets `trouble` where that cannot be."""
+        if recording == CAMERA and self.live is not None:
+            return self.look()
 
         def read() -> RgbdFrame:
             frames = open_recording(recording)
@@ -93,7 +96,7 @@ class Session:
         """Looks at the camera's newest frame; sets `trouble` where there is none."""
         live = self.live
         if live is not None:
-            self.recording = "the camera"
+            self.recording, self.count, self.index = CAMERA, 1, 0
             self._look(live)
 
     def _look(self, read: Callable[[], RgbdFrame]) -> None:

@@ -8,6 +8,7 @@ import threading
 import time
 import urllib.request
 from pathlib import Path
+from unittest import mock
 from urllib.parse import quote
 
 import numpy as np
@@ -18,7 +19,7 @@ from dropclip_ros.cli import main
 from dropclip_ros.commands.view import check_port
 from dropclip_ros.grounding.pipeline import Grounder
 from dropclip_ros.view.plain import make_plain_server
-from dropclip_ros.view.session import Question, Session
+from dropclip_ros.view.session import CAMERA, Question, Session
 from dropclip_ros.vision.geometry import load_frame
 
 DEMO = Path(__file__).resolve().parents[2] / "demo"
@@ -96,6 +97,42 @@ def test_a_camera_that_gives_nothing_is_said_and_the_next_frame_is_looked_at(gro
     assert "BAD_FRAME" in session.ask(Question("mug")).line and not len(session.surroundings().points)
     session.look()
     assert session.ask(Question("the red mug")).result.objects
+    assert session.recordings()[0] == session.recording == CAMERA and session.count == 1
+    session.open(DEMO / "tabletop", 1)
+    assert session.recording != CAMERA and session.index == 1
+
+
+def test_what_is_looked_at_live_is_looked_at_anew_for_each_phrase_and_when_followed(grounder):
+    pytest.importorskip("viser", reason="viser is not installed (extra `view`)")
+    from dropclip_ros.view.page import Page
+
+    frame = load_frame(DEMO / "frame/color.jpg", DEMO / "frame/depth.png", "mm", DEMO / "frame/k.json")
+    looks = []
+    session = Session(grounder, DEMO, live=lambda: looks.append(1) or frame)
+    session.look()
+    page = Page(session, port=free_port())
+    try:
+        typed = page._safe(page._ask_newest)
+        typed(None)
+        assert len(looks) == 2
+        page._recordings.value = str(DEMO / "frame")
+        wait_until(lambda: session.recording == str(DEMO / "frame"))
+        typed(None)
+        assert len(looks) == 2  # a recording stays
+        page._recordings.value = CAMERA
+        wait_until(lambda: len(looks) == 3)
+        with mock.patch.object(Page, "viewers", 1):
+            page._follows.value = True
+            wait_until(lambda: len(looks) >= 5)
+    finally:
+        page.close()
+
+
+def wait_until(met, seconds=30.0):
+    end = time.monotonic() + seconds
+    while not met():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
 
 
 def test_a_port_in_use_is_one_line_and_loopback_is_the_default(capsys):
