@@ -128,7 +128,7 @@ def print_answer(answer: dict) -> None:
     for k, grasp in enumerate(answer["grasps"], 1):
         x, y, z = grasp["tip"]
         say(
-            f"  grasp {k} of {grasp['of']}: tip ({x:.3f}, {y:.3f}, {z:.3f}) m, width {grasp['width']:.3f} m, "
+            f"  grasp {k} of object {grasp['of']}: tip ({x:.3f}, {y:.3f}, {z:.3f}) m, width {grasp['width']:.3f} m, "
             f"score {grasp['score']:.2f}"
         )
     if answer.get("no_grasp"):

@@ -40,6 +40,7 @@ def test_compares_backends_and_names_absent_ones(monkeypatch):
     backends, absent = benchmark.grids("cpu", torch.float32)
     assert {"torch", "triton"} <= set(backends) and backends["torch"] is SparseGrid
     assert len(backends) + len(absent) == 4
+    torch.manual_seed(0)  # of the weights: unlucky ones leave next to nothing to compare
     coords = torch.randint(-20, 20, (30, 3), generator=torch.Generator().manual_seed(0)).unique(dim=0)
     backends = {name: backends[name] for name in ("torch", "triton")}
     results = benchmark.compare(MinkUNet14D(NARROW), coords, backends, torch.float32, runs=1)

@@ -249,8 +249,8 @@ def test_options_that_contradict_each_other_are_refused(files, tmp_path, capsys)
 def test_a_preset_says_what_the_options_do_not(files):
     ground = ["ground", *files, "--query", "mug"]
     own, paper = cli.parsed(ground), cli.parsed([*ground, "--preset", "a7", "--negative", "cup"])
-    assert (own.scoring, own.table, own.top_k, own.threshold) == ("instances", "auto", 3, 0.0)
-    assert (paper.scoring, paper.table, paper.threshold) == ("paper", "ransac", 0.7)
+    assert (own.scoring, own.table, own.top_k, own.threshold) == ("instances", "auto", 8, 0.0)
+    assert (paper.scoring, paper.table, paper.top_k, paper.threshold) == ("paper", "ransac", 3, 0.7)
     told = cli.parsed([*ground, "--preset", "a7", "--scoring", "argmax", "--table", "none", "--top-k", "9"])
     assert (told.scoring, told.table, told.top_k, told.threshold) == ("argmax", "none", 9, 0.7)
 

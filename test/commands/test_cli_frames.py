@@ -25,7 +25,7 @@ FILES = ["--rgb", f"{FRAME}/color.jpg", "--depth", f"{FRAME}/depth.png", "--intr
 def test_the_first_command_of_the_readme_finds_the_mug(capsys):
     assert main(["ground", "--frames", str(FRAME), "--query", "the red mug"]) == 0
     told = capsys.readouterr().out
-    assert "OK: 1 found" in told and "grasp 1 of 1: tip" in told
+    assert "OK: 1 found" in told and "grasp 1 of object 1: tip" in told
 
 
 def test_several_frames_are_answered_with_one_model(capsys, monkeypatch, tmp_path):

@@ -106,7 +106,7 @@ def test_what_is_not_plain_tensors_is_refused_with_the_way_out(tmp_path, encoder
             read_minkowski(path)
         assert "\n" not in str(error.value)
     path.write_bytes(path.read_bytes()[:500])
-    with pytest.raises(DropclipError, match="no whole torch checkpoint"):
+    with pytest.raises(DropclipError, match="no whole checkpoint of tensors alone"):
         read_minkowski(path)
     with pytest.raises(DropclipError, match="cannot read"):
         read_minkowski(tmp_path / "none.pth")
