@@ -78,7 +78,7 @@ class Judge(Places):
     def _settled(self, node: Node, chosen: list[int], scores: np.ndarray, interpretation: Interpretation) -> Judgement:
         """As many as are meant of those that fit, best first; AMBIGUOUS where more fit, NOT_FOUND where fewer do."""
         status, message = Status.OK, f"{len(chosen)} found"
-        if len(chosen) > 1 and node.number in (None, ANY) and (untold := self._untold(node, chosen)):
+        if len(chosen) > 1 and node.number in (None, ANY) and (untold := self._untold(node, chosen, scores)):
             raise Unsupported(f"{len(chosen)} fit, and {untold!r} does not tell them apart: ids {chosen}")
         wanted = node.number if isinstance(node.number, int) else None
         if wanted and len(chosen) < wanted:
@@ -94,10 +94,13 @@ class Judge(Places):
         labels = [node.head or ""] * len(chosen)
         return Judgement(status, message, chosen, scores, interpretation, labels)
 
-    def _untold(self, node: Node, chosen: list[int]) -> str:
-        """What is said of a thing that features do not judge, where it left several: dirty, open; with ice in it."""
+    def _untold(self, node: Node, chosen: list[int], scores: np.ndarray) -> str:
+        """What is said of a thing that features do not judge, where it left several: dirty, open; with ice in it,
+        unless one leads."""
         if states := [word for word in node.attributes if word in lexicon.UNTOLD and word not in self.judged]:
             return states[0]
+        if self._clearly_best(chosen, scores, 1)[1]:
+            return ""
         return next((words for words in self.own if words), "")
 
     def _union(self, reading: Union, interpretation: Interpretation) -> Judgement:

@@ -55,7 +55,8 @@ PARTS = words_of(  # of things: "the mug with a handle" is said of one thing
     nose tail head hair cover page hole slot string cable cord cord plug light bulb brush bristle prong tine stud
     segment vitamin stripe line star heart motif design decoration texture crack dent scratch stain rust zipper pocket
     strap hook loop knob switch dial antenna grip collar sleeve seed peel skin leaf stalk core crust filling wrapper
-    wrapping packaging tag sticker flag colour color shade tint neck shoulder body panel frame hinge trigger
+    wrapping packaging tag sticker flag colour color shade tint neck shoulder body panel frame hinge trigger front back
+    layer scent taste flavour flavor aroma fragrance wick icon stitching edging trim
     """
 )
 PIECES = words_of(  # "the handle of the mug" is none of the things on the table

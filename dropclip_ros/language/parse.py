@@ -16,7 +16,7 @@ from dropclip_ros.language.clauses import essential
 from dropclip_ros.language.cursor import NotUnderstood, Unanswerable
 from dropclip_ros.language.grammar import Grammar
 from dropclip_ros.language.languages import foreign
-from dropclip_ros.language.nouns import NOUNS, PARTS
+from dropclip_ros.language.nouns import NOUNS, PARTS, words_of
 from dropclip_ros.language.patterns import WEAK
 from dropclip_ros.language.references import resolved
 from dropclip_ros.language.rephrase import rephrase
@@ -26,6 +26,11 @@ from dropclip_ros.language.words import is_known, mend, singular, split_words, u
 from dropclip_ros.language.wrappers import FORBIDDEN, unwrap
 
 ARTICLES = ("the", "a", "an", "some")
+_FOR = re.compile(
+    r"(?:used|useful|good|meant|intended|suitable|made|designed|needed) (?:for|to|as|in|by)\b|for (?:a|an|any|some)\b|"
+    r"(?:for|to) (?!(?:the|my|your|its|their|our|his|her|left|right|it|them|one|that|this|you|me|us|a|an)\b)\w+"
+)
+_NO_PURPOSE = words_of("left right next close closer closest near nearer nearest adjacent opposite")
 _ASKED = re.compile("(?:" + "|".join(lexicon.QUESTIONS) + r")\b")
 _COMPARED = re.compile(
     r"\b(?:(?:same|similar) (?!colou?r|size|height|length|material)(?:\w+ )?(?:as|to)|"
@@ -86,6 +91,8 @@ def _unanswerable(words: list[str]) -> str:
         return f"{found[0]!r} is not understood"
     if found := _ASKED.match(text):
         return f"{found[0]!r} asks for something else than an object"
+    words = _before_purpose(words)
+    text = " ".join(words)
     unseen = [word for word, after in zip(words, [*words[1:], ""], strict=True) if _is_unseen(word, after)]
     unseen += [
         word
@@ -102,6 +109,14 @@ def _unanswerable(words: list[str]) -> str:
     if found := _MEMORY.search(text):
         return f"{found[0].strip()!r} is nothing that the camera sees"
     return ""
+
+
+def _before_purpose(words: list[str]) -> list[str]:
+    """What is said of the thing itself: a vessel | for a cold drink. What it is for is compared with it as a whole."""
+    for k in range(1, len(words)):
+        if words[k - 1] not in _NO_PURPOSE and _FOR.match(" ".join(words[k:])):
+            return words[:k]
+    return words
 
 
 def _is_unseen(word: str, after: str) -> bool:

@@ -170,6 +170,12 @@ def test_a_clear_lead_is_answered_and_a_narrow_one_asked_back(first, second, mea
     assert names(judged) == (meant or ["red mug", "blue mug"])
 
 
+@pytest.mark.parametrize(("second", "status"), [(0.5, Status.OK), (0.7, Status.UNSUPPORTED)])
+def test_what_lies_in_none_is_answered_by_features_alone_where_one_leads(second, status):
+    judged = judge_mugs(0.8, second, "the mug with ice in it")
+    assert judged.status == status and names(judged) == (["red mug"] if status == Status.OK else [])
+
+
 def test_other_and_it_go_back_to_the_last_answer():
     red, blue = NAMES.index("red mug") + 1, NAMES.index("blue mug") + 1
     assert names(answer("the other mug next to the banana", previous=[red])) == ["blue mug"]

@@ -58,6 +58,9 @@ def test_what_is_said_is_read(phrase):
         ("a mug with a handle", "a mug with a handle"),
         ("dice the onions", "dice the onions"),
         ("something to drink from", "something to drink from"),
+        ("a vessel for a cold drink", "a vessel for a cold drink"),
+        ("something for a child who likes vehicles", "something for a child who likes vehicles"),
+        ("toothpaste with lemon taste", "toothpaste with lemon taste"),
         ("I am thirsty", "I am thirsty"),
         ("please hand me the red mug", "the red mug"),
         ("teh red mgu", "the red mug"),
@@ -120,7 +123,7 @@ def test_phrases_of_the_catalogue_are_taken_as_they_are():
     parts = [phrase for phrase, of in read.items() if not of.whole]
     assert len(refused) < 0.002 * len(phrases), refused
     assert len(changed) < 0.002 * len(phrases), changed
-    assert len(parts) < 0.06 * len(phrases)
+    assert len(parts) < 0.03 * len(phrases)
 
 
 WORDS = sorted(KNOWN | {",", "?", "x", "quux", "17", "née", "😀", "-", "'", "not not", "of of"})
