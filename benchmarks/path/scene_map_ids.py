@@ -2,7 +2,7 @@
 """Do objects of the map keep their ids? Is a wrong pose noticed? What do a frame and 10,000 frames cost?
 
     python -m benchmarks.path.scene_map_ids ids --recorded SEQUENCES --out RESULTS [--truth instances]
-    python -m benchmarks.path.scene_map_ids drift --paths PATHS --out RESULTS [--scenes 40]
+    python -m benchmarks.path.scene_map_ids drift --paths PATHS --out RESULTS [--scenes 40] [--sensor realsense]
     python -m benchmarks.path.scene_map_ids long --frames 10000
     python -m benchmarks.path.scene_map_ids report --out RESULTS
 
@@ -44,6 +44,7 @@ from dropclip_ros.vision.geometry import backproject, transform_points
 from training.evaluate.served.pipeline import view_frame
 from training.scenes.changing import changing
 from training.scenes.description import FIRST_OBJECT_ID
+from training.scenes.sensor import SENSORS
 from training.scenes.shards import load_scenes
 
 SHOWN = 300  # pixels
@@ -174,7 +175,13 @@ def off(pose: np.ndarray, metres: float, degrees: float, rng: np.random.Generato
     return wrong
 
 
-def drift(paths: Path, out: Path, scenes: int = 40, first: int = 0) -> None:
+def drift(
+    paths: Path,
+    out: Path,
+    scenes: int = 40,
+    first: int = 0,
+    sensor: Literal["none", "kinect", "realsense"] = "realsense",
+) -> None:
     """For each scene and kind of drift, whether each of 8 views is refused."""
     torch.set_num_threads(1)
     torch.set_grad_enabled(False)
@@ -187,7 +194,7 @@ def drift(paths: Path, out: Path, scenes: int = 40, first: int = 0) -> None:
         rng, scene_map, found = np.random.default_rng(s), SceneMap(), defaultdict(list)
         for v in [*range(0, 16, 2), *range(1, 16, 2)]:
             try:
-                encoded = grounder.encode(view_frame(scene.view(v)))
+                encoded = grounder.encode(view_frame(scene.view(v, SENSORS[sensor])))
             except DropclipError:
                 continue
             if v % 2 == 0:
