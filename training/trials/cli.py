@@ -43,8 +43,9 @@ class Options:
         seed: of scenes and phrases.
         proposals: antipodal or hggd run that node; true: grasps that are known to hold.
         grounding: by the model with the picture of each object, as it ships (use_image), without, or true masks.
-        preset: shipped: the nodes as they ship. told: they know the other categories on the table, and something always
-            answers. a7, release: as in the paper's robot experiments, and by the scoring of its release's code.
+        preset: shipped: the nodes as they ship. replies: and a question back is answered. told: they know the other
+            categories on the table, and something always answers. a7, release: as in the paper's robot experiments, and
+            by the scoring of its release's code.
         attempts: how often a phrase may be asked, the first time included; again after a slip. 0: as the preset has it.
         clear: put away what lies on the target or in the way, where no grasp reaches it or the best will hardly lift it
             alone; each time takes one of the attempts.

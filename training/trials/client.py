@@ -215,9 +215,15 @@ class TrialClient(Node):
         """Grasps of a target whose points are known."""
         return self._call(MATCH_SERVICE, MatchGrasps.Request(cloud=cloud, top_k=top_k, target_frame=WORLD))
 
-    def grasp(self, query: str, top_k: int, literal: bool = False) -> Grasp.Result:
-        """Grasps of what a phrase means. literal: compared as a whole; then the best is taken where several fit."""
-        return self._act(GRASP_ACTION, Grasp.Goal(query=query, top_k=top_k, target_frame=WORLD, literal=literal))
+    def grasp(self, query: str, top_k: int, literal: bool = False, previous: Sequence[int] = ()) -> Grasp.Result:
+        """Grasps of what a phrase means. literal: compared as a whole; then the best is taken where several fit.
+        previous: ids of the last answer, for "it"."""
+        goal = Grasp.Goal(query=query, top_k=top_k, target_frame=WORLD, literal=literal, previous=list(previous))
+        return self._act(GRASP_ACTION, goal)
+
+    def world_from(self, header: Header) -> np.ndarray:
+        """The pose (4, 4) of a message's frame in the world."""
+        return self.frames.lookup(WORLD, header.frame_id, header.stamp, 2.0)
 
     def pick(self, header: Header, candidates: Sequence) -> Pick.Result:
         return self._act(PICK_ACTION, Pick.Goal(header=header, candidates=list(candidates)))

@@ -26,14 +26,15 @@ from dropclip_ros.ros.common import (
     PICK_ACTION,
 )
 from dropclip_ros.ros.grasp_messages import grasp_array_message
-from dropclip_ros.ros.messages import cloud_message, cloud_points, depth_image, nanoseconds, time_message
+from dropclip_ros.ros.messages import depth_image, nanoseconds, time_message
 from dropclip_ros.srv import Ground
 from dropclip_ros.vision.geometry import transform_points
 from training.objects.catalogue import open_catalogue
 from training.runs.errors import InputError
+from training.trials.asking import Answer, Asker
 from training.trials.clearing import clear, stuck
 from training.trials.client import GROUNDING_NODE, TrialClient
-from training.trials.grading import LIFTED, Grounding, Reason, grade_grounding, grasped, lifted, visible, why
+from training.trials.grading import LIFTED, Reason, grasped, lifted, visible, why
 from training.trials.presets import PRESETS, Name, Preset
 from training.trials.protocol import Asked, Plan, Protocol, ask, plan
 from training.trials.results import Result, ResultFile
@@ -82,22 +83,10 @@ class Setup:
         return replace(preset, attempts=self.attempts or preset.attempts)
 
 
-@dataclass
-class _Answer:
-    """What was said of a phrase: how it ended, grasps, and how well the phrase was grounded."""
-
-    status: Status
-    message: str
-    header: Header
-    candidates: list
-    seconds: float
-    grounding: Grounding
-    points: np.ndarray  # (N, 3) m in the world, of what was found
-
-
 class Runner:
     def __init__(self, client: TrialClient, setup: Setup) -> None:
         self._client, self._setup = client, setup
+        self._asker = Asker(client, setup.how, setup.grounding == "true")
         self._catalogue = open_catalogue(setup.protocol.catalogue)
 
     def run(self, file: ResultFile, trials: int, films: Path | None = None) -> Iterator[Result]:
@@ -176,7 +165,7 @@ class Runner:
             client.set_negatives(sorted({kinds[name] for name in names} - meant) or [""])
         before = client.poses(names, client.now())
         with self._proposals(before, asked, names):
-            answer = self._ask(asked, names)
+            answer = self._asker.ask(asked, names, self._fresh)
         grounding = answer.grounding
         result = replace(
             result,
@@ -201,7 +190,7 @@ class Runner:
             seconds_pick=time.perf_counter() - start,
         )
 
-    def _pick(self, result: Result, answer: _Answer, asked: Asked, names: list[str]) -> tuple[Result, Status, str]:
+    def _pick(self, result: Result, answer: Answer, asked: Asked, names: list[str]) -> tuple[Result, Status, str]:
         """Picks by the answer; after a slip, or where the scene has changed, asks again and picks by that. The status
         is the last pick's, or that of an answer without candidates."""
         told: list[str] = []
@@ -227,11 +216,11 @@ class Runner:
             answer = self._again(asked, names)
         return result, status, " | ".join(told)
 
-    def _again(self, asked: Asked, names: list[str]) -> _Answer:
+    def _again(self, asked: Asked, names: list[str]) -> Answer:
         """The phrase asked once more, of the scene as it is now."""
         self._fresh = self._client.now()  # what is older shows the scene before
         with self._proposals(self._client.poses(names, self._fresh), asked, names):
-            return self._ask(asked, names)
+            return self._asker.ask(asked, names, self._fresh)
 
     def _standing(self, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
         """Points (N, 3) in the world, m, of all that stands on the table, and whose each is (N,)."""
@@ -242,10 +231,7 @@ class Runner:
         labels, image = client.labels(nanoseconds(depth.header.stamp)), depth_image(depth)
         clouds = [true_points(image, client.intrinsics(), labels, k) for k in range(1, len(names) + 1)]
         owner = np.repeat(np.arange(1, len(names) + 1), [len(cloud) for cloud in clouds])
-        return transform_points(self._to_world(depth.header), np.concatenate(clouds)), owner
-
-    def _to_world(self, header: Header) -> np.ndarray:
-        return self._client.frames.lookup(WORLD, header.frame_id, header.stamp, 2.0)
+        return transform_points(client.world_from(depth.header), np.concatenate(clouds)), owner
 
     def _lay(self, clutter: str, number: int) -> tuple[Plan, list[str], Asked, dict[str, int | None], int]:
         """A scene of which the trial's phrase can be asked: objects may fall, and hide behind each other."""
@@ -282,7 +268,7 @@ class Runner:
             return
         wanted = set(asked.targets)
         if self._setup.grounding != "true":
-            wanted |= {self._grade(asked, names, Time())[0].answered} - {""}
+            wanted |= {self._asker.grade(asked, names, Time())[0].answered} - {""}
         grasps = true_grasps(poses, wanted, self._setup.protocol.catalogue)
         ended = threading.Event()
 
@@ -300,61 +286,3 @@ class Runner:
         finally:
             ended.set()
             thread.join()
-
-    def _ask(self, asked: Asked, names: list[str]) -> _Answer:
-        """Grasps of what the phrase means, from a frame of this scene."""
-        if self._setup.grounding == "true":
-            return self._ask_truth(asked, names)
-        start = time.perf_counter()
-        found = self._client.grasp(asked.phrase, self._setup.how.top_k, self._setup.how.literal)
-        seconds = time.perf_counter() - start
-        stamp = found.header.stamp
-        if found.status == Status.OK and nanoseconds(stamp) < self._fresh:
-            raise DropclipError(Status.STALE_FRAME, "the grasps are of the scene before: is the camera late?")
-        status = Status(found.status)
-        grounding, points = self._grade(asked, names, stamp)
-        return _Answer(status, found.message, found.header, list(found.candidates), seconds, grounding, points)
-
-    def _grade(self, asked: Asked, names: list[str], stamp: Time) -> tuple[Grounding, np.ndarray]:
-        """The same phrase of the same frame, grounded again, for the points (N, 3) that answer it, in the world: the
-        action keeps them."""
-        request = Ground.Request(query=asked.phrase, literal=self._setup.how.literal, target_frame=WORLD, stamp=stamp)
-        found = self._client.ground(request)
-        if found.status == Status.STALE_FRAME:  # the frame is gone; the scene is the same
-            request.stamp = Time()
-            found = self._client.ground(request)
-        labels = self._client.labels(nanoseconds(found.header.stamp))
-        if found.status != Status.OK:
-            return Grounding(), np.zeros((0, 3))
-        if labels is None:
-            raise DropclipError(Status.NO_FRAME, f"nothing on {LABELS_TOPIC}: grounding cannot be graded without it")
-        depth = self._client.newest(DEPTH_TOPIC)
-        camera_from_answer = self._client.frames.lookup(
-            depth.header.frame_id, found.header.frame_id, found.header.stamp, 2.0
-        )
-        points = cloud_points(found.objects[0].cloud)
-        seen, camera = transform_points(camera_from_answer, points), self._client.intrinsics()
-        return grade_grounding(seen, camera, labels, depth_image(depth), names, asked.targets), points
-
-    def _ask_truth(self, asked: Asked, names: list[str]) -> _Answer:
-        """Grasps of the object that the phrase means, all of whose pixels are known."""
-        client = self._client
-        depth = client.newest(DEPTH_TOPIC, self._fresh)
-        labels = client.labels(nanoseconds(depth.header.stamp))
-        if labels is None:
-            raise DropclipError(Status.NO_FRAME, f"nothing on {LABELS_TOPIC}: there are no true masks")
-        shown = visible(labels, names)
-        best = max(asked.targets, key=lambda name: shown[name])
-        points = true_points(depth_image(depth), client.intrinsics(), labels, names.index(best) + 1)
-        cloud = cloud_message(depth.header, points, np.zeros((len(points), 3)), np.ones(len(points)))
-        start = time.perf_counter()
-        found = client.match(cloud, self._setup.how.top_k)
-        return _Answer(
-            Status(found.status),
-            found.message,
-            found.grasps.header,
-            list(found.candidates),
-            time.perf_counter() - start,
-            Grounding(1.0, 1.0, len(points), best),
-            transform_points(self._to_world(depth.header), points),
-        )
