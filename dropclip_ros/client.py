@@ -38,6 +38,7 @@ from dropclip_ros.base.ranges import built
 from dropclip_ros.msg import FoundObject as FoundObjectMessage
 from dropclip_ros.msg import GraspCandidate, Interpretation
 from dropclip_ros.ros.arm.placing import put_down
+from dropclip_ros.ros.asking import SOURCES
 from dropclip_ros.ros.common import (
     ACTION_CLIENT_QOS,
     GRASP_ACTION,
@@ -56,8 +57,6 @@ NEGATIVES = {
     "custom": Ground.Request.NEGATIVES_CUSTOM,
     "scene": Ground.Request.NEGATIVES_SCENE,
 }
-
-SOURCES = {"frame": Ground.Request.SOURCE_FRAME, "map": Ground.Request.SOURCE_MAP}
 
 
 @dataclass(frozen=True)

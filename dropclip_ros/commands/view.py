@@ -33,6 +33,14 @@ def add_parser(commands: argparse._SubParsersAction, about: str) -> None:
     parser.add_argument(
         "--topics", nargs=3, metavar=("COLOR", "DEPTH", "INFO"), default=(), help="with --ros: the camera's topics"
     )
+    parser.add_argument(
+        "--map",
+        metavar="WORLD",
+        nargs="?",
+        const="world",
+        default="",
+        help="ask all frames that were looked at, as one scene; with --ros WORLD is its frame in TF, z up ('world')",
+    )
     parser.add_argument("--host", default="127.0.0.1", help="who may look: this machine (default); 0.0.0.0 for all")
     parser.add_argument("--port", type=int, default=8080, help="default 8080; the next one has the page without WebGL")
     parser.add_argument("--query", default="", help="a phrase to begin with")
@@ -51,9 +59,9 @@ def run(args: argparse.Namespace) -> int:
     with ExitStack() as stack:
         live = None
         if args.ros:
-            live = stack.enter_context(import_module("dropclip_ros.ros.snapshot").live_frames(args.topics))
+            live = stack.enter_context(import_module("dropclip_ros.ros.snapshot").live_frames(args.topics, args.map))
         grounder = Grounder.from_pretrained(args.model, args.device, workspace, image=args.image, labels=args.labels)
-        session = Session(grounder, args.path, live, gripper)
+        session = Session(grounder, args.path, live, gripper, lasting=bool(args.map))
         if args.ros:
             session.look()
         elif found := session.recordings():

@@ -11,6 +11,9 @@ from rclpy.client import Client
 
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.ros.stages import Stages
+from dropclip_ros.srv import Ground
+
+SOURCES = {"frame": Ground.Request.SOURCE_FRAME, "map": Ground.Request.SOURCE_MAP}  # what `Ground` may be asked of
 
 THERE = 5.0  # s, that a service may take to be there
 ACCEPT = 10.0  # s, that an action may take to accept a goal

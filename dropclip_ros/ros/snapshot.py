@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 from rclpy.node import Node
@@ -30,9 +31,11 @@ class _Camera(Node):
         self._frames = Frames(self)
         self._camera = CameraListener(self, self._settings, frames=self._frames)
 
-    def look(self) -> RgbdFrame:
+    def look(self, world: str) -> RgbdFrame:
         captured = self._camera.newest()
-        return rgbd_frame(captured.color, captured.depth, captured.info, self._settings["depth_unit"])
+        header, unit = captured.header, self._settings["depth_unit"]
+        pose = self._frames.lookup(world, header.frame_id, header.stamp, 1.0) if world else None
+        return rgbd_frame(captured.color, captured.depth, captured.info, unit, pose)
 
     def take(self, world: str, link: str) -> tuple[RgbdFrame, np.ndarray]:
         captured = self._camera.newest()
@@ -60,8 +63,8 @@ def snapshot(world: str, link: str, topics: Sequence[str] = ()) -> tuple[RgbdFra
 
 
 @contextmanager
-def live_frames(topics: Sequence[str] = ()) -> Iterator[Callable[[], RgbdFrame]]:
-    """What gives the camera's newest frame whenever it is called; topics as in `snapshot`. It raises NO_FRAME,
-    STALE_FRAME or BAD_FRAME."""
+def live_frames(topics: Sequence[str] = (), world: str = "") -> Iterator[Callable[[], RgbdFrame]]:
+    """What gives the camera's newest frame whenever it is called, with its pose in `world` where that is named; topics
+    as in `snapshot`. It raises NO_FRAME, STALE_FRAME, BAD_FRAME or TF_ERROR."""
     with served(lambda: _Camera(topics)) as node:
-        yield node.look
+        yield partial(node.look, world)

@@ -197,10 +197,10 @@ class Page:
     def _see(self, client: Any) -> None:
         """Puts a new viewer where the camera stands."""
         try:
-            pose = self.session.up()
-            middle = self.session.scene.points.mean(0) if self.session.scene is not None else np.array([0, 0, 0.8])
-            client.camera.position = pose[:3, 3]
-            client.camera.look_at = transform_points(pose, middle[None])[0]
+            up, scene = self.session.up(), self.session.scene
+            middle = scene.points.mean(0) if scene is not None else np.array([0, 0, 0.8])
+            client.camera.position = self.session.eye()[:3, 3]
+            client.camera.look_at = transform_points(up, middle[None])[0]
         except Exception:  # it left before it was there
             return
 

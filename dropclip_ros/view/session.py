@@ -18,6 +18,9 @@ from dropclip_ros.grasping.answers import grasps_of, proposals_of
 from dropclip_ros.grasping.grasps import Grasps
 from dropclip_ros.grasping.grippers import ROBOTIQ_2F_140, Gripper
 from dropclip_ros.grounding.pipeline import EncodedScene, Grounder, GroundResult
+from dropclip_ros.mapping.frames import MapFrame
+from dropclip_ros.mapping.map_scene import map_scene
+from dropclip_ros.mapping.scene_map import SceneMap
 from dropclip_ros.vision.geometry import RgbdFrame, backproject, invert_pose, transform_points
 from dropclip_ros.vision.recordings import find_recordings, open_recording
 
@@ -57,7 +60,8 @@ class Cloud:
 class Session:
     """Frames and questions, one at a time whoever asks. Errors are answers: the page stays, whatever was asked.
 
-    folder: where recordings are looked for. live: gives the camera's newest frame, None without a camera.
+    folder: where recordings are looked for. live: gives the camera's newest frame, None without a camera. lasting:
+    what was looked at since a recording was opened is kept as a scene map, and that is asked; frames need poses.
     """
 
     def __init__(
@@ -66,7 +70,9 @@ class Session:
         folder: Path,
         live: Callable[[], RgbdFrame] | None = None,
         gripper: Gripper = ROBOTIQ_2F_140,
+        lasting: bool = False,
     ) -> None:
+        self.map = SceneMap() if lasting else None
         self.grounder, self.folder, self.live, self.gripper = grounder, folder, live, gripper
         self.scene: EncodedScene | None = None
         self.frame: RgbdFrame | None = None
@@ -83,6 +89,8 @@ class Session:
         """Looks at frame `index` of one of `recordings`; sets `trouble` where that cannot be."""
         if recording == CAMERA and self.live is not None:
             return self.look()
+        if self.map is not None and str(recording) != self.recording:
+            self.map.clear()
 
         def read() -> RgbdFrame:
             frames = open_recording(recording)
@@ -96,6 +104,8 @@ class Session:
         """Looks at the camera's newest frame; sets `trouble` where there is none."""
         live = self.live
         if live is not None:
+            if self.map is not None and self.recording != CAMERA:
+                self.map.clear()
             self.recording, self.count, self.index = CAMERA, 1, 0
             self._look(live)
 
@@ -104,10 +114,16 @@ class Session:
             self.scene, self.trouble = None, ""
             try:
                 self.frame = read()
-                self.scene = self.grounder.encode(self.frame)
+                scene = self.grounder.encode(self.frame)
+                self.scene = scene if self.map is None else self._fused(self.map, scene)
                 self._proposals = proposals_of(self.scene, self.gripper)
             except DropclipError as error:
                 self.trouble = f"{error.status.name}: {error.message}"
+
+    def _fused(self, scene_map: SceneMap, scene: EncodedScene) -> EncodedScene:
+        """The map with a frame more; one may leaf back in a recording, time does not."""
+        scene_map.add(MapFrame.of_encoded(scene, max(scene.frame.stamp, scene_map.watch.newest)))
+        return map_scene(scene_map, self.grounder)
 
     def ask(self, question: Question) -> Answer:
         """The answer about the frame that is looked at; a refusal is one, too."""
@@ -145,10 +161,14 @@ class Session:
         return tuple(AMBER if found.doubtful else (float(r), float(g), float(b)) for found, (r, g, b) in pairs)
 
     def up(self) -> np.ndarray:
-        """page_from_camera (4, 4): z up where a table was found, else the camera looks along the page's y."""
+        """page_from_scene (4, 4): z up where a table was found, else the camera looks along the page's y."""
         if self.scene is not None:
             return invert_pose(self.scene.table.frame)
         return np.array([[1, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1]], float)
+
+    def eye(self) -> np.ndarray:
+        """page_from_camera (4, 4) of the frame that is looked at."""
+        return self.up() if self.scene is None else self.up() @ self.scene.seen_from
 
     def surroundings(self) -> Cloud:
         """All that the camera sees, in its colours, thinned."""
@@ -162,7 +182,7 @@ class Session:
                 raise
             return Cloud(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.uint8))
         step = max(len(points) // _MOST_POINTS, 1)
-        moved = np.asarray(transform_points(self.up(), to_numpy(points)[::step]), np.float32)
+        moved = np.asarray(transform_points(self.eye(), to_numpy(points)[::step]), np.float32)
         return Cloud(moved, frame.rgb.reshape(-1, 3)[to_numpy(pixels)[::step]])
 
     def things(self, by: str, answer: Answer) -> Cloud:

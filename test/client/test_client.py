@@ -116,12 +116,13 @@ def test_an_answer_is_arrays(client):
 
 def test_every_field_of_a_query_is_sent(client, robot):
     fields = {"negatives": ["a cup"], "negatives_mode": "custom", "threshold": 0.25, "target_frame": "base"}
-    client.ground("the mug", **fields, previous=[1, 2], viewer_frame="tool0", literal=True)
-    client.grasp("the mug", **fields, previous=[1, 2], viewer_frame="tool0", literal=True, top_k=2)
+    client.ground("the mug", **fields, previous=[1, 2], viewer_frame="tool0", literal=True, source="map")
+    client.grasp("the mug", **fields, previous=[1, 2], viewer_frame="tool0", literal=True, source="map", top_k=2)
     for asked in robot.asked[-2:]:
         assert (asked.query, asked.negatives, asked.threshold) == ("the mug", ["a cup"], 0.25)
         assert (asked.negatives_mode, list(asked.previous)) == (Ground.Request.NEGATIVES_CUSTOM, [1, 2])
         assert (asked.target_frame, asked.viewer_frame, asked.literal) == ("base", "tool0", True)
+        assert asked.source == Ground.Request.SOURCE_MAP
     assert robot.asked[-1].top_k == 2
 
 

@@ -309,6 +309,7 @@ HOW = {
     "viewer_frame": "robot",
     "previous": [3, 4],
     "literal": True,
+    "source": Ground.Request.SOURCE_MAP,
 }
 
 

@@ -5,12 +5,15 @@ import numpy as np
 import pytest
 from geometry_msgs.msg import PoseStamped
 from rclpy.action import ActionClient
+from rclpy.parameter import Parameter
 from ros_support import OPTICAL_FRAME, FakeCamera, model_folder, ros, wait_until  # noqa: F401
+from vision_msgs.msg import Detection3DArray
 
 from dropclip_ros.action import Look
 from dropclip_ros.base.errors import Status
+from dropclip_ros.msg import Standing
 from dropclip_ros.nodes.scene_node import SceneNode
-from dropclip_ros.ros.common import GROUND_SERVICE, LOOK_ACTION
+from dropclip_ros.ros.common import GROUND_SERVICE, LATCHED_QOS, LOOK_ACTION
 from dropclip_ros.ros.map_keeper import spheres_of
 from dropclip_ros.ros.messages import pose_message
 from dropclip_ros.srv import Ground
@@ -113,6 +116,40 @@ def test_a_pose_that_is_wrong_is_not_fused(setup, make_tabletop):
     assert before != header.stamp
     heights = [found.centre.z for found in ask("a thing", literal=True).objects]
     assert max(heights) < 0.075
+
+
+def test_a_frame_whose_pose_is_missing_is_not_fused_and_said(setup, make_tabletop):
+    camera, ask, node = setup
+    seen = make_tabletop(boxes=BOXES, spheres=(), azimuth=0.9)
+    before = ask().header.stamp
+    camera.send(camera.messages(seen.frame))
+    wait_until(lambda: "no transform" in node._keeper._why)
+    assert ask().header.stamp == before
+    header = show(camera, seen.frame, seen.frame.camera_pose)
+    wait_until(lambda: ask().header.stamp == header.stamp)
+
+
+def test_the_standing_question_and_detections_are_of_the_map(setup, ros, make_tabletop):
+    camera, ask, node = setup
+    got, told = [], []
+    ends = [
+        ros.node.create_subscription(Detection3DArray, "/scene_node/detections", got.append, 1),
+        ros.node.create_subscription(Standing, "/scene_node/standing", told.append, LATCHED_QOS),
+    ]
+    node.set_parameters([Parameter("threshold", value=0.01), Parameter("query_source", value="map")])
+    node.set_parameters([Parameter("query", value="the red box")])
+    for azimuth in (0.2, 0.4):
+        seen = make_tabletop(boxes=BOXES, spheres=(), azimuth=azimuth)
+        header = show(camera, seen.frame, seen.frame.camera_pose)
+        wait_until(lambda header=header: got and got[-1].header.stamp == header.stamp)
+    assert told[-1].query == "the red box" and got[-1].header.frame_id == "world" and got[-1].detections
+    shown = max(detection.bbox.size.x * detection.bbox.size.y for detection in got[-1].detections)
+    of_map = max(found.box_size.x * found.box_size.y for found in ask().objects)
+    assert shown == pytest.approx(of_map)  # with the sides that this frame does not show
+    assert not node.set_parameters([Parameter("query_source", value="memory")])[0].successful
+    node.set_parameters([Parameter("query", value="")])
+    for end in ends:
+        ros.node.destroy_subscription(end)
 
 
 @pytest.mark.parametrize("text", ["hand", "hand 0 0 0", "hand 0 0 0 -1", "hand 0 0 nan 0.1", "hand a b c d"])

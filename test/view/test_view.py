@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 from urllib.parse import quote
@@ -100,6 +101,25 @@ def test_a_camera_that_gives_nothing_is_said_and_the_next_frame_is_looked_at(gro
     assert session.recordings()[0] == session.recording == CAMERA and session.count == 1
     session.open(DEMO / "tabletop", 1)
     assert session.recording != CAMERA and session.index == 1
+
+
+def test_all_that_was_looked_at_is_asked_as_one_scene(grounder, make_tabletop):
+    frames = [make_tabletop(azimuth=azimuth).frame for azimuth in (0.0, 0.6, 1.2)]
+    looks = iter([*frames, replace(frames[0], camera_pose=None)])
+    session, counts = Session(grounder, DEMO, live=lambda: next(looks), lasting=True), []
+    for _ in frames:
+        session.look()
+        answer = session.ask(Question("the red box", threshold=0.01))
+        assert answer.result.objects, answer.line
+        counts.append(len(session.scene.points))
+        ground = session.surroundings().points  # the camera's, where the map has its table
+        assert abs(np.median(ground[np.abs(ground[:, 2]) < 0.02, 2])) < 0.004
+        assert len(session.things("instances", answer).points) == counts[-1]
+    assert counts[2] > counts[1] > counts[0] and session.map.frames == 3
+    session.look()
+    assert "TF_ERROR" in session.ask(Question("the red box")).line
+    session.open(DEMO / "frame")
+    assert not session.map.frames and "TF_ERROR" in session.ask(Question("mug")).line  # it has no pose
 
 
 def test_what_is_looked_at_live_is_looked_at_anew_for_each_phrase_and_when_followed(grounder):

@@ -13,12 +13,14 @@ from rclpy.node import Node
 from std_msgs.msg import String
 
 from dropclip_ros.msg import Standing
+from dropclip_ros.ros.asking import SOURCES
 from dropclip_ros.ros.common import LATCHED_QOS, Setting, Settings
 from dropclip_ros.ros.messages import nanoseconds
 from dropclip_ros.srv import Ground
 
 SETTINGS = (
     Setting("query", "", "The standing question, whose answers are on ~/standing and ~/detections; '' for none"),
+    Setting("query_source", "frame", "What it is asked of: the newest frame, or the scene map", choices=tuple(SOURCES)),
     Setting(
         "query_rate", 2.0, "How often it is asked at most, Hz; where frames take longer, the newest wins", 0.05, 100.0
     ),
@@ -77,7 +79,8 @@ class StandingQuestion:
 
     def _ask(self, query: str) -> None:
         start = time.perf_counter()
-        answer = self._answer(Ground.Request(query=query), Ground.Response())
+        request = Ground.Request(query=query, source=SOURCES[self._settings["query_source"]])
+        answer = self._answer(request, Ground.Response())
         known = (query, nanoseconds(answer.header.stamp), answer.status)
         if known == self._last or self._ended.is_set() or not self._node.context.ok():
             return
