@@ -8,7 +8,9 @@ import pytest
 
 from dropclip_ros.grasping import antipodal, on_target
 from dropclip_ros.grasping.antipodal import AntipodalConfig
+from dropclip_ros.grasping.grasps import Grasps
 from dropclip_ros.grasping.grippers import ROBOTIQ_2F_140 as GRIPPER
+from dropclip_ros.grasping.matching import _apart
 from dropclip_ros.grasping.on_target import sample_on
 
 CONFIG = AntipodalConfig()
@@ -123,3 +125,25 @@ def test_of_a_high_target_the_lowest_points_are_not_looked_at(monkeypatch):
         sample_on(target, GRIPPER, target, np.array([0.0, 0, 1, 0]), np.zeros(3))
     assert given[0][:, 2].min() > on_target.STANDING
     assert on_target.FLAT < given[2][:, 2].min() <= 0.006
+
+
+def test_twins_stand_behind_others_and_the_rest_keeps_its_order():
+    """Five hands, best first: two at one place, two at another, one at a third; three are wanted."""
+    place = np.array([0.0, 0.001, 0.2, 0.2005, 0.4])
+    count = len(place)
+    hands = Grasps(
+        np.linspace(0.1, 0.9, count), np.full(count, 0.05), np.full(count, 0.02), np.full(count, 0.02),
+        np.repeat(np.eye(3)[None], count, 0), np.column_stack([place, np.zeros((count, 2))]), np.zeros(count, int),
+    )  # fmt: skip
+    assert _apart(hands, np.arange(count), 3).tolist() == [0, 2, 4, 1, 3]
+    assert _apart(hands, np.arange(count)[::-1], 3).tolist() == [4, 3, 1, 2, 0]
+
+
+def test_what_is_behind_others_is_solid_to_the_table_unless_a_closer_look_is_taken():
+    table = np.array([0.0, 0.0, -1.0, 1.0])  # 1 m from the camera, seen from above
+    target, other = np.array([[0.0, 0.0, 0.9]]), np.array([[0.1, 0.0, 0.8]])
+    solid = antipodal._solid(target, other, table, CONFIG)
+    close = antipodal._solid(target, other, table, replace(CONFIG, solid_others=False))
+    under = lambda cloud: (np.abs(cloud[:, 0] - 0.1) < 0.01).sum()  # noqa: E731
+    assert under(close) == 1 and under(solid) > 10
+    assert solid[:, 2].max() < 1.01  # down to the table

@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """What parts and joins, and how scores are calibrated: learnt numbers by golden values, the rest by known answers."""
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
 from dropclip_ros.grounding.borders import border_odds, border_terms, parting
-from dropclip_ros.grounding.calibration import area_under_curve, fit_frames
+from dropclip_ros.grounding.calibration import Calibration, area_under_curve, fit_frames
 from dropclip_ros.grounding.groups import groups_of, ranked
+from dropclip_ros.grounding.interpretation import instance_scores
 from dropclip_ros.grounding.labels import _instance_under
 from dropclip_ros.grounding.pieces import APART, TOUCHING, described, described_touching
 from dropclip_ros.grounding.relations import Layout, Viewer
@@ -128,3 +131,19 @@ def test_words_belong_to_the_instance_under_them(polygon, instance):
     labels = np.zeros((10, 20), np.int64)
     labels[:8, :8], labels[:8, 12:] = 1, 2
     assert _instance_under(np.array(polygon), labels) == instance
+
+
+def test_scores_of_instances_are_the_means_of_their_voxels():
+    instances = np.array([0, 1, 1, 3, 3, 3, 0])
+    scores = np.array([0.9, 0.2, 0.4, 0.6, 0.6, 0.9, 0.1])
+    assert instance_scores(instances, scores) == pytest.approx([0.3, 0.0, 0.7])  # the second has none
+    assert len(instance_scores(np.zeros(3, int), np.ones(3))) == 0
+
+
+def test_a_calibration_is_written_whole():
+    curve = ((0.3, 0.9, 0.6), (0.5, 0.8, 0.9))
+    found = Calibration(**{f.name: 1 for f in fields(Calibration)} | {"curve": curve, "threshold": 0.5, "auroc": 0.87})
+    written = found.to_dict()
+    assert set(written) == {f.name for f in fields(Calibration)} and written["auroc"] == 0.87
+    assert written["curve"][1] == {"threshold": 0.5, "answered": 0.8, "refused": 0.9}
+    assert "80% are answered" in str(found) and "90% are refused" in str(found)
