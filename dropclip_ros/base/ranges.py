@@ -75,6 +75,14 @@ def range_of(config: type, name: str) -> Range:
     return next(one for one in fields(config) if one.name == name).metadata["range"]
 
 
+def is_finite(value: object) -> bool:
+    """Whether it is a number that a float can hold."""
+    try:
+        return math.isfinite(value)  # type: ignore[arg-type]
+    except (OverflowError, TypeError, ValueError):
+        return False
+
+
 def check_fields(config: Any, where: str = "", error: type[ValueError] = ValueError) -> None:
     """Refuses (`error`) numbers outside of their range or not finite, and words that are none of their Literal's.
 
@@ -92,10 +100,10 @@ def check_fields(config: Any, where: str = "", error: type[ValueError] = ValueEr
         example = one.default[0] if isinstance(one.default, tuple) and one.default else one.default
         for number in value if isinstance(value, tuple | list) else (value,):
             if limits is None:
-                if isinstance(number, float) and not math.isfinite(number):
+                if isinstance(number, float) and not is_finite(number):
                     raise error(f"{where}{one.name} {value}: expected a finite number")
                 continue
-            if isinstance(number, bool) or not isinstance(number, Real) or not math.isfinite(number):
+            if isinstance(number, bool) or not isinstance(number, Real) or not is_finite(number):
                 raise error(f"{where}{one.name} {value!r}: expected {'finite ' * (number != number)}{limits}")
             if isinstance(example, int) and not isinstance(number, Integral):
                 raise error(f"{where}{one.name} {value!r}: expected an integer")

@@ -115,7 +115,7 @@ def _before_purpose(words: list[str]) -> list[str]:
     """What is said of the thing itself: a vessel | for a cold drink. What it is for is compared with it as a whole."""
     for k in range(1, len(words)):
         if words[k - 1] not in _NO_PURPOSE and _FOR.match(" ".join(words[k:])):
-            return words[:k]
+            return words[: 1 if words[0] in lexicon.NOTHING else k]  # something heavy | to pound with
     return words
 
 

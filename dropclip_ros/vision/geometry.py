@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from dropclip_ros.base import reading
 from dropclip_ros.base.arrays import Array, array_namespace, as_type, is_numpy, like_array, to_numpy, true_indices
 from dropclip_ros.base.errors import DropclipError, Status
+from dropclip_ros.base.ranges import is_finite
 
 if TYPE_CHECKING:
     import torch
@@ -47,13 +48,13 @@ class Intrinsics:
     def __post_init__(self):
         for name in ("fx", "fy", "width", "height"):
             value = getattr(self, name)
-            if not (np.isfinite(value) and value > 0):
+            if not (is_finite(value) and value > 0):
                 raise _bad_frame(
                     f"camera intrinsics: {name} is {value}; it must be finite and above 0. "
                     "Check the camera's calibration."
                 )
         for name in ("cx", "cy"):
-            if not np.isfinite(getattr(self, name)):
+            if not is_finite(getattr(self, name)):
                 raise _bad_frame(f"camera intrinsics: {name} is {getattr(self, name)}; it must be finite.")
         for focal, centre, size in ((self.fx, self.cx, self.width), (self.fy, self.cy, self.height)):
             widest = max(abs(centre), abs(size - centre)) / focal

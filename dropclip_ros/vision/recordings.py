@@ -65,18 +65,28 @@ class SceneFrames:
         try:
             return list(read_json(self.folder / SCENE_FILE)["images"])
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DropclipError(
-                Status.BAD_FRAME, f"{self.folder / SCENE_FILE} is not of a scene of MV-TOD ({error!r})"
-            ) from error
+            raise self._broken(f"{error!r:.150}") from error
 
     def __len__(self) -> int:
         return len(self._images())
 
     def __getitem__(self, index: int) -> RgbdFrame:
         view = self._images()[index]
-        rgb, raw = read_color(self.folder / view["file_name"]), read_image(self.folder / view["depth_file"])
-        intrinsics = Intrinsics.from_matrix(np.array(view["K"]), view["width"], view["height"])
-        return RgbdFrame(rgb, decode_depth(raw, "0.1mm"), intrinsics, np.array(view["world_from_camera"]))
+        try:
+            color, depth = (Path(view[name]) for name in ("file_name", "depth_file"))
+            matrix, pose = np.array(view["K"], float), np.array(view["world_from_camera"], float)
+            intrinsics = Intrinsics.from_matrix(matrix, view["width"], view["height"])
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            if isinstance(error, DropclipError):
+                raise
+            raise self._broken(f"view {index}: {error!r:.150}") from error
+        if outside := [name for name in (color, depth) if name.name != str(name)]:
+            raise self._broken(f"view {index}: {str(outside[0])!r:.80} is no file beside it")
+        raw = read_image(self.folder / depth)
+        return RgbdFrame(read_color(self.folder / color), decode_depth(raw, "0.1mm"), intrinsics, pose)
+
+    def _broken(self, what: str) -> DropclipError:
+        return DropclipError(Status.BAD_FRAME, f"{self.folder / SCENE_FILE} is not of a scene of MV-TOD ({what})")
 
 
 Frames = BagFrames | FolderFrames | SceneFrames

@@ -35,3 +35,20 @@ def test_a_mesh_is_sampled_and_what_is_none_is_refused(tmp_path):
     (tmp_path / "none.stl").write_text("solid nothing")
     with pytest.raises(DropclipError, match="BAD_REQUEST"):
         mesh_surface(str(tmp_path / "none.stl"))
+
+
+def test_of_a_hand_that_is_what_is_in_the_picture_faces_it_and_is_not_hidden():
+    """A plate in two layers that fills the picture and more: the front one is seen, where the picture is."""
+    from dropclip_ros.grasping.seen_hand import _visible
+    from dropclip_ros.vision.geometry import Intrinsics
+
+    side = np.linspace(-0.5, 0.5, 101)
+    x, y = (grid.ravel() for grid in np.meshgrid(side, side))
+    front, back = (np.column_stack([x, y, np.full_like(x, z)]) for z in (1.0, 1.1))
+    towards = np.tile([0.0, 0.0, -1.0], (len(front), 1))
+    camera = Intrinsics(100.0, 100.0, 20.0, 15.0, 40, 30)  # sees 0.4 by 0.3 m of the front layer
+    seen = _visible((np.concatenate([front, back]), np.concatenate([towards, towards])), camera, np.eye(4))
+    assert (seen[:, 2] == 1.0).all() and len(seen) == pytest.approx(39 * 29, abs=80)
+    assert np.abs(seen[:, 0]).max() <= 0.2 and np.abs(seen[:, 1]).max() <= 0.15
+    assert not len(_visible((front, -towards), camera, np.eye(4)))  # turned away
+    assert not len(_visible((front * [1, 1, -1], -towards), camera, np.eye(4)))  # behind the camera

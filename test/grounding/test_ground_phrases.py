@@ -176,6 +176,40 @@ def test_what_lies_in_none_is_answered_by_features_alone_where_one_leads(second,
     assert judged.status == status and names(judged) == (["red mug"] if status == Status.OK else [])
 
 
+DISHES = {
+    "left bowl": (-0.25, 0.10, 0.00, 0.12, 0.12, 0.05),
+    "right bowl": (0.25, 0.10, 0.00, 0.12, 0.12, 0.05),
+    "egg": (-0.25, 0.10, 0.05, 0.04, 0.04, 0.05),
+    "low bottle": (-0.05, -0.10, 0.00, 0.20, 0.06, 0.06),
+    "high bottle": (0.20, -0.15, 0.00, 0.06, 0.06, 0.20),
+    "small box": (-0.30, -0.20, 0.00, 0.05, 0.05, 0.05),
+    "medium box": (0.00, 0.30, 0.00, 0.10, 0.10, 0.10),
+    "large box": (0.30, 0.35, 0.00, 0.18, 0.18, 0.18),
+}
+
+
+@pytest.mark.parametrize(
+    ("phrase", "meant"),
+    [
+        ("the empty bowl", "right bowl"),
+        ("the full bowl", "left bowl"),
+        ("the upright bottle", "high bottle"),
+        ("the fallen bottle", "low bottle"),
+        ("the medium sized box", "medium box"),
+        ("the small box", "small box"),
+        ("the big box", "large box"),
+    ],
+)
+def test_states_and_sizes_are_judged_beside_others_of_the_kind(phrase, meant):
+    def scores(text):
+        return np.array([0.9 if name.split()[-1] == singular(text.split()[-1]) else 0.0 for name in DISHES])
+
+    read = read_phrase(phrase)
+    judge = Judge(layout_of(DISHES), scores, 0.5, 0.5)
+    judged = judge.choose(read.reading, scores(phrase), None) if read.whole else judge.judge(read)
+    assert judged.status == Status.OK and [list(DISHES)[k - 1] for k in judged.chosen] == [meant]
+
+
 def test_other_and_it_go_back_to_the_last_answer():
     red, blue = NAMES.index("red mug") + 1, NAMES.index("blue mug") + 1
     assert names(answer("the other mug next to the banana", previous=[red])) == ["blue mug"]

@@ -60,6 +60,7 @@ def test_what_is_said_is_read(phrase):
         ("something to drink from", "something to drink from"),
         ("a vessel for a cold drink", "a vessel for a cold drink"),
         ("something for a child who likes vehicles", "something for a child who likes vehicles"),
+        ("something heavy to pound with", "something heavy to pound with"),
         ("toothpaste with lemon taste", "toothpaste with lemon taste"),
         ("I am thirsty", "I am thirsty"),
         ("please hand me the red mug", "the red mug"),

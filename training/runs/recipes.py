@@ -62,5 +62,5 @@ def _built(cls: type, data: Any, where: str) -> Any:
 def _number(value: int | str, name: str) -> float:
     try:
         return float(value)
-    except ValueError as error:
-        raise ValueError(f"{name} {value!r}: expected a number") from error
+    except (OverflowError, ValueError) as error:
+        raise ValueError(f"{name} {value!r:.40}: expected a number") from error
