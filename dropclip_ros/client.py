@@ -147,8 +147,12 @@ class SeenObject:
         )
 
 
+THAT_ONE = "it"  # with the id of one of them as `previous`: how a question back is answered
+
+
 class Refused(DropclipError):
-    """An answer that is no success. candidates: with AMBIGUOUS the objects that fit, of which `question` asks."""
+    """An answer that is no success. candidates: with AMBIGUOUS the objects that fit, of which `question` asks; the one
+    with some id is then asked for by `ground(THAT_ONE, previous=[id])`."""
 
     def __init__(
         self, status: Status, message: str, candidates: tuple[SeenObject, ...] = (), question: str = ""

@@ -2,6 +2,7 @@
 """Closes the loop on an arm: `ros2 run dropclip_ros pick "the red mug"` says what would be picked; --execute picks it.
 
 Asks `ground`, then `grasp`, shows both answers, asks the person at the keyboard, and sends the candidates to `pick`;
+where several objects fit it asks that person which is meant;
 after a slip, or where the scene has changed, it asks for new grasps and says so, --attempts times at most. With
 --place X Y Z the object is then put down there.
 Ends with 0 where all went well, 1 where the answer was no, 2 where the words make no sense.
@@ -13,7 +14,7 @@ from collections.abc import Callable, Sequence
 
 from dropclip_ros.base.errors import DropclipError, Status
 from dropclip_ros.base.signals import end_as_usual
-from dropclip_ros.client import Client, Grasped, Grounded
+from dropclip_ros.client import THAT_ONE, Client, Grasped, Grounded, Refused
 
 Say = Callable[[str], None]
 AGAIN = (Status.SLIPPED, Status.SCENE_CHANGED)  # after which another look may help
@@ -38,6 +39,25 @@ def describe(found: Grounded, grasped: Grasped) -> list[str]:
     return lines
 
 
+def which(client: Client, query: str, choose: Callable[[int], int], say: Say) -> tuple[Grounded, str, list[int]]:
+    """What is found, and how to ask for it again: query and `previous`. Where several objects fit, `choose` is given
+    how many and says which, from 1; 0: none, and AMBIGUOUS is raised."""
+    try:
+        return client.ground(query), query, []
+    except Refused as refused:
+        if refused.status is not Status.AMBIGUOUS or not refused.candidates:
+            raise
+        say(refused.message)
+        for number, one in enumerate(refused.candidates, 1):
+            x, y, z = one.centre
+            say(f"  {number}. {one.label or 'object'}, score {one.score:.2f}, centre ({x:.3f}, {y:.3f}, {z:.3f})")
+        chosen = choose(len(refused.candidates))
+        if not chosen:
+            raise
+        previous = [refused.candidates[chosen - 1].id]
+        return client.ground(THAT_ONE, previous=previous), THAT_ONE, previous
+
+
 def run(
     client: Client,
     query: str,
@@ -47,16 +67,18 @@ def run(
     top_k: int = 0,
     place: Sequence[float] | None = None,
     attempts: int = 1,
+    choose: Callable[[int], int] = lambda _: 0,
 ) -> int:
     """The whole of it; returns the exit code. Nothing moves unless `execute`, and `confirm` says yes to a question.
 
+    choose: of several objects that fit, which, from 1; 0 none (see `which`).
     place: where the object's centre then goes, m, in the frame of the candidates; None: the arm keeps it up.
     attempts: how often grasps are asked for, the first time included; again after a slip.
     """
     try:
-        found = client.ground(query)
+        found, asked, previous = which(client, query, choose, say)
         for left in range(attempts - 1, -1, -1):
-            grasped = client.grasp(query, top_k=top_k)
+            grasped = client.grasp(asked, top_k=top_k, previous=previous)
             for line in describe(found, grasped):
                 say(line)
             if not execute:
@@ -72,7 +94,7 @@ def run(
                 if error.status not in AGAIN or not left:
                     raise
                 say(f"{error}; looking again")
-                found = client.ground(query)
+                found = client.ground(asked, previous=previous)
         for reason in picked.reasons:
             say(f"left out: {reason}")
         say(f"candidate {picked.executed + 1}: {picked.message}")
@@ -90,6 +112,15 @@ def ask(question: str) -> bool:
         return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
     except EOFError:
         return False
+
+
+def choose(count: int) -> int:
+    """Of the person at the keyboard; no keyboard, or no such number, is none."""
+    try:
+        said = input(f"which of these {count}? [1-{count}, nothing for none] ").strip()
+    except EOFError:
+        return 0
+    return int(said) if said.isdecimal() and 1 <= int(said) <= count else 0
 
 
 def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
@@ -121,7 +152,8 @@ def main() -> None:
     try:
         with Client(namespace=args.namespace, timeout=args.timeout) as client:
             confirm = (lambda _: True) if args.yes else ask
-            sys.exit(run(client, args.query, args.execute, confirm, print, args.top_k, args.place, args.attempts))
+            told = (args.top_k, args.place, args.attempts, (lambda _: 0) if args.yes else choose)
+            sys.exit(run(client, args.query, args.execute, confirm, print, *told))
     except KeyboardInterrupt:
         sys.exit("stopped; a goal that was running is cancelled")
 

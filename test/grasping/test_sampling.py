@@ -69,13 +69,14 @@ def test_hands_come_from_above_from_the_camera_and_from_the_sides_that_are_asked
 
 
 def test_a_slope_right_ahead_of_a_fingertip_is_no_hold():
-    """Points as hands see them: beyond the tips, and aside; hand 0 has two ahead of a tip, the others none."""
+    """Points as hands see them: beyond the tips, and aside; hand 0 has two ahead of a tip, hand 1 none, hand 2
+    one, which may be a stray, and others that are too far and not beyond."""
     width = np.array([0.04, 0.04, 0.04])
     ahead, inside, outside = 0.02 + GRIPPER.finger_thickness / 2, 0.01, 0.03 + GRIPPER.finger_thickness
-    hand = np.array([0, 0, 1, 1, 2, 2])
-    beyond = np.full(6, antipodal._AHEAD / 2)
-    y = np.array([ahead, -ahead, inside, outside, ahead, ahead])
-    beyond[4:] = antipodal._AHEAD * 2, -0.001  # too far, and not beyond
+    hand = np.array([0, 0, 1, 1, 2, 2, 2])
+    beyond = np.full(7, antipodal._AHEAD / 2)
+    y = np.array([ahead, -ahead, inside, outside, ahead, ahead, ahead])
+    beyond[5:] = antipodal._AHEAD * 2, -0.001
     assert antipodal._over_slope(beyond, y, hand, width, GRIPPER).tolist() == [True, False, False]
 
 

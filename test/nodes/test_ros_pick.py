@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The program `pick`: nothing moves unless it is told to and somebody agrees; what went wrong is said."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import ros_support  # noqa: F401  skips where ROS is missing
 from std_msgs.msg import Header
 
 from dropclip_ros.base.errors import DropclipError, Status
-from dropclip_ros.client import Grasped, Grounded, Picked, SeenObject
+from dropclip_ros.client import Grasped, Grounded, Picked, Refused, SeenObject
 from dropclip_ros.msg import GraspCandidate, Interpretation
 from dropclip_ros.nodes import pick
 from dropclip_ros.ros.arm.placing import put_down
@@ -26,18 +28,23 @@ class Robot:
     def __init__(self, wrong: Status | None = None):
         self.wrong, self.picked = wrong, []
 
-    def ground(self, query):
+    def ground(self, query, previous=()):
+        if self.wrong == Status.AMBIGUOUS and not previous:
+            several = tuple(replace(seen("mug"), id=id) for id in (4, 7))
+            raise Refused(self.wrong, "2 objects fit: the left mug or the right one?", several, "the left mug ...?")
+        self.asked = (query, tuple(previous))
         if self.wrong == Status.NOT_FOUND:
             raise DropclipError(self.wrong, f"no {query}")
         return Grounded((seen("mug", doubtful=True),), "world", 12.5, 0.5, "1 found", Interpretation())
 
-    def grasp(self, query, top_k):
+    def grasp(self, query, top_k, previous=()):
+        assert (query, tuple(previous)) == self.asked
         read = Interpretation(not_understood=["shiny"])
         return Grasped((GraspCandidate(),) * 2, Header(frame_id="base_link"), (seen("mug"),), "2 of 40", read)
 
     def pick(self, grasped):
         self.picked.append(grasped)
-        if self.wrong:
+        if self.wrong and self.wrong != Status.AMBIGUOUS:
             raise DropclipError(self.wrong, "the gripper closed on nothing")
         return Picked(1, ("no path to it",), "holds something")
 
@@ -107,3 +114,19 @@ def test_it_moves_nothing_by_default_and_refuses_words_that_make_no_sense():
         with pytest.raises(SystemExit) as ended:
             pick.arguments(words)
         assert ended.value.code == 2
+
+
+@pytest.mark.parametrize(("chosen", "code", "asked"), [(2, 0, ("it", (7,))), (0, 1, None)])
+def test_where_several_fit_the_person_says_which(chosen, code, asked):
+    robot, said = Robot(Status.AMBIGUOUS), []
+    counts = []
+    choose = lambda count: counts.append(count) or chosen  # noqa: E731
+    assert pick.run(robot, "the mug", True, lambda _: True, said.append, choose=choose) == code
+    assert counts == [2] and "the left mug or the right one?" in said[0] and said[2].startswith("  2. mug")
+    assert bool(robot.picked) == (code == 0) and getattr(robot, "asked", None) == asked
+
+
+@pytest.mark.parametrize(("typed", "chosen"), [("2", 2), (" 1 ", 1), ("", 0), ("3", 0), ("0", 0), ("-1", 0), ("x", 0)])
+def test_a_choice_is_one_of_those_there_are(monkeypatch, typed, chosen):
+    monkeypatch.setattr("builtins.input", lambda _: typed)
+    assert pick.choose(2) == chosen

@@ -110,6 +110,16 @@ def test_a_frames_own_calibration_is_waited_for_and_counts_even_if_it_is_late(pa
     assert last(pairing).info.k[0] == 50
 
 
+def test_a_late_calibration_takes_the_place_of_one_that_differs_in_its_binning_alone(pairing):
+    other = info(20_000_000)
+    other.binning_x = other.binning_y = 2
+    for name, message in (("info", other), ("color", color(0)), ("depth", depth(0))):
+        pairing.take(name, message, 0.0)
+    assert last(pairing).info.binning_x == 2  # of a stamp as near as may be: it may be the frame's
+    pairing.take("info", info(0), 0.01)
+    assert last(pairing).info.binning_x == 0
+
+
 def test_the_buffer_forgets_another_run_but_not_what_is_static():
     buffer = Buffer()
 

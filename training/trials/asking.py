@@ -11,6 +11,7 @@ from builtin_interfaces.msg import Time
 from std_msgs.msg import Header
 
 from dropclip_ros.base.errors import DropclipError, Status
+from dropclip_ros.client import THAT_ONE
 from dropclip_ros.msg import FoundObject
 from dropclip_ros.ros.common import DEPTH_TOPIC
 from dropclip_ros.ros.messages import cloud_message, cloud_points, depth_image, nanoseconds
@@ -22,8 +23,6 @@ from training.trials.presets import Preset
 from training.trials.protocol import Asked
 from training.trials.truth import true_points
 from training.workcell.topics import LABELS_TOPIC, WORLD
-
-THAT_ONE = "it"  # with the id of an object as the last answer: how a question back is answered
 
 
 @dataclass

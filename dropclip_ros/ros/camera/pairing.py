@@ -175,5 +175,6 @@ class Pairing:
 
 def _same(a: CameraInfo, b: CameraInfo) -> bool:
     """Whether two say the same of a camera, whenever they were sent."""
-    kinds = [(m.header.frame_id, m.width, m.height, list(m.k), list(m.d)) for m in (a, b)]
-    return kinds[0] == kinds[1]
+    said = [(m.header.frame_id, m.width, m.height, list(m.k), list(m.d)) for m in (a, b)]
+    how = [(m.distortion_model, m.binning_x, m.binning_y, m.roi) for m in (a, b)]
+    return said[0] == said[1] and how[0] == how[1]
