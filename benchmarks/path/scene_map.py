@@ -41,7 +41,7 @@ from dropclip_ros.mapping.scene_map import SceneMap
 from dropclip_ros.mapping.views import Keyframe, fuse
 from dropclip_ros.networks.model_folder import ModelConfig
 from dropclip_ros.vision.geometry import backproject, transform_points
-from training.evaluate.metrics import summary
+from training.evaluate.metrics import RESAMPLES, resampled, summary
 from training.evaluate.questions import Question, areas_of, questions
 from training.evaluate.served.calibrate import calibrate_method
 from training.evaluate.served.pipeline import (
@@ -303,33 +303,44 @@ def run(
 
 
 def report(out: Path, split: str = "unseen_instance") -> None:
-    """Tables of all answers that are there: mIoU of both kinds of phrases, refusals, PQ."""
+    """Tables of all answers that are there: mIoU of both kinds of phrases, refusals, PQ, and how much of the
+    gap between one view and the bound is closed."""
     files = [pickle.loads(path.read_bytes()) for path in sorted(out.glob(f"{split}_*.pickle"))]
     for domain in ("view", "round"):
         print(f"\n{domain}, {len(files)} scenes\n")
         heads = "training phrases: mIoU (95 %)", "held-out phrases: mIoU (95 %)", "absent, other refused"
         print("| | " + " | ".join([*heads, "present refused", "PQ", "gap closed"]) + " |")
         print("| --- " * 7 + "|")
-        rows: dict[str, tuple[list[str], float]] = {}
+        rows: dict[str, list[str]] = {}
+        middles: dict[str, np.ndarray] = {}
         for method in files[0][0][domain]:
             of = [(found[domain][method], own, fused) for found, own, fused in files if found]
             config = of[0][2] if method == "bound: fused" else of[0][1]
-            total, cells, middle = Tally(), [], 0.0
+            total, cells, middle = Tally(), [], np.zeros(1 + RESAMPLES)
             for (_, one), *_ in of:
                 total += one
             for which in ("training", "heldout"):
                 answers: list[Answers] = [answer[which] for (answer, _), *_ in of]
                 ious = [each.ious(each.scores(config), 0.5, config.threshold) for each in answers]
-                row = summary(of_family(answers, ious, FAMILIES))
+                asked_of = of_family(answers, ious, FAMILIES)
+                row, middle = summary(asked_of), middle + _drawn(asked_of) / 2
                 cells.append(f"{row['mIoU']:.1f} ({row['low']:.1f} to {row['high']:.1f})")
-                middle += row["mIoU"] / 2
                 if which == "heldout":
                     share = refusals(answers, config, config.threshold)["refused"]
                     cells += [f"{share['absent']:.0f} %, {share['other']:.0f} %", f"{share['present']:.0f} %"]
-            rows[method] = ([*cells, f"{total.scores()['PQ']:.1f}"], middle)
-        one, bound = rows["1 views"][1], rows["bound: same model"][1]
-        for method, (cells, middle) in rows.items():
-            print(f"| {method} | {' | '.join(cells)} | {100 * (middle - one) / (bound - one):.0f} % |")
+            rows[method], middles[method] = [*cells, f"{total.scores()['PQ']:.1f}"], middle
+        one, bound = middles["1 views"], middles["bound: same model"]
+        for method, cells in rows.items():
+            closed = 100 * (middles[method] - one) / (bound - one)
+            low, high = np.percentile(closed[1:], (2.5, 97.5))
+            print(f"| {method} | {' | '.join(cells)} | {closed[0]:.0f} % ({low:.0f} to {high:.0f}) |")
+
+
+def _drawn(ious: list[np.ndarray]) -> np.ndarray:
+    """mIoU of all scenes' questions, and of scenes drawn with replacement: (1 + RESAMPLES,)."""
+    sums = np.array([[scene.sum(), len(scene)] for scene in ious])
+    total, count = sums[np.vstack([np.arange(len(ious)), resampled(len(ious), 0)])].sum(1).T
+    return total / count
 
 
 if __name__ == "__main__":

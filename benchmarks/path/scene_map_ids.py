@@ -3,7 +3,7 @@
 
     python -m benchmarks.path.scene_map_ids ids --recorded SEQUENCES --out RESULTS [--truth instances]
     python -m benchmarks.path.scene_map_ids drift --paths PATHS --out RESULTS [--scenes 40] [--sensor realsense]
-    python -m benchmarks.path.scene_map_ids long --frames 10000
+    python -m benchmarks.path.scene_map_ids long --frames 10000 [--nothing]
     python -m benchmarks.path.scene_map_ids report --out RESULTS
 
 ids: sequences of 100 frames in which things are taken, added and pushed (`benchmarks.data.scene_sequences`); each
@@ -213,13 +213,18 @@ def drift(
         print(s, {name: float(np.mean(of)) for name, of in found.items()}, flush=True)
 
 
-def long(frames: int = 10_000, every: int = 500, index: int = 1) -> None:
-    """Frames of one small sequence over and over, each time moved a little: memory, voxels and objects."""
+def long(frames: int = 10_000, every: int = 500, index: int = 1, nothing: bool = False) -> None:
+    """Frames of one small sequence over and over, each time moved a little: memory, voxels and objects. nothing: of the
+    table alone, as if nothing were found on it."""
     torch.set_num_threads(1)
     torch.set_grad_enabled(False)
     grounder, scene_map = Grounder.from_pretrained(image=False), SceneMap()
     seen = []
     for view, _ in changing(index, SPLIT, frames=60, width=320, height=240):
+        if nothing:
+            bare = np.where(view.mask >= FIRST_OBJECT_ID, 0, view.depth)
+            seen.append(MapFrame.of_nothing(replace(view_frame(view), depth=bare), 0.0))
+            continue
         seen.append(MapFrame.of_encoded(grounder.encode(view_frame(view)), 0.0))
         _ = seen[-1].scene.instance_features
     rng, refused, start = np.random.default_rng(0), 0, time.process_time()

@@ -80,7 +80,7 @@ def summary(ious: list[np.ndarray], seed: int = 0) -> dict[str, float]:
     if not len(values):
         raise ValueError("no question was asked: there is nothing to average")
     sums = np.array([[scene.sum(), len(scene)] for scene in ious])
-    total, count = sums[_resampled(len(sums), seed)].sum(1).T
+    total, count = sums[resampled(len(sums), seed)].sum(1).T
     row = {"n": len(values), "mIoU": 100 * float(values.mean())} | _interval(total[count > 0] / count[count > 0])
     return row | {f"Pr@{x}": 100 * float((values >= x / 100).mean()) for x in PRECISIONS}
 
@@ -92,7 +92,7 @@ def semantic_summary(ious: list[np.ndarray], accuracies: list[np.ndarray], seed:
     return row | {"mAcc": 100 * float(np.concatenate(accuracies).mean())} | precise
 
 
-def _resampled(scenes: int, seed: int) -> np.ndarray:
+def resampled(scenes: int, seed: int) -> np.ndarray:
     """Scenes (RESAMPLES,scenes) drawn with replacement."""
     return np.random.default_rng(seed).integers(scenes, size=(RESAMPLES, scenes))
 
@@ -172,11 +172,11 @@ def average_precision(scenes: Sequence[Overlaps], least: float, drawn: np.ndarra
 def instance_summary(scenes: Sequence[Overlaps], seed: int = 0) -> dict[str, float]:
     """n objects, mIoU of the best match, AP25 and AP50 in percent, each with the 95 % interval over scenes."""
     row = {key: value for key, value in summary([scene.best() for scene in scenes], seed).items() if "Pr" not in key}
-    drawn = _resampled(len(scenes), seed)
+    drawn = resampled(len(scenes), seed)
     for x in AP_IOUS:
         row[f"AP{x}"] = 100 * float(average_precision(scenes, x / 100)[0])
-        resampled = average_precision(scenes, x / 100, drawn)
-        row |= _interval(resampled[~np.isnan(resampled)], f"AP{x} ")
+        again = average_precision(scenes, x / 100, drawn)
+        row |= _interval(again[~np.isnan(again)], f"AP{x} ")
     return row
 
 
