@@ -210,7 +210,7 @@ def test_chromium_asks_and_sees_and_a_viewer_that_leaves_leaves_nothing(page, br
     one.on("pageerror", lambda error: errors.append(error))
     for tab in (one, two):
         tab.goto(address)
-        tab.get_by_text("phrase").wait_for(timeout=120_000)
+        tab.get_by_text("phrase", exact=True).wait_for(timeout=120_000)
     two.close()  # while it is still being drawn for
     one.locator("input:visible").first.fill("the red mug")
     one.get_by_text('"the red mug": FOUND').wait_for(timeout=120_000)
