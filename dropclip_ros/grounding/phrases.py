@@ -20,7 +20,7 @@ from dropclip_ros.grounding.interpretation import (
     contrast_of,
     name_of,
 )
-from dropclip_ros.grounding.places import APART, SIZES, Places
+from dropclip_ros.grounding.places import APART, SIZES, Places, is_surface
 from dropclip_ros.grounding.relations import CLEAR
 from dropclip_ros.grounding.scoring import rival_threshold
 from dropclip_ros.language import lexicon
@@ -86,7 +86,8 @@ class Judge(Places):
         if wanted and not node.definite:  # any of them
             chosen, message = chosen[:wanted], f"{wanted} of the {len(chosen)} that fit"
         elif (node.number is None and len(chosen) > 1) or (wanted and len(chosen) > wanted):
-            chosen, clear = self._clearly_best(chosen, scores, wanted or 1)
+            chosen, clear = self._clearly_best(chosen, scores, wanted or 1, self._is_named(node))
+            message = f"{len(chosen)} found"
             if not clear:
                 status = Status.AMBIGUOUS
                 interpretation.question = self._question(node, chosen)
@@ -99,7 +100,7 @@ class Judge(Places):
         unless one leads."""
         if states := [word for word in node.attributes if word in lexicon.UNTOLD and word not in self.judged]:
             return states[0]
-        if self._clearly_best(chosen, scores, 1)[1]:
+        if self.own and self._clearly_best(chosen, scores, 1, True)[1]:
             return ""
         return next((words for words in self.own if words), "")
 
@@ -128,14 +129,21 @@ class Judge(Places):
         except Lacking as lacking:
             return Judgement(Status.NOT_FOUND, str(lacking), [], np.zeros(self.layout.count), interpretation)
 
-    def _clearly_best(self, chosen: list[int], scores: np.ndarray, wanted: int) -> tuple[list[int], bool]:
-        """Those that beat the others by as much as a rival must be beaten by, or by CLEAR_LEAD, and whether there are
-        any; or all, best first, where a lower threshold than usual let the others in."""
+    def _clearly_best(self, chosen: list[int], scores: np.ndarray, wanted: int, named: bool) -> tuple[list[int], bool]:
+        """Those that beat the others by as much as a rival must be beaten by, and whether there are any; or all, best
+        first, where a lower threshold than usual let the others in. named: features alone have scored them: who leads
+        by CLEAR_LEAD is meant. How far left two things are says nothing of which is."""
         last, rest = scores[chosen[wanted - 1] - 1], scores[chosen[wanted] - 1]
         lead = np.subtract(*logit(np.clip([last, rest], 1e-6, 1 - 1e-6)))
-        if lead >= CLEAR_LEAD or rest <= rival_threshold(np.array([last]), self.threshold, self.rival) < last:
+        if (named and lead >= CLEAR_LEAD) or rest <= rival_threshold(
+            np.array([last]), self.threshold, self.rival
+        ) < last:
             return chosen[:wanted], True
         return chosen, bool(rest < self.sure)
+
+    def _is_named(self, node: Node) -> bool:
+        """Whether features alone have scored what is left: on the table are all, and in none lies what is its own."""
+        return bool(self.own) or all(map(is_surface, node.relations))
 
     def _question(self, node: Node, chosen: list[int]) -> str:
         """Tells the candidates apart by where they are."""

@@ -107,7 +107,7 @@ class Places:
             return self._kept(node, scores, members != relation.negated, f"that is {'not ' * relation.negated}{said}")
         if relation.relation in AT_SIDES:
             return self._at_side(node, relation.relation.removeprefix("at_"), scores, here)
-        if _is_surface(relation):
+        if is_surface(relation):
             self._note(kind, said, here, np.ones(self.layout.count))
             return scores if not relation.negated else self._kept(node, scores, scores < 0, f"that is not {said}")
         if relation.relation == "without":
@@ -281,7 +281,7 @@ class Places:
         return self._kept(node, scores, ~has, f"that is {said}")
 
 
-def _is_surface(relation: Relation) -> bool:
+def is_surface(relation: Relation) -> bool:
     """On the table: all are."""
     mark = relation.landmarks[0]
     return relation.relation in ("on", "in") and isinstance(mark, Node) and mark.head in lexicon.FIELDS

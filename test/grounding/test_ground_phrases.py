@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dropclip_ros.base.errors import DropclipError, Status
-from dropclip_ros.grounding.interpretation import texts_of
+from dropclip_ros.grounding.interpretation import Interpretation, texts_of
 from dropclip_ros.grounding.phrases import Judge
 from dropclip_ros.grounding.relations import CLEAR, FURTHER_UP, Layout, Viewer
 from dropclip_ros.language.parse import read_phrase
@@ -144,6 +144,16 @@ def test_several_that_fit_are_listed_with_a_question():
     assert answer("the mugs next to the banana").status == Status.OK
 
 
+@pytest.mark.parametrize(("phrase", "meant"), [("the mug on the table", True), ("the one left of the banana", False)])
+def test_how_far_left_things_are_does_not_say_which_is_meant(phrase, meant):
+    """A lead in names decides, one in places does not."""
+    judge = Judge(LAYOUT, true_scores, 0.5, 0.5)
+    scores = np.array([0.99, 0.95, *[0.0] * (len(NAMES) - 2)])
+    judged = judge._settled(read_phrase(phrase).reading, [1, 2], scores, Interpretation())
+    assert judged.status == (Status.OK if meant else Status.AMBIGUOUS)
+    assert judged.chosen == ([1] if meant else [1, 2])
+
+
 def judge_mugs(first, second, phrase="the mug on the table", **how):
     """A phrase about a mug, where the red one has a score and the blue one another."""
     score = {"red mug": first, "blue mug": second, "green mug": 0.0}
@@ -168,6 +178,7 @@ def test_a_clear_lead_is_answered_and_a_narrow_one_asked_back(first, second, mea
     judged = judge_mugs(first, second)
     assert judged.status == (Status.OK if meant else Status.AMBIGUOUS)
     assert names(judged) == (meant or ["red mug", "blue mug"])
+    assert judged.message.startswith("1 found" if meant else "2 objects fit")
 
 
 @pytest.mark.parametrize(("second", "status"), [(0.5, Status.OK), (0.7, Status.UNSUPPORTED)])
