@@ -246,7 +246,7 @@ def main(half: Literal["a", "b"], phrases: Path = PHRASES, failures: bool = Fals
         judged = answered(scene, layouts[phrase["scene"]], phrase["text"])
         meant = {**phrase, "answer": [numbers[name] for name in phrase["answer"]]}
         result = outcome(meant, judged)
-        outcomes["all"][result] += 1
+        outcomes["of every kind"][result] += 1
         outcomes[phrase["kind"]][result] += 1
         if failures and result != "right":
             said = [scene["objects"][k - 1]["id"] for k in judged.chosen]
